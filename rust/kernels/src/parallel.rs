@@ -1,22 +1,406 @@
 //! The thread pool: a small one of our own, because starting work must cost less than a small matrix product.
+//!
+//! A caller publishes its job in one of a few slots, wakes sleeping workers and claims chunks itself. It waits only for
+//! chunks that a worker has already claimed, so a worker that wakes late costs nothing. Workers spin for a moment after
+//! their last chunk, then sleep. Several threads may call at once; nested calls run on the calling thread.
+//!
+//! In a forked child only the forking thread exists: the child starts with a pool of one thread.
 
+use std::any::Any;
+use std::cell::{Cell, UnsafeCell};
 use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+/// How long an idle worker spins before it sleeps: about the gap between two kernels of a Python program.
+const SPIN: Duration = Duration::from_micros(100);
+/// Jobs that can run at the same time; a caller that finds no free slot works alone.
+const SLOTS: usize = 8;
+/// Chunks per thread: more than one, so that a thread that was held up does not hold up the others.
+const CHUNKS_PER_THREAD: usize = 4;
+
+struct Job<'a> {
+    run: &'a (dyn Fn(Range<usize>) + Sync),
+    n: usize,
+    chunk: usize,
+    next: AtomicUsize,
+    panic: Mutex<Option<Box<dyn Any + Send>>>,
+}
+
+impl Job<'_> {
+    /// Claims chunks until none is left. A panic ends the job and is kept for the caller.
+    fn work(&self) {
+        let was_inside = INSIDE.replace(true);
+        loop {
+            let start = self.next.fetch_add(self.chunk, Ordering::Relaxed);
+            if start >= self.n {
+                break;
+            }
+            let range = start..self.n.min(start + self.chunk);
+            if let Err(payload) = catch_unwind(AssertUnwindSafe(|| (self.run)(range))) {
+                self.next.store(self.n, Ordering::Relaxed);
+                *lock(&self.panic) = Some(payload);
+            }
+        }
+        INSIDE.set(was_inside);
+    }
+}
+
+const OPEN: usize = 1;
+const USER: usize = 2;
+
+/// A place for one running job. `state` holds the bit `OPEN` and, in units of `USER`, the workers inside; a worker goes
+/// in only while the slot is open, so once it is closed and empty no one else can see the job.
+#[repr(align(64))]
+struct Slot {
+    taken: AtomicBool,
+    state: AtomicUsize,
+    job: UnsafeCell<*const Job<'static>>,
+}
+
+// SAFETY: `job` is written by the thread that set `taken`, while `OPEN` is unset; it is read only by threads that
+// entered while it was set (release/acquire on `state`).
+unsafe impl Sync for Slot {}
+
+struct Pool {
+    slots: [Slot; SLOTS],
+    /// Counts published jobs; workers watch it.
+    epoch: AtomicU32,
+    sleepers: AtomicUsize,
+    /// Threads asked for; 0 until first asked.
+    threads: AtomicUsize,
+    /// Workers started so far; changed under `lock`.
+    workers: AtomicUsize,
+    /// Guards starting and sleeping; held across a fork.
+    lock: Mutex<()>,
+    wake: Condvar,
+}
+
+static POOL: Pool = Pool {
+    slots: [const {
+        Slot {
+            taken: AtomicBool::new(false),
+            state: AtomicUsize::new(0),
+            job: UnsafeCell::new(std::ptr::null()),
+        }
+    }; SLOTS],
+    epoch: AtomicU32::new(0),
+    sleepers: AtomicUsize::new(0),
+    threads: AtomicUsize::new(0),
+    workers: AtomicUsize::new(0),
+    lock: Mutex::new(()),
+    wake: Condvar::new(),
+};
+
+thread_local! {
+    /// This thread is inside a chunk.
+    static INSIDE: Cell<bool> = const { Cell::new(false) };
+}
+
+fn lock<T>(m: &Mutex<T>) -> MutexGuard<'_, T> {
+    m.lock().unwrap_or_else(|e| e.into_inner())
+}
 
 /// Threads that kernels may use, the calling one included.
 pub fn threads() -> usize {
-    1
+    match POOL.threads.load(Ordering::Relaxed) {
+        0 => {
+            // On Linux this is the CPU affinity, further limited by the control group's quota.
+            let n = std::thread::available_parallelism().map_or(1, |n| n.get());
+            match POOL
+                .threads
+                .compare_exchange(0, n, Ordering::Relaxed, Ordering::Relaxed)
+            {
+                Ok(_) => n,
+                Err(set) => set,
+            }
+        }
+        n => n,
+    }
 }
 
 /// Sets the number of threads; at least 1.
-pub fn set_threads(_n: usize) {}
+pub fn set_threads(n: usize) {
+    POOL.threads.store(n.max(1), Ordering::Relaxed);
+}
 
 /// Calls `f` on disjoint ranges that cover `0..n`, on several threads when `n > grain`.
 ///
 /// Ranges start at multiples of `grain` (at least 1), so a kernel whose result depends on block borders can make its own
-/// blocks a divisor of it. Nested calls run on the calling thread.
+/// blocks a divisor of it. Nested calls run on the calling thread. A panic in `f` reaches the caller after all claimed
+/// ranges have ended; the others are then not run.
 pub fn for_range(n: usize, grain: usize, f: impl Fn(Range<usize>) + Sync) {
-    let _ = grain;
-    if n > 0 {
-        f(0..n);
+    if n == 0 {
+        return;
+    }
+    let grain = grain.max(1);
+    if n <= grain || threads() == 1 || INSIDE.get() {
+        return f(0..n);
+    }
+    run(n, grain, &f);
+}
+
+fn run(n: usize, grain: usize, f: &(dyn Fn(Range<usize>) + Sync)) {
+    let threads = threads();
+    let blocks = n.div_ceil(grain);
+    let chunk = grain * blocks.div_ceil(threads * CHUNKS_PER_THREAD);
+    start_workers(threads - 1);
+    let free = |s: &&Slot| {
+        s.taken
+            .compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed)
+            .is_ok()
+    };
+    let Some(slot) = POOL.slots.iter().find(free) else {
+        return f(0..n);
+    };
+    let job = Job {
+        run: f,
+        n,
+        chunk,
+        next: AtomicUsize::new(0),
+        panic: Mutex::new(None),
+    };
+    // SAFETY: this thread took the slot and it is closed, so nobody reads `job`; the lifetime is only erased: the wait
+    // below outlasts every reader.
+    unsafe { *slot.job.get() = (&raw const job).cast() };
+    slot.state.store(OPEN, Ordering::Release);
+    publish(n.div_ceil(chunk) - 1);
+    job.work();
+    slot.state.fetch_and(!OPEN, Ordering::Relaxed);
+    let mut spins = 0u32;
+    while slot.state.load(Ordering::Acquire) != 0 {
+        spins += 1;
+        // Yield now and then: with more runnable threads than cores the worker may be waiting for this very core.
+        if spins.is_multiple_of(1024) {
+            std::thread::yield_now()
+        } else {
+            std::hint::spin_loop()
+        }
+    }
+    slot.taken.store(false, Ordering::Release);
+    if let Some(payload) = lock(&job.panic).take() {
+        resume_unwind(payload);
+    }
+}
+
+/// Lets workers see a new job and wakes up to `useful` of those that sleep.
+fn publish(useful: usize) {
+    POOL.epoch.fetch_add(1, Ordering::SeqCst);
+    if POOL.sleepers.load(Ordering::SeqCst) > 0 {
+        drop(lock(&POOL.lock));
+        if useful >= POOL.threads.load(Ordering::Relaxed) - 1 {
+            POOL.wake.notify_all();
+        } else {
+            (0..useful).for_each(|_| POOL.wake.notify_one());
+        }
+    }
+}
+
+fn start_workers(wanted: usize) {
+    if POOL.workers.load(Ordering::Relaxed) >= wanted {
+        return;
+    }
+    #[cfg(unix)]
+    fork::register();
+    let _guard = lock(&POOL.lock);
+    for index in POOL.workers.load(Ordering::Relaxed)..wanted {
+        let made = std::thread::Builder::new()
+            .name(format!("firesteel-{index}"))
+            .spawn(move || worker(index));
+        if made.is_err() {
+            // A machine out of threads still computes, with those there are.
+            break;
+        }
+        POOL.workers.store(index + 1, Ordering::Relaxed);
+    }
+}
+
+fn worker(index: usize) {
+    INSIDE.set(true);
+    let mut seen = POOL.epoch.load(Ordering::SeqCst);
+    loop {
+        let wanted = || index + 1 < POOL.threads.load(Ordering::Relaxed);
+        while wanted() && help() {}
+        let idle = Instant::now();
+        while wanted() && POOL.epoch.load(Ordering::Relaxed) == seen && idle.elapsed() < SPIN {
+            (0..32).for_each(|_| std::hint::spin_loop());
+        }
+        if !wanted() || POOL.epoch.load(Ordering::SeqCst) == seen {
+            let mut guard = lock(&POOL.lock);
+            POOL.sleepers.fetch_add(1, Ordering::SeqCst);
+            while POOL.epoch.load(Ordering::SeqCst) == seen {
+                guard = POOL.wake.wait(guard).unwrap_or_else(|e| e.into_inner());
+            }
+            POOL.sleepers.fetch_sub(1, Ordering::SeqCst);
+        }
+        seen = POOL.epoch.load(Ordering::SeqCst);
+    }
+}
+
+/// Works on every open job; false when there was none.
+fn help() -> bool {
+    let mut found = false;
+    for slot in &POOL.slots {
+        let mut state = slot.state.load(Ordering::Relaxed);
+        while state & OPEN != 0 {
+            match slot
+                .state
+                .compare_exchange_weak(state, state + USER, Ordering::Acquire, Ordering::Relaxed)
+            {
+                Ok(_) => {
+                    // SAFETY: entered while open, so the pointer is the published job, which lives until this worker
+                    // has left.
+                    let job = unsafe { &**slot.job.get() };
+                    found |= job.next.load(Ordering::Relaxed) < job.n;
+                    job.work();
+                    slot.state.fetch_sub(USER, Ordering::Release);
+                    break;
+                }
+                Err(now) => state = now,
+            }
+        }
+    }
+    found
+}
+
+#[cfg(unix)]
+mod fork {
+    use super::*;
+
+    struct Held(UnsafeCell<Option<MutexGuard<'static, ()>>>);
+    // SAFETY: touched only by the forking thread between `prepare` and `parent`/`child`, while it holds the lock.
+    unsafe impl Sync for Held {}
+    static HELD: Held = Held(UnsafeCell::new(None));
+
+    pub(super) fn register() {
+        static ONCE: std::sync::Once = std::sync::Once::new();
+        // SAFETY: the handlers only touch the pool's own statics.
+        ONCE.call_once(|| unsafe {
+            libc::pthread_atfork(Some(prepare), Some(parent), Some(child));
+        });
+    }
+
+    extern "C" fn prepare() {
+        let guard = lock(&POOL.lock);
+        // SAFETY: the lock is held: no other thread is between its `prepare` and `parent`.
+        unsafe { *HELD.0.get() = Some(guard) };
+    }
+
+    extern "C" fn parent() {
+        // SAFETY: as in `prepare`; the guard is moved out before the lock opens.
+        let guard = unsafe { (*HELD.0.get()).take() };
+        drop(guard);
+    }
+
+    extern "C" fn child() {
+        // SAFETY: the child has this one thread.
+        let guard = unsafe { (*HELD.0.get()).take() };
+        POOL.workers.store(0, Ordering::Relaxed);
+        POOL.threads.store(1, Ordering::Relaxed);
+        POOL.sleepers.store(0, Ordering::Relaxed);
+        for slot in &POOL.slots {
+            slot.state.store(0, Ordering::Relaxed);
+            slot.taken.store(false, Ordering::Relaxed);
+        }
+        drop(guard);
+    }
+}
+
+/// Sets the number of threads for a test that compares them; tests that do so take turns.
+#[cfg(test)]
+pub(crate) fn with_threads(n: usize) -> impl Drop {
+    static TURN: Mutex<()> = Mutex::new(());
+    let guard = lock(&TURN);
+    set_threads(n);
+    guard
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::AtomicU64;
+
+    fn sum_to(n: usize, grain: usize) -> u64 {
+        let sum = AtomicU64::new(0);
+        for_range(n, grain, |r| {
+            assert_eq!(r.start % grain, 0);
+            sum.fetch_add(r.map(|i| i as u64).sum(), Ordering::Relaxed);
+        });
+        sum.into_inner()
+    }
+
+    #[test]
+    fn covers_every_index_once() {
+        for threads in [1, 2, 3, 5] {
+            let _turn = with_threads(threads);
+            for n in [0usize, 1, 7, 64, 1000, 100_003] {
+                for grain in [1, 3, 64, 4096] {
+                    assert_eq!(
+                        sum_to(n, grain),
+                        (n as u64 * n.saturating_sub(1) as u64) / 2,
+                        "{n} {grain}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn many_callers_and_nested_calls() {
+        let _turn = with_threads(3);
+        std::thread::scope(|s| {
+            for _ in 0..12 {
+                s.spawn(|| {
+                    for _ in 0..200 {
+                        let sum = AtomicU64::new(0);
+                        for_range(16, 1, |r| {
+                            let part = r.map(|_| sum_to(100, 7)).sum();
+                            sum.fetch_add(part, Ordering::Relaxed);
+                        });
+                        assert_eq!(sum.into_inner(), 16 * 4950);
+                    }
+                });
+            }
+        });
+    }
+
+    #[test]
+    fn a_panic_reaches_the_caller_and_the_pool_lives_on() {
+        let _turn = with_threads(2);
+        for bad in [0, 50, 99] {
+            let caught = catch_unwind(|| {
+                for_range(100, 1, |r| {
+                    if r.contains(&bad) {
+                        resume_unwind(Box::new("bad chunk"));
+                    }
+                })
+            });
+            assert_eq!(caught.unwrap_err().downcast_ref::<&str>(), Some(&"bad chunk"));
+            assert_eq!(sum_to(1000, 1), 499_500);
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_forked_child_computes_with_a_pool_of_its_own() {
+        let _turn = with_threads(2);
+        assert_eq!(sum_to(1000, 1), 499_500);
+        // SAFETY: the child only computes and leaves with `_exit`.
+        let pid = unsafe { libc::fork() };
+        if pid == 0 {
+            let alone = threads() == 1 && sum_to(1000, 1) == 499_500;
+            set_threads(2);
+            let ok = alone && sum_to(1000, 1) == 499_500 && POOL.workers.load(Ordering::Relaxed) == 1;
+            // SAFETY: ends the child without running the test harness's exit code.
+            unsafe { libc::_exit(if ok { 0 } else { 1 }) };
+        }
+        let mut status = -1;
+        // SAFETY: waits for the child made above.
+        unsafe { libc::waitpid(pid, &mut status, 0) };
+        assert_eq!(status, 0);
+        assert_eq!(sum_to(1000, 1), 499_500);
+        set_threads(2);
     }
 }

@@ -1,1 +1,235 @@
-//! (being written)
+//! Matrix products: packed, cache-blocked and register-tiled for f32 and f64, plain loops for i64.
+//!
+//! Which order the additions take is decided by [`Order`], from shape and contiguity alone:
+//! * usually each element is one chain of fused multiply-adds in the order of k;
+//! * a matrix-vector or dot product whose k is contiguous (or has no contiguous dim at all) uses 64 virtual lanes, in
+//!   blocks of [`DOT_BLOCK`];
+//! * where m·n is small and k is long, k is cut into blocks, whose sums are joined in a fixed tree.
+
+mod driver;
+mod int;
+mod micro;
+mod pack;
+#[cfg(test)]
+mod tests;
+mod vector;
+
+pub(crate) use driver::{Gemm, KC, even_part, pack_a, panel_width};
+pub(crate) use micro::{HasKernels, Kernels};
+pub(crate) use pack::{Scratch, with_scratch, with_shared};
+pub(crate) use vector::join_rows;
+
+use crate::dtype::Element;
+use crate::parallel;
+use crate::simd::{Isa, isa};
+use crate::view::{Dst, MAX_RANK, Src};
+
+/// What happens to a product on its way into `c`.
+#[derive(Clone, Copy)]
+pub struct Epilogue<'a, T> {
+    /// `c += a @ b` instead of `c = a @ b`.
+    pub accumulate: bool,
+    /// A vector of length n (or 1), added to every row after the sum.
+    pub bias: Option<Src<'a, T>>,
+}
+
+impl<T> Default for Epilogue<'_, T> {
+    fn default() -> Self {
+        Self {
+            accumulate: false,
+            bias: None,
+        }
+    }
+}
+
+/// Element types that have a matrix product: f32, f64, i64 (which wraps).
+pub trait GemmElement: Element {
+    #[doc(hidden)]
+    fn product(isa: Isa, a: Src<Self>, b: Src<Self>, c: Dst<Self>, ep: Epilogue<Self>);
+}
+
+/// `c = a @ b` for `a` [.., m, k], `b` [.., k, n], `c` [.., m, n] of one rank (2 to 8) and equal batch dims (broadcast
+/// ones have stride 0). Inputs may be strided in any way.
+pub fn matmul<T: GemmElement>(a: Src<T>, b: Src<T>, c: Dst<T>, ep: Epilogue<T>) {
+    T::product(isa(), a, b, c, ep);
+}
+
+impl GemmElement for f32 {
+    fn product(isa: Isa, a: Src<f32>, b: Src<f32>, c: Dst<f32>, ep: Epilogue<f32>) {
+        float_product(isa, a, b, c, ep);
+    }
+}
+impl GemmElement for f64 {
+    fn product(isa: Isa, a: Src<f64>, b: Src<f64>, c: Dst<f64>, ep: Epilogue<f64>) {
+        float_product(isa, a, b, c, ep);
+    }
+}
+impl GemmElement for i64 {
+    fn product(_: Isa, a: Src<i64>, b: Src<i64>, c: Dst<i64>, ep: Epilogue<i64>) {
+        int::product(a, b, c, ep);
+    }
+}
+
+/// Longest stretch of k in one dot product of 64 lanes.
+const DOT_BLOCK: usize = 16384;
+/// With at most this many elements of C, and at least this k, k is cut into blocks of at least `SPLIT_BLOCK`, at most
+/// `SPLIT_MOST` of them.
+const SPLIT_AREA: usize = 16384;
+const SPLIT_K: usize = 4096;
+const SPLIT_BLOCK: usize = 2048;
+const SPLIT_MOST: usize = 64;
+
+/// The order in which the products of one element of C are added.
+#[derive(Clone, Copy, PartialEq, Debug)]
+enum Order {
+    Serial,
+    /// 64 virtual lanes; C has one column, or (`true`) one row.
+    Lanes(bool),
+    /// Blocks of this many k.
+    Split(usize),
+}
+
+impl Order {
+    fn of<T>(g: &Gemm<T>) -> Order {
+        let lanes = |k_stride: isize, other: isize| g.k <= 1 || k_stride == 1 || other != 1;
+        if g.n == 1 && (g.m == 1 || lanes(g.a_cs, g.a_rs)) {
+            Order::Lanes(false)
+        } else if g.m == 1 && lanes(g.b_rs, g.b_cs) {
+            Order::Lanes(true)
+        } else if g.k >= SPLIT_K && g.m * g.n <= SPLIT_AREA {
+            Order::Split(g.k.div_ceil(SPLIT_MOST).next_multiple_of(64).max(SPLIT_BLOCK))
+        } else {
+            Order::Serial
+        }
+    }
+}
+
+/// Offset of batch element `index` in elements.
+fn batch_offset(shape: &[usize], strides: &[isize], mut index: usize) -> isize {
+    let mut offset = 0;
+    for (&n, &s) in shape.iter().zip(strides).rev() {
+        offset += (index % n) as isize * s;
+        index /= n;
+    }
+    offset
+}
+
+/// The one stride of all dims taken together, if there is one.
+fn merged_stride(shape: &[usize], strides: &[isize]) -> Option<isize> {
+    let mut merged: Option<(isize, isize)> = None;
+    for (&n, &s) in shape.iter().zip(strides).rev().filter(|d| *d.0 != 1) {
+        merged = match merged {
+            None => Some((s, s * n as isize)),
+            Some((first, next)) if s == next => Some((first, next * n as isize)),
+            Some(_) => return None,
+        };
+    }
+    Some(merged.map_or(0, |m| m.0))
+}
+
+fn float_product<T>(isa: Isa, a: Src<T>, b: Src<T>, c: Dst<T>, ep: Epilogue<T>)
+where
+    T: Element + HasKernels + std::ops::Add<Output = T>,
+{
+    let rank = c.rank();
+    assert!((2..=MAX_RANK).contains(&rank) && a.rank() == rank && b.rank() == rank);
+    if c.numel() == 0 {
+        return;
+    }
+    let d = rank - 2;
+    let (m, n, k) = (c.shape()[d], c.shape()[d + 1], a.shape()[d + 1]);
+    let shape = &c.shape()[..d];
+    let batch: usize = shape.iter().product();
+    let bias: Option<Vec<T>> = ep.bias.map(|v| bias_vector(v, n));
+    let first = Gemm {
+        m,
+        n,
+        k,
+        a: a.ptr(),
+        a_rs: a.strides()[d],
+        a_cs: a.strides()[d + 1],
+        b: b.ptr(),
+        b_rs: b.strides()[d],
+        b_cs: b.strides()[d + 1],
+        c: c.ptr(),
+        c_rs: c.strides()[d],
+        c_cs: c.strides()[d + 1],
+        from_c: ep.accumulate,
+        row_bias: std::ptr::null(),
+        col_bias: bias.as_ref().map_or(std::ptr::null(), |v| v.as_ptr()),
+    };
+    let at = |index: usize| first.moved([a.strides(), b.strides(), c.strides()].map(|s| batch_offset(shape, s, index)));
+    let kernels = T::kernels(isa);
+    match Order::of(&first) {
+        // SAFETY (all three): views promise that what their shapes span is live; `kernels` fit the CPU.
+        Order::Lanes(row) => unsafe {
+            let turned = |i| if row { at(i).swapped() } else { at(i) };
+            vector::lanes(kernels, batch, turned(0), turned)
+        },
+        Order::Split(block) => (0..batch).for_each(|i| unsafe { vector::split(kernels, at(i), block) }),
+        Order::Serial => unsafe {
+            serial(
+                kernels,
+                [&a.shape()[..d + 1], shape],
+                [a.strides(), b.strides(), c.strides()],
+                first,
+                at,
+            )
+        },
+    }
+}
+
+/// All batch elements, each element of C as one chain.
+///
+/// # Safety
+/// What the problems describe lies in live memory; `kernels` fit the CPU.
+unsafe fn serial<T: Element + HasKernels>(
+    kernels: &'static Kernels<T>,
+    [rows, shape]: [&[usize]; 2],
+    [a, b, c]: [&[isize]; 3],
+    first: Gemm<T>,
+    at: impl Fn(usize) -> Gemm<T> + Sync,
+) {
+    let batch: usize = shape.iter().product();
+    let shared_b = shape.iter().zip(b).all(|(&n, &s)| n == 1 || s == 0);
+    if batch > 1 && shared_b {
+        // One B for all: the batch is more rows of A.
+        if let (Some(a_rs), Some(c_rs)) = (
+            merged_stride(rows, &a[..rows.len()]),
+            merged_stride(rows, &c[..rows.len()]),
+        ) {
+            // SAFETY: the caller's promise; the merged dims address the same elements.
+            return unsafe {
+                Gemm {
+                    m: batch * first.m,
+                    a_rs,
+                    c_rs,
+                    ..first
+                }
+                .run(kernels)
+            };
+        }
+    }
+    let work = (first.m * first.n).saturating_mul(first.k).max(1);
+    if batch >= 4 * parallel::threads() || work < (1 << 21) {
+        parallel::for_range(batch, (1 << 20) / work, |range| {
+            // SAFETY: the caller's promise; outputs of different batch elements are disjoint.
+            range.for_each(|i| unsafe { at(i).run_here(kernels) });
+        });
+    } else {
+        // SAFETY: as above.
+        (0..batch).for_each(|i| unsafe { at(i).run(kernels) });
+    }
+}
+
+/// The bias as `n` elements one after another.
+fn bias_vector<T: Element>(bias: Src<T>, n: usize) -> Vec<T> {
+    let stride = match (bias.shape().last(), bias.strides().last()) {
+        (Some(&len), Some(&stride)) if len != 1 => stride,
+        _ => 0,
+    };
+    // SAFETY: the view spans `n` elements (or one, read again and again).
+    (0..n as isize)
+        .map(|j| unsafe { *bias.ptr().wrapping_offset(j * stride) })
+        .collect()
+}

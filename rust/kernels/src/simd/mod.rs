@@ -4,6 +4,8 @@
 //! `#[inline(always)]` function, and the macro makes the `#[target_feature]` twins and the choice between them. `mul_add`
 //! is one instruction in each of the x86 sets (scalar code is compiled with FMA too), so all give the same bits.
 
+pub mod vec;
+
 use std::sync::atomic::{AtomicU8, Ordering};
 
 /// An instruction set that the kernels are compiled for.
@@ -45,6 +47,12 @@ fn choose() -> Isa {
     let isa = asked.min(best);
     CHOICE.store(isa as u8, Ordering::Relaxed);
     isa
+}
+
+/// The instruction sets that this CPU has, for tests that compare them.
+#[cfg(test)]
+pub(crate) fn available() -> Vec<Isa> {
+    [Isa::Avx512, Isa::Avx2, Isa::Scalar, Isa::Portable].into_iter().filter(|&isa| isa <= detect()).collect()
 }
 
 #[cfg(target_arch = "x86_64")]

@@ -1,0 +1,36 @@
+"""Layers as functions: everything that modules compute, without parameters of their own.
+
+>>> import firesteel as fs
+>>> import firesteel.nn.functional as F
+>>> F.relu(fs.tensor([-1.0, 1.0]))
+tensor([0., 1.])
+"""
+
+from __future__ import annotations
+
+from . import activation, attention, classes, distance, dropout as _dropout, linear as _linear, loss, margins, norm
+from . import padding, pooling, resize, sampling, sparse, vision
+from .activation import *
+from .attention import *
+from .classes import *
+from .distance import *
+from .dropout import *
+from .linear import *
+from .loss import *
+from .margins import *
+from .norm import *
+from .padding import *
+from .pooling import *
+from .resize import *
+from .sampling import *
+from .sparse import *
+from .vision import *
+
+__all__ = sorted(
+    name
+    for module in (
+        activation, attention, classes, distance, _dropout, _linear, loss, margins, norm, padding, pooling, resize,
+        sampling, sparse, vision,
+    )
+    for name in module.__all__
+)  # fmt: skip

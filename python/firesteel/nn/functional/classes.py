@@ -1,0 +1,338 @@
+"""Losses of classification."""
+
+from __future__ import annotations
+
+from firesteel import _C
+
+from .activation import logsigmoid
+from .loss import chosen, reduced
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+Tensor = _C.Tensor
+
+__all__ = [
+    "cross_entropy", "ctc_loss", "multi_margin_loss", "multilabel_margin_loss", "multilabel_soft_margin_loss",
+    "nll_loss", "soft_margin_loss",
+]  # fmt: skip
+
+_CODE = {"none": 0, "mean": 1, "sum": 2}
+
+
+def nll_loss(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    size_average: bool | None = None,
+    ignore_index: int = -100,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> Tensor:
+    """Minus the input's value at the target class.
+
+    Args:
+        input: (N, C, ...) or (C,), logarithms of probabilities.
+        target: (N, ...) or (), classes 0 to C - 1.
+        weight: (C,), a factor for each class; the mean is weighted by it.
+        size_average: older form of `reduction`.
+        ignore_index: a target that does not count.
+        reduce: older form of `reduction`.
+        reduction: "mean", "sum" or "none".
+
+    Raises:
+        ValueError: if the batch sizes differ.
+        IndexError: if a target is no class.
+    """
+    reduction = chosen(reduction, size_average, reduce)
+    if input.dim() < 1:
+        raise ValueError(f"Expected 1 or more dimensions (got {input.dim()})")
+    if input.dim() != 1 and target.dim() and input.size(0) != target.size(0):
+        raise ValueError(
+            f"Expected input batch_size ({input.size(0)}) to match target batch_size ({target.size(0)})."
+        )
+    if input.dim() == 1:
+        loss = _C.nll_loss_nd(input.unsqueeze(0), target.reshape([1]), weight, _CODE[reduction], ignore_index)
+        return loss.squeeze(0) if reduction == "none" and target.dim() == 0 else loss
+    return _C.nll_loss_nd(input, target, weight, _CODE[reduction], ignore_index)
+
+
+def cross_entropy(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    size_average: bool | None = None,
+    ignore_index: int = -100,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+) -> Tensor:
+    """Minus the logarithm of the probability that the input's softmax gives to the target.
+
+    Args:
+        input: (N, C, ...) or (C,), scores.
+        target: (N, ...) or (), classes 0 to C - 1; or of the input's shape, probabilities.
+        weight: (C,), a factor for each class.
+        size_average: older form of `reduction`.
+        ignore_index: a target class that does not count.
+        reduce: older form of `reduction`.
+        reduction: "mean", "sum" or "none".
+        label_smoothing: the share of the target spread over all classes.
+
+    Raises:
+        ValueError: if the batch sizes differ.
+        RuntimeError: if the shapes do not fit, or the smoothing is not between 0 and 1.
+
+    >>> import firesteel as fs
+    >>> fs.nn.functional.cross_entropy(fs.zeros(2, 4), fs.tensor([0, 3]))
+    tensor(1.3863)
+    """
+    reduction = chosen(reduction, size_average, reduce)
+    if not 0.0 <= label_smoothing <= 1.0:
+        raise RuntimeError(f"label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing}")
+    if input.dim() < 1:
+        raise ValueError(f"Expected 1 or more dimensions (got {input.dim()})")
+    axis = 0 if input.dim() == 1 else 1
+    if target.is_floating_point() and target.shape == input.shape:
+        return _with_probabilities(input, target, weight, reduction, label_smoothing, axis)
+    log = _C.log_softmax(input, axis)
+    loss = nll_loss(log, target, weight, ignore_index=ignore_index, reduction=reduction)
+    if label_smoothing == 0.0:
+        return loss
+    return loss * (1 - label_smoothing) + _spread_loss(log, target, weight, ignore_index, reduction, axis) * (
+        label_smoothing / input.size(axis)
+    )
+
+
+def _spread_loss(
+    log: Tensor, target: Tensor, weight: Tensor | None, ignore_index: int, reduction: str, axis: int
+) -> Tensor:
+    """The part of a smoothed loss that asks for all classes alike, not yet divided by their number."""
+    ignored = target == ignore_index
+    terms = -log if weight is None else -log * _along(weight, log, axis)
+    loss = terms.sum(axis).masked_fill(ignored, 0.0)
+    if reduction != "mean":
+        return reduced(loss, reduction)
+    if weight is None:
+        return loss.sum() / ignored.logical_not().sum()
+    counted = weight.gather(0, target.masked_fill(ignored, 0).flatten()).masked_fill(ignored.flatten(), 0.0)
+    return loss.sum() / counted.sum()
+
+
+def _along(weight: Tensor, input: Tensor, axis: int) -> Tensor:
+    return weight.view([-1 if at == axis else 1 for at in range(input.dim())])
+
+
+def _with_probabilities(
+    input: Tensor, target: Tensor, weight: Tensor | None, reduction: str, label_smoothing: float, axis: int
+) -> Tensor:
+    if label_smoothing > 0.0:
+        target = target * (1 - label_smoothing) + label_smoothing / input.size(axis)
+    terms = -_C.log_softmax(input, axis) * target
+    if weight is not None:
+        terms = terms * _along(weight, input, axis)
+    if reduction == "mean":
+        count = input.numel() // input.size(axis) if input.dim() > 1 else 1
+        return terms.sum() / count
+    return terms.sum() if reduction == "sum" else terms.sum(axis)
+
+
+def soft_margin_loss(
+    input: Tensor,
+    target: Tensor,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> Tensor:
+    """`log(1 + exp(-target * input))` for targets of 1 and -1.
+
+    Args:
+        input: any shape.
+        target: of the same shape.
+        size_average: older form of `reduction`.
+        reduce: older form of `reduction`.
+        reduction: "mean", "sum" or "none".
+    """
+    reduction = chosen(reduction, size_average, reduce)
+    return reduced(-logsigmoid(target * input), reduction)
+
+
+def multilabel_soft_margin_loss(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> Tensor:
+    """The mean over classes of the binary cross entropy of each.
+
+    Args:
+        input: (N, C), scores.
+        target: (N, C), 0 or 1.
+        weight: (C,), a factor for each class.
+        size_average: older form of `reduction`.
+        reduce: older form of `reduction`.
+        reduction: "mean", "sum" or "none".
+    """
+    reduction = chosen(reduction, size_average, reduce)
+    loss = -(target * logsigmoid(input) + (1 - target) * logsigmoid(-input))
+    if weight is not None:
+        loss = loss * weight
+    return reduced(loss.sum(-1) / input.size(-1), reduction)
+
+
+def multi_margin_loss(
+    input: Tensor,
+    target: Tensor,
+    p: int = 1,
+    margin: float = 1.0,
+    weight: Tensor | None = None,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> Tensor:
+    """By how much the other classes come within a margin of the target class.
+
+    Args:
+        input: (N, C) or (C,), scores.
+        target: (N,) or (), classes.
+        p: exponent, 1 or 2.
+        margin: the margin.
+        weight: (C,), a factor for each class.
+        size_average: older form of `reduction`.
+        reduce: older form of `reduction`.
+        reduction: "mean", "sum" or "none".
+
+    Raises:
+        ValueError: if `p` is neither 1 nor 2.
+    """
+    reduction = chosen(reduction, size_average, reduce)
+    if p not in (1, 2):
+        raise ValueError("only p == 1 and p == 2 supported")
+    if weight is not None and weight.dim() != 1:
+        raise ValueError("weight must be one-dimensional")
+    if input.dim() > 2 or input.numel() == 0 and input.shape[-1:] == (0,):
+        raise RuntimeError(
+            "Expected non-empty vector or matrix with optional 0-dim batch size, but got: " f"{list(input.shape)}"
+        )
+    rows = input.reshape([-1, input.size(-1) if input.dim() else 1])
+    index = target.reshape([-1, 1])
+    if index.size(0) != rows.size(0):
+        raise RuntimeError(f"inconsistent target size, expected {rows.size(0)} but got {list(target.shape)}")
+    distance = (rows - rows.gather(1, index) + margin).clamp(min=0)
+    if p == 2:
+        distance = distance.square()
+    if weight is not None:
+        distance = distance * weight.gather(0, index.flatten()).unsqueeze(1)
+    own = _C.zeros_like(rows, dtype=_C.bool).scatter(1, index, True)
+    loss = distance.masked_fill(own, 0).sum(1) / rows.size(1)
+    loss = reduced(loss, reduction)
+    return loss.squeeze(0) if reduction == "none" and target.dim() == 0 else loss
+
+
+def multilabel_margin_loss(
+    input: Tensor,
+    target: Tensor,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> Tensor:
+    """By how much classes that are not targets come within 1 of those that are.
+
+    Args:
+        input: (N, C) or (C,), scores.
+        target: of the same shape: classes, ended by -1.
+        size_average: older form of `reduction`.
+        reduce: older form of `reduction`.
+        reduction: "mean", "sum" or "none".
+    """
+    reduction = chosen(reduction, size_average, reduce)
+    if target.shape != input.shape:
+        raise RuntimeError(f"inconsistent target size: {list(target.shape)} for input of size: {list(input.shape)}")
+    classes = input.size(-1) if input.dim() else 1
+    rows, targets = input.reshape([-1, classes]), target.reshape([-1, classes])
+    # A target counts as long as no -1 stands before it.
+    counts = (targets < 0).to(_C.int64).cumsum(1) == 0
+    index = targets.masked_fill(counts.logical_not(), 0)
+    hits = _C.zeros_like(rows).scatter_add(1, index, counts.to(rows.dtype)) > 0
+    own = rows.gather(1, index)
+    gaps = (1 - own.unsqueeze(2) + rows.unsqueeze(1)).clamp(min=0)
+    use = counts.unsqueeze(2) & hits.logical_not().unsqueeze(1)
+    loss = gaps.masked_fill(use.logical_not(), 0).sum([1, 2]) / classes
+    loss = reduced(loss, reduction)
+    return loss.squeeze(0) if reduction == "none" and input.dim() < 2 else loss
+
+
+def ctc_loss(
+    log_probs: Tensor,
+    targets: Tensor,
+    input_lengths: Any,
+    target_lengths: Any,
+    blank: int = 0,
+    reduction: str = "mean",
+    zero_infinity: bool = False,
+) -> Tensor:
+    """Minus the log probability of a label sequence over all its alignments (Graves et al., 2006).
+
+    Args:
+        log_probs: (T, N, C) or (T, C), logarithms of probabilities.
+        targets: (N, S), or all of them in one row.
+        input_lengths: (N,), how many of the T steps count.
+        target_lengths: (N,), how many labels.
+        blank: the class that means no label.
+        reduction: "mean" (over the batch, each divided by its target length), "sum" or "none".
+        zero_infinity: count a target that is longer than its input as 0.
+
+    Returns:
+        The loss; (N,) without reduction.
+    """
+    batched = log_probs.dim() == 3
+    if not batched:
+        log_probs, targets = log_probs.unsqueeze(1), targets.reshape([1, -1])
+    steps = [int(n) for n in _C.as_tensor(input_lengths).reshape([-1]).tolist()]
+    sizes = [int(n) for n in _C.as_tensor(target_lengths).reshape([-1]).tolist()]
+    losses = []
+    start = 0
+    for at, (length, size) in enumerate(zip(steps, sizes)):
+        labels = targets[at, :size] if targets.dim() == 2 else targets[start : start + size]
+        start += size
+        losses.append(_one_ctc(log_probs[:length, at], labels.to(_C.int64), blank))
+    loss = _C.stack(losses)
+    if zero_infinity:
+        loss = _C.where(loss == float("inf"), _C.zeros_like(loss), loss)
+    if reduction == "mean":
+        return (loss / loss.new_tensor([max(size, 1) for size in sizes])).mean()
+    if reduction == "sum":
+        return loss.sum()
+    return loss if batched else loss.squeeze(0)
+
+
+def _one_ctc(log_probs: Tensor, labels: Tensor, blank: int) -> Tensor:
+    """The loss of one sequence: (T, C) and (S,)."""
+    size = labels.size(0)
+    states = _C.full([2 * size + 1], blank, dtype=_C.int64)
+    states[1::2] = labels
+    emitted = log_probs.index_select(1, states)
+    # A label may be entered from the one before it, skipping the blank between, unless the two are equal.
+    skips = _C.zeros([2 * size + 1], dtype=_C.bool)
+    if size > 1:
+        skips[3::2] = labels[1:] != labels[:-1]
+    never = log_probs.new_full([2], -float("inf"))
+    alpha = _C.cat([emitted[0, :2], never[:1].expand(2 * size - 1)]) if size else emitted[0]
+    for step in range(1, log_probs.size(0)):
+        before = _C.cat([never[:1], alpha[:-1]])
+        two_before = _C.cat([never, alpha[:-2]])[: 2 * size + 1] if size else never[:1]
+        two_before = two_before.masked_fill(skips.logical_not(), -float("inf"))
+        alpha = _log_sum(_C.stack([alpha, before, two_before])) + emitted[step]
+    return -_log_sum(alpha[-2:]) if size else -alpha[-1]
+
+
+def _log_sum(input: Tensor) -> Tensor:
+    """The logsumexp over the first dimension, with gradient 0 where all is minus infinity."""
+    top = input.detach().max(0)[0]
+    impossible = top == -float("inf")
+    total = (input - top.masked_fill(impossible, 0)).exp().sum(0)
+    safe = _C.where(impossible, _C.ones_like(total), total)
+    return (safe.log() + top.masked_fill(impossible, 0)).masked_fill(impossible, -float("inf"))

@@ -1,0 +1,348 @@
+"""Functions that run beside a module's forward and backward, and the handles that remove them.
+
+A module without hooks never comes here: `Module.__call__` looks at one flag, `_hooked`, which registering sets, on the
+module for its own hooks, on the class for those of all modules.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from firesteel import _C
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from .module import Module
+
+__all__ = [
+    "RemovableHandle",
+    "register_module_backward_hook",
+    "register_module_buffer_registration_hook",
+    "register_module_forward_hook",
+    "register_module_forward_pre_hook",
+    "register_module_full_backward_hook",
+    "register_module_full_backward_pre_hook",
+    "register_module_module_registration_hook",
+    "register_module_parameter_registration_hook",
+]
+
+Tensor = _C.Tensor
+
+
+class RemovableHandle:
+    """Takes a hook out again, by `remove()` or at the end of a `with` block.
+
+    >>> import firesteel as fs
+    >>> layer = fs.nn.ReLU()
+    >>> handle = layer.register_forward_hook(lambda module, args, output: output + 1)
+    >>> layer(fs.zeros(1))
+    tensor([1.])
+    >>> handle.remove()
+    >>> layer(fs.zeros(1))
+    tensor([0.])
+    """
+
+    next_id = 0
+
+    def __init__(self, hooks: dict[int, Any], *, extra: tuple[dict[int, Any], ...] = ()) -> None:
+        self.hooks = hooks
+        self.extra = extra
+        self.id = RemovableHandle.next_id
+        RemovableHandle.next_id += 1
+
+    def remove(self) -> None:
+        """Takes the hook out; a second call does nothing."""
+        self.hooks.pop(self.id, None)
+        for table in self.extra:
+            table.pop(self.id, None)
+
+    def __enter__(self) -> RemovableHandle:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.remove()
+
+
+class _Everywhere:
+    """The hooks of all modules."""
+
+    forward_pre: OrderedDict[int, Any] = OrderedDict()
+    forward: OrderedDict[int, Any] = OrderedDict()
+    forward_with_kwargs: dict[int, bool] = {}
+    forward_always: dict[int, bool] = {}
+    backward_pre: OrderedDict[int, Any] = OrderedDict()
+    backward: OrderedDict[int, Any] = OrderedDict()
+    backward_is_full: bool | None = None
+    new_parameter: OrderedDict[int, Any] = OrderedDict()
+    new_buffer: OrderedDict[int, Any] = OrderedDict()
+    new_module: OrderedDict[int, Any] = OrderedDict()
+
+
+def _add(table: dict[int, Any], hook: Any, *extra: dict[int, Any]) -> RemovableHandle:
+    handle = RemovableHandle(table, extra=extra)
+    table[handle.id] = hook
+    return handle
+
+
+def through(table: dict[int, Any], module: Module, name: str, value: Any) -> Any:
+    """The value that the registration hooks make of a newly registered one."""
+    for hook in table.values():
+        output = hook(module, name, value)
+        if output is not None:
+            value = output
+    return value
+
+
+class Hooks:
+    """The part of a module that keeps hooks and calls them."""
+
+    _hooked = False
+
+    def register_forward_pre_hook(
+        self, hook: Callable, *, prepend: bool = False, with_kwargs: bool = False
+    ) -> RemovableHandle:
+        """Calls `hook(module, args)` before each forward; what it returns, if anything, replaces the arguments.
+
+        Args:
+            hook: the function.
+            prepend: put it before the hooks already there.
+            with_kwargs: call `hook(module, args, kwargs)`, which returns nothing or a pair.
+        """
+        handle = _add(self._forward_pre_hooks, hook, self._forward_pre_hooks_with_kwargs)
+        if with_kwargs:
+            self._forward_pre_hooks_with_kwargs[handle.id] = True
+        if prepend:
+            self._forward_pre_hooks.move_to_end(handle.id, last=False)
+        self._hooked = True
+        return handle
+
+    def register_forward_hook(
+        self, hook: Callable, *, prepend: bool = False, with_kwargs: bool = False, always_call: bool = False
+    ) -> RemovableHandle:
+        """Calls `hook(module, args, output)` after each forward; what it returns, if anything, replaces the output.
+
+        Args:
+            hook: the function.
+            prepend: put it before the hooks already there.
+            with_kwargs: call `hook(module, args, kwargs, output)`.
+            always_call: call it also when the forward raised.
+        """
+        handle = _add(
+            self._forward_hooks, hook, self._forward_hooks_with_kwargs, self._forward_hooks_always_called
+        )
+        if with_kwargs:
+            self._forward_hooks_with_kwargs[handle.id] = True
+        if always_call:
+            self._forward_hooks_always_called[handle.id] = True
+        if prepend:
+            self._forward_hooks.move_to_end(handle.id, last=False)
+        self._hooked = True
+        return handle
+
+    def register_full_backward_pre_hook(self, hook: Callable, prepend: bool = False) -> RemovableHandle:
+        """Calls `hook(module, grad_output)` before the module's backward; its result replaces the gradient.
+
+        Args:
+            hook: the function.
+            prepend: put it before the hooks already there.
+        """
+        handle = _add(self._backward_pre_hooks, hook)
+        if prepend:
+            self._backward_pre_hooks.move_to_end(handle.id, last=False)
+        self._hooked = True
+        return handle
+
+    def register_full_backward_hook(self, hook: Callable, prepend: bool = False) -> RemovableHandle:
+        """Calls `hook(module, grad_input, grad_output)` after the module's backward; its result replaces `grad_input`.
+
+        Args:
+            hook: the function.
+            prepend: put it before the hooks already there.
+
+        Raises:
+            RuntimeError: if the module already has hooks of the older kind.
+        """
+        self._set_backward_kind(True)
+        handle = _add(self._backward_hooks, hook)
+        if prepend:
+            self._backward_hooks.move_to_end(handle.id, last=False)
+        return handle
+
+    def register_backward_hook(self, hook: Callable) -> RemovableHandle:
+        """Calls `hook(module, grad_input, grad_output)` at the last operation of the module: the older, partial form.
+
+        Args:
+            hook: the function.
+
+        Raises:
+            RuntimeError: if the module already has full backward hooks.
+        """
+        self._set_backward_kind(False)
+        return _add(self._backward_hooks, hook)
+
+    def _set_backward_kind(self, full: bool) -> None:
+        if self._is_full_backward_hook is (not full):
+            raise RuntimeError(
+                "Cannot use both regular backward hooks and full backward hooks on a "
+                "single Module. Please use only one of them."
+            )
+        self._is_full_backward_hook = full
+        self._hooked = True
+
+    def _call_with_hooks(self, args: tuple, kwargs: dict[str, Any]) -> Any:
+        """`forward` with every hook around it; `args` and `kwargs` are those of the call."""
+        done: set[int] = set()
+        result = None
+        try:
+            args, kwargs = self._run_forward_pre_hooks(args, kwargs)
+            full, partial = self._split_backward_hooks()
+            before = [*_Everywhere.backward_pre.values(), *self._backward_pre_hooks.values()]
+            watch = None
+            if full or before:
+                from .backward_hooks import Watch
+
+                watch = Watch(self, full, before)
+                args = watch.inputs(args)
+            result = self.forward(*args, **kwargs)
+            for id, hook, with_kwargs, _ in self._all_forward_hooks():
+                done.add(id)
+                output = hook(self, args, kwargs, result) if with_kwargs else hook(self, args, result)
+                if output is not None:
+                    result = output
+            if watch is not None:
+                result = watch.outputs(result)
+            if partial:
+                self._hook_last_operation(result, partial)
+            return result
+        except Exception:
+            self._run_always_called(done, args, kwargs, result)
+            raise
+
+    def _run_forward_pre_hooks(self, args: tuple, kwargs: dict[str, Any]) -> tuple[tuple, dict[str, Any]]:
+        for id, hook in (*_Everywhere.forward_pre.items(), *self._forward_pre_hooks.items()):
+            if id in self._forward_pre_hooks_with_kwargs:
+                changed = hook(self, args, kwargs)
+                if changed is None:
+                    continue
+                if not (isinstance(changed, tuple) and len(changed) == 2):
+                    raise RuntimeError(
+                        f"forward pre-hook must return None or a tuple of (new_args, new_kwargs), but got {changed}."
+                    )
+                args, kwargs = changed
+            else:
+                changed = hook(self, args)
+                if changed is not None:
+                    args = changed if isinstance(changed, tuple) else (changed,)
+        return args, kwargs
+
+    def _all_forward_hooks(self) -> list[tuple[int, Callable, bool, bool]]:
+        """(id, hook, with_kwargs, always) of the hooks of all modules, then of this one."""
+        everywhere, own = _Everywhere, self._forward_hooks_with_kwargs
+        found = [
+            (id, hook, id in everywhere.forward_with_kwargs, id in everywhere.forward_always)
+            for id, hook in everywhere.forward.items()
+        ]
+        found += [
+            (id, hook, id in own, id in self._forward_hooks_always_called) for id, hook in self._forward_hooks.items()
+        ]
+        return found
+
+    def _run_always_called(self, done: set[int], args: tuple, kwargs: dict[str, Any], result: Any) -> None:
+        for id, hook, with_kwargs, always in self._all_forward_hooks():
+            if not always or id in done:
+                continue
+            try:
+                output = hook(self, args, kwargs, result) if with_kwargs else hook(self, args, result)
+                if output is not None:
+                    result = output
+            except Exception as error:
+                import warnings
+
+                where = "global module" if id in _Everywhere.forward else "module"
+                warnings.warn(
+                    f"{where} forward hook with ``always_call=True`` raised an exception "
+                    f"that was silenced as another error was raised in forward: {error}",
+                    stacklevel=4,
+                )
+
+    def _split_backward_hooks(self) -> tuple[list[Callable], list[Callable]]:
+        """The full and the partial backward hooks that apply."""
+        full: list[Callable] = []
+        partial: list[Callable] = []
+        (full if _Everywhere.backward_is_full else partial).extend(_Everywhere.backward.values())
+        (full if self._is_full_backward_hook else partial).extend(self._backward_hooks.values())
+        return full, partial
+
+    def _hook_last_operation(self, result: Any, hooks: list[Callable]) -> None:
+        while not isinstance(result, Tensor):
+            if isinstance(result, dict):
+                result = next(value for value in result.values() if isinstance(value, Tensor))
+            else:
+                result = result[0]
+        if result.grad_fn is not None:
+            for hook in hooks:
+                result.grad_fn.register_hook(lambda inputs, outputs, hook=hook: hook(self, inputs, outputs))
+
+
+def register_module_forward_pre_hook(hook: Callable) -> RemovableHandle:
+    """Calls `hook(module, args)` before the forward of every module."""
+    Hooks._hooked = True
+    return _add(_Everywhere.forward_pre, hook)
+
+
+def register_module_forward_hook(
+    hook: Callable, *, with_kwargs: bool = False, always_call: bool = False
+) -> RemovableHandle:
+    """Calls `hook(module, args, output)` after the forward of every module."""
+    Hooks._hooked = True
+    handle = _add(_Everywhere.forward, hook, _Everywhere.forward_with_kwargs, _Everywhere.forward_always)
+    if with_kwargs:
+        _Everywhere.forward_with_kwargs[handle.id] = True
+    if always_call:
+        _Everywhere.forward_always[handle.id] = True
+    return handle
+
+
+def _set_global_backward_kind(full: bool) -> None:
+    if _Everywhere.backward_is_full is (not full):
+        raise RuntimeError(
+            "Cannot use both regular backward hooks and full backward hooks as a "
+            "global Module hook. Please use only one of them."
+        )
+    _Everywhere.backward_is_full = full
+    Hooks._hooked = True
+
+
+def register_module_backward_hook(hook: Callable) -> RemovableHandle:
+    """Calls `hook(module, grad_input, grad_output)` at the last operation of every module."""
+    _set_global_backward_kind(False)
+    return _add(_Everywhere.backward, hook)
+
+
+def register_module_full_backward_hook(hook: Callable) -> RemovableHandle:
+    """Calls `hook(module, grad_input, grad_output)` after the backward of every module."""
+    _set_global_backward_kind(True)
+    return _add(_Everywhere.backward, hook)
+
+
+def register_module_full_backward_pre_hook(hook: Callable) -> RemovableHandle:
+    """Calls `hook(module, grad_output)` before the backward of every module."""
+    Hooks._hooked = True
+    return _add(_Everywhere.backward_pre, hook)
+
+
+def register_module_parameter_registration_hook(hook: Callable) -> RemovableHandle:
+    """Calls `hook(module, name, parameter)` at every registration; its result replaces the parameter."""
+    return _add(_Everywhere.new_parameter, hook)
+
+
+def register_module_buffer_registration_hook(hook: Callable) -> RemovableHandle:
+    """Calls `hook(module, name, buffer)` at every registration; its result replaces the buffer."""
+    return _add(_Everywhere.new_buffer, hook)
+
+
+def register_module_module_registration_hook(hook: Callable) -> RemovableHandle:
+    """Calls `hook(module, name, submodule)` at every registration; its result replaces the submodule."""
+    return _add(_Everywhere.new_module, hook)

@@ -1,0 +1,5 @@
+"""Datasets of images."""
+
+from .mnist import MNIST, FashionMNIST
+
+__all__ = ["MNIST", "FashionMNIST"]

@@ -1,0 +1,182 @@
+//! Forward pass and gradient of the input: weights times patches, the patches packed panel by panel.
+
+use super::geometry::{Gather, Source};
+use super::patches::PatchArgs;
+use crate::gemm::{Gemm, HasKernels, KC, Kernels, even_part, pack_a, panel_width, with_scratch, with_shared};
+use crate::parallel;
+
+/// Positions that one task computes before it goes on in k: a block of C that stays near.
+const BLOCK: usize = 256;
+/// Multiply-adds worth handing to a thread.
+const GRAIN: usize = 1 << 19;
+
+/// Weights as one matrix [rows, channels * taps] per group.
+pub(super) struct Weights<T> {
+    pub data: *const T,
+    pub groups: usize,
+    pub rows: usize,
+    pub channels: usize,
+    pub group_stride: isize,
+    pub row_stride: isize,
+}
+
+/// Images in and out: pointers and strides [n, c, d, h, w]. The output's are those of the grid of positions.
+pub(super) struct Images<T> {
+    pub count: usize,
+    pub src: *const T,
+    pub src_strides: [isize; 5],
+    pub dst: *mut T,
+    pub dst_strides: [isize; 5],
+}
+
+struct Shared<T>(Weights<T>, Images<T>, *const T, *const T);
+// SAFETY: plain data; tasks write disjoint positions.
+unsafe impl<T: Sync> Sync for Shared<T> {}
+
+/// For every image, group and position: `dst[row] = sum over k of weights[row][k] * patch[k]`, plus `bias[row]`.
+///
+/// # Safety
+/// All addresses that the arguments describe are live; `bias` is null or has one element per group and row; `kernels`
+/// fit the CPU.
+pub(super) unsafe fn gather<T: Copy + Default + HasKernels + Send + Sync>(
+    kernels: &'static Kernels<T>,
+    geometry: &Gather,
+    weights: Weights<T>,
+    images: Images<T>,
+    bias: *const T,
+) {
+    let (m, positions) = (weights.rows, geometry.positions());
+    let k = weights.channels * geometry.taps();
+    if positions == 0 || images.count == 0 || m == 0 || weights.groups == 0 {
+        return;
+    }
+    let [_, sc, sd, sh, sw] = images.src_strides;
+    let address = geometry.address([sc, sd, sh, sw]);
+    let [_, _, od, oh, ow] = images.dst_strides;
+    let grid = geometry.grid.map(|n| n as isize);
+    let flat =
+        (grid[2] == 1 || ow == 1) && (grid[1] == 1 || oh == grid[2]) && (grid[0] == 1 || od == grid[1] * grid[2]);
+    let block = even_part(positions.div_ceil(kernels.nr), (BLOCK / kernels.nr).max(1)) * kernels.nr;
+    let blocks = positions.div_ceil(block);
+    let kc = even_part(k, KC);
+    with_shared(|packed| {
+        let packed = packed.reserve::<T>(weights.groups * m * k);
+        for g in 0..weights.groups {
+            let w = weights.data.wrapping_offset(g as isize * weights.group_stride);
+            for p in (0..k).step_by(kc) {
+                let (depth, dst) = (kc.min(k - p), packed.wrapping_add((g * k + p) * m));
+                // SAFETY: the caller's promise; panels are packed in the order in which they lie.
+                unsafe { pack_a(kernels, w.wrapping_add(p), weights.row_stride, 1, m, depth, dst) };
+            }
+        }
+        let shared = Shared(weights, images, packed, bias);
+        let grain = (GRAIN / (m * k * block).max(1)).max(1);
+        let tasks = shared.1.count * shared.0.groups * blocks;
+        parallel::for_range(tasks, grain, |tasks| {
+            let Shared(weights, images, packed, bias) = &shared;
+            with_scratch(|[copy, panel, temp, _]| {
+                let panel = panel.reserve::<T>(kc * kernels.nr);
+                let temp = temp.reserve::<T>(if flat { 0 } else { m * block });
+                let mut runs = Vec::new();
+                let mut now = None;
+                for task in tasks {
+                    let (which, from) = (task / blocks, task % blocks * block);
+                    let (image, group) = (which / weights.groups, which % weights.groups);
+                    // SAFETY: the caller's promise.
+                    unsafe {
+                        if now.as_ref().is_none_or(|(w, _)| *w != which) {
+                            let c = (group * weights.channels) as isize;
+                            let at = image as isize * images.src_strides[0] + c * sc;
+                            let data = images.src.wrapping_offset(at);
+                            let source = Source {
+                                data,
+                                channels: weights.channels,
+                                strides: [sc, sd, sh, sw],
+                            };
+                            now = Some((which, geometry.image(&address, source, copy)));
+                        }
+                        let Some((_, ready)) = &now else { continue };
+                        let to = positions.min(from + block);
+                        let row = (group * m) as isize;
+                        let dst = images
+                            .dst
+                            .wrapping_offset(image as isize * images.dst_strides[0] + row * images.dst_strides[1]);
+                        let (c, c_rs) = if flat {
+                            (dst.wrapping_add(from), images.dst_strides[1])
+                        } else {
+                            (temp, block as isize)
+                        };
+                        let mut p = 0;
+                        loop {
+                            let depth = kc.min(k - p);
+                            let last = p + depth >= k;
+                            let a = packed.wrapping_add((group * k + p) * m);
+                            for j in (from..to).step_by(kernels.nr) {
+                                let n = kernels.nr.min(to - j);
+                                runs.clear();
+                                address.runs(j, j + n, &mut runs);
+                                (kernels.pack_patches)(&PatchArgs {
+                                    image: ready.data,
+                                    channel_stride: ready.channel_stride,
+                                    taps: &address.taps,
+                                    first: p,
+                                    k: depth,
+                                    runs: &runs,
+                                    width: panel_width(kernels, n),
+                                    dst: panel,
+                                });
+                                let add_bias = last && !bias.is_null();
+                                let tile = Gemm {
+                                    m,
+                                    n,
+                                    k: depth,
+                                    c: c.wrapping_add(j - from),
+                                    c_rs,
+                                    c_cs: 1,
+                                    from_c: p > 0,
+                                    row_bias: if add_bias {
+                                        bias.wrapping_offset(row)
+                                    } else {
+                                        std::ptr::null()
+                                    },
+                                    ..Gemm::empty()
+                                };
+                                tile.run_tiles(kernels, a, panel, std::ptr::null_mut());
+                            }
+                            p += depth;
+                            if last {
+                                break;
+                            }
+                        }
+                        if !flat {
+                            scatter(temp, block, m, from..to, geometry.grid, dst, images.dst_strides);
+                        }
+                    }
+                }
+            });
+        });
+    });
+}
+
+/// Writes a block of C to its strided place.
+///
+/// # Safety
+/// The positions lie inside the output.
+unsafe fn scatter<T: Copy>(
+    temp: *const T,
+    width: usize,
+    m: usize,
+    positions: std::ops::Range<usize>,
+    grid: [usize; 3],
+    dst: *mut T,
+    [_, oc, od, oh, ow]: [isize; 5],
+) {
+    for i in 0..m {
+        for (at, p) in positions.clone().enumerate() {
+            let (d, h, w) = (p / (grid[1] * grid[2]), p / grid[2] % grid[1], p % grid[2]);
+            let to = i as isize * oc + d as isize * od + h as isize * oh + w as isize * ow;
+            // SAFETY: the caller's promise.
+            unsafe { *dst.wrapping_offset(to) = *temp.add(i * width + at) };
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! Where the elements of a convolution lie: positions, taps, and the image they index.
+//!
+//! All three passes gather: element (position o, tap t) of a dim reads source index `o * step + offset[t]`. When all such
+//! indices lie inside the image and rows are contiguous it is read in place; else it is copied once with its border of
+//! zeros (and with every `step`-th column side by side), so that packing meets neither borders nor strides.
+
+use super::patches::Run;
+use crate::gemm::Scratch;
+
+/// One gathering: a grid of positions, and for each dim the taps' offsets.
+pub(crate) struct Gather {
+    pub grid: [usize; 3],
+    step: [usize; 3],
+    size: [usize; 3],
+    offsets: [Vec<isize>; 3],
+}
+
+/// An image of some channels, ready for packing.
+pub(crate) struct Image<T> {
+    pub data: *const T,
+    pub channel_stride: isize,
+}
+
+/// The source: strides of channel and space.
+#[derive(Clone, Copy)]
+pub(crate) struct Source<T> {
+    pub data: *const T,
+    pub channels: usize,
+    pub strides: [isize; 4],
+}
+
+/// Addresses relative to an [`Image`].
+pub(crate) struct Address {
+    in_place: bool,
+    /// First source index, and number of them, in each dim.
+    low: [isize; 3],
+    extent: [usize; 3],
+    /// Columns of one phase of the copy's rows.
+    phase: usize,
+    /// Offsets of all taps, last dim fastest.
+    pub taps: Vec<isize>,
+    /// Offset between neighbouring positions of depth and height, and positions in one contiguous run.
+    position: [isize; 2],
+    run: usize,
+    height: usize,
+}
+
+impl Gather {
+    pub fn new(grid: [usize; 3], step: [usize; 3], size: [usize; 3], offsets: [Vec<isize>; 3]) -> Self {
+        let step = std::array::from_fn(|d| if grid[d] == 1 { 1 } else { step[d] });
+        Self {
+            grid,
+            step,
+            size,
+            offsets,
+        }
+    }
+
+    pub fn positions(&self) -> usize {
+        self.grid.iter().product()
+    }
+
+    pub fn taps(&self) -> usize {
+        self.offsets.iter().map(Vec::len).product()
+    }
+
+    /// Addresses in a source with these strides (of channel and space). There must be positions.
+    pub fn address(&self, strides: [isize; 4]) -> Address {
+        let least = |d: usize| self.offsets[d].iter().copied().min().unwrap_or(0);
+        let most = |d: usize| self.offsets[d].iter().copied().max().unwrap_or(0);
+        let low: [isize; 3] = std::array::from_fn(least);
+        let extent: [usize; 3] =
+            std::array::from_fn(|d| (self.grid[d] - 1) * self.step[d] + (most(d) - low[d]) as usize + 1);
+        let inside = (0..3).all(|d| low[d] >= 0 && low[d] as usize + extent[d] <= self.size[d]);
+        let in_place = inside && (strides[3] == 1 || extent[2] == 1) && self.step[2] == 1;
+        let phase = extent[2].div_ceil(self.step[2]);
+        let row = (phase * self.step[2]) as isize;
+        let [sd, sh] = if in_place {
+            [strides[1], strides[2]]
+        } else {
+            [extent[1] as isize * row, row]
+        };
+        let mut taps = Vec::with_capacity(self.taps());
+        for &d in &self.offsets[0] {
+            for &h in &self.offsets[1] {
+                for &w in &self.offsets[2] {
+                    let w = (w - low[2]) as usize;
+                    let w = w % self.step[2] * phase + w / self.step[2];
+                    taps.push((d - low[0]) * sd + (h - low[1]) * sh + w as isize);
+                }
+            }
+        }
+        let position = [self.step[0] as isize * sd, self.step[1] as isize * sh];
+        let mut run = self.grid[2];
+        let mut height = self.grid[1];
+        if position[1] == run as isize || height == 1 {
+            run *= height;
+            height = 1;
+            if position[0] == run as isize || self.grid[0] == 1 {
+                run *= self.grid[0];
+            }
+        }
+        Address {
+            in_place,
+            low,
+            extent,
+            phase,
+            taps,
+            position,
+            run,
+            height,
+        }
+    }
+
+    /// The image that `address` speaks of: the source itself, or a copy in `scratch`.
+    ///
+    /// # Safety
+    /// The source's channels and `size` lie in live memory. The result lives as long as both.
+    pub unsafe fn image<T: Copy + Default>(&self, a: &Address, source: Source<T>, scratch: &mut Scratch) -> Image<T> {
+        let [sc, sd, sh, sw] = source.strides;
+        if a.in_place {
+            let data = source
+                .data
+                .wrapping_offset(a.low[0] * sd + a.low[1] * sh + a.low[2] * sw);
+            return Image {
+                data,
+                channel_stride: sc,
+            };
+        }
+        let row = a.phase * self.step[2];
+        let plane = a.extent[0] * a.extent[1] * row;
+        let copy = scratch.reserve::<T>(source.channels * plane);
+        let step = self.step[2];
+        for (line, dst) in (0..source.channels * a.extent[0] * a.extent[1]).map(|i| (i, copy.wrapping_add(i * row))) {
+            let h = (line % a.extent[1]) as isize + a.low[1];
+            let d = (line / a.extent[1] % a.extent[0]) as isize + a.low[0];
+            let c = line / (a.extent[0] * a.extent[1]);
+            let inside = d >= 0 && h >= 0 && (d as usize) < self.size[0] && (h as usize) < self.size[1];
+            // SAFETY: `copy` holds all lines; only indices inside the source are read.
+            unsafe {
+                if !inside {
+                    (0..row).for_each(|i| *dst.add(i) = T::default());
+                    continue;
+                }
+                let src = source.data.wrapping_offset(c as isize * sc + d * sd + h * sh);
+                let first = (-a.low[2]).clamp(0, row as isize) as usize;
+                let end = (self.size[2] as isize - a.low[2]).clamp(first as isize, a.extent[2] as isize) as usize;
+                if step == 1 {
+                    (0..first).for_each(|i| *dst.add(i) = T::default());
+                    let from = src.wrapping_offset((first as isize + a.low[2]) * sw);
+                    if sw == 1 {
+                        std::ptr::copy_nonoverlapping(from, dst.add(first), end - first);
+                    } else {
+                        (first..end).for_each(|i| *dst.add(i) = *from.wrapping_offset((i - first) as isize * sw));
+                    }
+                    (end..row).for_each(|i| *dst.add(i) = T::default());
+                } else {
+                    for i in 0..row {
+                        let known = i >= first && i < end;
+                        let v = if known {
+                            *src.wrapping_offset((i as isize + a.low[2]) * sw)
+                        } else {
+                            T::default()
+                        };
+                        *dst.add(i % step * a.phase + i / step) = v;
+                    }
+                }
+            }
+        }
+        Image {
+            data: copy,
+            channel_stride: plane as isize,
+        }
+    }
+}
+
+impl Address {
+    /// Appends the runs of positions `from..to`.
+    pub fn runs(&self, from: usize, to: usize, runs: &mut Vec<Run>) {
+        let mut p = from;
+        while p < to {
+            let (line, at) = (p / self.run, p % self.run);
+            let len = (self.run - at).min(to - p);
+            let offset = (line / self.height) as isize * self.position[0]
+                + (line % self.height) as isize * self.position[1]
+                + at as isize;
+            runs.push(Run { offset, len });
+            p += len;
+        }
+    }
+}

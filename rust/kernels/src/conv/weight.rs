@@ -1,0 +1,154 @@
+//! Gradient of the weights: gradients of the output times patches, summed over positions and images.
+//!
+//! The sum is cut into parts by shape alone; each part is one chain in the order of images and positions, and the parts
+//! are joined in a fixed tree.
+
+use super::geometry::{Gather, Source};
+use super::patches::TapArgs;
+use crate::gemm::{Gemm, HasKernels, KC, Kernels, even_part, join_rows, pack_a, panel_width, with_scratch};
+use crate::parallel;
+use std::ops::Add;
+
+/// Most parts, positions of an image in a unit of work, and elements of all parts together.
+const PARTS: usize = 16;
+const UNIT: usize = 8192;
+const ELEMENTS: usize = 1 << 21;
+
+/// Sizes and places: `x` and `gy` with strides [n, c, d, h, w].
+pub(super) struct Problem<T> {
+    pub count: usize,
+    pub groups: usize,
+    pub rows: usize,
+    pub channels: usize,
+    pub x: *const T,
+    pub x_strides: [isize; 5],
+    pub gy: *const T,
+    pub gy_strides: [isize; 5],
+}
+
+struct Shared<T>(Problem<T>, *mut T);
+// SAFETY: plain data; tasks write disjoint parts.
+unsafe impl<T: Sync> Sync for Shared<T> {}
+
+/// The gradient as a matrix [groups * rows, channels * taps].
+///
+/// # Safety
+/// All addresses that the arguments describe are live; `kernels` fit the CPU.
+pub(super) unsafe fn gradient<T>(kernels: &'static Kernels<T>, geometry: &Gather, problem: Problem<T>) -> Vec<T>
+where
+    T: Copy + Default + HasKernels + Send + Sync + Add<Output = T>,
+{
+    let (m, taps, positions) = (problem.rows, geometry.taps(), geometry.positions());
+    let n = problem.channels * taps;
+    let (groups, area) = (problem.groups, problem.groups * m * n);
+    if area == 0 || positions == 0 || problem.count == 0 {
+        return vec![T::default(); area];
+    }
+    let unit = even_part(positions, UNIT);
+    let per_image = positions.div_ceil(unit);
+    let units = problem.count * per_image;
+    let parts = units.min(PARTS).min((ELEMENTS / area).max(1));
+    let mut sums = vec![T::default(); parts * area];
+
+    let [_, sc, sd, sh, sw] = problem.x_strides;
+    let address = geometry.address([sc, sd, sh, sw]);
+    let [_, gc, gd, gh, gw] = problem.gy_strides;
+    let grid = geometry.grid.map(|n| n as isize);
+    let flat =
+        (grid[2] == 1 || gw == 1) && (grid[1] == 1 || gh == grid[2]) && (grid[0] == 1 || gd == grid[1] * grid[2]);
+    // Columns are shared out only when there are too few parts; that changes no sum.
+    let threads = parallel::threads();
+    let panels = n.div_ceil(kernels.nr);
+    let pieces = if parts * groups >= 2 * threads {
+        1
+    } else {
+        panels.min(2 * threads)
+    };
+    let piece = panels.div_ceil(pieces) * kernels.nr;
+    let pieces = n.div_ceil(piece);
+    let shared = Shared(problem, sums.as_mut_ptr());
+    let work = (area / groups / pieces)
+        .saturating_mul(positions * shared.0.count / parts)
+        .max(1);
+    let kc = even_part(unit, KC);
+    parallel::for_range(parts * groups * pieces, ((1 << 19) / work).max(1), |tasks| {
+        let Shared(problem, sums) = &shared;
+        with_scratch(|[copy, panel, a, gy_copy]| {
+            let panel = panel.reserve::<T>(kc * kernels.nr);
+            let a = a.reserve::<T>(m * kc);
+            let (mut runs, mut columns) = (Vec::new(), Vec::new());
+            for task in tasks {
+                let (part, group, first) = (task / (groups * pieces), task / pieces % groups, task % pieces * piece);
+                let last = n.min(first + piece);
+                let c = sums.wrapping_add(part * area + group * m * n);
+                for unit_index in units * part / parts..units * (part + 1) / parts {
+                    let (image, from) = (unit_index / per_image, unit_index % per_image * unit);
+                    let to = positions.min(from + unit);
+                    let channel = (group * problem.channels) as isize;
+                    let x = problem
+                        .x
+                        .wrapping_offset(image as isize * problem.x_strides[0] + channel * sc);
+                    let source = Source {
+                        data: x,
+                        channels: problem.channels,
+                        strides: [sc, sd, sh, sw],
+                    };
+                    let row = (group * m) as isize;
+                    let gy = problem
+                        .gy
+                        .wrapping_offset(image as isize * problem.gy_strides[0] + row * gc);
+                    // SAFETY: the caller's promise; each task has its own columns of its own part.
+                    unsafe {
+                        let ready = geometry.image(&address, source, copy);
+                        let (gy, gy_rs) = if flat {
+                            (gy, gc)
+                        } else {
+                            let dst = gy_copy.reserve::<T>(m * positions);
+                            for i in 0..m * positions {
+                                let (r, p) = (i / positions, (i % positions) as isize);
+                                let (d, h, w) = (p / (grid[1] * grid[2]), p / grid[2] % grid[1], p % grid[2]);
+                                *dst.add(i) = *gy.wrapping_offset(r as isize * gc + d * gd + h * gh + w * gw);
+                            }
+                            (dst.cast_const(), positions as isize)
+                        };
+                        for p in (from..to).step_by(kc) {
+                            let depth = kc.min(to - p);
+                            pack_a(kernels, gy.wrapping_add(p), gy_rs, 1, m, depth, a);
+                            runs.clear();
+                            address.runs(p, p + depth, &mut runs);
+                            for j in (first..last).step_by(kernels.nr) {
+                                let width = kernels.nr.min(last - j);
+                                columns.clear();
+                                columns.extend((j..j + width).map(|column| {
+                                    let offset = (column / taps) as isize * ready.channel_stride;
+                                    ready.data.wrapping_offset(offset + address.taps[column % taps])
+                                }));
+                                (kernels.pack_taps)(&TapArgs {
+                                    columns: &columns,
+                                    runs: &runs,
+                                    width: panel_width(kernels, width),
+                                    dst: panel,
+                                });
+                                let tile = Gemm {
+                                    m,
+                                    n: width,
+                                    k: depth,
+                                    c: c.wrapping_add(j),
+                                    c_rs: n as isize,
+                                    c_cs: 1,
+                                    // The parts start as zeros.
+                                    from_c: true,
+                                    ..Gemm::empty()
+                                };
+                                tile.run_tiles(kernels, a, panel, std::ptr::null_mut());
+                            }
+                        }
+                    }
+                }
+            }
+        });
+    });
+    join_rows(&mut sums, area);
+    sums.truncate(area);
+    sums
+}

@@ -1,0 +1,340 @@
+//! Conversions between stored and computed types: contiguous rows at vector speed, any strides otherwise.
+//!
+//! Every dtype converts to and from the four compute types; other pairs go through one of them ([`hub`]), which loses
+//! nothing and rounds once, f64 to half apart: PyTorch goes through f32 there, and so do we.
+
+use crate::dtype::{Bool, DType, Element, bf16, f16};
+use crate::{multiversion, with_element};
+
+/// A stored element, as each compute type.
+pub(crate) trait Stored: Element {
+    fn f32(self) -> f32;
+    fn f64(self) -> f64;
+    fn i64(self) -> i64;
+    fn bool(self) -> Bool;
+    fn of_f32(v: f32) -> Self;
+    fn of_f64(v: f64) -> Self;
+    fn of_i64(v: i64) -> Self;
+    fn of_bool(v: Bool) -> Self;
+}
+
+/// One of the four types that kernels are compiled for.
+pub(crate) trait Compute: Stored {
+    fn get<S: Stored>(v: S) -> Self;
+    fn put<D: Stored>(self) -> D;
+}
+
+macro_rules! compute {
+    ($($t:ty, $get:ident, $put:ident);*) => {$(
+        impl Compute for $t {
+            #[inline(always)]
+            fn get<S: Stored>(v: S) -> Self { v.$get() }
+            #[inline(always)]
+            fn put<D: Stored>(self) -> D { D::$put(self) }
+        }
+    )*};
+}
+compute!(f32, f32, of_f32; f64, f64, of_f64; i64, i64, of_i64; Bool, bool, of_bool);
+
+macro_rules! stored_int {
+    ($($t:ty)*) => {$(
+        impl Stored for $t {
+            #[inline(always)]
+            fn f32(self) -> f32 { self as f32 }
+            #[inline(always)]
+            fn f64(self) -> f64 { self as f64 }
+            #[inline(always)]
+            fn i64(self) -> i64 { self as i64 }
+            #[inline(always)]
+            fn bool(self) -> Bool { Bool::from(self != 0) }
+            #[inline(always)]
+            fn of_f32(v: f32) -> Self { Self::of_f64(v as f64) }
+            #[inline(always)]
+            fn of_f64(v: f64) -> Self { Self::from_f64(v) }
+            #[inline(always)]
+            fn of_i64(v: i64) -> Self { v as $t }
+            #[inline(always)]
+            fn of_bool(v: Bool) -> Self { v.get() as $t }
+        }
+    )*};
+}
+stored_int!(u8 u16 u32 u64 i8 i16 i32 i64);
+
+macro_rules! stored_float {
+    ($($t:ty, |$v:ident| $f32:expr, $f64:expr; $of32:expr, $of64:expr);* $(;)?) => {$(
+        impl Stored for $t {
+            #[inline(always)]
+            fn f32(self) -> f32 { let $v = self; $f32 }
+            #[inline(always)]
+            fn f64(self) -> f64 { let $v = self; $f64 }
+            #[inline(always)]
+            fn i64(self) -> i64 { self.f64() as i64 }
+            #[inline(always)]
+            fn bool(self) -> Bool { Bool::from(self.f32() != 0.0 || self.f64() != 0.0) }
+            #[inline(always)]
+            fn of_f32($v: f32) -> Self { $of32 }
+            #[inline(always)]
+            fn of_f64($v: f64) -> Self { $of64 }
+            #[inline(always)]
+            fn of_i64(v: i64) -> Self { let $v = v as $t; $v }
+            #[inline(always)]
+            fn of_bool(v: Bool) -> Self { v.get() as u8 as $t }
+        }
+    )*};
+}
+stored_float!(
+    f32, |v| v, v as f64; v, v as f32;
+    f64, |v| v as f32, v; v as f64, v;
+);
+
+macro_rules! stored_half {
+    ($($t:ty, $widen:ident, $narrow:ident);*) => {$(
+        impl Stored for $t {
+            #[inline(always)]
+            fn f32(self) -> f32 { $widen(self.to_bits()) }
+            #[inline(always)]
+            fn f64(self) -> f64 { self.f32() as f64 }
+            #[inline(always)]
+            fn i64(self) -> i64 { self.f32() as i64 }
+            #[inline(always)]
+            fn bool(self) -> Bool { Bool::from(self.to_bits() & 0x7fff != 0) }
+            #[inline(always)]
+            fn of_f32(v: f32) -> Self { <$t>::from_bits($narrow(v)) }
+            #[inline(always)]
+            fn of_f64(v: f64) -> Self { Self::of_f32(v as f32) }
+            #[inline(always)]
+            fn of_i64(v: i64) -> Self { Self::of_f32(v as f32) }
+            #[inline(always)]
+            fn of_bool(v: Bool) -> Self { Self::of_f32(v.get() as u8 as f32) }
+        }
+    )*};
+}
+stored_half!(f16, widen_f16, narrow_f16; bf16, widen_bf16, narrow_bf16);
+
+impl Stored for Bool {
+    #[inline(always)]
+    fn f32(self) -> f32 {
+        self.get() as u8 as f32
+    }
+    #[inline(always)]
+    fn f64(self) -> f64 {
+        self.get() as u8 as f64
+    }
+    #[inline(always)]
+    fn i64(self) -> i64 {
+        self.get() as i64
+    }
+    #[inline(always)]
+    fn bool(self) -> Bool {
+        Bool::from(self.get())
+    }
+    #[inline(always)]
+    fn of_f32(v: f32) -> Self {
+        Bool::from(v != 0.0)
+    }
+    #[inline(always)]
+    fn of_f64(v: f64) -> Self {
+        Bool::from(v != 0.0)
+    }
+    #[inline(always)]
+    fn of_i64(v: i64) -> Self {
+        Bool::from(v != 0)
+    }
+    #[inline(always)]
+    fn of_bool(v: Bool) -> Self {
+        v.bool()
+    }
+}
+
+/// Without branches, so that it vectorizes; a subnormal half is rebuilt by a float subtraction.
+#[inline(always)]
+pub(crate) fn widen_f16(h: u16) -> f32 {
+    let sign = (h as u32 & 0x8000) << 16;
+    let body = (h as u32 & 0x7fff) << 13;
+    let normal = body + (112 << 23);
+    let special = body + (224 << 23);
+    let tiny = (f32::from_bits(body + (113 << 23)) - f32::from_bits(113 << 23)).to_bits();
+    let exponent = body & (31 << 23);
+    let bits = if exponent == 31 << 23 { special } else { normal };
+    f32::from_bits(sign | if exponent == 0 { tiny } else { bits })
+}
+
+/// Rounds to nearest even. Without branches; the adder rounds the subnormal results.
+#[inline(always)]
+pub(crate) fn narrow_f16(v: f32) -> u16 {
+    let bits = v.to_bits();
+    let sign = (bits >> 16) & 0x8000;
+    let body = bits & 0x7fff_ffff;
+    let normal = (body.wrapping_sub(112 << 23).wrapping_add(0xfff + ((body >> 13) & 1))) >> 13;
+    let tiny = (f32::from_bits(body) + 0.5).to_bits().wrapping_sub(0.5f32.to_bits());
+    let finite = if body < 113 << 23 { tiny } else { normal };
+    let special = if body > 0x7f80_0000 { 0x7e00 } else { 0x7c00 };
+    (sign | if body >= 0x4780_0000 { special } else { finite }) as u16
+}
+
+#[inline(always)]
+fn widen_bf16(h: u16) -> f32 {
+    f32::from_bits((h as u32) << 16)
+}
+
+/// Rounds to nearest even.
+#[inline(always)]
+fn narrow_bf16(v: f32) -> u16 {
+    let bits = v.to_bits();
+    let rounded = bits.wrapping_add(0x7fff + ((bits >> 16) & 1)) >> 16;
+    let nan = bits & 0x7fff_ffff > 0x7f80_0000;
+    (if nan { 0x7fc0 } else { rounded }) as u16
+}
+
+multiversion! {
+    fn load_row<S: Stored, C: Compute>(src: &[S], dst: &mut [C]) {
+        for (d, s) in dst.iter_mut().zip(src) {
+            *d = C::get(*s);
+        }
+    }
+}
+
+multiversion! {
+    fn store_row<C: Compute, D: Stored>(src: &[C], dst: &mut [D]) {
+        for (d, s) in dst.iter_mut().zip(src) {
+            *d = s.put();
+        }
+    }
+}
+
+/// A rectangle of a strided operand: `rows` runs of `cols` elements; strides in elements.
+#[derive(Clone, Copy)]
+pub(crate) struct Rect {
+    pub rows: usize,
+    pub row_stride: isize,
+    pub cols: usize,
+    pub col_stride: isize,
+}
+
+/// Copies a rectangle into a dense block, converting it.
+pub(crate) type Load = unsafe fn(src: *const u8, rect: Rect, dst: *mut u8);
+/// Copies a dense block into a rectangle, converting it.
+pub(crate) type Store = unsafe fn(src: *const u8, dst: *mut u8, rect: Rect);
+
+/// Shorter rows are not worth the choice of an instruction set.
+const SHORT: usize = 8;
+
+/// # Safety
+/// Every element of the rectangle is readable as `S`, and `dst` has room for all of them.
+unsafe fn load<S: Stored, C: Compute>(src: *const u8, rect: Rect, dst: *mut u8) {
+    let (src, dst) = (src.cast::<S>(), dst.cast::<C>());
+    for r in 0..rect.rows {
+        // SAFETY: inside the rectangle and the block, by the contract; the block is scratch, so it overlaps nothing.
+        unsafe {
+            let row = src.offset(r as isize * rect.row_stride);
+            let out = dst.add(r * rect.cols);
+            if rect.col_stride == 1 && rect.cols >= SHORT {
+                load_row(
+                    std::slice::from_raw_parts(row, rect.cols),
+                    std::slice::from_raw_parts_mut(out, rect.cols),
+                );
+            } else if rect.col_stride == 0 {
+                std::slice::from_raw_parts_mut(out, rect.cols).fill(C::get(*row));
+            } else {
+                for c in 0..rect.cols {
+                    *out.add(c) = C::get(*row.offset(c as isize * rect.col_stride));
+                }
+            }
+        }
+    }
+}
+
+/// # Safety
+/// Every element of the rectangle is writable as `D`, and `src` holds as many elements.
+unsafe fn store<C: Compute, D: Stored>(src: *const u8, dst: *mut u8, rect: Rect) {
+    let (src, dst) = (src.cast::<C>(), dst.cast::<D>());
+    for r in 0..rect.rows {
+        // SAFETY: inside the rectangle and the block, by the contract; the block is scratch, so it overlaps nothing.
+        unsafe {
+            let row = dst.offset(r as isize * rect.row_stride);
+            let from = src.add(r * rect.cols);
+            if rect.col_stride == 1 && rect.cols >= SHORT {
+                store_row(
+                    std::slice::from_raw_parts(from, rect.cols),
+                    std::slice::from_raw_parts_mut(row, rect.cols),
+                );
+            } else {
+                for c in 0..rect.cols {
+                    *row.offset(c as isize * rect.col_stride) = (*from.add(c)).put();
+                }
+            }
+        }
+    }
+}
+
+/// The loader from `stored` to the compute type `computed`.
+pub(crate) fn loader(stored: DType, computed: DType) -> Load {
+    with_element!(stored, S => match computed {
+        DType::F32 => load::<S, f32>,
+        DType::F64 => load::<S, f64>,
+        DType::Bool => load::<S, Bool>,
+        _ => load::<S, i64>,
+    })
+}
+
+/// The writer from the compute type `computed` to `stored`.
+pub(crate) fn storer(computed: DType, stored: DType) -> Store {
+    with_element!(stored, D => match computed {
+        DType::F32 => store::<f32, D>,
+        DType::F64 => store::<f64, D>,
+        DType::Bool => store::<Bool, D>,
+        _ => store::<i64, D>,
+    })
+}
+
+/// The compute type through which `from` converts to `to`.
+pub(crate) fn hub(from: DType, to: DType) -> DType {
+    // Truth is decided by the source's own type; a float result is rounded once, from the integer (u64 too).
+    if to.is_float() && !from.is_float() {
+        to.compute()
+    } else {
+        from.compute()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn halves_agree_with_the_half_crate() {
+        for h in 0..=u16::MAX {
+            let want = f16::from_bits(h).to_f32();
+            let got = widen_f16(h);
+            assert!(
+                got.to_bits() == want.to_bits() || (got.is_nan() && want.is_nan()),
+                "{h:#x}"
+            );
+        }
+        let mut bits = 0u32;
+        for _ in 0..3_000_000 {
+            bits = bits.wrapping_add(1_431_655_765 / 1009);
+            let v = f32::from_bits(bits);
+            if !v.is_nan() {
+                assert_eq!(narrow_f16(v), f16::from_f32(v).to_bits(), "{v:e}");
+                assert_eq!(narrow_bf16(v), bf16::from_f32(v).to_bits(), "{v:e}");
+            }
+        }
+        // Ties, the overflow border and the smallest subnormals.
+        for v in [
+            65519.996f32,
+            65520.0,
+            65504.0,
+            5.96e-8,
+            2.98e-8,
+            2.9802322e-8,
+            2.9802326e-8,
+            1.0 + 1.0 / 2048.0,
+            0.0,
+        ] {
+            assert_eq!(narrow_f16(v), f16::from_f32(v).to_bits(), "{v:e}");
+            assert_eq!(narrow_f16(-v), f16::from_f32(-v).to_bits(), "-{v:e}");
+        }
+        assert!(f16::from_bits(narrow_f16(f32::NAN)).is_nan() && bf16::from_bits(narrow_bf16(f32::NAN)).is_nan());
+    }
+}

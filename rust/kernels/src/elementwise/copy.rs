@@ -1,0 +1,232 @@
+//! Copies and fills: any dtype to any dtype, any strides.
+
+use super::convert::hub;
+use super::walk::{GRAIN, Kernel, MAX_IN, Plan, run};
+use super::{Operand, convert};
+use crate::dtype::{DType, Scalar};
+use crate::parallel::for_range;
+use crate::view::{AnyDst, AnySrc};
+use crate::with_element;
+
+/// Copies `src` into `dst` (same shape, or broadcast to it by stride 0), converting if the dtypes differ.
+pub fn copy(src: AnySrc, dst: AnyDst) {
+    if src.dtype() == dst.dtype() {
+        return match src.dtype().size() {
+            1 => same::<u8>(&src, &dst),
+            2 => same::<u16>(&src, &dst),
+            4 => same::<u32>(&src, &dst),
+            _ => same::<u64>(&src, &dst),
+        };
+    }
+    let through = hub(src.dtype(), dst.dtype());
+    run(
+        identity(through),
+        &[(&Operand::View(src), through)],
+        through,
+        &dst,
+        GRAIN,
+    );
+}
+
+/// Sets every element of `dst` to `value`.
+pub fn fill(dst: AnyDst, value: Scalar) {
+    let kind = match value {
+        Scalar::Float(_) => DType::F64,
+        _ => DType::I64,
+    };
+    let mut element = 0u64;
+    // SAFETY: the value and the element lie in locals of sufficient size, and a rectangle of one is written.
+    unsafe {
+        let rect = convert::Rect {
+            rows: 1,
+            row_stride: 0,
+            cols: 1,
+            col_stride: 1,
+        };
+        let (float, int) = (value.to_f64(), value.to_i64());
+        let from = if kind == DType::F64 {
+            (&raw const float).cast::<u8>()
+        } else {
+            (&raw const int).cast::<u8>()
+        };
+        convert::storer(kind, dst.dtype())(from, (&raw mut element).cast::<u8>(), rect);
+        let at = (&raw const element).cast::<u8>();
+        match dst.dtype().size() {
+            1 => fill_with::<u8>(*at, &dst),
+            2 => fill_with::<u16>(*at.cast(), &dst),
+            4 => fill_with::<u32>(*at.cast(), &dst),
+            _ => fill_with::<u64>(*at.cast(), &dst),
+        }
+    }
+}
+
+/// A kernel that hands its block on.
+fn identity(ty: DType) -> Kernel {
+    /// # Safety
+    /// `n` elements of type `T` at both ends.
+    unsafe fn block<T>(ins: &[*const u8; MAX_IN], out: *mut u8, n: usize) {
+        // SAFETY: the contract of this function.
+        unsafe { std::ptr::copy_nonoverlapping(ins[0].cast::<T>(), out.cast::<T>(), n) }
+    }
+    with_element!(ty, T => block::<T>)
+}
+
+/// Rows of tiles: this many elements along each of two dims, so that lines read in one order are written in another
+/// while they are still in the cache.
+const TILE: usize = 16;
+
+fn same<T: Copy>(src: &AnySrc, dst: &AnyDst) {
+    let n = dst.numel();
+    if n == 0 {
+        return;
+    }
+    let (from, to) = (Shared(src.ptr().cast::<T>().cast_mut()), Shared(dst.ptr().cast::<T>()));
+    if src.is_contiguous() && dst.is_contiguous() {
+        if n <= GRAIN {
+            // SAFETY: `n` dense elements on both sides; views that overlap do so exactly, and `copy` allows that.
+            return unsafe { std::ptr::copy(from.get(), to.get(), n) };
+        }
+        for_range(n, 4 * GRAIN, |r| {
+            // SAFETY: as above, for a part.
+            unsafe { std::ptr::copy(from.get().add(r.start), to.get().add(r.start), r.len()) }
+        });
+        return;
+    }
+    let plan = Plan::new(dst, &[Some(src)]);
+    let inner = plan.rank - 1;
+    // A dim along which the source is dense, while the innermost one is not: a transpose.
+    let across = (0..inner).find(|&d| plan.strides[1][d] == 1 && plan.shape[d] >= 4);
+    if let Some(across) = across
+        && plan.strides[1][inner] != 1
+        && plan.shape[inner] >= 4
+    {
+        return transpose(&plan, across, from, to);
+    }
+    let (cols, ss, ds) = (plan.shape[inner], plan.strides[1][inner], plan.strides[0][inner]);
+    for_range(n, GRAIN, |range| {
+        let mut pos = range.start;
+        while pos < range.end {
+            let index = plan.index(pos);
+            let len = (cols - index[inner]).min(range.end - pos);
+            // SAFETY: the indices lie inside the views; threads write disjoint elements.
+            unsafe {
+                let s = from.get().offset(plan.offset(1, &index)).cast_const();
+                let d = to.get().offset(plan.offset(0, &index));
+                row(s, ss, d, ds, len);
+            }
+            pos += len;
+        }
+    });
+}
+
+/// # Safety
+/// `len` elements at these strides are readable and writable.
+unsafe fn row<T: Copy>(s: *const T, ss: isize, d: *mut T, ds: isize, len: usize) {
+    // SAFETY: the contract of this function.
+    unsafe {
+        match (ss, ds) {
+            (1, 1) => std::ptr::copy(s, d, len),
+            (0, 1) => {
+                let v = *s;
+                for i in 0..len {
+                    *d.add(i) = v;
+                }
+            }
+            _ => {
+                for i in 0..len as isize {
+                    *d.offset(i * ds) = *s.offset(i * ss);
+                }
+            }
+        }
+    }
+}
+
+fn transpose<T: Copy>(plan: &Plan, across: usize, from: Shared<T>, to: Shared<T>) {
+    let inner = plan.rank - 1;
+    let (rows, cols) = (plan.shape[across], plan.shape[inner]);
+    let bands = rows.div_ceil(TILE);
+    // The walk over what is left: the same plan with the two dims collapsed.
+    let mut outer = Plan {
+        rank: plan.rank,
+        shape: plan.shape,
+        strides: plan.strides,
+    };
+    outer.shape[across] = 1;
+    outer.shape[inner] = 1;
+    let others: usize = outer.shape[..plan.rank].iter().product();
+    let (sd, dd) = (plan.strides[1][inner], plan.strides[0][across]);
+    let di = plan.strides[0][inner];
+    for_range(others * bands, (GRAIN / (TILE * cols)).max(1), |range| {
+        for band in range {
+            let index = outer.index(band / bands);
+            let r0 = band % bands * TILE;
+            let height = TILE.min(rows - r0);
+            // SAFETY: the indices lie inside the views; bands are disjoint.
+            unsafe {
+                let s = from.get().offset(plan.offset(1, &index)).add(r0);
+                let d = to.get().offset(plan.offset(0, &index) + r0 as isize * dd);
+                let mut c0 = 0;
+                while c0 < cols {
+                    let width = TILE.min(cols - c0);
+                    if height == TILE && width == TILE && di == 1 {
+                        for r in 0..TILE as isize {
+                            for c in 0..TILE as isize {
+                                *d.offset(r * dd + c0 as isize + c) = *s.offset(r + (c0 as isize + c) * sd);
+                            }
+                        }
+                    } else {
+                        for r in 0..height as isize {
+                            for c in c0 as isize..(c0 + width) as isize {
+                                *d.offset(r * dd + c * di) = *s.offset(r + c * sd);
+                            }
+                        }
+                    }
+                    c0 += width;
+                }
+            }
+        }
+    });
+}
+
+fn fill_with<T: Copy + Send + Sync>(value: T, dst: &AnyDst) {
+    let n = dst.numel();
+    if n == 0 {
+        return;
+    }
+    let plan = Plan::new(dst, &[]);
+    let to = Shared(dst.ptr().cast::<T>());
+    let inner = plan.rank - 1;
+    let (cols, stride) = (plan.shape[inner], plan.strides[0][inner]);
+    for_range(n, GRAIN, |range| {
+        let mut pos = range.start;
+        while pos < range.end {
+            let index = plan.index(pos);
+            let len = (cols - index[inner]).min(range.end - pos);
+            // SAFETY: the indices lie inside the view; threads write disjoint elements.
+            unsafe {
+                let d = to.get().offset(plan.offset(0, &index));
+                if stride == 1 {
+                    std::slice::from_raw_parts_mut(d, len).fill(value);
+                } else {
+                    for i in 0..len as isize {
+                        *d.offset(i * stride) = value;
+                    }
+                }
+            }
+            pos += len;
+        }
+    });
+}
+
+/// A pointer that threads share; they touch disjoint elements of what it points to.
+#[derive(Clone, Copy)]
+struct Shared<T>(*mut T);
+
+impl<T> Shared<T> {
+    fn get(self) -> *mut T {
+        self.0
+    }
+}
+
+// SAFETY: see the type; the memory is a view's, and views are `Sync`.
+unsafe impl<T> Sync for Shared<T> {}

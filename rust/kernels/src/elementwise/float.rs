@@ -1,0 +1,344 @@
+//! What the kernels ask of f32 and f64, so that each formula is written once.
+
+use super::{math, special};
+use std::ops::{Add, Div, Mul, Neg, Rem, Sub};
+
+pub(crate) trait Float:
+    Copy
+    + PartialOrd
+    + Add<Output = Self>
+    + Sub<Output = Self>
+    + Mul<Output = Self>
+    + Div<Output = Self>
+    + Rem<Output = Self>
+    + Neg<Output = Self>
+    + 'static
+{
+    /// A constant.
+    fn c(v: f64) -> Self;
+    fn mul_add(self, a: Self, b: Self) -> Self;
+    fn abs(self) -> Self;
+    fn copysign(self, s: Self) -> Self;
+    fn sqrt(self) -> Self;
+    fn floor(self) -> Self;
+    fn ceil(self) -> Self;
+    fn trunc(self) -> Self;
+    fn round_even(self) -> Self;
+    fn is_negative(self) -> bool;
+    fn exp(self) -> Self;
+    fn exp2(self) -> Self;
+    fn expm1(self) -> Self;
+    fn log(self) -> Self;
+    fn log2(self) -> Self;
+    fn log10(self) -> Self;
+    fn log1p(self) -> Self;
+    fn sin(self) -> Self;
+    fn cos(self) -> Self;
+    fn tan(self) -> Self;
+    /// Arguments for which `sin`, `cos` and `tan` are not made: see `Map1::hard`.
+    fn beyond_trig(self) -> bool;
+    fn atan(self) -> Self;
+    fn tanh(self) -> Self;
+    fn sigmoid(self) -> Self;
+    fn erf(self) -> Self;
+    fn erfc(self) -> Self;
+    fn pow(self, e: Self) -> Self;
+    fn next_after(self, to: Self) -> Self;
+    /// The standard normal distribution function.
+    fn ndtr(self) -> Self;
+    /// x Φ(x), rounded once.
+    fn gelu(self) -> Self;
+    /// GELU's tanh form.
+    fn gelu_tanh(self) -> Self;
+    /// The standard normal density.
+    fn npdf(self) -> Self;
+    /// sigmoid(2u) and its complement for the u of GELU's tanh form, free of cancellation.
+    fn gelu_tanh_gate(self) -> (Self, Self);
+    /// A function computed in double precision.
+    fn by(self, f: impl Fn(f64) -> f64) -> Self;
+    fn by2(self, b: Self, f: impl Fn(f64, f64) -> f64) -> Self;
+
+    const INF: Self;
+    const ZERO: Self;
+    const ONE: Self;
+    fn nan(self) -> bool;
+}
+
+macro_rules! basics {
+    ($t:ident) => {
+        const INF: $t = $t::INFINITY;
+        const ZERO: $t = 0.0;
+        const ONE: $t = 1.0;
+        #[inline(always)]
+        fn c(v: f64) -> $t {
+            v as $t
+        }
+        #[inline(always)]
+        fn mul_add(self, a: $t, b: $t) -> $t {
+            $t::mul_add(self, a, b)
+        }
+        #[inline(always)]
+        fn abs(self) -> $t {
+            $t::abs(self)
+        }
+        #[inline(always)]
+        fn copysign(self, s: $t) -> $t {
+            $t::copysign(self, s)
+        }
+        #[inline(always)]
+        fn sqrt(self) -> $t {
+            $t::sqrt(self)
+        }
+        #[inline(always)]
+        fn floor(self) -> $t {
+            $t::floor(self)
+        }
+        #[inline(always)]
+        fn ceil(self) -> $t {
+            $t::ceil(self)
+        }
+        #[inline(always)]
+        fn trunc(self) -> $t {
+            $t::trunc(self)
+        }
+        #[inline(always)]
+        fn round_even(self) -> $t {
+            $t::round_ties_even(self)
+        }
+        #[inline(always)]
+        fn is_negative(self) -> bool {
+            self.is_sign_negative()
+        }
+        #[inline(always)]
+        fn nan(self) -> bool {
+            self.is_nan()
+        }
+        #[inline(always)]
+        fn by(self, f: impl Fn(f64) -> f64) -> $t {
+            f(self as f64) as $t
+        }
+        #[inline(always)]
+        fn by2(self, b: $t, f: impl Fn(f64, f64) -> f64) -> $t {
+            f(self as f64, b as f64) as $t
+        }
+        #[inline(always)]
+        fn next_after(self, to: $t) -> $t {
+            if self.is_nan() || to.is_nan() {
+                return self + to;
+            }
+            if self == to {
+                return to;
+            }
+            if self == 0.0 {
+                return $t::from_bits(1).copysign(to);
+            }
+            // Away from zero is up in the bits, towards it is down.
+            let up = (self < to) == (self > 0.0);
+            $t::from_bits(if up {
+                self.to_bits() + 1
+            } else {
+                self.to_bits() - 1
+            })
+        }
+    };
+}
+
+impl Float for f32 {
+    basics!(f32);
+    #[inline(always)]
+    fn exp(self) -> f32 {
+        math::exp(self)
+    }
+    #[inline(always)]
+    fn exp2(self) -> f32 {
+        math::exp2(self)
+    }
+    #[inline(always)]
+    fn expm1(self) -> f32 {
+        math::expm1(self)
+    }
+    #[inline(always)]
+    fn log(self) -> f32 {
+        math::log(self)
+    }
+    #[inline(always)]
+    fn log2(self) -> f32 {
+        math::log2(self)
+    }
+    #[inline(always)]
+    fn log10(self) -> f32 {
+        math::log10(self)
+    }
+    #[inline(always)]
+    fn log1p(self) -> f32 {
+        math::log1p(self)
+    }
+    #[inline(always)]
+    fn sin(self) -> f32 {
+        math::sin(self)
+    }
+    #[inline(always)]
+    fn cos(self) -> f32 {
+        math::cos(self)
+    }
+    #[inline(always)]
+    fn tan(self) -> f32 {
+        math::tan(self)
+    }
+    #[inline(always)]
+    fn beyond_trig(self) -> bool {
+        self.abs() > math::TRIG_LIMIT
+    }
+    #[inline(always)]
+    fn atan(self) -> f32 {
+        math::atan(self)
+    }
+    #[inline(always)]
+    fn tanh(self) -> f32 {
+        math::tanh(self)
+    }
+    #[inline(always)]
+    fn sigmoid(self) -> f32 {
+        math::sigmoid(self)
+    }
+    #[inline(always)]
+    fn erf(self) -> f32 {
+        math::erf(self)
+    }
+    #[inline(always)]
+    fn erfc(self) -> f32 {
+        math::erfc_d(self as f64) as f32
+    }
+    #[inline(always)]
+    fn pow(self, e: f32) -> f32 {
+        math::pow(self, e)
+    }
+    #[inline(always)]
+    fn ndtr(self) -> f32 {
+        (0.5 * math::erfc_d(self as f64 * -std::f64::consts::FRAC_1_SQRT_2)) as f32
+    }
+    #[inline(always)]
+    fn gelu(self) -> f32 {
+        let d = self as f64;
+        (0.5 * d * math::erfc_d(d * -std::f64::consts::FRAC_1_SQRT_2)) as f32
+    }
+    #[inline(always)]
+    fn gelu_tanh(self) -> f32 {
+        let d = self as f64;
+        (d / (1.0 + math::exp_d(-2.0 * gelu_tanh_inner(d)))) as f32
+    }
+    #[inline(always)]
+    fn npdf(self) -> f32 {
+        let d = self as f64;
+        (math::exp_d(-0.5 * d * d) * FRAC_1_SQRT_2PI) as f32
+    }
+    #[inline(always)]
+    fn gelu_tanh_gate(self) -> (f32, f32) {
+        let e = math::exp_d(-2.0 * gelu_tanh_inner(self as f64));
+        let gate = 1.0 / (1.0 + e);
+        (gate as f32, (e * gate) as f32)
+    }
+}
+
+pub(super) const FRAC_1_SQRT_2PI: f64 = 0.398_942_280_401_432_7;
+
+/// √(2/π) (x + 0.044715 x³)
+#[inline(always)]
+fn gelu_tanh_inner(x: f64) -> f64 {
+    2.0 * FRAC_1_SQRT_2PI * x * (0.044715 * x).mul_add(x, 1.0)
+}
+
+impl Float for f64 {
+    basics!(f64);
+    #[inline(always)]
+    fn exp(self) -> f64 {
+        f64::exp(self)
+    }
+    #[inline(always)]
+    fn exp2(self) -> f64 {
+        f64::exp2(self)
+    }
+    #[inline(always)]
+    fn expm1(self) -> f64 {
+        f64::exp_m1(self)
+    }
+    #[inline(always)]
+    fn log(self) -> f64 {
+        f64::ln(self)
+    }
+    #[inline(always)]
+    fn log2(self) -> f64 {
+        f64::log2(self)
+    }
+    #[inline(always)]
+    fn log10(self) -> f64 {
+        f64::log10(self)
+    }
+    #[inline(always)]
+    fn log1p(self) -> f64 {
+        f64::ln_1p(self)
+    }
+    #[inline(always)]
+    fn sin(self) -> f64 {
+        f64::sin(self)
+    }
+    #[inline(always)]
+    fn cos(self) -> f64 {
+        f64::cos(self)
+    }
+    #[inline(always)]
+    fn tan(self) -> f64 {
+        f64::tan(self)
+    }
+    #[inline(always)]
+    fn beyond_trig(self) -> bool {
+        false
+    }
+    #[inline(always)]
+    fn atan(self) -> f64 {
+        f64::atan(self)
+    }
+    #[inline(always)]
+    fn tanh(self) -> f64 {
+        f64::tanh(self)
+    }
+    #[inline(always)]
+    fn sigmoid(self) -> f64 {
+        1.0 / (1.0 + f64::exp(-self))
+    }
+    #[inline(always)]
+    fn erf(self) -> f64 {
+        special::erf(self)
+    }
+    #[inline(always)]
+    fn erfc(self) -> f64 {
+        special::erfc(self)
+    }
+    #[inline(always)]
+    fn pow(self, e: f64) -> f64 {
+        f64::powf(self, e)
+    }
+    #[inline(always)]
+    fn ndtr(self) -> f64 {
+        0.5 * special::erfc(self * -std::f64::consts::FRAC_1_SQRT_2)
+    }
+    #[inline(always)]
+    fn gelu(self) -> f64 {
+        self * self.ndtr()
+    }
+    #[inline(always)]
+    fn gelu_tanh(self) -> f64 {
+        self / (1.0 + f64::exp(-2.0 * gelu_tanh_inner(self)))
+    }
+    #[inline(always)]
+    fn npdf(self) -> f64 {
+        f64::exp(-0.5 * self * self) * FRAC_1_SQRT_2PI
+    }
+    #[inline(always)]
+    fn gelu_tanh_gate(self) -> (f64, f64) {
+        let e = f64::exp(-2.0 * gelu_tanh_inner(self));
+        let gate = 1.0 / (1.0 + e);
+        // e·gate is NaN where e overflows; the complement is then 1.
+        (gate, if e < f64::INFINITY { e * gate } else { 1.0 - gate })
+    }
+}

@@ -1,0 +1,222 @@
+//! From a function of elements to a block kernel, compiled once per instruction set.
+
+use super::walk::{Kernel, MAX_IN};
+use crate::dtype::Bool;
+use crate::multiversion;
+use std::slice::{from_raw_parts, from_raw_parts_mut};
+
+/// A function of one element.
+pub(crate) trait Map1<A, R> {
+    /// Some elements need [`Map1::slow`], found in a second pass so that the first one vectorizes.
+    const PATCHED: bool = false;
+    fn f(a: A) -> R;
+    #[inline(always)]
+    fn hard(_: A) -> bool {
+        false
+    }
+    fn slow(a: A) -> R {
+        Self::f(a)
+    }
+}
+
+/// A function of two elements.
+pub(crate) trait Map2<A, R> {
+    fn f(a: A, b: A) -> R;
+}
+
+/// A function of three elements.
+pub(crate) trait Map3<A, R> {
+    fn f(a: A, b: A, c: A) -> R;
+}
+
+/// A function of four elements.
+pub(crate) trait Map4<A, R> {
+    fn f(a: A, b: A, c: A, d: A) -> R;
+}
+
+multiversion! {
+    fn each1<A: Copy, R: Copy, K: Map1<A, R>>(_kernel: std::marker::PhantomData<K>, a: &[A], out: &mut [R]) {
+        for (o, a) in out.iter_mut().zip(a) {
+            *o = K::f(*a);
+        }
+        if K::PATCHED {
+            // Counting vectorizes where an early exit would not.
+            let hard = a.iter().fold(0u32, |n, a| n | K::hard(*a) as u32);
+            if hard != 0 {
+                for (o, a) in out.iter_mut().zip(a) {
+                    if K::hard(*a) {
+                        *o = K::slow(*a);
+                    }
+                }
+            }
+        }
+    }
+}
+
+multiversion! {
+    fn each2<A: Copy, R: Copy, K: Map2<A, R>>(
+        _kernel: std::marker::PhantomData<K>, a: &[A], b: &[A], out: &mut [R]
+    ) {
+        for ((o, a), b) in out.iter_mut().zip(a).zip(b) {
+            *o = K::f(*a, *b);
+        }
+    }
+}
+
+multiversion! {
+    fn each3<A: Copy, R: Copy, K: Map3<A, R>>(
+        _kernel: std::marker::PhantomData<K>, a: &[A], b: &[A], c: &[A], out: &mut [R]
+    ) {
+        for (((o, a), b), c) in out.iter_mut().zip(a).zip(b).zip(c) {
+            *o = K::f(*a, *b, *c);
+        }
+    }
+}
+
+multiversion! {
+    fn each4<A: Copy, R: Copy, K: Map4<A, R>>(
+        _kernel: std::marker::PhantomData<K>, a: &[A], b: &[A], c: &[A], d: &[A], out: &mut [R]
+    ) {
+        for ((((o, a), b), c), d) in out.iter_mut().zip(a).zip(b).zip(c).zip(d) {
+            *o = K::f(*a, *b, *c, *d);
+        }
+    }
+}
+
+multiversion! {
+    fn select<T: Copy>(c: &[Bool], a: &[T], b: &[T], out: &mut [T]) {
+        for (((o, c), a), b) in out.iter_mut().zip(c).zip(a).zip(b) {
+            *o = if c.get() { *a } else { *b };
+        }
+    }
+}
+
+/// # Safety
+/// `a` holds `n` elements of type `A`, `out` has room for `n` of `R`, and they do not overlap.
+unsafe fn block1<A: Copy, R: Copy, K: Map1<A, R>>(ins: &[*const u8; MAX_IN], out: *mut u8, n: usize) {
+    // SAFETY: the contract of this function.
+    unsafe {
+        each1::<A, R, K>(
+            std::marker::PhantomData,
+            from_raw_parts(ins[0].cast(), n),
+            from_raw_parts_mut(out.cast(), n),
+        )
+    }
+}
+
+/// # Safety
+/// As for [`block1`], with two inputs.
+unsafe fn block2<A: Copy, R: Copy, K: Map2<A, R>>(ins: &[*const u8; MAX_IN], out: *mut u8, n: usize) {
+    // SAFETY: the contract of this function.
+    unsafe {
+        each2::<A, R, K>(
+            std::marker::PhantomData,
+            from_raw_parts(ins[0].cast(), n),
+            from_raw_parts(ins[1].cast(), n),
+            from_raw_parts_mut(out.cast(), n),
+        )
+    }
+}
+
+/// # Safety
+/// As for [`block1`], with three inputs.
+unsafe fn block3<A: Copy, R: Copy, K: Map3<A, R>>(ins: &[*const u8; MAX_IN], out: *mut u8, n: usize) {
+    // SAFETY: the contract of this function.
+    unsafe {
+        each3::<A, R, K>(
+            std::marker::PhantomData,
+            from_raw_parts(ins[0].cast(), n),
+            from_raw_parts(ins[1].cast(), n),
+            from_raw_parts(ins[2].cast(), n),
+            from_raw_parts_mut(out.cast(), n),
+        )
+    }
+}
+
+/// # Safety
+/// As for [`block1`], with four inputs.
+unsafe fn block4<A: Copy, R: Copy, K: Map4<A, R>>(ins: &[*const u8; MAX_IN], out: *mut u8, n: usize) {
+    // SAFETY: the contract of this function.
+    unsafe {
+        each4::<A, R, K>(
+            std::marker::PhantomData,
+            from_raw_parts(ins[0].cast(), n),
+            from_raw_parts(ins[1].cast(), n),
+            from_raw_parts(ins[2].cast(), n),
+            from_raw_parts(ins[3].cast(), n),
+            from_raw_parts_mut(out.cast(), n),
+        )
+    }
+}
+
+/// # Safety
+/// As for [`block1`]; the first of three inputs holds truth values.
+unsafe fn block_select<T: Copy>(ins: &[*const u8; MAX_IN], out: *mut u8, n: usize) {
+    // SAFETY: the contract of this function.
+    unsafe {
+        select::<T>(
+            from_raw_parts(ins[0].cast(), n),
+            from_raw_parts(ins[1].cast(), n),
+            from_raw_parts(ins[2].cast(), n),
+            from_raw_parts_mut(out.cast(), n),
+        )
+    }
+}
+
+pub(crate) fn kernel_select<T: Copy>() -> Kernel {
+    block_select::<T>
+}
+
+pub(crate) fn kernel1<A: Copy, R: Copy, K: Map1<A, R>>() -> Kernel {
+    block1::<A, R, K>
+}
+
+pub(crate) fn kernel2<A: Copy, R: Copy, K: Map2<A, R>>() -> Kernel {
+    block2::<A, R, K>
+}
+
+pub(crate) fn kernel3<A: Copy, R: Copy, K: Map3<A, R>>() -> Kernel {
+    block3::<A, R, K>
+}
+
+pub(crate) fn kernel4<A: Copy, R: Copy, K: Map4<A, R>>() -> Kernel {
+    block4::<A, R, K>
+}
+
+/// A function that picks a kernel by op: `Op => |x| expression`, for one element type or for all types with a trait.
+macro_rules! table {
+    (fn $name:ident<$g:ident: $bound:path>($op:ident) $a:ty => $r:ty, $kernel:ident $map:ident
+        { $($v:ident => |$($x:ident),*| $e:expr;)* }) => {
+        pub(super) fn $name<$g: $bound>(op: $op) -> Option<Kernel> {
+            Some(match op {
+                $($op::$v => {
+                    struct K;
+                    impl<$g: $bound> $map<$a, $r> for K {
+                        #[inline(always)]
+                        fn f($($x: $a),*) -> $r { $e }
+                    }
+                    $kernel::<$a, $r, K>()
+                })*
+                #[allow(unreachable_patterns)]
+                _ => return None,
+            })
+        }
+    };
+    (fn $name:ident($op:ident) $a:ty => $r:ty, $kernel:ident $map:ident
+        { $($v:ident => |$($x:ident),*| $e:expr;)* }) => {
+        pub(super) fn $name(op: $op) -> Option<Kernel> {
+            Some(match op {
+                $($op::$v => {
+                    struct K;
+                    impl $map<$a, $r> for K {
+                        #[inline(always)]
+                        fn f($($x: $a),*) -> $r { $e }
+                    }
+                    $kernel::<$a, $r, K>()
+                })*
+                _ => return None,
+            })
+        }
+    };
+}
+pub(crate) use table;

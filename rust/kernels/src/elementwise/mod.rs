@@ -1,0 +1,125 @@
+//! Elementwise work: copies, conversions, fills, and functions of one to four elements.
+//!
+//! An op is computed in one of four types (f32, f64, i64, bool). Operands of other dtypes are converted on the way in,
+//! results on the way out, a block at a time; results of predicates and comparisons are truth values. Operands are
+//! views of the output's shape (broadcast dims have stride 0) or scalars.
+//!
+//! ```ignore
+//! binary(Binary::Add, DType::F32, Operand::View(a), Operand::Scalar(Scalar::Float(1.0)), out);
+//! ```
+//! Every function is exact in the sense of "same bits": no result depends on where blocks or threads begin.
+
+mod binary;
+mod convert;
+mod copy;
+mod float;
+mod map;
+pub(crate) mod math;
+mod special;
+mod ternary;
+#[cfg(test)]
+mod tests;
+mod unary;
+mod walk;
+
+pub use binary::Binary;
+pub use copy::{copy, fill};
+pub use ternary::Ternary;
+pub use unary::Unary;
+
+use crate::dtype::{DType, Scalar};
+use crate::view::{AnyDst, AnySrc};
+use ternary::Fused;
+use walk::{GRAIN, Kernel, run};
+
+/// What an op reads: memory, or one number for all elements.
+#[derive(Clone, Copy)]
+pub enum Operand<'a> {
+    View(AnySrc<'a>),
+    Scalar(Scalar),
+}
+
+/// Elements worth a second thread, for functions that take longer than the memory.
+const HEAVY: usize = 8 * 1024;
+
+/// An op that has no kernel in this type is a mistake of the caller's: loud in tests, harmless otherwise.
+fn missing(op: impl std::fmt::Debug, compute: DType) {
+    debug_assert!(false, "{op:?} is not computed in {}", compute.name());
+}
+
+fn execute(kernel: Kernel, inputs: &[(&Operand, DType)], result: DType, out: &AnyDst, heavy: bool) {
+    run(kernel, inputs, result, out, if heavy { HEAVY } else { GRAIN });
+}
+
+/// `out = op(a)`, computed in `compute`.
+pub fn unary(op: Unary, compute: DType, a: Operand, out: AnyDst) {
+    let Some(kernel) = unary::kernel(op, compute) else {
+        return missing(op, compute);
+    };
+    let result = if op.is_predicate() { DType::Bool } else { compute };
+    let heavy = compute.is_float() && !op.is_predicate() && op as u8 >= Unary::Exp as u8;
+    execute(kernel, &[(&a, compute)], result, &out, heavy);
+}
+
+/// `out = op(a, b)`, computed in `compute`.
+pub fn binary(op: Binary, compute: DType, a: Operand, b: Operand, out: AnyDst) {
+    if op == Binary::Pow
+        && compute.is_float()
+        && let Operand::Scalar(exponent) = b
+        && let Some(cheaper) = binary::pow_by_scalar(exponent.to_f64())
+    {
+        return unary(cheaper, compute, a, out);
+    }
+    let Some(kernel) = binary::kernel(op, compute) else {
+        return missing(op, compute);
+    };
+    let result = if op.is_predicate() { DType::Bool } else { compute };
+    let light = op.is_predicate() || matches!(op, Binary::Add | Binary::Sub | Binary::Mul | Binary::Div);
+    execute(kernel, &[(&a, compute), (&b, compute)], result, &out, !light);
+}
+
+/// `out = op(a, b, c)`, computed in `compute`; the condition of `Where` is read as truth values.
+pub fn ternary(op: Ternary, compute: DType, a: Operand, b: Operand, c: Operand, out: AnyDst) {
+    let Some(kernel) = ternary::kernel(op, compute) else {
+        return missing(op, compute);
+    };
+    let first = if op == Ternary::Where { DType::Bool } else { compute };
+    execute(
+        kernel,
+        &[(&a, first), (&b, compute), (&c, compute)],
+        compute,
+        &out,
+        false,
+    );
+}
+
+/// `out = a + value·b·c`
+pub fn addcmul(compute: DType, a: Operand, b: Operand, c: Operand, value: Scalar, out: AnyDst) {
+    fused(Fused::AddCmul, compute, a, b, c, value, out);
+}
+
+/// `out = a + value·b/c`, of floats.
+pub fn addcdiv(compute: DType, a: Operand, b: Operand, c: Operand, value: Scalar, out: AnyDst) {
+    fused(Fused::AddCdiv, compute, a, b, c, value, out);
+}
+
+fn fused(op: Fused, compute: DType, a: Operand, b: Operand, c: Operand, value: Scalar, out: AnyDst) {
+    let Some(kernel) = ternary::fused_kernel(op, compute) else {
+        return missing("addcmul/addcdiv", compute);
+    };
+    let value = Operand::Scalar(value);
+    let inputs = [(&a, compute), (&b, compute), (&c, compute), (&value, compute)];
+    execute(kernel, &inputs, compute, &out, false);
+}
+
+/// Some element is zero (asked before an integer division).
+pub fn any_zero(src: AnySrc) -> bool {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    let found = AtomicBool::new(false);
+    walk::each_block(&src, |block| {
+        if block.contains(&0) {
+            found.store(true, Ordering::Relaxed);
+        }
+    });
+    found.load(Ordering::Relaxed)
+}

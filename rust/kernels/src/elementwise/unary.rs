@@ -1,0 +1,368 @@
+//! Functions of one element.
+
+use super::float::{FRAC_1_SQRT_2PI, Float};
+use super::map::{Map1, kernel1, table};
+use super::special;
+use super::walk::Kernel;
+use crate::dtype::{Bool, DType};
+
+/// Ops of one operand. Those after `IsNan` give truth values.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Unary {
+    Neg,
+    Abs,
+    Sign,
+    Reciprocal,
+    Sqrt,
+    Rsqrt,
+    Square,
+    /// x³
+    Cube,
+    /// x⁻²
+    ReciprocalSquare,
+    Exp,
+    Exp2,
+    Expm1,
+    Log,
+    Log2,
+    Log10,
+    Log1p,
+    Sin,
+    Cos,
+    Tan,
+    Asin,
+    Acos,
+    Atan,
+    Sinh,
+    Cosh,
+    Tanh,
+    Asinh,
+    Acosh,
+    Atanh,
+    Erf,
+    Erfc,
+    Erfinv,
+    Sigmoid,
+    LogSigmoid,
+    Lgamma,
+    Digamma,
+    I0,
+    I0e,
+    I1,
+    I1e,
+    Ndtri,
+    LogNdtr,
+    Sinc,
+    Relu,
+    Relu6,
+    Gelu,
+    GeluTanh,
+    Silu,
+    Mish,
+    Hardswish,
+    Hardsigmoid,
+    Softsign,
+    Tanhshrink,
+    Floor,
+    Ceil,
+    /// To the nearest integer, ties to even.
+    Round,
+    Trunc,
+    Frac,
+    /// For integers all bits, for truth values `not`.
+    BitwiseNot,
+    IsNan,
+    IsInf,
+    IsFinite,
+    IsPosInf,
+    IsNegInf,
+    Signbit,
+    LogicalNot,
+}
+
+impl Unary {
+    /// Results are truth values whatever the compute type.
+    pub fn is_predicate(self) -> bool {
+        use Unary::*;
+        matches!(
+            self,
+            IsNan | IsInf | IsFinite | IsPosInf | IsNegInf | Signbit | LogicalNot
+        )
+    }
+
+    /// There is a kernel that computes this op in `compute`.
+    pub fn supports(self, compute: DType) -> bool {
+        kernel(self, compute).is_some()
+    }
+}
+
+pub(super) fn kernel(op: Unary, compute: DType) -> Option<Kernel> {
+    match compute {
+        DType::F32 => trig(op)
+            .or_else(|| floats::<f32>(op))
+            .or_else(|| float_tests::<f32>(op)),
+        DType::F64 => floats::<f64>(op).or_else(|| float_tests::<f64>(op)),
+        DType::I64 => ints(op).or_else(|| int_tests(op)),
+        DType::Bool => bools(op),
+        _ => None,
+    }
+}
+
+/// log(1 + e^x) is never formed: the sign decides which of two safe forms is used.
+#[inline(always)]
+pub(super) fn log_sigmoid<T: Float>(x: T) -> T {
+    let low = if x > T::ZERO { T::ZERO } else { x };
+    low - (-x.abs()).exp().log1p()
+}
+
+#[inline(always)]
+fn between<T: Float>(x: T, lo: T, hi: T) -> T {
+    let x = if x < lo { lo } else { x };
+    if x > hi { hi } else { x }
+}
+
+/// tanh(softplus(x)) = n / (n + 2) with n = e^x (e^x + 2), which does not overflow where it matters.
+#[inline(always)]
+pub(super) fn tanh_softplus<T: Float>(x: T) -> T {
+    let e = (if x > T::c(20.0) { T::c(20.0) } else { x }).exp();
+    let n = e * (e + T::c(2.0));
+    let y = n / (n + T::c(2.0));
+    if x > T::c(20.0) { T::ONE } else { y }
+}
+
+table! {
+    fn floats<T: Float>(Unary) T => T, kernel1 Map1 {
+        Neg => |x| -x;
+        Abs => |x| x.abs();
+        Sign => |x| if x > T::ZERO { T::ONE } else if x < T::ZERO { -T::ONE } else { x * T::ZERO };
+        Reciprocal => |x| T::ONE / x;
+        Sqrt => |x| x.sqrt();
+        Rsqrt => |x| T::ONE / x.sqrt();
+        Square => |x| x * x;
+        Cube => |x| x * x * x;
+        ReciprocalSquare => |x| T::ONE / (x * x);
+        Exp => |x| x.exp();
+        Exp2 => |x| x.exp2();
+        Expm1 => |x| x.expm1();
+        Log => |x| x.log();
+        Log2 => |x| x.log2();
+        Log10 => |x| x.log10();
+        Log1p => |x| x.log1p();
+        Sin => |x| x.sin();
+        Cos => |x| x.cos();
+        Tan => |x| x.tan();
+        Asin => |x| x.by(f64::asin);
+        Acos => |x| x.by(f64::acos);
+        Atan => |x| x.atan();
+        Sinh => |x| x.by(f64::sinh);
+        Cosh => |x| x.by(f64::cosh);
+        Tanh => |x| x.tanh();
+        Asinh => |x| x.by(asinh);
+        Acosh => |x| x.by(f64::acosh);
+        Atanh => |x| x.by(atanh);
+        Erf => |x| x.erf();
+        Erfc => |x| x.erfc();
+        Erfinv => |x| x.by(special::erfinv);
+        Sigmoid => |x| x.sigmoid();
+        LogSigmoid => |x| log_sigmoid(x);
+        Lgamma => |x| x.by(special::lgamma);
+        Digamma => |x| x.by(special::digamma);
+        I0 => |x| x.by(special::i0);
+        I0e => |x| x.by(special::i0e);
+        I1 => |x| x.by(special::i1);
+        I1e => |x| x.by(special::i1e);
+        Ndtri => |x| x.by(special::ndtri);
+        LogNdtr => |x| x.by(special::log_ndtr);
+        Sinc => |x| x.by(sinc);
+        Relu => |x| if x < T::ZERO { T::ZERO } else { x };
+        Relu6 => |x| between(x, T::ZERO, T::c(6.0));
+        Gelu => |x| x.gelu();
+        GeluTanh => |x| x.gelu_tanh();
+        Silu => |x| x / (T::ONE + (-x).exp());
+        Mish => |x| x * tanh_softplus(x);
+        Hardswish => |x| x * between(x + T::c(3.0), T::ZERO, T::c(6.0)) / T::c(6.0);
+        Hardsigmoid => |x| between(x + T::c(3.0), T::ZERO, T::c(6.0)) / T::c(6.0);
+        Softsign => |x| x / (T::ONE + x.abs());
+        Tanhshrink => |x| x - x.tanh();
+        Floor => |x| x.floor();
+        Ceil => |x| x.ceil();
+        Round => |x| x.round_even();
+        Trunc => |x| x.trunc();
+        Frac => |x| x - x.trunc();
+    }
+}
+
+table! {
+    fn float_tests<T: Float>(Unary) T => Bool, kernel1 Map1 {
+        IsNan => |x| Bool::from(x.nan());
+        IsInf => |x| Bool::from(x.abs() == T::INF);
+        IsFinite => |x| Bool::from(x.abs() < T::INF);
+        IsPosInf => |x| Bool::from(x == T::INF);
+        IsNegInf => |x| Bool::from(x == -T::INF);
+        Signbit => |x| Bool::from(x.is_negative());
+        LogicalNot => |x| Bool::from(x == T::ZERO);
+    }
+}
+
+table! {
+    fn ints(Unary) i64 => i64, kernel1 Map1 {
+        Neg => |x| x.wrapping_neg();
+        Abs => |x| x.wrapping_abs();
+        Sign => |x| x.signum();
+        Square => |x| x.wrapping_mul(x);
+        Cube => |x| x.wrapping_mul(x).wrapping_mul(x);
+        Relu => |x| if x < 0 { 0 } else { x };
+        Relu6 => |x| x.clamp(0, 6);
+        Floor => |x| x;
+        Ceil => |x| x;
+        Round => |x| x;
+        Trunc => |x| x;
+        BitwiseNot => |x| !x;
+    }
+}
+
+table! {
+    fn int_tests(Unary) i64 => Bool, kernel1 Map1 {
+        IsNan => |_x| Bool(0);
+        IsInf => |_x| Bool(0);
+        IsFinite => |_x| Bool(1);
+        IsPosInf => |_x| Bool(0);
+        IsNegInf => |_x| Bool(0);
+        Signbit => |x| Bool::from(x < 0);
+        LogicalNot => |x| Bool::from(x == 0);
+    }
+}
+
+table! {
+    fn bools(Unary) Bool => Bool, kernel1 Map1 {
+        Abs => |x| x;
+        Sign => |x| x;
+        Square => |x| x;
+        Relu => |x| x;
+        Floor => |x| x;
+        Ceil => |x| x;
+        Round => |x| x;
+        Trunc => |x| x;
+        BitwiseNot => |x| Bool::from(!x.get());
+        IsNan => |_x| Bool(0);
+        IsInf => |_x| Bool(0);
+        IsFinite => |_x| Bool(1);
+        IsPosInf => |_x| Bool(0);
+        IsNegInf => |_x| Bool(0);
+        Signbit => |_x| Bool(0);
+        LogicalNot => |x| Bool::from(!x.get());
+    }
+}
+
+/// The trigonometric functions of f32, whose huge arguments take the library's reduction.
+fn trig(op: Unary) -> Option<Kernel> {
+    macro_rules! patched {
+        ($name:ident) => {{
+            struct K;
+            impl Map1<f32, f32> for K {
+                const PATCHED: bool = true;
+                #[inline(always)]
+                fn f(x: f32) -> f32 {
+                    Float::$name(x)
+                }
+                #[inline(always)]
+                fn hard(x: f32) -> bool {
+                    x.beyond_trig()
+                }
+                fn slow(x: f32) -> f32 {
+                    f64::$name(x as f64) as f32
+                }
+            }
+            kernel1::<f32, f32, K>()
+        }};
+    }
+    Some(match op {
+        Unary::Sin => patched!(sin),
+        Unary::Cos => patched!(cos),
+        Unary::Tan => patched!(tan),
+        _ => return None,
+    })
+}
+
+/// Accurate near 0, where the textbook form cancels.
+fn asinh(x: f64) -> f64 {
+    let a = x.abs();
+    let y = if a < 1e150 {
+        (a + a * a / (1.0 + (a * a + 1.0).sqrt())).ln_1p()
+    } else {
+        a.ln() + std::f64::consts::LN_2
+    };
+    y.copysign(x)
+}
+
+fn atanh(x: f64) -> f64 {
+    let a = x.abs();
+    (0.5 * (2.0 * a / (1.0 - a)).ln_1p()).copysign(x)
+}
+
+/// sin(πx) / (πx)
+fn sinc(x: f64) -> f64 {
+    let p = std::f64::consts::PI * x;
+    if p == 0.0 { 1.0 } else { p.sin() / p }
+}
+
+/// Derivatives of activations, as functions of the input (or of the output `y` where named so).
+pub(super) mod slope {
+    use super::*;
+
+    #[inline(always)]
+    pub fn gelu<T: Float>(x: T) -> T {
+        x.mul_add(x.npdf(), x.ndtr())
+    }
+
+    #[inline(always)]
+    pub fn gelu_tanh<T: Float>(x: T) -> T {
+        let (gate, rest) = x.gelu_tanh_gate();
+        // d/dx x·σ(2u) = σ + 2x u' σ (1 - σ), 2u' = 2√(2/π) (1 + 3·0.044715 x²)
+        let du = T::c(4.0 * FRAC_1_SQRT_2PI) * (T::c(3.0 * 0.044715) * x).mul_add(x, T::ONE);
+        // The product dies out before its factors overflow.
+        let bend = if x.abs() > T::c(1e3) { T::ZERO } else { x * du * rest };
+        gate.mul_add(bend, gate)
+    }
+
+    #[inline(always)]
+    pub fn silu<T: Float>(x: T) -> T {
+        let s = x.sigmoid();
+        s * (x * (T::ONE - s) + T::ONE)
+    }
+
+    #[inline(always)]
+    pub fn mish<T: Float>(x: T) -> T {
+        let t = tanh_softplus(x);
+        (x * x.sigmoid()).mul_add(T::ONE - t * t, t)
+    }
+
+    #[inline(always)]
+    pub fn hardswish<T: Float>(x: T) -> T {
+        let mid = x / T::c(3.0) + T::c(0.5);
+        if x <= T::c(-3.0) {
+            T::ZERO
+        } else if x >= T::c(3.0) {
+            T::ONE
+        } else {
+            mid
+        }
+    }
+
+    #[inline(always)]
+    pub fn hardsigmoid<T: Float>(x: T) -> T {
+        if x > T::c(-3.0) && x < T::c(3.0) {
+            T::c(1.0 / 6.0)
+        } else {
+            T::ZERO
+        }
+    }
+
+    /// σ(-x), from e^-|x| on either side.
+    #[inline(always)]
+    pub fn log_sigmoid<T: Float>(x: T) -> T {
+        let e = (-x.abs()).exp();
+        let far = e / (T::ONE + e);
+        if x < T::ZERO { T::ONE - far } else { far }
+    }
+}

@@ -1,0 +1,399 @@
+//! The engine: walks broadcast, strided operands in blocks and hands dense blocks to a kernel.
+//!
+//! An operand that already is what the kernel reads (dense along the block, of the kernel's type) is used where it lies;
+//! otherwise it is loaded into a scratch block. A scalar is one block filled once. Kernels therefore exist in one form
+//! only, `dense × dense → dense` without aliasing, whatever the strides, dtypes and scalars.
+
+use super::Operand;
+use super::convert::{Load, Rect, Store, loader, storer};
+use crate::dtype::{Bool, DType, Scalar};
+use crate::parallel::for_range;
+use crate::view::{AnyDst, AnySrc, MAX_RANK};
+use std::mem::MaybeUninit;
+
+/// Elements of a scratch block: few enough for four of them in the first-level cache.
+pub(crate) const BLOCK: usize = 512;
+/// Most operands a kernel reads.
+pub(crate) const MAX_IN: usize = 4;
+/// An inner dim at least this long is walked row by row, so that its rows can be used in place.
+const LONG_ROW: usize = 128;
+/// Elements below which work stays on one thread, for kernels bound by memory.
+pub(crate) const GRAIN: usize = 32 * 1024;
+
+/// A block kernel: dense inputs, dense output, no overlap between them.
+pub(crate) type Kernel = unsafe fn(inputs: &[*const u8; MAX_IN], out: *mut u8, n: usize);
+
+/// Shape and strides (in elements) of an output (operand 0) and its inputs, dims reordered and merged.
+pub(crate) struct Plan {
+    pub rank: usize,
+    pub shape: [usize; MAX_RANK],
+    pub strides: [[isize; MAX_RANK]; MAX_IN + 1],
+}
+
+impl Plan {
+    /// Dims sorted by the output's strides (widest first), those of size 1 dropped, neighbours merged where every
+    /// operand allows it. `None` stands for an operand without memory.
+    pub fn new(out: &AnyDst, inputs: &[Option<&AnySrc>]) -> Plan {
+        let mut plan = Plan {
+            rank: 0,
+            shape: [1; MAX_RANK],
+            strides: [[0; MAX_RANK]; MAX_IN + 1],
+        };
+        let mut order = [0usize; MAX_RANK];
+        let mut count = 0;
+        for d in 0..out.rank() {
+            if out.shape()[d] != 1 {
+                let width = out.strides()[d].unsigned_abs();
+                let mut at = count;
+                while at > 0 && out.strides()[order[at - 1]].unsigned_abs() < width {
+                    order[at] = order[at - 1];
+                    at -= 1;
+                }
+                order[at] = d;
+                count += 1;
+            }
+        }
+        for &d in &order[..count] {
+            let size = out.shape()[d];
+            let stride = |i: usize| match i {
+                0 => out.strides()[d],
+                _ => inputs[i - 1].map_or(0, |v| v.strides()[d]),
+            };
+            let last = plan.rank.wrapping_sub(1);
+            let merges = plan.rank > 0
+                && (0..=inputs.len()).all(|i| plan.strides[i][last] == stride(i).wrapping_mul(size as isize));
+            let at = if merges { last } else { plan.rank };
+            plan.shape[at] = if merges { plan.shape[at] * size } else { size };
+            for i in 0..=inputs.len() {
+                plan.strides[i][at] = stride(i);
+            }
+            plan.rank = at + 1;
+        }
+        // A single element is a row of one.
+        plan.rank = plan.rank.max(1);
+        plan
+    }
+
+    pub fn inner(&self) -> usize {
+        self.shape[self.rank - 1]
+    }
+
+    pub fn inner_stride(&self, operand: usize) -> isize {
+        self.strides[operand][self.rank - 1]
+    }
+
+    /// Operand elements follow one another in the order of the walk.
+    pub fn is_dense(&self, operand: usize) -> bool {
+        let mut expect = 1;
+        (0..self.rank).rev().all(|d| {
+            let ok = self.strides[operand][d] == expect || self.shape[d] == 1;
+            expect *= self.shape[d] as isize;
+            ok
+        })
+    }
+
+    /// The index of the element at position `pos` of the walk.
+    #[inline]
+    pub fn index(&self, mut pos: usize) -> [usize; MAX_RANK] {
+        let mut index = [0; MAX_RANK];
+        for d in (1..self.rank).rev() {
+            index[d] = pos % self.shape[d];
+            pos /= self.shape[d];
+        }
+        index[0] = pos;
+        index
+    }
+
+    #[inline]
+    pub fn offset(&self, operand: usize, index: &[usize; MAX_RANK]) -> isize {
+        (0..self.rank)
+            .map(|d| index[d] as isize * self.strides[operand][d])
+            .sum()
+    }
+
+    /// Calls `f(offset, rectangle, position in the block)` for the rectangles of `operand` that make up the `len`
+    /// elements from `index` on.
+    fn rectangles(
+        &self,
+        operand: usize,
+        mut index: [usize; MAX_RANK],
+        len: usize,
+        mut f: impl FnMut(isize, Rect, usize),
+    ) {
+        let inner = self.rank - 1;
+        let size = self.shape[inner];
+        let strides = &self.strides[operand];
+        let mut done = 0;
+        while done < len {
+            let left = len - done;
+            let offset = self.offset(operand, &index);
+            let whole_rows = index[inner] == 0 && left >= size && inner > 0;
+            let (rows, cols) = if whole_rows {
+                ((left / size).min(self.shape[inner - 1] - index[inner - 1]), size)
+            } else {
+                (1, left.min(size - index[inner]))
+            };
+            let row_stride = if inner > 0 { strides[inner - 1] } else { 0 };
+            f(
+                offset,
+                Rect {
+                    rows,
+                    row_stride,
+                    cols,
+                    col_stride: strides[inner],
+                },
+                done,
+            );
+            done += rows * cols;
+            if whole_rows {
+                index[inner - 1] += rows;
+            } else {
+                index[inner] += cols;
+            }
+            for d in (1..self.rank).rev() {
+                if index[d] == self.shape[d] {
+                    index[d] = 0;
+                    index[d - 1] += 1;
+                }
+            }
+        }
+    }
+}
+
+/// One scratch block of the widest type.
+pub(crate) type Scratch = [MaybeUninit<u64>; BLOCK];
+
+pub(crate) const fn scratch() -> Scratch {
+    [MaybeUninit::uninit(); BLOCK]
+}
+
+/// Fills the first `n` elements of a block with a scalar.
+fn splat(value: Scalar, ty: DType, n: usize, block: &mut Scratch) {
+    let n = n.min(BLOCK);
+    let ptr = block.as_mut_ptr();
+    // SAFETY: a block holds `BLOCK` elements of any compute type, aligned for the widest.
+    unsafe {
+        match ty {
+            DType::F32 => std::slice::from_raw_parts_mut(ptr.cast::<f32>(), n).fill(value.to()),
+            DType::F64 => std::slice::from_raw_parts_mut(ptr.cast::<f64>(), n).fill(value.to()),
+            DType::Bool => std::slice::from_raw_parts_mut(ptr.cast::<Bool>(), n).fill(value.to()),
+            _ => std::slice::from_raw_parts_mut(ptr.cast::<i64>(), n).fill(value.to()),
+        }
+    }
+}
+
+/// How the walk gets the dense block of an input.
+enum Feed {
+    /// A scalar's block, filled once.
+    Splat(Scalar),
+    /// Used where it lies.
+    Direct(*const u8),
+    /// Loaded into scratch.
+    Loaded(*const u8, Load),
+}
+
+// SAFETY: the pointers come from views, which are `Sync`.
+unsafe impl Sync for Feed {}
+
+/// Where a kernel's block of results goes.
+enum Sink {
+    Direct(*mut u8),
+    /// The output is also an input: results wait in scratch until the kernel is done with the block.
+    Delayed(*mut u8),
+    Stored(*mut u8, Store),
+}
+
+// SAFETY: as for `Feed`; threads write disjoint parts.
+unsafe impl Sync for Sink {}
+
+/// Runs `kernel` over `inputs` (each with the type in which the kernel reads it) into `out`; `result` is the type that
+/// the kernel writes. `grain` is the number of elements worth a second thread.
+pub(crate) fn run(kernel: Kernel, inputs: &[(&Operand, DType)], result: DType, out: &AnyDst, grain: usize) {
+    let n = out.numel();
+    if n == 0 {
+        return;
+    }
+    debug_assert!(inputs.len() <= MAX_IN);
+    let dense = out.dtype() == result
+        && out.is_contiguous()
+        && inputs.iter().all(|(operand, ty)| match operand {
+            Operand::View(v) => v.dtype() == *ty && v.is_contiguous(),
+            Operand::Scalar(_) => true,
+        });
+    if dense && n <= BLOCK {
+        return tiny(kernel, inputs, result, out, n);
+    }
+    let mut views = [None; MAX_IN];
+    for (view, (operand, _)) in views.iter_mut().zip(inputs) {
+        if let Operand::View(v) = operand {
+            *view = Some(v);
+        }
+    }
+    let plan = Plan::new(out, &views[..inputs.len()]);
+    walk(&plan, kernel, inputs, result, out, n, grain);
+}
+
+/// Contiguous operands of at most one block: no plan, no threads.
+#[inline(always)]
+fn tiny(kernel: Kernel, inputs: &[(&Operand, DType)], result: DType, out: &AnyDst, n: usize) {
+    let mut blocks = [const { scratch() }; MAX_IN];
+    let mut ptrs = [std::ptr::null::<u8>(); MAX_IN];
+    let mut aliased = false;
+    for (i, (operand, ty)) in inputs.iter().enumerate() {
+        ptrs[i] = match operand {
+            Operand::View(v) => {
+                aliased |= v.ptr() == out.ptr().cast_const();
+                v.ptr()
+            }
+            Operand::Scalar(s) => {
+                splat(*s, *ty, n, &mut blocks[i]);
+                blocks[i].as_ptr().cast()
+            }
+        };
+    }
+    // SAFETY: each pointer holds `n` dense elements of the type that the kernel reads; results do not overlap inputs,
+    // for those that would go through scratch.
+    unsafe {
+        if aliased {
+            let mut held = scratch();
+            kernel(&ptrs, held.as_mut_ptr().cast(), n);
+            std::ptr::copy_nonoverlapping(held.as_ptr().cast::<u8>(), out.ptr(), n * result.size());
+        } else {
+            kernel(&ptrs, out.ptr(), n);
+        }
+    }
+}
+
+fn walk(
+    plan: &Plan,
+    kernel: Kernel,
+    inputs: &[(&Operand, DType)],
+    result: DType,
+    out: &AnyDst,
+    n: usize,
+    grain: usize,
+) {
+    let by_row = plan.rank == 1 || plan.inner() >= LONG_ROW;
+    let in_place = |operand: usize| {
+        if by_row {
+            plan.inner_stride(operand) == 1
+        } else {
+            plan.is_dense(operand)
+        }
+    };
+    let mut scratch_used = false;
+    let mut feeds = [const { Feed::Splat(Scalar::Bool(false)) }; MAX_IN];
+    let mut aliased = false;
+    for (i, (operand, ty)) in inputs.iter().enumerate() {
+        feeds[i] = match operand {
+            Operand::Scalar(s) => Feed::Splat(*s),
+            Operand::View(v) if v.dtype() == *ty && in_place(i + 1) => {
+                aliased |= v.ptr() == out.ptr().cast_const();
+                Feed::Direct(v.ptr())
+            }
+            Operand::View(v) => Feed::Loaded(v.ptr(), loader(v.dtype(), *ty)),
+        };
+        scratch_used |= !matches!(feeds[i], Feed::Direct(_));
+    }
+    let sink = if out.dtype() != result || !in_place(0) {
+        Sink::Stored(out.ptr(), storer(result, out.dtype()))
+    } else if aliased {
+        Sink::Delayed(out.ptr())
+    } else {
+        Sink::Direct(out.ptr())
+    };
+    scratch_used |= !matches!(sink, Sink::Direct(_));
+    let most = if scratch_used { BLOCK } else { usize::MAX };
+    let (feeds, sink) = (&feeds[..inputs.len()], &sink);
+
+    for_range(n, grain, |range| {
+        let mut blocks = [const { scratch() }; MAX_IN];
+        let mut results = scratch();
+        let mut ptrs = [std::ptr::null::<u8>(); MAX_IN];
+        for (i, feed) in feeds.iter().enumerate() {
+            if let Feed::Splat(s) = feed {
+                splat(*s, inputs[i].1, range.len(), &mut blocks[i]);
+                ptrs[i] = blocks[i].as_ptr().cast();
+            }
+        }
+        let mut pos = range.start;
+        while pos < range.end {
+            let index = plan.index(pos);
+            let mut len = most.min(range.end - pos);
+            if by_row {
+                len = len.min(plan.inner() - index[plan.rank - 1]);
+            }
+            // SAFETY: every index of the walk lies inside the views' shape, which their constructors vouched for; a
+            // direct operand is dense over the block; scratch holds `BLOCK` elements, and `len` is at most that
+            // wherever scratch is used; threads write disjoint elements.
+            unsafe {
+                for (i, feed) in feeds.iter().enumerate() {
+                    match *feed {
+                        Feed::Splat(_) => {}
+                        Feed::Direct(base) => {
+                            ptrs[i] = base.offset(plan.offset(i + 1, &index) * inputs[i].1.size() as isize);
+                        }
+                        Feed::Loaded(base, load) => {
+                            let Operand::View(v) = inputs[i].0 else {
+                                unreachable!("only views are loaded")
+                            };
+                            let (from, to) = (v.dtype().size() as isize, inputs[i].1.size());
+                            let block = blocks[i].as_mut_ptr().cast::<u8>();
+                            plan.rectangles(i + 1, index, len, |offset, rect, at| {
+                                load(base.offset(offset * from), rect, block.add(at * to));
+                            });
+                            ptrs[i] = block.cast_const();
+                        }
+                    }
+                }
+                let held = results.as_mut_ptr().cast::<u8>();
+                let size = result.size();
+                match *sink {
+                    Sink::Direct(base) => kernel(&ptrs, base.offset(plan.offset(0, &index) * size as isize), len),
+                    Sink::Delayed(base) => {
+                        kernel(&ptrs, held, len);
+                        let at = base.offset(plan.offset(0, &index) * size as isize);
+                        std::ptr::copy_nonoverlapping(held, at, len * size);
+                    }
+                    Sink::Stored(base, store) => {
+                        kernel(&ptrs, held, len);
+                        let width = out.dtype().size() as isize;
+                        plan.rectangles(0, index, len, |offset, rect, at| {
+                            store(held.add(at * size), base.offset(offset * width), rect);
+                        });
+                    }
+                }
+            }
+            pos += len;
+        }
+    });
+}
+
+/// Calls `f` on the elements of `src` as blocks of i64, in no particular order.
+pub(crate) fn each_block(src: &AnySrc, f: impl Fn(&[i64]) + Sync) {
+    let n = src.numel();
+    if n == 0 {
+        return;
+    }
+    // SAFETY: never written; a plan orders its dims by the output's strides, and the source stands in for it.
+    let stand_in = unsafe { AnyDst::new(src.ptr().cast_mut(), src.dtype(), src.shape(), src.strides()) };
+    let plan = Plan::new(&stand_in, &[]);
+    let load = loader(src.dtype(), DType::I64);
+    let base = Feed::Direct(src.ptr());
+    for_range(n, GRAIN, |range| {
+        let Feed::Direct(base) = base else { return };
+        let mut block = scratch();
+        let mut pos = range.start;
+        while pos < range.end {
+            let len = BLOCK.min(range.end - pos);
+            let to = block.as_mut_ptr().cast::<u8>();
+            plan.rectangles(0, plan.index(pos), len, |offset, rect, at| {
+                // SAFETY: the rectangle lies inside the view, and `at` plus its elements inside the block.
+                unsafe { load(base.offset(offset * src.dtype().size() as isize), rect, to.add(at * 8)) }
+            });
+            // SAFETY: `len` elements were just written.
+            f(unsafe { std::slice::from_raw_parts(to.cast::<i64>(), len) });
+            pos += len;
+        }
+    });
+}

@@ -1,0 +1,407 @@
+//! One product of two matrices: which path it takes, how it is cut into cache blocks and shared out to threads.
+//!
+//! Every element of C is a chain of fused multiply-adds in the order of k, whatever the path, the tile or the thread; so
+//! the choices made here are free to follow the machine.
+
+use super::micro::{HasKernels, Kernels, Tile};
+use super::pack::{PackArgs, with_scratch};
+use crate::parallel;
+use std::ops::Range;
+
+/// `c = (from_c ? c : 0) + a @ b`, then the biases. Strides in elements.
+pub(crate) struct Gemm<T> {
+    pub m: usize,
+    pub n: usize,
+    pub k: usize,
+    pub a: *const T,
+    pub a_rs: isize,
+    pub a_cs: isize,
+    pub b: *const T,
+    pub b_rs: isize,
+    pub b_cs: isize,
+    pub c: *mut T,
+    pub c_rs: isize,
+    pub c_cs: isize,
+    pub from_c: bool,
+    /// Contiguous, or null.
+    pub row_bias: *const T,
+    pub col_bias: *const T,
+}
+
+impl<T> Clone for Gemm<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<T> Copy for Gemm<T> {}
+// SAFETY: plain data; those who run it on several threads write disjoint parts of C.
+unsafe impl<T: Send> Send for Gemm<T> {}
+// SAFETY: as above.
+unsafe impl<T: Sync> Sync for Gemm<T> {}
+
+/// Longest k that is packed at once: a panel of B this deep stays in the first-level cache.
+pub(crate) const KC: usize = 320;
+/// Bytes of packed A (second-level cache) and of packed B (third-level cache).
+const A_BYTES: usize = 384 << 10;
+const B_BYTES: usize = 2 << 20;
+/// Multiply-adds worth starting a thread for: some ten microseconds.
+const GRAIN: usize = 1 << 20;
+
+/// Cuts `n` into the fewest equal parts of at most `most`.
+pub(crate) fn even_part(n: usize, most: usize) -> usize {
+    n.div_ceil(n.div_ceil(most).max(1)).max(1)
+}
+
+/// Offset and height of panel `i` when `m` rows are cut into `count` panels of nearly equal height.
+pub(crate) fn panel(m: usize, count: usize, i: usize) -> (usize, usize) {
+    let (base, extra) = (m / count, m % count);
+    (i * base + i.min(extra), base + (i < extra) as usize)
+}
+
+impl<T: Copy + Default + HasKernels + Send + Sync> Gemm<T> {
+    /// A product of nothing, to be filled in.
+    pub fn empty() -> Self {
+        let (null, c) = (std::ptr::null(), std::ptr::null_mut());
+        Self {
+            m: 0,
+            n: 0,
+            k: 0,
+            a: null,
+            a_rs: 0,
+            a_cs: 0,
+            b: null,
+            b_rs: 0,
+            b_cs: 0,
+            c,
+            c_rs: 0,
+            c_cs: 0,
+            from_c: false,
+            row_bias: null,
+            col_bias: null,
+        }
+    }
+
+    /// The transposed problem, `cᵀ = bᵀ @ aᵀ`: the same bits.
+    pub fn swapped(self) -> Self {
+        Self {
+            m: self.n,
+            n: self.m,
+            a: self.b,
+            a_rs: self.b_cs,
+            a_cs: self.b_rs,
+            b: self.a,
+            b_rs: self.a_cs,
+            b_cs: self.a_rs,
+            c_rs: self.c_cs,
+            c_cs: self.c_rs,
+            row_bias: self.col_bias,
+            col_bias: self.row_bias,
+            ..self
+        }
+    }
+
+    /// The same problem elsewhere: offsets of A, B and C.
+    pub fn moved(self, [a, b, c]: [isize; 3]) -> Self {
+        Self {
+            a: self.a.wrapping_offset(a),
+            b: self.b.wrapping_offset(b),
+            c: self.c.wrapping_offset(c),
+            ..self
+        }
+    }
+
+    /// The part of C in `rows` and `cols`.
+    fn part(self, rows: Range<usize>, cols: Range<usize>) -> Self {
+        let (i, j) = (rows.start as isize, cols.start as isize);
+        let bias = |p: *const T, at: usize| if p.is_null() { p } else { p.wrapping_add(at) };
+        Self {
+            m: rows.len(),
+            n: cols.len(),
+            a: self.a.wrapping_offset(i * self.a_rs),
+            b: self.b.wrapping_offset(j * self.b_cs),
+            c: self.c.wrapping_offset(i * self.c_rs + j * self.c_cs),
+            row_bias: bias(self.row_bias, rows.start),
+            col_bias: bias(self.col_bias, cols.start),
+            ..self
+        }
+    }
+
+    /// Computes on as many threads as are worth it.
+    ///
+    /// # Safety
+    /// The fields describe live memory; C overlaps nothing else; `kernels` are for this CPU.
+    pub unsafe fn run(self, kernels: &'static Kernels<T>) {
+        let g = if self.c_cs != 1 && (self.c_rs == 1 || self.n == 1) {
+            self.swapped()
+        } else {
+            self
+        };
+        let work = g.m.saturating_mul(g.n).saturating_mul(g.k);
+        let threads = parallel::threads();
+        if threads == 1 || work < 2 * GRAIN {
+            // SAFETY: the caller's promise.
+            return unsafe { g.run_here(kernels) };
+        }
+        let want = (work / GRAIN).min(2 * threads);
+        let (mut rows, mut cols) = (1, 1);
+        let (least_m, least_n) = (2 * kernels.tiles.len(), 2 * kernels.nr);
+        while rows * cols < want {
+            let (m, n) = (g.m / (2 * rows), g.n / (2 * cols));
+            match (m >= least_m, n >= least_n) {
+                (_, true) if n >= m || m < least_m => cols *= 2,
+                (true, _) => rows *= 2,
+                _ => break,
+            }
+        }
+        let (pm, pn) = (g.m.div_ceil(rows), g.n.div_ceil(cols).next_multiple_of(kernels.nr));
+        let (rows, cols) = (g.m.div_ceil(pm), g.n.div_ceil(pn));
+        parallel::for_range(rows * cols, 1, |parts| {
+            for part in parts {
+                let (i, j) = (part / cols * pm, part % cols * pn);
+                // SAFETY: parts of C are disjoint; else the caller's promise.
+                unsafe { g.part(i..g.m.min(i + pm), j..g.n.min(j + pn)).run_here(kernels) };
+            }
+        });
+    }
+
+    /// Computes on this thread.
+    ///
+    /// # Safety
+    /// As for `run`.
+    pub unsafe fn run_here(self, kernels: &'static Kernels<T>) {
+        let g = if self.c_cs != 1 && (self.c_rs == 1 || self.n == 1) {
+            self.swapped()
+        } else {
+            self
+        };
+        if g.m == 0 || g.n == 0 {
+            return;
+        }
+        // SAFETY: the caller's promise.
+        unsafe {
+            if g.c_cs == 1 || g.n == 1 {
+                let h = if g.m == 1 && g.b_cs != 1 && g.n > 1 && g.a_rs == 1 && g.c_rs == 1 {
+                    g.swapped()
+                } else {
+                    g
+                };
+                if (h.b_cs == 1 || h.n == 1) && h.is_small() {
+                    return h.run_direct(kernels);
+                }
+            }
+            g.run_packed(kernels)
+        }
+    }
+
+    /// Packing would cost more than it saves: few rows share B, or all fits in the first-level cache.
+    fn is_small(&self) -> bool {
+        self.k == 0 || self.m <= 8 || (self.n.saturating_mul(self.k) * size_of::<T>() <= (24 << 10) && self.m <= 64)
+    }
+
+    /// Reads the operands where they lie.
+    ///
+    /// # Safety
+    /// As for `run`; B and C have unit column stride (or one column).
+    unsafe fn run_direct(self, kernels: &'static Kernels<T>) {
+        let height = kernels.direct.len();
+        // Walking down a narrow strip of a large B defeats the hardware's prefetching: take few rows at a time.
+        let large = self.k.saturating_mul(self.n) * size_of::<T>() > (256 << 10);
+        let depth = if large { 16 } else { self.k.max(1) };
+        let mut p = 0;
+        loop {
+            let (k, last) = (depth.min(self.k - p), p + depth >= self.k);
+            for i in (0..self.m).step_by(height) {
+                let rows = height.min(self.m - i);
+                for j in (0..self.n).step_by(kernels.direct_nr) {
+                    let n = kernels.direct_nr.min(self.n - j);
+                    let bias = |b: *const T, at: usize| {
+                        if last && !b.is_null() {
+                            b.wrapping_add(at)
+                        } else {
+                            std::ptr::null()
+                        }
+                    };
+                    let tile = Tile {
+                        k,
+                        a: self.a.wrapping_offset(i as isize * self.a_rs + p as isize * self.a_cs),
+                        a_rs: self.a_rs,
+                        a_cs: self.a_cs,
+                        b: self.b.wrapping_offset(p as isize * self.b_rs).wrapping_add(j),
+                        b_rs: self.b_rs,
+                        c: self.c.wrapping_offset(i as isize * self.c_rs).wrapping_add(j),
+                        c_rs: self.c_rs,
+                        n,
+                        from_c: self.from_c || p > 0,
+                        row_bias: bias(self.row_bias, i),
+                        col_bias: bias(self.col_bias, j),
+                    };
+                    // SAFETY: the tile lies inside the matrices that the caller vouches for.
+                    unsafe { kernels.direct[rows - 1][(n > kernels.narrow) as usize](&tile) };
+                }
+            }
+            p += depth;
+            if last {
+                break;
+            }
+        }
+    }
+
+    /// Packs both operands in blocks that fit the caches.
+    ///
+    /// # Safety
+    /// As for `run`.
+    unsafe fn run_packed(self, kernels: &'static Kernels<T>) {
+        let size = size_of::<T>();
+        let kc = even_part(self.k, KC);
+        let nc = (B_BYTES / size / kc).next_multiple_of(kernels.nr);
+        let mc = even_part(self.m, A_BYTES / size / kc);
+        with_scratch(|scratch| {
+            let [sa, sb, sc, _] = scratch;
+            let a = sa.reserve::<T>(mc.min(self.m) * kc);
+            let b = sb.reserve::<T>(nc.min(self.n.next_multiple_of(kernels.nr)) * kc);
+            let temp = sc.reserve::<T>(if self.c_cs == 1 {
+                0
+            } else {
+                kernels.tiles.len() * kernels.nr
+            });
+            for j in (0..self.n).step_by(nc) {
+                let n = nc.min(self.n - j);
+                for p in (0..self.k).step_by(kc) {
+                    let k = kc.min(self.k - p);
+                    let from = self.b.wrapping_offset(p as isize * self.b_rs + j as isize * self.b_cs);
+                    // SAFETY: the block lies inside B; the buffer holds it.
+                    unsafe { pack_b(kernels, from, self.b_rs, self.b_cs, k, n, b) };
+                    for i in (0..self.m).step_by(mc) {
+                        let m = mc.min(self.m - i);
+                        let from = self.a.wrapping_offset(i as isize * self.a_rs + p as isize * self.a_cs);
+                        let mut g = self.part(i..i + m, j..j + n);
+                        (g.k, g.from_c) = (k, self.from_c || p > 0);
+                        if p + k < self.k {
+                            (g.row_bias, g.col_bias) = (std::ptr::null(), std::ptr::null());
+                        }
+                        // SAFETY: as above.
+                        unsafe {
+                            pack_a(kernels, from, self.a_rs, self.a_cs, m, k, a);
+                            g.run_tiles(kernels, a, b, temp);
+                        }
+                    }
+                }
+            }
+        })
+    }
+
+    /// Multiplies packed blocks.
+    ///
+    /// # Safety
+    /// `a` and `b` were packed for this block by `pack_a` and `pack_b`; `temp` holds a tile unless C's columns are
+    /// contiguous.
+    pub unsafe fn run_tiles(&self, kernels: &'static Kernels<T>, a: *const T, b: *const T, temp: *mut T) {
+        let panels = self.m.div_ceil(kernels.tiles.len());
+        for j in (0..self.n).step_by(kernels.nr) {
+            let n = kernels.nr.min(self.n - j);
+            for panel_index in 0..panels {
+                let (i, rows) = panel(self.m, panels, panel_index);
+                let bias = |p: *const T, at: usize| if p.is_null() { p } else { p.wrapping_add(at) };
+                let mut tile = Tile {
+                    k: self.k,
+                    a: a.wrapping_add(i * self.k),
+                    a_rs: 0,
+                    a_cs: 0,
+                    b: b.wrapping_add(j * self.k),
+                    b_rs: 0,
+                    c: self.c.wrapping_offset(i as isize * self.c_rs + j as isize * self.c_cs),
+                    c_rs: self.c_rs,
+                    n,
+                    from_c: self.from_c,
+                    row_bias: bias(self.row_bias, i),
+                    col_bias: bias(self.col_bias, j),
+                };
+                let run = kernels.tiles[rows - 1][(n > kernels.narrow) as usize];
+                // SAFETY: the caller's promise.
+                unsafe {
+                    if self.c_cs == 1 || n == 1 {
+                        run(&tile);
+                        continue;
+                    }
+                    let c = tile.c;
+                    let at = |r: usize, s: usize| c.wrapping_offset(r as isize * self.c_rs + s as isize * self.c_cs);
+                    for (r, s) in (0..rows * n)
+                        .map(|x| (x / n, x % n))
+                        .take(if self.from_c { rows * n } else { 0 })
+                    {
+                        *temp.add(r * kernels.nr + s) = *at(r, s);
+                    }
+                    (tile.c, tile.c_rs) = (temp, kernels.nr as isize);
+                    run(&tile);
+                    for (r, s) in (0..rows * n).map(|x| (x / n, x % n)) {
+                        *at(r, s) = *temp.add(r * kernels.nr + s);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Packs `m` rows of A in panels; panel of rows from `i` starts at `dst + i * k`.
+///
+/// # Safety
+/// The block lies in live memory; `dst` holds `m * k` elements and the slack.
+pub(crate) unsafe fn pack_a<T>(
+    kernels: &Kernels<T>,
+    a: *const T,
+    rs: isize,
+    cs: isize,
+    m: usize,
+    k: usize,
+    dst: *mut T,
+) {
+    let panels = m.div_ceil(kernels.tiles.len());
+    for index in 0..panels {
+        let (i, rows) = panel(m, panels, index);
+        let args = PackArgs {
+            src: a.wrapping_offset(i as isize * rs),
+            line_stride: rs,
+            k_stride: cs,
+            lines: rows,
+            width: rows,
+            k,
+            dst: dst.wrapping_add(i * k),
+        };
+        // SAFETY: the caller's promise. A panel is packed before the one behind it.
+        unsafe { (kernels.pack)(&args) };
+    }
+}
+
+/// Width of the packed panel for `n` columns of B.
+pub(crate) fn panel_width<T>(kernels: &Kernels<T>, n: usize) -> usize {
+    if n > kernels.narrow { kernels.nr } else { kernels.narrow }
+}
+
+/// Packs `n` columns of B in panels; panel of columns from `j` starts at `dst + j * k`.
+///
+/// # Safety
+/// The block lies in live memory; `dst` holds `k` times `n` rounded up to `nr` elements, and the slack.
+pub(crate) unsafe fn pack_b<T>(
+    kernels: &Kernels<T>,
+    b: *const T,
+    rs: isize,
+    cs: isize,
+    k: usize,
+    n: usize,
+    dst: *mut T,
+) {
+    for j in (0..n).step_by(kernels.nr) {
+        let lines = kernels.nr.min(n - j);
+        let args = PackArgs {
+            src: b.wrapping_offset(j as isize * cs),
+            line_stride: cs,
+            k_stride: rs,
+            lines,
+            width: panel_width(kernels, lines),
+            k,
+            dst: dst.wrapping_add(j * k),
+        };
+        // SAFETY: the caller's promise.
+        unsafe { (kernels.pack)(&args) };
+    }
+}

@@ -1,0 +1,260 @@
+//! Micro-kernels: one register tile of C, and the dot product with 64 virtual lanes.
+
+#![allow(clippy::needless_range_loop, reason = "indices over registers, unrolled by the compiler, read best as such")]
+
+use super::pack::{PackArgs, pack};
+use crate::conv::patches::{PatchArgs, TapArgs, pack_patches, pack_taps};
+use crate::simd::Isa;
+#[cfg(target_arch = "aarch64")]
+use crate::simd::vec::Neon;
+#[cfg(target_arch = "x86_64")]
+use crate::simd::vec::{Avx2, Avx512};
+use crate::simd::vec::{Lanes, Scalar};
+
+/// One tile: `c[i][j] = (from_c ? c[i][j] : 0) + sum over p of a[i][p] * b[p][j]`, in the order of p, then the biases.
+pub(crate) struct Tile<T> {
+    pub k: usize,
+    pub a: *const T,
+    /// Strides of A and row stride of B; used by the kernels that read operands where they lie. Packed A has its rows
+    /// interleaved, packed B is as wide as the tile.
+    pub a_rs: isize,
+    pub a_cs: isize,
+    pub b: *const T,
+    pub b_rs: isize,
+    pub c: *mut T,
+    pub c_rs: isize,
+    /// Columns of C that exist; at most the width of the tile.
+    pub n: usize,
+    pub from_c: bool,
+    /// Added to each row / each column after the sum, unless null.
+    pub row_bias: *const T,
+    pub col_bias: *const T,
+}
+
+/// # Safety
+/// All addresses that the fields describe lie in live memory; packed operands reach to the tile's full width.
+#[inline(always)]
+unsafe fn tile<T: Copy + Default, L: Lanes<T>, const MR: usize, const NV: usize, const DIRECT: bool>(
+    l: L,
+    t: &Tile<T>,
+) {
+    unsafe {
+        let mut acc = [[l.splat(T::default()); NV]; MR];
+        let left = |v: usize| t.n.saturating_sub(v * L::N);
+        if t.from_c {
+            for i in 0..MR {
+                for v in 0..NV {
+                    acc[i][v] = l.load_n(t.c.offset(i as isize * t.c_rs).wrapping_add(v * L::N), left(v));
+                }
+            }
+        }
+        let (mut a, mut b) = (t.a, t.b);
+        let (a_rs, a_cs, b_rs) = if DIRECT {
+            (t.a_rs, t.a_cs, t.b_rs)
+        } else {
+            (1, MR as isize, (NV * L::N) as isize)
+        };
+        for _ in 0..t.k {
+            let mut row = [l.splat(T::default()); NV];
+            for v in 0..NV {
+                let p = b.wrapping_add(v * L::N);
+                row[v] = if DIRECT { l.load_n(p, left(v)) } else { l.load(p) };
+            }
+            for i in 0..MR {
+                let x = l.splat(*a.offset(i as isize * a_rs));
+                for v in 0..NV {
+                    acc[i][v] = l.fma(x, row[v], acc[i][v]);
+                }
+            }
+            a = a.wrapping_offset(a_cs);
+            b = b.wrapping_offset(b_rs);
+        }
+        if !t.col_bias.is_null() {
+            for v in 0..NV {
+                let bias = l.load_n(t.col_bias.wrapping_add(v * L::N), left(v));
+                for i in 0..MR {
+                    acc[i][v] = l.add(acc[i][v], bias);
+                }
+            }
+        }
+        if !t.row_bias.is_null() {
+            for i in 0..MR {
+                let bias = l.splat(*t.row_bias.add(i));
+                for v in 0..NV {
+                    acc[i][v] = l.add(acc[i][v], bias);
+                }
+            }
+        }
+        for i in 0..MR {
+            for v in 0..NV {
+                l.store_n(
+                    t.c.offset(i as isize * t.c_rs).wrapping_add(v * L::N),
+                    acc[i][v],
+                    left(v),
+                );
+            }
+        }
+    }
+}
+
+/// Dot product of two contiguous vectors: 64 virtual lanes, element i in lane i mod 64, joined in halves.
+///
+/// # Safety
+/// `a` and `b` point to `k` elements.
+#[inline(always)]
+unsafe fn dot<T: Copy + Default + std::ops::Add<Output = T>, L: Lanes<T>>(
+    l: L,
+    a: *const T,
+    b: *const T,
+    k: usize,
+) -> T {
+    unsafe {
+        let zero = l.splat(T::default());
+        let mut acc = [zero; 64];
+        let vectors = 64 / L::N;
+        let mut p = 0;
+        while p + 64 <= k {
+            for v in 0..vectors {
+                let at = p + v * L::N;
+                acc[v] = l.fma(l.load(a.add(at)), l.load(b.add(at)), acc[v]);
+            }
+            p += 64;
+        }
+        if p < k {
+            // Missing elements count as zeros in all 64 lanes, whatever the width of a vector.
+            for v in 0..vectors {
+                let (at, left) = (p + v * L::N, (k - p).saturating_sub(v * L::N));
+                let (x, y) = (l.load_n(a.wrapping_add(at), left), l.load_n(b.wrapping_add(at), left));
+                acc[v] = l.fma(x, y, acc[v]);
+            }
+        }
+        let mut half = vectors / 2;
+        while half > 0 {
+            for v in 0..half {
+                acc[v] = l.add(acc[v], acc[v + half]);
+            }
+            half /= 2;
+        }
+        let mut lanes = [T::default(); 64];
+        l.store(lanes.as_mut_ptr(), acc[0]);
+        let mut half = L::N / 2;
+        while half > 0 {
+            for i in 0..half {
+                lanes[i] = lanes[i] + lanes[i + half];
+            }
+            half /= 2;
+        }
+        lanes[0]
+    }
+}
+
+pub(crate) type TileFn<T> = unsafe fn(&Tile<T>);
+
+/// The kernels of one element type compiled for one instruction set.
+pub(crate) struct Kernels<T: 'static> {
+    /// `tiles[rows - 1][wide]` on packed operands; a wide tile has `nr` columns, the other `narrow`.
+    pub tiles: &'static [[TileFn<T>; 2]],
+    /// The same on operands where they lie (B with unit column stride).
+    pub direct: &'static [[TileFn<T>; 2]],
+    pub nr: usize,
+    pub narrow: usize,
+    pub direct_nr: usize,
+    pub pack: unsafe fn(&PackArgs<T>),
+    pub pack_patches: unsafe fn(&PatchArgs<T>),
+    pub pack_taps: unsafe fn(&TapArgs<T>),
+    pub dot: unsafe fn(*const T, *const T, usize) -> T,
+}
+
+macro_rules! kernels {
+    ($(#[$feature:meta])* $name:ident, $t:ty, $l:ty, [$($mr:literal)*] x $nv:literal, [$($dmr:literal)*] x $dnv:literal) => {
+        mod $name {
+            use super::*;
+            /// # Safety
+            /// See `super::tile`; the CPU has the instruction set. So for the functions below.
+            $(#[$feature])*
+            unsafe fn packed<const MR: usize, const NV: usize>(t: &Tile<$t>) {
+                // SAFETY: the caller's promise.
+                unsafe { tile::<$t, $l, MR, NV, false>(<$l as Lanes<$t>>::assume(), t) }
+            }
+            $(#[$feature])*
+            unsafe fn direct<const MR: usize, const NV: usize>(t: &Tile<$t>) {
+                // SAFETY: the caller's promise.
+                unsafe { tile::<$t, $l, MR, NV, true>(<$l as Lanes<$t>>::assume(), t) }
+            }
+            $(#[$feature])*
+            unsafe fn pack_panel(args: &PackArgs<$t>) {
+                // SAFETY: the caller's promise.
+                unsafe { pack(<$l as Lanes<$t>>::assume(), args) }
+            }
+            $(#[$feature])*
+            unsafe fn patch_panel(args: &PatchArgs<$t>) {
+                // SAFETY: the caller's promise.
+                unsafe { pack_patches(<$l as Lanes<$t>>::assume(), args) }
+            }
+            $(#[$feature])*
+            unsafe fn tap_panel(args: &TapArgs<$t>) {
+                // SAFETY: the caller's promise.
+                unsafe { pack_taps(<$l as Lanes<$t>>::assume(), args) }
+            }
+            $(#[$feature])*
+            unsafe fn dot64(a: *const $t, b: *const $t, k: usize) -> $t {
+                // SAFETY: the caller's promise.
+                unsafe { dot(<$l as Lanes<$t>>::assume(), a, b, k) }
+            }
+            pub(super) static KERNELS: Kernels<$t> = Kernels {
+                tiles: &[$([packed::<$mr, 1>, packed::<$mr, $nv>]),*],
+                direct: &[$([direct::<$dmr, 1>, direct::<$dmr, $dnv>]),*],
+                nr: $nv * <$l as Lanes<$t>>::N,
+                narrow: <$l as Lanes<$t>>::N,
+                direct_nr: $dnv * <$l as Lanes<$t>>::N,
+                pack: pack_panel,
+                pack_patches: patch_panel,
+                pack_taps: tap_panel,
+                dot: dot64,
+            };
+        }
+    };
+}
+
+macro_rules! kernels_of {
+    ($t:ty: $portable:ident $scalar:ident $avx2:ident $avx512:ident $neon:ident) => {
+        kernels!($portable, $t, Scalar, [1 2 3 4] x 4, [1 2 3 4] x 4);
+        #[cfg(target_arch = "x86_64")]
+        kernels!(#[target_feature(enable = "fma,bmi1,bmi2,lzcnt,f16c")]
+            $scalar, $t, Scalar, [1 2 3 4] x 4, [1 2 3 4] x 4);
+        #[cfg(target_arch = "x86_64")]
+        kernels!(#[target_feature(enable = "avx2,fma,bmi1,bmi2,lzcnt,f16c")]
+            $avx2, $t, Avx2, [1 2 3 4 5 6] x 2, [1 2 3 4] x 2);
+        #[cfg(target_arch = "x86_64")]
+        kernels!(#[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx512cd,avx2,fma,bmi1,bmi2,lzcnt,f16c")]
+            $avx512, $t, Avx512, [1 2 3 4 5 6 7 8 9 10 11 12 13 14] x 2, [1 2 3 4] x 4);
+        #[cfg(target_arch = "aarch64")]
+        kernels!($neon, $t, Neon, [1 2 3 4 5 6 7 8 9 10 11 12] x 2, [1 2 3 4] x 4);
+
+        impl HasKernels for $t {
+            #[inline]
+            fn kernels(isa: Isa) -> &'static Kernels<$t> {
+                match isa {
+                    #[cfg(target_arch = "x86_64")]
+                    Isa::Avx512 => &$avx512::KERNELS,
+                    #[cfg(target_arch = "x86_64")]
+                    Isa::Avx2 => &$avx2::KERNELS,
+                    #[cfg(target_arch = "x86_64")]
+                    Isa::Scalar => &$scalar::KERNELS,
+                    #[cfg(target_arch = "aarch64")]
+                    Isa::Avx512 | Isa::Avx2 => &$neon::KERNELS,
+                    _ => &$portable::KERNELS,
+                }
+            }
+        }
+    };
+}
+
+/// Types with hand-written kernels.
+pub(crate) trait HasKernels: Sized + 'static {
+    /// The table for an instruction set that the CPU has.
+    fn kernels(isa: Isa) -> &'static Kernels<Self>;
+}
+
+kernels_of!(f32: portable_f32 scalar_f32 avx2_f32 avx512_f32 neon_f32);
+kernels_of!(f64: portable_f64 scalar_f64 avx2_f64 avx512_f64 neon_f64);

@@ -1,0 +1,108 @@
+//! Packing: a panel of an operand, `width` lines interleaved so that a micro-kernel reads it front to back.
+
+use crate::simd::vec::Lanes;
+use std::cell::RefCell;
+
+/// Elements past the end of a packed panel that packing may overwrite.
+pub(crate) const SLACK: usize = 64;
+
+/// Where a panel comes from: `lines` rows of A (or columns of B), `k` elements each, written as `dst[p * width + line]`
+/// with zeros in the missing lines.
+pub(crate) struct PackArgs<T> {
+    pub src: *const T,
+    pub line_stride: isize,
+    pub k_stride: isize,
+    pub lines: usize,
+    pub width: usize,
+    pub k: usize,
+    pub dst: *mut T,
+}
+
+/// # Safety
+/// The source lies in live memory; `dst` has `k * width + SLACK` elements. What lies behind the panel is overwritten.
+#[inline(always)]
+pub(crate) unsafe fn pack<T: Copy + Default, L: Lanes<T>>(l: L, g: &PackArgs<T>) {
+    unsafe {
+        if g.line_stride == 1 {
+            for p in 0..g.k {
+                let (src, dst) = (g.src.offset(p as isize * g.k_stride), g.dst.add(p * g.width));
+                let mut at = 0;
+                while at < g.width {
+                    // The last vector may reach into the next row of the panel, which is written after it.
+                    l.store(dst.add(at), l.load_n(src.wrapping_add(at), g.lines.saturating_sub(at)));
+                    at += L::N;
+                }
+            }
+        } else if g.k_stride == 1 && L::BLOCK > 1 {
+            let mut at = 0;
+            while at < g.width {
+                if at + L::BLOCK > g.width && at > 0 {
+                    // Step back rather than write beyond the row, which was filled before.
+                    at = g.width - L::BLOCK;
+                }
+                let lines = g.lines.saturating_sub(at).min(L::BLOCK);
+                let mut rows = [g.src; 8];
+                for (i, row) in rows.iter_mut().enumerate().take(lines) {
+                    *row = g.src.offset((at + i) as isize * g.line_stride);
+                }
+                let mut p = 0;
+                while p < g.k {
+                    let dst = g.dst.add(p * g.width + at);
+                    l.transpose(&rows[..lines], p as isize, g.k - p, dst, g.width);
+                    p += L::BLOCK;
+                }
+                at += L::BLOCK;
+            }
+        } else {
+            for p in 0..g.k {
+                for i in 0..g.width {
+                    let v = if i < g.lines {
+                        *g.src.offset(i as isize * g.line_stride + p as isize * g.k_stride)
+                    } else {
+                        T::default()
+                    };
+                    *g.dst.add(p * g.width + i) = v;
+                }
+            }
+        }
+    }
+}
+
+/// Memory for packed panels, aligned to cache lines and kept by each thread for the next product.
+pub(crate) struct Scratch(Vec<[u64; 8]>);
+
+impl Scratch {
+    /// At least `n` elements of `T` (a number type), plus `SLACK`.
+    pub fn reserve<T>(&mut self, n: usize) -> *mut T {
+        let lines = ((n + SLACK) * size_of::<T>()).div_ceil(64);
+        if self.0.len() < lines {
+            // Not `resize`: the old contents need not be copied.
+            self.0 = vec![[0; 8]; lines];
+        }
+        self.0.as_mut_ptr().cast()
+    }
+}
+
+/// Number of scratch buffers of a thread.
+pub(crate) const BUFFERS: usize = 4;
+
+thread_local! {
+    static SCRATCH: RefCell<[Scratch; BUFFERS]> = const { RefCell::new([const { Scratch(Vec::new()) }; BUFFERS]) };
+    static SHARED: RefCell<Scratch> = const { RefCell::new(Scratch(Vec::new())) };
+}
+
+/// Runs `f` with this thread's buffers; buffers made for the call, should they be in use.
+pub(crate) fn with_scratch<R>(f: impl FnOnce(&mut [Scratch; BUFFERS]) -> R) -> R {
+    SCRATCH.with(|s| match s.try_borrow_mut() {
+        Ok(mut s) => f(&mut s),
+        Err(_) => f(&mut [const { Scratch(Vec::new()) }; BUFFERS]),
+    })
+}
+
+/// The same with one more buffer, for what a caller prepares for all threads.
+pub(crate) fn with_shared<R>(f: impl FnOnce(&mut Scratch) -> R) -> R {
+    SHARED.with(|s| match s.try_borrow_mut() {
+        Ok(mut s) => f(&mut s),
+        Err(_) => f(&mut Scratch(Vec::new())),
+    })
+}

@@ -1,0 +1,251 @@
+//! Products against a naive reference in f64, and the same bits from every instruction set and thread count.
+
+use super::*;
+use crate::simd::available;
+
+/// Test data without a generator: small, signed, no two neighbours alike.
+fn fill(n: usize, seed: usize) -> Vec<f64> {
+    (0..n)
+        .map(|i| (((i * 7919 + seed * 104_729) % 2003) as f64 - 1001.0) / 1001.0)
+        .collect()
+}
+
+/// A matrix laid out in memory in one of several ways.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Layout {
+    Rows,
+    Columns,
+    /// Every second element of padded rows.
+    Strided,
+    /// All rows the same.
+    Broadcast,
+    /// Rows from last to first.
+    Reversed,
+}
+
+struct Matrix<T> {
+    data: Vec<T>,
+    start: usize,
+    shape: [usize; 2],
+    strides: [isize; 2],
+}
+
+impl<T: Element> Matrix<T> {
+    fn new(r: usize, c: usize, layout: Layout, seed: usize) -> Self {
+        let (len, start, strides) = match layout {
+            Layout::Rows => (r * c, 0, [c as isize, 1]),
+            Layout::Columns => (r * c, 0, [1, r as isize]),
+            Layout::Strided => (r * (2 * c + 3), 0, [2 * c as isize + 3, 2]),
+            Layout::Broadcast => (c, 0, [0, 1]),
+            Layout::Reversed => (r * c, r.saturating_sub(1) * c, [-(c as isize), 1]),
+        };
+        let data = fill(len.max(1), seed)
+            .into_iter()
+            .map(|v| T::from_f64(v * if T::DTYPE.is_float() { 1.0 } else { 50.0 }));
+        Self {
+            data: data.collect(),
+            start,
+            shape: [r, c],
+            strides,
+        }
+    }
+    fn get(&self, i: usize, j: usize) -> T {
+        self.data[(self.start as isize + i as isize * self.strides[0] + j as isize * self.strides[1]) as usize]
+    }
+    fn src(&self) -> Src<'_, T> {
+        // SAFETY: the layouts above span the vector.
+        unsafe { Src::new(self.data.as_ptr().add(self.start), &self.shape, &self.strides) }
+    }
+    fn dst(&mut self) -> Dst<'_, T> {
+        // SAFETY: as above.
+        unsafe { Dst::new(self.data.as_mut_ptr().add(self.start), &self.shape, &self.strides) }
+    }
+}
+
+fn check<T: GemmElement + Into<f64>>(m: usize, k: usize, n: usize, layouts: [Layout; 3], ep: (bool, bool), eps: f64) {
+    let (a, b) = (
+        Matrix::<T>::new(m, k, layouts[0], 1),
+        Matrix::<T>::new(k, n, layouts[1], 2),
+    );
+    let bias = Matrix::<T>::new(1, n, Layout::Strided, 3);
+    // SAFETY: the bias matrix has one row of n.
+    let bias_view = unsafe { Src::new(bias.data.as_ptr(), &[n], &[bias.strides[1]]) };
+    let epilogue = || Epilogue {
+        accumulate: ep.0,
+        bias: ep.1.then_some(bias_view),
+    };
+    let name = format!("{} {m}x{k}x{n} {layouts:?} {ep:?}", T::DTYPE.name());
+    let mut first: Option<Vec<T>> = None;
+    for isa in available() {
+        for threads in [1, 3] {
+            let _guard = parallel::with_threads(threads);
+            let mut c = Matrix::<T>::new(m, n, layouts[2], 4);
+            let before = Matrix::<T>::new(m, n, layouts[2], 4);
+            T::product(isa, a.src(), b.src(), c.dst(), epilogue());
+            if let Some(first) = &first {
+                assert!(first == &c.data, "{name}: {isa:?} with {threads} threads differs");
+                continue;
+            }
+            for i in 0..m {
+                for j in 0..n {
+                    let (mut sum, mut size) = (0.0, 1e-30);
+                    for p in 0..k {
+                        let x: f64 = a.get(i, p).into() * b.get(p, j).into();
+                        (sum, size) = (sum + x, size + x.abs());
+                    }
+                    for extra in [ep.0.then(|| before.get(i, j)), ep.1.then(|| bias.get(0, j))]
+                        .into_iter()
+                        .flatten()
+                    {
+                        let x: f64 = extra.into();
+                        (sum, size) = (sum + x, size + x.abs());
+                    }
+                    let got: f64 = c.get(i, j).into();
+                    // k + 2 roundings, each within half a unit of the running sum.
+                    let bound = size * eps * (k + 2) as f64;
+                    assert!((got - sum).abs() <= bound, "{name} at {i},{j}: {got} instead of {sum}");
+                }
+            }
+            first = Some(c.data);
+        }
+    }
+}
+
+const F32: f64 = f32::EPSILON as f64;
+
+#[test]
+fn ugly_sizes_agree_with_the_reference() {
+    let sizes = [0, 1, 2, 7, 13, 17, 33, 65];
+    for m in sizes {
+        for n in sizes {
+            for k in [0, 1, 3, 64, 67] {
+                check::<f32>(m, k, n, [Layout::Rows; 3], (false, false), F32);
+            }
+        }
+    }
+    for (m, k, n) in [
+        (5, 9, 31),
+        (15, 700, 70),
+        (64, 784, 33),
+        (130, 65, 129),
+        (3, 5000, 40),
+        (1, 300, 90),
+    ] {
+        check::<f32>(m, k, n, [Layout::Rows; 3], (false, true), F32);
+        check::<f64>(m, k, n, [Layout::Rows; 3], (true, true), f64::EPSILON);
+    }
+}
+
+#[test]
+fn any_layout_agrees_with_the_reference() {
+    use Layout::*;
+    for (m, k, n) in [
+        (1, 40, 50),
+        (50, 40, 1),
+        (1, 90, 1),
+        (9, 33, 41),
+        (70, 90, 50),
+        (40, 500, 100),
+    ] {
+        for a in [Rows, Columns, Strided, Broadcast, Reversed] {
+            for b in [Rows, Columns, Strided, Broadcast, Reversed] {
+                check::<f32>(m, k, n, [a, b, Rows], (true, false), F32);
+                check::<f64>(m, k, n, [a, b, Rows], (false, true), f64::EPSILON);
+            }
+            check::<f32>(m, k, n, [a, a, Columns], (true, true), F32);
+            check::<f32>(m, k, n, [a, a, Strided], (true, true), F32);
+        }
+    }
+}
+
+#[test]
+fn large_products_and_long_sums() {
+    check::<f32>(
+        300,
+        350,
+        300,
+        [Layout::Rows, Layout::Columns, Layout::Rows],
+        (false, true),
+        F32,
+    );
+    check::<f32>(1, 40_000, 1, [Layout::Rows; 3], (true, false), F32);
+    check::<f32>(
+        3,
+        40_000,
+        1,
+        [Layout::Strided, Layout::Strided, Layout::Rows],
+        (false, false),
+        F32,
+    );
+    check::<f32>(
+        2,
+        9000,
+        3,
+        [Layout::Columns, Layout::Rows, Layout::Columns],
+        (true, true),
+        F32,
+    );
+    check::<f64>(
+        20,
+        9000,
+        30,
+        [Layout::Columns, Layout::Rows, Layout::Rows],
+        (true, true),
+        f64::EPSILON,
+    );
+}
+
+#[test]
+fn batches_fold_or_run_one_by_one() {
+    let (b, m, k, n) = (6, 5, 8, 9);
+    let (x, y) = (fill(b * m * k, 1), fill(b * k * n, 2));
+    // Strides of x and y over batch dims [2, 3]: plain, broadcast y, broadcast x, swapped batch dims.
+    let (mk, kn) = ((m * k) as isize, (k * n) as isize);
+    for (sx, sy) in [
+        ([3 * mk, mk], [3 * kn, kn]),
+        ([3 * mk, mk], [0, 0]),
+        ([0, 0], [3 * kn, kn]),
+        ([mk, 2 * mk], [0, kn]),
+    ] {
+        let mut out = vec![0.0; b * m * n];
+        // SAFETY: the strides span the vectors.
+        unsafe {
+            let a = Src::new(x.as_ptr(), &[2, 3, m, k], &[sx[0], sx[1], k as isize, 1]);
+            let w = Src::new(y.as_ptr(), &[2, 3, k, n], &[sy[0], sy[1], n as isize, 1]);
+            let strides = [3 * (m * n) as isize, (m * n) as isize, n as isize, 1];
+            matmul(
+                a,
+                w,
+                Dst::new(out.as_mut_ptr(), &[2, 3, m, n], &strides),
+                Epilogue::default(),
+            );
+        }
+        for (index, &got) in out.iter().enumerate() {
+            let (p, q, i, j) = (index / (3 * m * n), index / (m * n) % 3, index / n % m, index % n);
+            let start = |s: [isize; 2]| (p as isize * s[0] + q as isize * s[1]) as usize;
+            let sum: f64 = (0..k)
+                .map(|r| x[start(sx) + i * k + r] * y[start(sy) + r * n + j])
+                .sum();
+            assert!((got - sum).abs() < 1e-13, "{sx:?} {sy:?} {index}");
+        }
+    }
+}
+
+#[test]
+fn integers_wrap() {
+    let (a, b) = ([i64::MAX, 2, 3, 4], [2i64, 0, 1, 1]);
+    let (mut c, bias) = ([1i64; 4], [10i64]);
+    // SAFETY: 2 x 2 matrices; b is read transposed.
+    unsafe {
+        let (a, b) = (
+            Src::new(a.as_ptr(), &[2, 2], &[2, 1]),
+            Src::new(b.as_ptr(), &[2, 2], &[1, 2]),
+        );
+        let ep = Epilogue {
+            accumulate: true,
+            bias: Some(Src::new(bias.as_ptr(), &[1], &[1])),
+        };
+        matmul(a, b, Dst::new(c.as_mut_ptr(), &[2, 2], &[2, 1]), ep);
+    }
+    assert_eq!(c, [11 - 2, i64::MIN + 12, 17, 18]);
+}

@@ -1,0 +1,158 @@
+//! Products with few outputs: dot and matrix-vector products in 64 virtual lanes, and long k cut into blocks.
+
+use super::driver::Gemm;
+use super::micro::{HasKernels, Kernels};
+use super::{DOT_BLOCK, Element};
+use crate::parallel;
+use std::ops::Add;
+
+/// Joins `parts` as a balanced tree: neighbours first.
+fn join<T: Copy + Add<Output = T>>(parts: &mut [T]) -> T {
+    let mut step = 1;
+    while step < parts.len() {
+        for i in (0..parts.len() - step).step_by(2 * step) {
+            parts[i] = parts[i] + parts[i + step];
+        }
+        step *= 2;
+    }
+    parts[0]
+}
+
+/// Writes one finished sum.
+///
+/// # Safety
+/// Row `i`, column `j` lie inside `g`'s C.
+unsafe fn finish<T: Copy + Add<Output = T>>(g: &Gemm<T>, i: usize, j: usize, sum: T) {
+    unsafe {
+        let c = g.c.wrapping_offset(i as isize * g.c_rs + j as isize * g.c_cs);
+        let mut v = if g.from_c { *c + sum } else { sum };
+        if !g.col_bias.is_null() {
+            v = v + *g.col_bias.add(j);
+        }
+        if !g.row_bias.is_null() {
+            v = v + *g.row_bias.add(i);
+        }
+        *c = v;
+    }
+}
+
+struct Shared<T>(*mut T);
+// SAFETY: threads write disjoint elements.
+unsafe impl<T: Send> Sync for Shared<T> {}
+impl<T> Shared<T> {
+    fn get(&self) -> *mut T {
+        self.0
+    }
+}
+
+/// `k` elements, as a contiguous vector: themselves, or a copy in `buffer`.
+///
+/// # Safety
+/// They lie in live memory.
+unsafe fn contiguous<T: Copy>(p: *const T, stride: isize, k: usize, buffer: &mut Vec<T>) -> *const T {
+    if stride == 1 || k <= 1 {
+        return p;
+    }
+    buffer.clear();
+    // SAFETY: the caller's promise.
+    buffer.extend((0..k as isize).map(|i| unsafe { *p.wrapping_offset(i * stride) }));
+    buffer.as_ptr()
+}
+
+/// Matrices times vectors (`n` is 1), for `batch` problems of one shape.
+///
+/// # Safety
+/// What the problems describe lies in live memory; `kernels` fit the CPU.
+pub(super) unsafe fn lanes<T: Element + Add<Output = T>>(
+    kernels: &Kernels<T>,
+    batch: usize,
+    first: Gemm<T>,
+    at: impl Fn(usize) -> Gemm<T> + Sync,
+) {
+    let (m, k) = (first.m, first.k);
+    let blocks = k.div_ceil(DOT_BLOCK).max(1);
+    let mut sums = vec![T::default(); if blocks > 1 { batch * m * blocks } else { 0 }];
+    let parts = Shared(sums.as_mut_ptr());
+    let grain = (1 << 16) / k.clamp(1, DOT_BLOCK);
+    parallel::for_range(batch * m * blocks, grain.max(1), |range| {
+        let (mut vector, mut row) = (Vec::new(), Vec::new());
+        let mut now = (usize::MAX, first, std::ptr::null());
+        for index in range {
+            let (b, i, block) = (index / (m * blocks), index / blocks % m, index % blocks);
+            // SAFETY: the caller's promise; each index writes its own element.
+            unsafe {
+                if now.0 != b {
+                    let g = at(b);
+                    now = (b, g, contiguous(g.b, g.b_rs, k, &mut vector));
+                }
+                let (g, from) = (&now.1, block * DOT_BLOCK);
+                let len = DOT_BLOCK.min(k - from);
+                let line = g.a.wrapping_offset(i as isize * g.a_rs + from as isize * g.a_cs);
+                let line = contiguous(line, g.a_cs, len, &mut row);
+                let sum = (kernels.dot)(line, now.2.wrapping_add(from), len);
+                if blocks == 1 {
+                    finish(g, i, 0, sum);
+                } else {
+                    *parts.get().add(index) = sum;
+                }
+            }
+        }
+    });
+    for (index, sums) in sums.chunks_mut(blocks).enumerate() {
+        // SAFETY: the caller's promise.
+        unsafe { finish(&at(index / m), index % m, 0, join(sums)) };
+    }
+}
+
+/// One product with k cut into blocks of `block`.
+///
+/// # Safety
+/// As for `lanes`.
+pub(super) unsafe fn split<T: Element + HasKernels + Add<Output = T>>(
+    kernels: &'static Kernels<T>,
+    g: Gemm<T>,
+    block: usize,
+) {
+    let (blocks, area) = (g.k.div_ceil(block), g.m * g.n);
+    let mut sums = vec![T::default(); blocks * area];
+    let parts = Shared(sums.as_mut_ptr());
+    let grain = ((1 << 20) / (area * block)).max(1);
+    parallel::for_range(blocks, grain, |range| {
+        for i in range {
+            let p = i * block;
+            let moved = g.moved([p as isize * g.a_cs, p as isize * g.b_rs, 0]);
+            let part = Gemm {
+                k: block.min(g.k - p),
+                c: parts.get().wrapping_add(i * area),
+                c_rs: g.n as isize,
+                c_cs: 1,
+                from_c: false,
+                row_bias: std::ptr::null(),
+                col_bias: std::ptr::null(),
+                ..moved
+            };
+            // SAFETY: the caller's promise; each block has its own sums.
+            unsafe { part.run_here(kernels) };
+        }
+    });
+    join_rows(&mut sums, area);
+    for (index, &sum) in sums[..area].iter().enumerate() {
+        // SAFETY: the caller's promise.
+        unsafe { finish(&g, index / g.n, index % g.n, sum) };
+    }
+}
+
+/// [`join`] for whole rows of `width` sums; the result is the first row.
+pub(crate) fn join_rows<T: Copy + Add<Output = T>>(rows: &mut [T], width: usize) {
+    let count = rows.len() / width;
+    let mut step = 1;
+    while step < count {
+        for i in (0..count - step).step_by(2 * step) {
+            let (head, tail) = rows.split_at_mut((i + step) * width);
+            for (x, &y) in head[i * width..][..width].iter_mut().zip(&tail[..width]) {
+                *x = *x + y;
+            }
+        }
+        step *= 2;
+    }
+}

@@ -1,0 +1,238 @@
+//! Walks over several strided views at once, and small helpers shared by the kernels that reduce, scan, index and sort.
+
+use crate::view::{Dst, MAX_RANK, Src};
+use std::ops::Range;
+
+/// The dims that `N` views walk in step, each with its own strides in elements.
+#[derive(Clone, Copy)]
+pub(crate) struct Walk<const N: usize> {
+    rank: usize,
+    shape: [usize; MAX_RANK],
+    strides: [[isize; N]; MAX_RANK],
+}
+
+impl<const N: usize> Walk<N> {
+    pub fn new() -> Self {
+        Self { rank: 0, shape: [1; MAX_RANK], strides: [[0; N]; MAX_RANK] }
+    }
+
+    /// Every dim of `shape`, with one stride list per view.
+    pub fn of(shape: &[usize], strides: [&[isize]; N]) -> Self {
+        let mut walk = Self::new();
+        for (d, &n) in shape.iter().enumerate() {
+            walk.push(n, strides.map(|s| s[d]));
+        }
+        walk
+    }
+
+    /// As [`Walk::of`] without the dim `skip`.
+    pub fn without(shape: &[usize], strides: [&[isize]; N], skip: usize) -> Self {
+        let mut walk = Self::new();
+        for (d, &n) in shape.iter().enumerate() {
+            if d != skip {
+                walk.push(n, strides.map(|s| s[d]));
+            }
+        }
+        walk
+    }
+
+    /// Adds an innermost dim; one of size 1 changes nothing and is left out.
+    pub fn push(&mut self, n: usize, strides: [isize; N]) {
+        if n != 1 {
+            self.shape[self.rank] = n;
+            self.strides[self.rank] = strides;
+            self.rank += 1;
+        }
+    }
+
+    /// Removes the innermost dim; size 1 and strides 0 when there is none.
+    pub fn pop(&mut self) -> (usize, [isize; N]) {
+        if self.rank == 0 {
+            return (1, [0; N]);
+        }
+        self.rank -= 1;
+        (self.shape[self.rank], self.strides[self.rank])
+    }
+
+    /// The innermost dim, as [`Walk::pop`] would return it.
+    pub fn last(&self) -> (usize, [isize; N]) {
+        let mut copy = *self;
+        copy.pop()
+    }
+
+    /// Largest stride of the first view outermost; broadcast dims (stride 0) count as largest. Stable.
+    pub fn sort(&mut self) {
+        let key = |s: [isize; N]| if s[0] == 0 { usize::MAX } else { s[0].unsigned_abs() };
+        for i in 1..self.rank {
+            let mut j = i;
+            while j > 0 && key(self.strides[j]) > key(self.strides[j - 1]) {
+                self.shape.swap(j, j - 1);
+                self.strides.swap(j, j - 1);
+                j -= 1;
+            }
+        }
+    }
+
+    /// Joins neighbours that all views step through as one dim.
+    pub fn coalesce(mut self) -> Self {
+        let mut out = 0;
+        for d in 1..self.rank {
+            let (n, inner) = (self.shape[d], self.strides[d]);
+            let outer = self.strides[out];
+            if (0..N).all(|k| outer[k] == inner[k] * n as isize) {
+                self.shape[out] *= n;
+                self.strides[out] = inner;
+            } else {
+                out += 1;
+                self.shape[out] = n;
+                self.strides[out] = inner;
+            }
+        }
+        self.rank = self.rank.min(out + 1);
+        self
+    }
+
+    pub fn rank(&self) -> usize {
+        self.rank
+    }
+
+    #[inline(always)]
+    pub fn count(&self) -> usize {
+        self.shape[..self.rank].iter().product()
+    }
+
+    /// Offsets of the `i`-th position in row-major order.
+    #[inline(always)]
+    pub fn at(&self, mut i: usize) -> [isize; N] {
+        let mut at = [0; N];
+        for d in (0..self.rank).rev() {
+            let n = self.shape[d].max(1);
+            let c = (i % n) as isize;
+            i /= n;
+            for (a, s) in at.iter_mut().zip(self.strides[d]) {
+                *a += c * s;
+            }
+        }
+        at
+    }
+
+    /// Calls `f` with each position of `range` and its offsets, in row-major order.
+    #[inline(always)]
+    pub fn each(&self, range: Range<usize>, mut f: impl FnMut(usize, [isize; N])) {
+        if range.is_empty() {
+            return;
+        }
+        if self.rank <= 1 {
+            let s = self.strides[0];
+            for i in range {
+                f(i, if self.rank == 0 { [0; N] } else { s.map(|s| s * i as isize) });
+            }
+            return;
+        }
+        let mut coord = [0usize; MAX_RANK];
+        let mut rest = range.start;
+        for d in (0..self.rank).rev() {
+            coord[d] = rest % self.shape[d];
+            rest /= self.shape[d];
+        }
+        let mut at = self.at(range.start);
+        let last = self.rank - 1;
+        let mut i = range.start;
+        loop {
+            let run = (self.shape[last] - coord[last]).min(range.end - i);
+            let step = self.strides[last];
+            for _ in 0..run {
+                f(i, at);
+                i += 1;
+                for k in 0..N {
+                    at[k] += step[k];
+                }
+            }
+            if i == range.end {
+                return;
+            }
+            // The innermost dim ran over its end: carry into the outer ones.
+            coord[last] = 0;
+            for k in 0..N {
+                at[k] -= step[k] * self.shape[last] as isize;
+            }
+            for d in (0..last).rev() {
+                coord[d] += 1;
+                for k in 0..N {
+                    at[k] += self.strides[d][k];
+                }
+                if coord[d] < self.shape[d] {
+                    break;
+                }
+                for k in 0..N {
+                    at[k] -= self.strides[d][k] * self.shape[d] as isize;
+                }
+                coord[d] = 0;
+            }
+        }
+    }
+}
+
+/// A pointer that threads may share; each writes its own part.
+pub(crate) struct Share<T>(pub *mut T);
+
+impl<T> Clone for Share<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<T> Copy for Share<T> {}
+
+// SAFETY: the kernels that share it write disjoint parts.
+unsafe impl<T: Send> Send for Share<T> {}
+// SAFETY: as above.
+unsafe impl<T: Send> Sync for Share<T> {}
+
+impl<T> Share<T> {
+    /// # Safety
+    /// `at` lies inside the allocation.
+    #[inline(always)]
+    pub unsafe fn at(&self, at: usize) -> *mut T {
+        // SAFETY: the caller's promise.
+        unsafe { self.0.add(at) }
+    }
+}
+
+/// The elements of a view in row-major order.
+pub(crate) fn collect<T: Copy>(src: &Src<T>) -> Vec<T> {
+    let mut all = Vec::with_capacity(src.numel());
+    let walk = Walk::of(src.shape(), [src.strides()]).coalesce();
+    // SAFETY: the walk stays inside the view.
+    walk.each(0..walk.count(), |_, [at]| all.push(unsafe { *src.ptr().offset(at) }));
+    all
+}
+
+/// Strides of a contiguous array of `shape`.
+pub(crate) fn dense(shape: &[usize]) -> [isize; MAX_RANK] {
+    let mut strides = [0; MAX_RANK];
+    let mut step = 1isize;
+    for d in (0..shape.len()).rev() {
+        strides[d] = step;
+        step *= shape[d].max(1) as isize;
+    }
+    strides
+}
+
+/// A contiguous view of `data`, which holds the elements of `shape`.
+pub(crate) fn view_of<'a, T>(data: &'a [T], shape: &[usize]) -> Src<'a, T> {
+    assert!(data.len() >= shape.iter().product());
+    // SAFETY: the slice is long enough and borrowed for as long as the view.
+    unsafe { Src::new(data.as_ptr(), shape, &dense(shape)[..shape.len()]) }
+}
+
+/// A contiguous view of `data` to write to.
+pub(crate) fn view_mut<'a, T>(data: &'a mut [T], shape: &[usize]) -> Dst<'a, T> {
+    assert!(data.len() >= shape.iter().product());
+    // SAFETY: as in `view_of`; the borrow is exclusive.
+    unsafe { Dst::new(data.as_mut_ptr(), shape, &dense(shape)[..shape.len()]) }
+}
+
+/// Units of a job that make one thread's smallest share, when each unit touches `work` elements.
+pub(crate) fn grain(work: usize) -> usize {
+    (32768 / work.max(1)).max(1)
+}

@@ -1,0 +1,423 @@
+//! Vectors of lanes for kernels written by hand: one trait, one token per instruction set.
+//!
+//! A token ([`Avx512`], [`Avx2`], [`Neon`], [`Scalar`]) stands for the promise that the CPU has the instructions; its
+//! constructor is unsafe and is called only inside `#[target_feature]` functions that were picked after detection.
+//! Kernels are `#[inline(always)]` functions generic over [`Lanes`], and become real code in such functions.
+
+#![allow(clippy::needless_range_loop, reason = "indices over registers, unrolled by the compiler, read best as such")]
+
+/// Operations on a vector of `N` lanes of `T`. `fma` rounds once in every set.
+///
+/// # Safety
+/// For all loads and stores: the lanes touched lie inside live memory.
+pub trait Lanes<T>: Copy {
+    type V: Copy;
+    /// Lanes of a vector.
+    const N: usize;
+    /// Side of the block that [`Lanes::transpose`] moves.
+    const BLOCK: usize;
+
+    /// # Safety
+    /// The CPU has the instruction set, and the caller is compiled for it.
+    unsafe fn assume() -> Self;
+    fn splat(self, v: T) -> Self::V;
+    /// # Safety
+    /// See the trait.
+    unsafe fn load(self, p: *const T) -> Self::V;
+    /// Loads the first `n` lanes (all, when `n` is more), zero in the others.
+    /// # Safety
+    /// See the trait; only the first `n` are touched.
+    unsafe fn load_n(self, p: *const T, n: usize) -> Self::V;
+    /// # Safety
+    /// See the trait.
+    unsafe fn store(self, p: *mut T, v: Self::V);
+    /// Stores the first `n` lanes (all, when `n` is more).
+    /// # Safety
+    /// See the trait; only the first `n` are touched.
+    unsafe fn store_n(self, p: *mut T, v: Self::V, n: usize);
+    /// `a * b + c`
+    fn fma(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    fn add(self, a: Self::V, b: Self::V) -> Self::V;
+    /// Reads `cols` (up to `BLOCK`) elements at `offset` from each of `rows` (up to `BLOCK` of them) and writes them as
+    /// `cols` rows of `BLOCK` elements (zeros for missing rows), `ld` apart.
+    /// # Safety
+    /// See the trait. All `BLOCK` elements of each written row are touched.
+    unsafe fn transpose(self, rows: &[*const T], offset: isize, cols: usize, dst: *mut T, ld: usize);
+}
+
+/// One lane.
+#[derive(Clone, Copy)]
+pub struct Scalar(());
+
+macro_rules! scalar_lanes {
+    ($($t:ty),*) => {$(
+        impl Lanes<$t> for Scalar {
+            type V = $t;
+            const N: usize = 1;
+            const BLOCK: usize = 1;
+            #[inline(always)]
+            unsafe fn assume() -> Self {
+                Scalar(())
+            }
+            #[inline(always)]
+            fn splat(self, v: $t) -> $t {
+                v
+            }
+            #[inline(always)]
+            unsafe fn load(self, p: *const $t) -> $t {
+                unsafe { *p }
+            }
+            #[inline(always)]
+            unsafe fn load_n(self, p: *const $t, n: usize) -> $t {
+                if n == 0 { 0.0 } else { unsafe { *p } }
+            }
+            #[inline(always)]
+            unsafe fn store(self, p: *mut $t, v: $t) {
+                unsafe { *p = v }
+            }
+            #[inline(always)]
+            unsafe fn store_n(self, p: *mut $t, v: $t, n: usize) {
+                if n > 0 {
+                    unsafe { *p = v }
+                }
+            }
+            #[inline(always)]
+            fn fma(self, a: $t, b: $t, c: $t) -> $t {
+                a.mul_add(b, c)
+            }
+            #[inline(always)]
+            fn add(self, a: $t, b: $t) -> $t {
+                a + b
+            }
+            #[inline(always)]
+            unsafe fn transpose(self, rows: &[*const $t], offset: isize, cols: usize, dst: *mut $t, _ld: usize) {
+                if cols > 0 {
+                    unsafe { *dst = if rows.is_empty() { 0.0 } else { *rows[0].offset(offset) } }
+                }
+            }
+        }
+    )*};
+}
+scalar_lanes!(f32, f64);
+
+#[cfg(target_arch = "x86_64")]
+pub use x86::{Avx2, Avx512};
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use super::Lanes;
+    use std::arch::x86_64::*;
+
+    /// 512-bit vectors with masks.
+    #[derive(Clone, Copy)]
+    pub struct Avx512(());
+    /// 256-bit vectors and FMA.
+    #[derive(Clone, Copy)]
+    pub struct Avx2(());
+
+    /// Sliding window over this gives the mask with the first `n` lanes set.
+    static WINDOW: [i32; 16] = [-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0];
+
+    #[inline(always)]
+    unsafe fn mask8(n: usize) -> __m256i {
+        unsafe { _mm256_loadu_si256(WINDOW.as_ptr().add(8 - n.min(8)).cast()) }
+    }
+
+    #[inline(always)]
+    unsafe fn mask4(n: usize) -> __m256i {
+        unsafe { _mm256_loadu_si256(WINDOW.as_ptr().add(8 - 2 * n.min(4)).cast()) }
+    }
+
+    /// 8 x 8 floats through 24 shuffles.
+    #[inline(always)]
+    unsafe fn transpose_f32(rows: &[*const f32], offset: isize, cols: usize, dst: *mut f32, ld: usize) {
+        unsafe {
+            let mut r = [_mm256_setzero_ps(); 8];
+            if cols >= 8 && rows.len() == 8 {
+                for i in 0..8 {
+                    r[i] = _mm256_loadu_ps(rows[i].offset(offset));
+                }
+            } else {
+                let mask = mask8(cols);
+                for i in 0..8 {
+                    if i < rows.len() {
+                        r[i] = _mm256_maskload_ps(rows[i].offset(offset), mask);
+                    }
+                }
+            }
+            let (mut t, mut s) = (r, r);
+            for i in 0..4 {
+                t[2 * i] = _mm256_unpacklo_ps(r[2 * i], r[2 * i + 1]);
+                t[2 * i + 1] = _mm256_unpackhi_ps(r[2 * i], r[2 * i + 1]);
+            }
+            for i in [0, 4] {
+                s[i] = _mm256_shuffle_ps::<0x44>(t[i], t[i + 2]);
+                s[i + 1] = _mm256_shuffle_ps::<0xEE>(t[i], t[i + 2]);
+                s[i + 2] = _mm256_shuffle_ps::<0x44>(t[i + 1], t[i + 3]);
+                s[i + 3] = _mm256_shuffle_ps::<0xEE>(t[i + 1], t[i + 3]);
+            }
+            for i in 0..4 {
+                r[i] = _mm256_permute2f128_ps::<0x20>(s[i], s[i + 4]);
+                r[i + 4] = _mm256_permute2f128_ps::<0x31>(s[i], s[i + 4]);
+            }
+            for j in 0..8 {
+                if j < cols {
+                    _mm256_storeu_ps(dst.add(j * ld), r[j]);
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn transpose_f64(rows: &[*const f64], offset: isize, cols: usize, dst: *mut f64, ld: usize) {
+        unsafe {
+            let mut r = [_mm256_setzero_pd(); 4];
+            let mask = mask4(cols);
+            for i in 0..4 {
+                if i < rows.len() {
+                    r[i] = _mm256_maskload_pd(rows[i].offset(offset), mask);
+                }
+            }
+            let (a, b) = (_mm256_unpacklo_pd(r[0], r[1]), _mm256_unpackhi_pd(r[0], r[1]));
+            let (c, d) = (_mm256_unpacklo_pd(r[2], r[3]), _mm256_unpackhi_pd(r[2], r[3]));
+            let out = [
+                _mm256_permute2f128_pd::<0x20>(a, c),
+                _mm256_permute2f128_pd::<0x20>(b, d),
+                _mm256_permute2f128_pd::<0x31>(a, c),
+                _mm256_permute2f128_pd::<0x31>(b, d),
+            ];
+            for j in 0..4 {
+                if j < cols {
+                    _mm256_storeu_pd(dst.add(j * ld), out[j]);
+                }
+            }
+        }
+    }
+
+    macro_rules! lanes {
+        ($token:ident, $t:ty, $v:ty, $n:literal, $block:literal, $transpose:ident, $splat:ident, $load:ident,
+         $store:ident, $fma:ident, $add:ident, |$lp:ident, $ln:ident| $load_n:expr,
+         |$sp:ident, $sv:ident, $sn:ident| $store_n:expr) => {
+            impl Lanes<$t> for $token {
+                type V = $v;
+                const N: usize = $n;
+                const BLOCK: usize = $block;
+                #[inline(always)]
+                unsafe fn assume() -> Self {
+                    $token(())
+                }
+                #[inline(always)]
+                fn splat(self, v: $t) -> $v {
+                    // SAFETY: the token proves the instruction set; so in every method below.
+                    unsafe { $splat(v) }
+                }
+                #[inline(always)]
+                unsafe fn load(self, p: *const $t) -> $v {
+                    unsafe { $load(p) }
+                }
+                #[inline(always)]
+                unsafe fn load_n(self, $lp: *const $t, $ln: usize) -> $v {
+                    unsafe { $load_n }
+                }
+                #[inline(always)]
+                unsafe fn store(self, p: *mut $t, v: $v) {
+                    unsafe { $store(p, v) }
+                }
+                #[inline(always)]
+                unsafe fn store_n(self, $sp: *mut $t, $sv: $v, $sn: usize) {
+                    unsafe { $store_n }
+                }
+                #[inline(always)]
+                fn fma(self, a: $v, b: $v, c: $v) -> $v {
+                    // SAFETY: as in `splat`.
+                    unsafe { $fma(a, b, c) }
+                }
+                #[inline(always)]
+                fn add(self, a: $v, b: $v) -> $v {
+                    // SAFETY: as in `splat`.
+                    unsafe { $add(a, b) }
+                }
+                #[inline(always)]
+                unsafe fn transpose(self, rows: &[*const $t], offset: isize, cols: usize, dst: *mut $t, ld: usize) {
+                    unsafe { $transpose(rows, offset, cols, dst, ld) }
+                }
+            }
+        };
+    }
+
+    lanes!(
+        Avx512,
+        f32,
+        __m512,
+        16,
+        8,
+        transpose_f32,
+        _mm512_set1_ps,
+        _mm512_loadu_ps,
+        _mm512_storeu_ps,
+        _mm512_fmadd_ps,
+        _mm512_add_ps,
+        |p, n| _mm512_maskz_loadu_ps(((1u32 << n.min(16)) - 1) as u16, p),
+        |p, v, n| _mm512_mask_storeu_ps(p, ((1u32 << n.min(16)) - 1) as u16, v)
+    );
+    lanes!(
+        Avx512,
+        f64,
+        __m512d,
+        8,
+        4,
+        transpose_f64,
+        _mm512_set1_pd,
+        _mm512_loadu_pd,
+        _mm512_storeu_pd,
+        _mm512_fmadd_pd,
+        _mm512_add_pd,
+        |p, n| _mm512_maskz_loadu_pd(((1u32 << n.min(8)) - 1) as u8, p),
+        |p, v, n| _mm512_mask_storeu_pd(p, ((1u32 << n.min(8)) - 1) as u8, v)
+    );
+    lanes!(
+        Avx2,
+        f32,
+        __m256,
+        8,
+        8,
+        transpose_f32,
+        _mm256_set1_ps,
+        _mm256_loadu_ps,
+        _mm256_storeu_ps,
+        _mm256_fmadd_ps,
+        _mm256_add_ps,
+        |p, n| _mm256_maskload_ps(p, mask8(n)),
+        |p, v, n| if n >= 8 {
+            _mm256_storeu_ps(p, v)
+        } else {
+            _mm256_maskstore_ps(p, mask8(n), v)
+        }
+    );
+    lanes!(
+        Avx2,
+        f64,
+        __m256d,
+        4,
+        4,
+        transpose_f64,
+        _mm256_set1_pd,
+        _mm256_loadu_pd,
+        _mm256_storeu_pd,
+        _mm256_fmadd_pd,
+        _mm256_add_pd,
+        |p, n| _mm256_maskload_pd(p, mask4(n)),
+        |p, v, n| if n >= 4 {
+            _mm256_storeu_pd(p, v)
+        } else {
+            _mm256_maskstore_pd(p, mask4(n), v)
+        }
+    );
+}
+
+#[cfg(target_arch = "aarch64")]
+pub use arm::Neon;
+
+#[cfg(target_arch = "aarch64")]
+mod arm {
+    use super::Lanes;
+    use std::arch::aarch64::*;
+
+    /// 128-bit vectors, part of every AArch64 CPU.
+    #[derive(Clone, Copy)]
+    pub struct Neon(());
+
+    macro_rules! lanes {
+        ($t:ty, $v:ty, $n:literal, $splat:ident, $load:ident, $store:ident, $fma:ident, $add:ident) => {
+            impl Lanes<$t> for Neon {
+                type V = $v;
+                const N: usize = $n;
+                const BLOCK: usize = $n;
+                #[inline(always)]
+                unsafe fn assume() -> Self {
+                    Neon(())
+                }
+                #[inline(always)]
+                fn splat(self, v: $t) -> $v {
+                    // SAFETY: NEON is part of AArch64; so in every method below.
+                    unsafe { $splat(v) }
+                }
+                #[inline(always)]
+                unsafe fn load(self, p: *const $t) -> $v {
+                    unsafe { $load(p) }
+                }
+                #[inline(always)]
+                unsafe fn load_n(self, p: *const $t, n: usize) -> $v {
+                    if n >= $n {
+                        return unsafe { $load(p) };
+                    }
+                    let mut part = [0.0; $n];
+                    for i in 0..n {
+                        part[i] = unsafe { *p.add(i) };
+                    }
+                    unsafe { $load(part.as_ptr()) }
+                }
+                #[inline(always)]
+                unsafe fn store(self, p: *mut $t, v: $v) {
+                    unsafe { $store(p, v) }
+                }
+                #[inline(always)]
+                unsafe fn store_n(self, p: *mut $t, v: $v, n: usize) {
+                    if n >= $n {
+                        return unsafe { $store(p, v) };
+                    }
+                    let mut part = [0.0; $n];
+                    unsafe { $store(part.as_mut_ptr(), v) };
+                    for i in 0..n {
+                        unsafe { *p.add(i) = part[i] };
+                    }
+                }
+                #[inline(always)]
+                fn fma(self, a: $v, b: $v, c: $v) -> $v {
+                    // SAFETY: as in `splat`.
+                    unsafe { $fma(c, a, b) }
+                }
+                #[inline(always)]
+                fn add(self, a: $v, b: $v) -> $v {
+                    // SAFETY: as in `splat`.
+                    unsafe { $add(a, b) }
+                }
+                #[inline(always)]
+                unsafe fn transpose(self, rows: &[*const $t], offset: isize, cols: usize, dst: *mut $t, ld: usize) {
+                    for j in 0..cols.min($n) {
+                        for i in 0..$n {
+                            unsafe {
+                                let v = if i < rows.len() {
+                                    *rows[i].offset(offset + j as isize)
+                                } else {
+                                    0.0
+                                };
+                                *dst.add(j * ld + i) = v;
+                            }
+                        }
+                    }
+                }
+            }
+        };
+    }
+    lanes!(
+        f32,
+        float32x4_t,
+        4,
+        vdupq_n_f32,
+        vld1q_f32,
+        vst1q_f32,
+        vfmaq_f32,
+        vaddq_f32
+    );
+    lanes!(
+        f64,
+        float64x2_t,
+        2,
+        vdupq_n_f64,
+        vld1q_f64,
+        vst1q_f64,
+        vfmaq_f64,
+        vaddq_f64
+    );
+}

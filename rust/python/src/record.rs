@@ -1,0 +1,366 @@
+//! Recording: nodes for ops, views of bases, in-place writes.
+
+use crate::call::{self, Tensors};
+use crate::error::{runtime, to_python};
+use crate::mode::{self, mode};
+use crate::node::{CopySlices, Edge, Input, Node, NodeState, Saved};
+use crate::rows::{Row, row};
+use crate::tensor::{Link, Tensor, ViewOf};
+use firesteel::dispatch;
+use firesteel::dtype::DType;
+use firesteel::layout::Dims;
+use firesteel::ops::Op;
+use firesteel::{Arg, Args, Core};
+use pyo3::prelude::*;
+use smallvec::{SmallVec, smallvec};
+use std::sync::Arc;
+
+/// Where the gradient of `t` goes. A view whose base was written in place since gets its edge anew.
+pub fn edge_of(t: &Bound<'_, Tensor>) -> PyResult<Edge> {
+    let py = t.py();
+    refresh(t)?;
+    let (edge, leaf) = t.get().with(py, |s| (s.edge.clone_ref(py), s.requires_grad));
+    Ok(if edge.is_none() && leaf { Edge::Leaf(t.clone().unbind()) } else { edge })
+}
+
+/// Whether ops on `t` are to be recorded.
+#[inline]
+pub fn wants_grad(t: &Bound<'_, Tensor>) -> PyResult<bool> {
+    let py = t.py();
+    if t.get().with(py, |s| s.view.is_some()) {
+        refresh(t)?;
+    }
+    Ok(t.get().with(py, |s| s.requires_grad || !s.edge.is_none()))
+}
+
+/// Brings a view's edge up to date with its base.
+pub fn refresh(t: &Bound<'_, Tensor>) -> PyResult<()> {
+    let py = t.py();
+    let stale = t.get().with(py, |s| match &s.view {
+        Some(v) => {
+            let now = v.base.get().with(py, |b| b.generation);
+            (now != v.generation).then(|| (v.base.clone_ref(py), v.chain.clone(), now))
+        }
+        None => None,
+    });
+    let Some((base, chain, now)) = stale else { return Ok(()) };
+    let mut edge = edge_of(base.bind(py))?;
+    if !edge.is_none() {
+        let links = links(chain.as_ref());
+        for link in links {
+            edge = view_node(py, &link, edge)?;
+        }
+    }
+    let old = t.get().state_mut(py, |s| {
+        if let Some(v) = &mut s.view {
+            v.generation = now;
+        }
+        std::mem::replace(&mut s.edge, edge)
+    });
+    drop(old);
+    Ok(())
+}
+
+/// The links of a chain, first view first.
+fn links(chain: Option<&Arc<Link>>) -> Vec<Arc<Link>> {
+    let mut all = Vec::new();
+    let mut next = chain;
+    while let Some(l) = next {
+        all.push(l.clone());
+        next = l.prev.as_ref();
+    }
+    all.reverse();
+    all
+}
+
+/// A node for a view op that is applied to a tensor with this edge, without running anything.
+fn view_node(py: Python<'_>, link: &Link, edge: Edge) -> PyResult<Edge> {
+    let input = Input { edge, shape: link.shape, dtype: link.dtype, param: 0 };
+    let state = NodeState {
+        args: link.args.clone(),
+        inputs: smallvec![input],
+        saved: SmallVec::new(),
+        outputs: link.outputs.iter().map(|d| (*d, link.dtype)).collect(),
+        copy: None,
+        python: None,
+        tensor_hooks: None,
+        hooks: None,
+        pre_hooks: None,
+        trace: mode::trace(py)?,
+        released: false,
+    };
+    Ok(Edge::Node(Py::new(py, Node::new(Some(link.op), state))?, link.output))
+}
+
+/// The chain of views applied to another tensor (of the base's shape), recorded like any op.
+pub fn replay<'py>(whole: &Bound<'py, Tensor>, chain: Option<&Arc<Link>>) -> PyResult<Bound<'py, Tensor>> {
+    let py = whole.py();
+    let mut at = whole.clone();
+    for link in links(chain) {
+        let mut args = link.args.clone();
+        args.items[0] = Arg::Tensor(at.get().core(py));
+        let tensors: Tensors<'py> = smallvec![(0, at)];
+        at = call::apply(py, link.op, args, &tensors)?.swap_remove(link.output as usize);
+    }
+    Ok(at)
+}
+
+/// Arguments without their tensors, as nodes and chains keep them.
+fn without_tensors(mut args: Args) -> Args {
+    for a in &mut args.items {
+        if matches!(a, Arg::Tensor(_) | Arg::Tensors(_) | Arg::OptTensors(_)) {
+            *a = Arg::None;
+        }
+    }
+    args
+}
+
+/// Marks outputs as views of the op's first input.
+pub fn track_views<'py>(
+    py: Python<'py>,
+    op: &'static Op,
+    args: &Args,
+    source: &Bound<'py, Tensor>,
+    outs: &[Bound<'py, Tensor>],
+) {
+    let (shape, dtype) = source.get().with(py, |s| (*s.core.shape(), s.core.dtype));
+    let shapes: SmallVec<[Dims; 1]> = outs.iter().map(|o| o.get().with(py, |s| *s.core.shape())).collect();
+    let (base, prev, generation, inherited) = source.get().with(py, |s| match &s.view {
+        Some(v) => (v.base.clone_ref(py), v.chain.clone(), v.generation, v.forbidden),
+        None => (source.clone().unbind(), None, s.generation, None),
+    });
+    let bare = without_tensors(args.clone());
+    let forbidden = if op.list {
+        Some(MULTI_VIEW)
+    } else if !mode().grad {
+        Some(NO_GRAD_VIEW)
+    } else {
+        inherited
+    };
+    for (i, o) in outs.iter().enumerate() {
+        let link = Link {
+            prev: prev.clone(),
+            op,
+            args: bare.clone(),
+            shape,
+            dtype,
+            outputs: shapes.clone(),
+            output: i as u32,
+        };
+        let view = ViewOf { base: base.clone_ref(py), chain: Some(Arc::new(link)), generation, forbidden };
+        o.get().state_mut(py, |s| s.view = Some(Box::new(view)));
+    }
+}
+
+const MULTI_VIEW: &str = "is a view and is being modified inplace. This view is the output of a function that returns multiple \
+views. Such functions do not allow the output views to be modified inplace. You should replace the inplace operation by an \
+out-of-place one.";
+const NO_GRAD_VIEW: &str = "A view was created in no_grad mode and is being modified inplace with grad mode enabled. Given that \
+this use case is ambiguous and error-prone, it is forbidden. You can clarify your code by moving both the view and the inplace \
+either both inside the no_grad block (if you don't want the inplace to be tracked) or both outside (if you want the inplace to \
+be tracked).";
+
+/// Inputs of a node, with edges resolved now.
+fn inputs_of<'py>(py: Python<'py>, tensors: &Tensors<'py>) -> PyResult<SmallVec<[Input; 2]>> {
+    let mut inputs = SmallVec::with_capacity(tensors.len());
+    for (param, t) in tensors {
+        let edge = edge_of(t)?;
+        let (shape, dtype) = t.get().with(py, |s| (*s.core.shape(), s.core.dtype));
+        inputs.push(Input { edge, shape, dtype, param: *param });
+    }
+    Ok(inputs)
+}
+
+fn save_inputs<'py>(
+    py: Python<'py>,
+    row: &Row,
+    inputs: &[Input],
+    tensors: &Tensors<'py>,
+    saved: &mut SmallVec<[Saved; 2]>,
+    overwritten: Option<&Core>,
+) -> PyResult<()> {
+    let wanted = inputs.iter().filter(|i| !i.edge.is_none()).fold(0u32, |m, i| m | 1 << i.param);
+    for save in row.saves.iter().filter(|s| !s.is_output && (s.needed_by == 0 || s.needed_by & wanted != 0)) {
+        for (k, (param, t)) in tensors.iter().enumerate() {
+            if *param != save.index {
+                continue;
+            }
+            let mut core = t.get().core(py);
+            if overwritten.is_some_and(|o| o.overlaps(&core)) {
+                // The op is about to write over a value that its derivative needs.
+                core = dispatch::fresh_copy(&core).map_err(to_python)?;
+            }
+            let version = core.version().get();
+            saved.push(Saved { index: k as u8, is_output: false, version, core, edge: inputs[k].edge.clone_ref(py) });
+        }
+    }
+    Ok(())
+}
+
+fn save_outputs(row: &Row, inputs: &[Input], outs: &[Core], saved: &mut SmallVec<[Saved; 2]>) {
+    let wanted = inputs.iter().filter(|i| !i.edge.is_none()).fold(0u32, |m, i| m | 1 << i.param);
+    for save in row.saves.iter().filter(|s| s.is_output && (s.needed_by == 0 || s.needed_by & wanted != 0)) {
+        if let Some(core) = outs.get(save.index as usize) {
+            let (core, version) = (core.clone(), core.version().get());
+            saved.push(Saved { index: save.index, is_output: true, version, core, edge: Edge::None });
+        }
+    }
+}
+
+fn state_of(args: Args, inputs: SmallVec<[Input; 2]>, saved: SmallVec<[Saved; 2]>, trace: Option<Py<PyAny>>) -> NodeState {
+    NodeState {
+        args: without_tensors(args),
+        inputs,
+        saved,
+        outputs: SmallVec::new(),
+        copy: None,
+        python: None,
+        tensor_hooks: None,
+        hooks: None,
+        pre_hooks: None,
+        trace,
+        released: false,
+    }
+}
+
+/// Records an op that made new tensors (or views): sets the outputs' edges.
+pub fn record<'py>(
+    py: Python<'py>,
+    op: &'static Op,
+    args: Args,
+    tensors: &Tensors<'py>,
+    outs: &[Bound<'py, Tensor>],
+) -> PyResult<()> {
+    let found = row(py, op);
+    if found.is_some_and(|r| r.nondiff) {
+        return Ok(());
+    }
+    let cores: SmallVec<[Core; 1]> = outs.iter().map(|o| o.get().core(py)).collect();
+    let differentiable = |i: usize, c: &Core| c.dtype.is_float() && op.nondiff_outputs & (1 << i.min(31)) == 0;
+    if !cores.iter().enumerate().any(|(i, c)| differentiable(i, c)) {
+        return Ok(());
+    }
+    let inputs = inputs_of(py, tensors)?;
+    let mut saved = SmallVec::new();
+    if let Some(row) = found {
+        save_inputs(py, row, &inputs, tensors, &mut saved, None)?;
+        save_outputs(row, &inputs, &cores, &mut saved);
+    }
+    let mut state = state_of(args, inputs, saved, mode::trace(py)?);
+    state.outputs = cores.iter().map(|c| (*c.shape(), c.dtype)).collect();
+    let node = Py::new(py, Node::new(Some(op), state))?;
+    for (i, (o, c)) in outs.iter().zip(&cores).enumerate() {
+        if differentiable(i, c) {
+            let edge = Edge::Node(node.clone_ref(py), i as u32);
+            o.get().state_mut(py, |s| s.edge = edge);
+        }
+    }
+    Ok(())
+}
+
+/// What an in-place op needs from before it runs.
+pub struct Pending {
+    state: NodeState,
+    row: Option<&'static Row>,
+}
+
+/// Refuses in-place ops that autograd cannot follow; prepares the node of one that it can. `None`: nothing to record.
+pub fn before_inplace<'py>(
+    py: Python<'py>,
+    op: &'static Op,
+    args: &Args,
+    tensors: &Tensors<'py>,
+) -> PyResult<Option<Pending>> {
+    if !mode().grad {
+        return Ok(None);
+    }
+    let target = &tensors[0].1;
+    let (view, dtype) = target.get().with(py, |s| {
+        (s.view.as_ref().map(|v| (v.base.clone_ref(py), v.forbidden)), s.core.dtype)
+    });
+    let mut wanted = false;
+    for (_, t) in tensors {
+        wanted |= wants_grad(t)?;
+    }
+    if let Some((base, _)) = &view {
+        wanted |= wants_grad(base.bind(py))?;
+    }
+    if !wanted || !dtype.is_float() {
+        return Ok(None);
+    }
+    let leaf = |t: &Bound<'py, Tensor>| t.get().with(py, |s| s.requires_grad && s.edge.is_none());
+    if leaf(target) {
+        return Err(runtime("a leaf Variable that requires grad is being used in an in-place operation."));
+    }
+    if let Some((base, forbidden)) = &view {
+        if leaf(base.bind(py)) {
+            return Err(runtime("a view of a leaf Variable that requires grad is being used in an in-place operation."));
+        }
+        if let Some(why) = forbidden {
+            let (name, index) = target.get().with(py, |s| match &s.edge {
+                Edge::Node(n, i) => (Some(n.clone_ref(py)), *i),
+                _ => (None, 0),
+            });
+            let what = name.map(|n| n.get().title(py)).unwrap_or_else(|| "a view op".into());
+            return Err(runtime(if why.starts_with("A view") { why.to_string() } else { format!("Output {index} of {what} {why}") }));
+        }
+    }
+    let found = row(py, op);
+    let mut inputs = inputs_of(py, tensors)?;
+    let target_core = target.get().core(py);
+    let mut saved = SmallVec::new();
+    if let Some(row) = found {
+        if row.nondiff {
+            return Ok(None);
+        }
+        save_inputs(py, row, &inputs, tensors, &mut saved, Some(&target_core))?;
+    }
+    let mut state = state_of(args.clone(), SmallVec::new(), saved, mode::trace(py)?);
+    if let Some((base, _)) = view {
+        let base = base.bind(py);
+        let (chain, layout, base_dtype) = target.get().with(py, |s| {
+            let v = s.view.as_ref().expect("a view");
+            let (l, d) = base.get().with(py, |b| (b.core.layout, b.core.dtype));
+            (v.chain.clone(), l, d)
+        });
+        inputs[0].edge = edge_of(base)?;
+        state.outputs = smallvec![(layout.shape, base_dtype)];
+        state.copy = Some(Box::new(CopySlices { chain, base: layout, base_dtype }));
+    } else {
+        state.outputs = smallvec![(*target_core.shape(), target_core.dtype)];
+    }
+    state.inputs = inputs;
+    Ok(Some(Pending { state, row: found }))
+}
+
+/// Sets the edges after an in-place op has run.
+pub fn after_inplace<'py>(py: Python<'py>, op: &'static Op, target: &Bound<'py, Tensor>, pending: Pending) -> PyResult<()> {
+    let Pending { mut state, row } = pending;
+    let core = target.get().core(py);
+    if let Some(row) = row {
+        let mut saved = std::mem::take(&mut state.saved);
+        save_outputs(row, &state.inputs, std::slice::from_ref(&core), &mut saved);
+        state.saved = saved;
+    }
+    let node = Py::new(py, Node::new(Some(op), state))?;
+    let base = target.get().with(py, |s| s.view.as_ref().map(|v| v.base.clone_ref(py)));
+    let edge = Edge::Node(node, 0);
+    let owner = match &base {
+        Some(b) => b.bind(py).clone(),
+        None => target.clone(),
+    };
+    let old = owner.get().state_mut(py, |s| {
+        s.generation += 1;
+        std::mem::replace(&mut s.edge, edge)
+    });
+    drop(old);
+    Ok(())
+}
+
+/// Makes a dtype's tensors leaves that can have gradients.
+pub fn can_require_grad(d: DType) -> PyResult<()> {
+    if d.is_float() {
+        return Ok(());
+    }
+    Err(runtime("only Tensors of floating point and complex dtype can require gradients"))
+}

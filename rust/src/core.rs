@@ -1,0 +1,104 @@
+//! A tensor without Python: a buffer, a layout, a dtype and a version counter.
+
+use crate::buffer::{Buffer, Version};
+use crate::device::Device;
+use crate::dtype::DType;
+use crate::error::{Error, Result};
+use crate::layout::{Dims, Layout};
+use std::sync::Arc;
+
+/// Elements of one dtype, laid out in a shared buffer.
+#[derive(Clone)]
+pub struct Core {
+    pub buffer: Arc<Buffer>,
+    pub layout: Layout,
+    pub dtype: DType,
+    /// Counter of its own, for what `x.data` returns; `None`: the buffer's.
+    own_version: Option<Arc<Version>>,
+}
+
+impl Core {
+    /// Uninitialised and contiguous.
+    pub fn empty(shape: Dims, dtype: DType, device: Device) -> Result<Core> {
+        Core::empty_with(Layout::contiguous(shape), dtype, device)
+    }
+
+    /// Uninitialised memory for a dense layout with offset 0.
+    pub fn empty_with(layout: Layout, dtype: DType, device: Device) -> Result<Core> {
+        layout.shape.check()?;
+        let bytes = layout.numel() * dtype.size();
+        let buffer = match device {
+            Device::Cpu => Buffer::new(bytes)?,
+            Device::Meta => Buffer::meta(bytes),
+        };
+        Ok(Core { buffer, layout, dtype, own_version: None })
+    }
+
+    /// Elements of an existing buffer; refused when the layout reaches outside it.
+    pub fn over(buffer: Arc<Buffer>, layout: Layout, dtype: DType) -> Result<Core> {
+        let reach = layout.end().checked_mul(dtype.size());
+        if layout.strides().iter().any(|&s| s < 0) || reach.is_none_or(|r| r > buffer.bytes()) {
+            return Error::runtime(format!(
+                "setStorage: sizes {}, strides {:?}, storage offset {} require a storage of {} bytes, but it has {}",
+                layout.shape,
+                layout.strides(),
+                layout.offset,
+                reach.unwrap_or(usize::MAX),
+                buffer.bytes()
+            ));
+        }
+        Ok(Core { buffer, layout, dtype, own_version: None })
+    }
+
+    /// The same memory under a layout that a view rule made (inside the old one).
+    pub fn with_layout(&self, layout: Layout) -> Core {
+        debug_assert!(layout.end() * self.dtype.size() <= self.buffer.bytes());
+        Core { layout, ..self.clone() }
+    }
+
+    /// The same memory with a version counter of its own (`x.data`).
+    pub fn unversioned(&self) -> Core {
+        Core { own_version: Some(Arc::default()), ..self.clone() }
+    }
+
+    #[inline(always)]
+    pub fn version(&self) -> &Version {
+        match &self.own_version {
+            Some(v) => v,
+            None => &self.buffer.version,
+        }
+    }
+
+    #[inline(always)]
+    pub fn device(&self) -> Device {
+        if self.buffer.is_meta() { Device::Meta } else { Device::Cpu }
+    }
+
+    #[inline(always)]
+    pub fn shape(&self) -> &Dims {
+        &self.layout.shape
+    }
+
+    pub fn rank(&self) -> usize {
+        self.layout.rank()
+    }
+
+    pub fn numel(&self) -> usize {
+        self.layout.numel()
+    }
+
+    /// Both use some of the same bytes (their address ranges meet).
+    pub fn overlaps(&self, other: &Core) -> bool {
+        if !Arc::ptr_eq(&self.buffer, &other.buffer) || self.numel() == 0 || other.numel() == 0 {
+            return false;
+        }
+        let range = |c: &Core| (c.layout.offset * c.dtype.size(), c.layout.end() * c.dtype.size());
+        let ((a, b), (c, d)) = (range(self), range(other));
+        a < d && c < b
+    }
+
+    /// Exactly the same elements in the same order.
+    pub fn same_elements(&self, other: &Core) -> bool {
+        Arc::ptr_eq(&self.buffer, &other.buffer) && self.layout == other.layout && self.dtype == other.dtype
+    }
+}

@@ -1,0 +1,154 @@
+//! Kernel views of tensors on the CPU, and conversions to the dtypes that kernels are compiled for.
+
+use crate::core::Core;
+use crate::device::Device;
+use crate::dtype::{DType, Scalar};
+use crate::error::Result;
+use crate::layout::{Dims, Layout};
+use crate::{Arg, Args};
+use firesteel_kernels::dtype::Element;
+use firesteel_kernels::elementwise::{self, Operand};
+use firesteel_kernels::{AnyDst, AnySrc, Dst, Src};
+
+fn pointer(c: &Core, offset: usize) -> *mut u8 {
+    c.buffer.ptr().wrapping_add(offset * c.dtype.size())
+}
+
+/// The elements under another layout, which must lie inside the buffer.
+pub fn src_as<'a>(c: &'a Core, layout: &Layout) -> AnySrc<'a> {
+    // SAFETY: cores are only made with layouts inside their buffer (`Core::over`, `empty`, view rules).
+    unsafe { AnySrc::new(pointer(c, layout.offset), c.dtype, &layout.shape, layout.strides()) }
+}
+
+pub fn src(c: &Core) -> AnySrc<'_> {
+    src_as(c, &c.layout)
+}
+
+pub fn dst(c: &Core) -> AnyDst<'_> {
+    dst_as(c, &c.layout)
+}
+
+pub fn dst_as<'a>(c: &'a Core, layout: &Layout) -> AnyDst<'a> {
+    // SAFETY: as in `src_as`; dispatch sees to it that no other kernel writes these elements at the same time.
+    unsafe { AnyDst::new(pointer(c, layout.offset), c.dtype, &layout.shape, layout.strides()) }
+}
+
+/// A typed view; the core's dtype must be `T`'s.
+pub fn typed<T: Element>(c: &Core) -> Src<'_, T> {
+    src(c).typed()
+}
+
+pub fn typed_mut<T: Element>(c: &Core) -> Dst<'_, T> {
+    dst(c).typed()
+}
+
+/// An argument as an operand of an elementwise kernel, broadcast to `shape`.
+pub fn operand<'a>(args: &'a Args, i: usize, shape: &Dims) -> Operand<'a> {
+    match &args[i] {
+        Arg::Tensor(c) => Operand::View(src_as(c, &c.layout.broadcast_to(shape))),
+        Arg::Scalar(s) => Operand::Scalar(*s),
+        _ => panic!("argument {i} is not an operand"),
+    }
+}
+
+/// Copies elements, converting dtypes; the shapes are equal.
+pub fn copy(from: &Core, to: &Core) {
+    elementwise::copy(src(from), dst(to));
+}
+
+pub fn fill(to: &Core, value: Scalar) {
+    elementwise::fill(dst(to), value);
+}
+
+/// `c` itself when it has this dtype, else a converted contiguous copy.
+pub fn cast(c: &Core, dtype: DType) -> Result<Core> {
+    if c.dtype == dtype {
+        return Ok(c.clone());
+    }
+    let out = Core::empty(*c.shape(), dtype, Device::Cpu)?;
+    copy(c, &out);
+    Ok(out)
+}
+
+/// Row-major elements in the given dtype: `c` itself where it is so already.
+pub fn contiguous(c: &Core, dtype: DType) -> Result<Core> {
+    if c.dtype == dtype && c.layout.is_contiguous() {
+        return Ok(c.clone());
+    }
+    let out = Core::empty(*c.shape(), dtype, Device::Cpu)?;
+    copy(c, &out);
+    Ok(out)
+}
+
+/// An output of the dtype that kernels write: the output itself, or a temporary that [`Output::store`] converts.
+pub struct Output {
+    pub core: Core,
+    to: Option<Core>,
+}
+
+/// Where a kernel compiled for `dtype` may write `out`.
+pub fn output(out: &Core, dtype: DType) -> Result<Output> {
+    if out.dtype == dtype {
+        return Ok(Output { core: out.clone(), to: None });
+    }
+    Ok(Output { core: Core::empty(*out.shape(), dtype, Device::Cpu)?, to: Some(out.clone()) })
+}
+
+/// As [`output`], and row-major.
+pub fn contiguous_output(out: &Core, dtype: DType) -> Result<Output> {
+    if out.layout.is_contiguous() {
+        return output(out, dtype);
+    }
+    Ok(Output { core: Core::empty(*out.shape(), dtype, Device::Cpu)?, to: Some(out.clone()) })
+}
+
+impl Output {
+    pub fn dst(&self) -> AnyDst<'_> {
+        dst(&self.core)
+    }
+    pub fn store(self) {
+        if let Some(to) = self.to {
+            copy(&self.core, &to);
+        }
+    }
+}
+
+/// One element as a number.
+pub fn item(c: &Core) -> Scalar {
+    let at = |p: *mut u8| p;
+    let p = at(pointer(c, c.layout.offset));
+    firesteel_kernels::with_element!(c.dtype, T => {
+        // SAFETY: the caller has a tensor with at least one element; its first lies at the offset.
+        let v: T = unsafe { p.cast::<T>().read() };
+        match c.dtype {
+            DType::Bool => Scalar::Bool(v.to_i64() != 0),
+            d if d.is_float() => Scalar::Float(v.to_f64()),
+            _ => Scalar::Int(v.to_i64()),
+        }
+    })
+}
+
+/// All elements in row-major order, as f64.
+pub fn to_f64(c: &Core) -> Result<Vec<f64>> {
+    let t = contiguous(c, DType::F64)?;
+    let n = t.numel();
+    // SAFETY: contiguous float64 elements, alive with `t`.
+    Ok(unsafe { std::slice::from_raw_parts(pointer(&t, t.layout.offset).cast::<f64>(), n) }.to_vec())
+}
+
+/// All elements in row-major order, as i64.
+pub fn to_i64(c: &Core) -> Result<Vec<i64>> {
+    let t = contiguous(c, DType::I64)?;
+    let n = t.numel();
+    // SAFETY: contiguous int64 elements, alive with `t`.
+    Ok(unsafe { std::slice::from_raw_parts(pointer(&t, t.layout.offset).cast::<i64>(), n) }.to_vec())
+}
+
+/// A contiguous tensor from values in row-major order.
+pub fn from_slice<T: Element>(values: &[T], shape: Dims) -> Result<Core> {
+    assert_eq!(values.len(), shape.numel());
+    let out = Core::empty(shape, T::DTYPE, Device::Cpu)?;
+    // SAFETY: a fresh buffer of exactly this many elements.
+    unsafe { std::ptr::copy_nonoverlapping(values.as_ptr(), out.buffer.ptr().cast::<T>(), values.len()) };
+    Ok(out)
+}

@@ -1,0 +1,221 @@
+//! The one way from an op's record and arguments to its outputs.
+
+use crate::core::Core;
+use crate::device::{Device, cpu};
+use crate::dtype::{can_cast, legacy_name};
+use crate::error::{Error, Result};
+use crate::layout::Layout;
+use crate::ops::def::{Call, Kind, Op};
+use crate::{Arg, Args};
+use smallvec::{SmallVec, smallvec};
+
+pub type Outputs = SmallVec<[Core; 1]>;
+
+/// The device of the arguments: one for all of them (0-d CPU tensors go along with any).
+fn device_of(args: &Args) -> Result<Device> {
+    let mut found = None;
+    let mut clash = None;
+    args.for_each_tensor(|c| {
+        let d = c.device();
+        match found {
+            None => found = Some((d, c.rank())),
+            Some((f, _)) if f == d => {}
+            Some((f, rank)) => {
+                if f == Device::Cpu && rank == 0 {
+                    found = Some((d, c.rank()));
+                } else if !(d == Device::Cpu && c.rank() == 0) {
+                    clash = Some((f, d));
+                }
+            }
+        }
+    });
+    if let Some((a, b)) = clash {
+        return Error::runtime(format!(
+            "Expected all tensors to be on the same device, but found at least two devices, {} and {}!",
+            a.name(),
+            b.name()
+        ));
+    }
+    Ok(found.map_or(Device::Cpu, |(d, _)| d))
+}
+
+/// Runs an op into new memory.
+#[inline]
+pub fn call(op: &'static Op, args: &Args) -> Result<Outputs> {
+    run(op, args).map_err(|e| e.within(op.name))
+}
+
+fn run(op: &'static Op, args: &Args) -> Result<Outputs> {
+    match &op.kind {
+        Kind::Compute { infer, cpu } => {
+            let metas = infer(args)?;
+            let device = match op.param("device").and_then(|i| args.device(i)) {
+                Some(d) => d,
+                None => device_of(args)?,
+            };
+            let mut outs: Outputs = SmallVec::new();
+            for m in &metas {
+                let layout = m.layout.unwrap_or_else(|| Layout::contiguous(m.shape));
+                outs.push(Core::empty_with(layout, m.dtype, device)?);
+            }
+            if device == Device::Cpu {
+                let compute = metas.first().map_or(crate::DType::F32, |m| m.compute);
+                cpu(&Call { args, outs: &outs, compute })?;
+            }
+            bump_mutated(op, args);
+            Ok(outs)
+        }
+        Kind::View { layouts } => {
+            let base = args.tensor(0);
+            Ok(layouts(args)?.into_iter().map(|l| base.with_layout(l)).collect())
+        }
+        Kind::MaybeView { layout, infer, cpu } => {
+            let base = args.tensor(0);
+            if let Some(l) = layout(args)? {
+                return Ok(smallvec![base.with_layout(l)]);
+            }
+            let m = infer(args)?[0];
+            let out = Core::empty(m.shape, m.dtype, base.device())?;
+            if base.device() == Device::Cpu {
+                cpu(&Call { args, outs: std::slice::from_ref(&out), compute: m.compute })?;
+            }
+            Ok(smallvec![out])
+        }
+        Kind::DataShape { run } => {
+            if device_of(args)? == Device::Meta {
+                return Error::unsupported("the size of the result depends on values, which meta tensors lack");
+            }
+            Ok(run(args)?.into())
+        }
+        Kind::Composite => panic!("{} is a composite; the binding calls it", op.key),
+    }
+}
+
+fn bump_mutated(op: &'static Op, args: &Args) {
+    if op.mutates != 0 {
+        for (i, a) in args.items.iter().enumerate() {
+            match a {
+                Arg::Tensor(c) if op.mutates & (1 << i) != 0 => c.version().bump(op.index),
+                Arg::Tensors(list) if op.mutates & (1 << i) != 0 => {
+                    list.iter().for_each(|c| c.version().bump(op.index));
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+/// Runs an op with its first output written to the first argument.
+pub fn call_inplace(op: &'static Op, args: &Args) -> Result<()> {
+    let target = args.tensor(0).clone();
+    into(op, args, std::slice::from_ref(&target), true).map_err(|e| e.within(op.inplace_name))
+}
+
+/// Runs an op into given outputs, whose shapes and dtypes must fit (the binding resizes empty ones before).
+pub fn call_out(op: &'static Op, args: &Args, outs: &[Core]) -> Result<()> {
+    into(op, args, outs, false).map_err(|e| e.within(op.name))
+}
+
+/// Shapes and dtypes of the outputs, without running.
+pub fn infer(op: &'static Op, args: &Args) -> Result<crate::ops::def::Metas> {
+    match &op.kind {
+        Kind::Compute { infer, .. } => infer(args).map_err(|e| e.within(op.name)),
+        _ => Error::unsupported(format!("{} has no shape rule of its own", op.key)),
+    }
+}
+
+fn into(op: &'static Op, args: &Args, outs: &[Core], inplace: bool) -> Result<()> {
+    let Kind::Compute { infer, cpu } = &op.kind else {
+        return Error::runtime("does not write into given memory");
+    };
+    let metas = infer(args)?;
+    for (o, m) in outs.iter().zip(&metas) {
+        if *o.shape() != m.shape {
+            return if inplace {
+                Error::runtime(format!(
+                    "output with shape {} doesn't match the broadcast shape {}",
+                    o.shape(),
+                    m.shape
+                ))
+            } else {
+                Error::runtime(format!("out has shape {}, the result {}", o.shape(), m.shape))
+            };
+        }
+        if o.dtype != m.dtype && !can_cast(m.dtype, o.dtype) {
+            return Error::runtime(format!(
+                "result type {} can't be cast to the desired output type {}",
+                legacy_name(m.dtype),
+                legacy_name(o.dtype)
+            ));
+        }
+        check_writable(o)?;
+    }
+    let device = device_of(args)?;
+    if device == Device::Meta {
+        return Ok(());
+    }
+    let compute = metas.first().map_or(crate::DType::F32, |m| m.compute);
+    // An input that shares memory with an output is read from a copy, unless it is the output itself, element by element.
+    let mut safe = None;
+    for (i, a) in args.items.iter().enumerate() {
+        if let Arg::Tensor(c) = a
+            && outs.iter().any(|o| c.overlaps(o) && !(op.elementwise && c.same_elements(o)))
+        {
+            if inplace && i > 0 && op.elementwise && !c.same_elements(&outs[0]) && c.layout.self_overlaps() == outs[0].layout.self_overlaps() && partial(c, &outs[0]) {
+                return Error::runtime(
+                    "unsupported operation: some elements of the input tensor and the written-to tensor refer to a \
+                     single memory location. Please clone() the tensor before performing the operation.",
+                );
+            }
+            safe.get_or_insert_with(|| args.clone()).items[i] = Arg::Tensor(fresh_copy(c)?);
+        }
+    }
+    let direct = op.elementwise || outs.iter().zip(&metas).all(|(o, m)| o.dtype == m.dtype && o.layout.is_contiguous());
+    let args = safe.as_ref().unwrap_or(args);
+    if direct {
+        cpu(&Call { args, outs, compute })?;
+    } else {
+        let temps: Outputs = metas.iter().map(|m| Core::empty(m.shape, m.dtype, device)).collect::<Result<_>>()?;
+        cpu(&Call { args, outs: &temps, compute })?;
+        for (t, o) in temps.iter().zip(outs) {
+            cpu::copy(t, o);
+        }
+    }
+    outs.iter().for_each(|o| o.version().bump(op.index));
+    Ok(())
+}
+
+/// The address ranges meet but the elements are not the same ones: PyTorch refuses these in place.
+fn partial(a: &Core, b: &Core) -> bool {
+    a.layout.is_dense() && b.layout.is_dense() && a.layout.offset != b.layout.offset
+}
+
+/// Refuses to write where elements share memory, or where the memory was handed over read-only.
+pub fn check_writable(c: &Core) -> Result<()> {
+    if c.layout.self_overlaps() {
+        return Error::runtime(
+            "unsupported operation: more than one element of the written-to tensor refers to a single memory location. \
+             Please clone() the tensor before performing the operation.",
+        );
+    }
+    if !c.buffer.is_writable() {
+        return Error::runtime("the tensor's memory is read-only (it came from a read-only array); clone() it first");
+    }
+    Ok(())
+}
+
+/// A dense copy in new memory.
+pub fn fresh_copy(c: &Core) -> Result<Core> {
+    let out = Core::empty_with(Layout::dense_like(*c.shape(), &c.layout), c.dtype, c.device())?;
+    if c.device() == Device::Cpu {
+        cpu::copy(c, &out);
+    }
+    Ok(out)
+}
+
+/// Arguments from a few values, for calls inside Rust.
+pub fn args<const N: usize>(items: [Arg; N]) -> Args {
+    let mut list: SmallVec<[Arg; 4]> = smallvec![];
+    list.extend(items);
+    Args { items: list }
+}

@@ -1,0 +1,473 @@
+//! Elementwise ops of two or three operands: arithmetic, comparison, choice.
+
+use super::def::{Builder, Call, Metas, op};
+use super::infer;
+use crate::args::{Arg, Args};
+use crate::device::cpu::{dst, operand, src};
+use crate::dtype::{DType, Scalar, category};
+use crate::error::{Error, Result};
+use firesteel_kernels::elementwise::{self, Binary, Operand, Ternary};
+
+fn run(kind: Binary, c: &Call) -> Result<()> {
+    let out = &c.outs[0];
+    let shape = out.shape();
+    elementwise::binary(kind, c.compute, operand(c.args, 0, shape), operand(c.args, 1, shape), dst(out));
+    Ok(())
+}
+
+pub fn run3(kind: Ternary, c: &Call) -> Result<()> {
+    let out = &c.outs[0];
+    let s = out.shape();
+    let [a, b, d] = [0, 1, 2].map(|i| operand(c.args, i, s));
+    elementwise::ternary(kind, c.compute, a, b, d, dst(out));
+    Ok(())
+}
+
+/// `input ± alpha * other`.
+fn run_scaled(c: &Call, sign: i64) -> Result<()> {
+    let out = &c.outs[0];
+    let s = out.shape();
+    let (a, b) = (operand(c.args, 0, s), operand(c.args, 1, s));
+    match c.args.scalar(2) {
+        Scalar::Int(1) if c.compute == DType::Bool => elementwise::binary(Binary::LogicalOr, c.compute, a, b, dst(out)),
+        Scalar::Int(1) if sign > 0 => elementwise::binary(Binary::Add, c.compute, a, b, dst(out)),
+        Scalar::Int(1) => elementwise::binary(Binary::Sub, c.compute, a, b, dst(out)),
+        alpha => {
+            let alpha = match alpha {
+                Scalar::Float(v) => Scalar::Float(v * sign as f64),
+                v => Scalar::Int(v.to_i64().wrapping_mul(sign)),
+            };
+            let compute = if c.compute == DType::Bool { DType::I64 } else { c.compute };
+            elementwise::ternary(Ternary::AddScaled, compute, a, b, Operand::Scalar(alpha), dst(out));
+        }
+    }
+    Ok(())
+}
+
+fn check_alpha(a: &Args, metas: Metas) -> Result<Metas> {
+    let d = metas[0].dtype;
+    match a.scalar(2) {
+        Scalar::Bool(_) if d != DType::Bool => {
+            Error::runtime("Boolean alpha only supported for Boolean results.")
+        }
+        Scalar::Float(_) if category(d) < 2 => {
+            Error::runtime("For integral input tensors, argument alpha must not be a floating point number.")
+        }
+        _ => Ok(metas),
+    }
+}
+
+fn sub_infer(a: &Args) -> Result<Metas> {
+    let is_bool = |i: usize| match &a[i] {
+        Arg::Tensor(c) => c.dtype == DType::Bool,
+        Arg::Scalar(s) => matches!(s, Scalar::Bool(_)),
+        _ => false,
+    };
+    if is_bool(0) || is_bool(1) {
+        return Error::runtime(
+            "Subtraction, the `-` operator, with a bool tensor is not supported. If you are trying to invert a mask, use \
+             the `~` or `logical_not()` operator instead.",
+        );
+    }
+    check_alpha(a, infer::promoted(a, 0..2)?)
+}
+
+/// Raises as PyTorch does where an integer would be divided by zero.
+fn no_zero_divisor(c: &Call) -> Result<()> {
+    if c.compute != DType::I64 {
+        return Ok(());
+    }
+    let zero = match &c.args[1] {
+        Arg::Tensor(t) => elementwise::any_zero(src(t)),
+        Arg::Scalar(s) => s.to_i64() == 0,
+        _ => false,
+    };
+    if zero { Error::runtime("ZeroDivisionError") } else { Ok(()) }
+}
+
+fn div_infer(a: &Args) -> Result<Metas> {
+    match &a[2] {
+        Arg::None => infer::promoted_float(a, 0..2),
+        Arg::Str(m) if matches!(&**m, "floor" | "trunc") => no_bool(a),
+        Arg::Str(m) => Error::runtime(format!(
+            "div expected rounding_mode to be one of None, 'trunc', or 'floor' but found '{m}'"
+        )),
+        _ => Error::runtime("rounding_mode must be None, 'trunc' or 'floor'"),
+    }
+}
+
+fn no_bool(a: &Args) -> Result<Metas> {
+    let m = infer::promoted(a, 0..2)?;
+    if m[0].dtype == DType::Bool {
+        return Error::unsupported("not implemented for 'Bool'");
+    }
+    Ok(m)
+}
+
+fn promoted(a: &Args) -> Result<Metas> {
+    infer::promoted(a, 0..2)
+}
+
+fn promoted_float(a: &Args) -> Result<Metas> {
+    infer::promoted_float(a, 0..2)
+}
+
+fn compared(a: &Args) -> Result<Metas> {
+    infer::compared(a, 0..2)
+}
+
+fn ordered(a: &Args) -> Result<Metas> {
+    infer::arithmetic(infer::result_type(a.items[0..2].iter())?)?;
+    infer::compared(a, 0..2)
+}
+
+fn logical(a: &Args) -> Result<Metas> {
+    infer::compared(a, 0..2)
+}
+
+fn integral(a: &Args) -> Result<Metas> {
+    infer::integral(a, 0..2)
+}
+
+fn shift(a: &Args) -> Result<Metas> {
+    let m = infer::integral(a, 0..2)?;
+    if m[0].dtype == DType::Bool {
+        return Error::unsupported("not implemented for 'Bool'");
+    }
+    Ok(m)
+}
+
+fn float_same(a: &Args) -> Result<Metas> {
+    let m = infer::promoted(a, 0..2)?;
+    if !m[0].dtype.is_float() {
+        return Error::unsupported(format!("not implemented for '{}'", crate::dtype::legacy_name(m[0].dtype)));
+    }
+    Ok(m)
+}
+
+fn pow_infer(a: &Args) -> Result<Metas> {
+    let m = infer::promoted(a, 0..2)?;
+    if m[0].dtype == DType::Bool {
+        return Error::unsupported("not implemented for 'Bool'");
+    }
+    if let Arg::Scalar(s) = &a[1]
+        && category(m[0].dtype) < 2
+        && s.to_i64() < 0
+    {
+        return Error::runtime("Integers to negative integer powers are not allowed.");
+    }
+    Ok(m)
+}
+
+fn pow_run(c: &Call) -> Result<()> {
+    // The common powers are plain products: exact, and far cheaper.
+    if let (Arg::Scalar(s), DType::F32 | DType::F64) = (&c.args[1], c.compute) {
+        let out = &c.outs[0];
+        let kind = match s.to_f64() {
+            2.0 => Some(elementwise::Unary::Square),
+            0.5 => Some(elementwise::Unary::Sqrt),
+            -1.0 => Some(elementwise::Unary::Reciprocal),
+            _ => None,
+        };
+        if let Some(kind) = kind {
+            elementwise::unary(kind, c.compute, operand(c.args, 0, out.shape()), dst(out));
+            return Ok(());
+        }
+    }
+    run(Binary::Pow, c)
+}
+
+/// condition, then two operands.
+fn where_infer(a: &Args) -> Result<Metas> {
+    if !matches!(a.tensor(0).dtype, DType::Bool | DType::U8) {
+        return Error::runtime(format!(
+            "where expected condition to be a boolean tensor, but got a tensor with dtype {}",
+            crate::dtype::legacy_name(a.tensor(0).dtype)
+        ));
+    }
+    let d = infer::result_type(a.items[1..3].iter())?;
+    infer::elementwise(a, 0..3, d, d)
+}
+
+fn clamp_infer(a: &Args) -> Result<Metas> {
+    if matches!((&a[1], &a[2]), (Arg::None, Arg::None)) {
+        return Error::runtime("At least one of 'min' or 'max' must not be None");
+    }
+    let m = infer::promoted(a, 0..3)?;
+    if m[0].dtype == DType::Bool {
+        return Error::unsupported("not implemented for 'Bool'");
+    }
+    Ok(m)
+}
+
+fn clamp_run(c: &Call) -> Result<()> {
+    let out = &c.outs[0];
+    let s = out.shape();
+    let bound = |i: usize, open: f64| match &c.args[i] {
+        Arg::None => Operand::Scalar(Scalar::Float(open)),
+        _ => operand(c.args, i, s),
+    };
+    let (lo, hi) = (bound(1, f64::NEG_INFINITY), bound(2, f64::INFINITY));
+    elementwise::ternary(Ternary::Clamp, c.compute, operand(c.args, 0, s), lo, hi, dst(out));
+    Ok(())
+}
+
+fn lerp_infer(a: &Args) -> Result<Metas> {
+    let d = a.tensor(0).dtype;
+    for i in 1..3 {
+        if let Arg::Tensor(t) = &a[i]
+            && t.dtype != d
+        {
+            return Error::runtime(format!(
+                "expected dtype {} for `{}` but got dtype {}",
+                d.name(),
+                ["end", "weight"][i - 1],
+                t.dtype.name()
+            ));
+        }
+    }
+    if !d.is_float() {
+        return Error::unsupported(format!("not implemented for '{}'", crate::dtype::legacy_name(d)));
+    }
+    infer::elementwise(a, 0..3, d, d)
+}
+
+fn addc(a: &Args, divide: bool) -> Result<Metas> {
+    let m = infer::promoted(a, 0..3)?;
+    let d = m[0].dtype;
+    if divide && category(infer::result_type(a.items[1..3].iter())?) < 2 {
+        return Error::runtime(
+            "Integer division with addcdiv is no longer supported, and in a future release addcdiv will perform a true \
+             division of tensor1 and tensor2.",
+        );
+    }
+    if category(d) < 2 && matches!(a.scalar(3), Scalar::Float(_)) {
+        return Error::runtime(format!("value cannot be converted to type {} without overflow", d.name()));
+    }
+    Ok(m)
+}
+
+fn addc_run(c: &Call, divide: bool) -> Result<()> {
+    let out = &c.outs[0];
+    let s = out.shape();
+    let [a, x, y] = [0, 1, 2].map(|i| operand(c.args, i, s));
+    let f = if divide { elementwise::addcdiv } else { elementwise::addcmul };
+    f(c.compute, a, x, y, c.args.scalar(3), dst(out));
+    Ok(())
+}
+
+fn three_float(a: &Args) -> Result<Metas> {
+    let d = infer::arithmetic(a.tensor(0).dtype)?;
+    if !d.is_float() {
+        return Error::unsupported(format!("not implemented for '{}'", crate::dtype::legacy_name(d)));
+    }
+    infer::elementwise(a, 0..2, d, d)
+}
+
+fn three_same(a: &Args) -> Result<Metas> {
+    let d = infer::arithmetic(a.tensor(0).dtype)?;
+    infer::elementwise(a, 0..1, d, d)
+}
+
+macro_rules! binary {
+    ($sig:literal, $kind:ident, $rule:ident, $doc:literal) => {
+        op($sig, $doc).compute($rule, |c| run(Binary::$kind, c)).elementwise()
+    };
+}
+macro_rules! ternary {
+    ($sig:literal, $kind:ident, $rule:ident, $doc:literal) => {
+        op($sig, $doc).compute($rule, |c| run3(Ternary::$kind, c)).elementwise()
+    };
+}
+
+pub fn ops() -> Vec<Builder> {
+    let mut all = arithmetic_ops();
+    all.extend(comparison_ops());
+    all.extend(choice_ops());
+    all.extend(activation_ops());
+    all
+}
+
+fn arithmetic_ops() -> Vec<Builder> {
+    vec![
+        op("add(input, other: Operand, *, alpha: Scalar = 1)", "input + alpha * other, broadcast.\n\n>>> firesteel.add(firesteel.tensor([1, 2]), 10)\ntensor([11, 12])")
+            .compute(|a| check_alpha(a, infer::promoted(a, 0..2)?), |c| run_scaled(c, 1))
+            .elementwise(),
+        op("sub(input, other: Operand, *, alpha: Scalar = 1)", "input - alpha * other, broadcast.")
+            .compute(sub_infer, |c| run_scaled(c, -1))
+            .elementwise(),
+        binary!("mul(input, other: Operand)", Mul, promoted, "input * other, broadcast."),
+        op("div(input, other: Operand, *, rounding_mode: str? = None)", "input / other, broadcast; integers become floats unless `rounding_mode` is 'trunc' or 'floor'.")
+            .compute(div_infer, |c| match &c.args[2] {
+                Arg::Str(m) => {
+                    no_zero_divisor(c)?;
+                    run(if &**m == "floor" { Binary::FloorDivide } else { Binary::TruncDivide }, c)
+                }
+                _ => run(Binary::Div, c),
+            })
+            .elementwise(),
+        op("floor_divide(input, other: Operand)", "floor(input / other), broadcast.")
+            .compute(no_bool, |c| {
+                no_zero_divisor(c)?;
+                run(Binary::FloorDivide, c)
+            })
+            .elementwise(),
+        op("remainder(input, other: Operand)", "Python's input % other: the sign is the divisor's.")
+            .compute(no_bool, |c| {
+                no_zero_divisor(c)?;
+                run(Binary::Remainder, c)
+            })
+            .elementwise(),
+        op("remainder.scalar(input: Scalar, other)", "Python's input % other for a number and a tensor.")
+            .compute(no_bool, |c| {
+                no_zero_divisor(c)?;
+                run(Binary::Remainder, c)
+            })
+            .function_only(),
+        op("fmod(input, other: Operand)", "C's fmod: the sign is the dividend's.")
+            .compute(no_bool, |c| {
+                no_zero_divisor(c)?;
+                run(Binary::Fmod, c)
+            })
+            .elementwise(),
+        op("pow(input, exponent: Operand)", "input to the power of exponent, broadcast.")
+            .compute(pow_infer, pow_run)
+            .elementwise(),
+        op("pow.scalar(input: Scalar, exponent)", "A number to the power of each element.")
+            .compute(pow_infer, |c| run(Binary::Pow, c))
+            .function_only(),
+        binary!("maximum(input, other)", Maximum, promoted, "The larger of two elements; NaN if either is.").no_inplace(),
+        binary!("minimum(input, other)", Minimum, promoted, "The smaller of two elements; NaN if either is.").no_inplace(),
+        binary!("fmax(input, other)", Fmax, promoted, "The larger of two elements; a NaN loses.").no_inplace(),
+        binary!("fmin(input, other)", Fmin, promoted, "The smaller of two elements; a NaN loses.").no_inplace(),
+        binary!("atan2(input, other)", Atan2, promoted_float, "Angle of the point (other, input), in radians."),
+        binary!("hypot(input, other)", Hypot, float_same, "sqrt(input² + other²) without overflow."),
+        binary!("copysign(input, other: Operand)", Copysign, promoted_float, "input with the sign of other."),
+        binary!("nextafter(input, other)", Nextafter, float_same, "The next float after input towards other."),
+        binary!("logaddexp(input, other)", Logaddexp, float_same, "log(exp(input) + exp(other)), without overflow.").no_inplace(),
+        binary!("logaddexp2(input, other)", Logaddexp2, float_same, "log2(2^input + 2^other), without overflow.").no_inplace(),
+        binary!("xlogy(input, other: Operand)", Xlogy, promoted_float, "input * log(other), 0 where input is 0."),
+        binary!("xlogy.scalar(input: Scalar, other)", Xlogy, promoted_float, "input * log(other) for a number and a tensor.").no_inplace().function_only(),
+        binary!("special_xlog1py(input, other: Operand)", Xlog1py, promoted_float, "input * log1p(other), 0 where input is 0.").no_inplace().function_only(),
+        binary!("special_xlog1py.scalar(input: Scalar, other)", Xlog1py, promoted_float, "input * log1p(other) for a number and a tensor.").no_inplace().function_only(),
+        binary!("special_zeta(input, other: Operand)", Zeta, promoted_float, "Hurwitz zeta function.").no_inplace().function_only(),
+        binary!("special_zeta.scalar(input: Scalar, other)", Zeta, promoted_float, "Hurwitz zeta function of a number and a tensor.").no_inplace().function_only(),
+        binary!("heaviside(input, values)", Heaviside, promoted, "0 below zero, 1 above, `values` at zero."),
+        binary!("igamma(input, other)", Igamma, float_same, "Regularised lower incomplete gamma function."),
+        binary!("igammac(input, other)", Igammac, float_same, "Regularised upper incomplete gamma function."),
+        binary!("gcd(input, other)", Gcd, integral, "Greatest common divisor, never negative."),
+        binary!("lcm(input, other)", Lcm, integral, "Least common multiple, never negative."),
+        binary!("bitwise_and(input, other: Operand)", BitwiseAnd, integral, "Bits set in both; `a & b`."),
+        binary!("bitwise_or(input, other: Operand)", BitwiseOr, integral, "Bits set in either; `a | b`."),
+        binary!("bitwise_xor(input, other: Operand)", BitwiseXor, integral, "Bits set in just one; `a ^ b`."),
+        binary!("bitwise_and.scalar(input: Scalar, other)", BitwiseAnd, integral, "Bits set in both.").no_inplace().function_only(),
+        binary!("bitwise_or.scalar(input: Scalar, other)", BitwiseOr, integral, "Bits set in either.").no_inplace().function_only(),
+        binary!("bitwise_xor.scalar(input: Scalar, other)", BitwiseXor, integral, "Bits set in just one.").no_inplace().function_only(),
+        binary!("bitwise_left_shift(input, other: Operand)", LeftShift, shift, "Bits moved left; `a << b`."),
+        binary!("bitwise_right_shift(input, other: Operand)", RightShift, shift, "Bits moved right, the sign kept; `a >> b`."),
+        binary!("bitwise_left_shift.scalar(input: Scalar, other)", LeftShift, shift, "Bits of a number moved left.").no_inplace().function_only(),
+        binary!("bitwise_right_shift.scalar(input: Scalar, other)", RightShift, shift, "Bits of a number moved right.").no_inplace().function_only(),
+        op("addcmul(input, tensor1, tensor2, *, value: Scalar = 1)", "input + value * tensor1 * tensor2.")
+            .compute(|a| addc(a, false), |c| addc_run(c, false))
+            .elementwise(),
+        op("addcdiv(input, tensor1, tensor2, *, value: Scalar = 1)", "input + value * tensor1 / tensor2.")
+            .compute(|a| addc(a, true), |c| addc_run(c, true))
+            .elementwise(),
+        op("lerp(input, end, weight: Operand)", "input + weight * (end - input).")
+            .compute(lerp_infer, |c| run3(Ternary::Lerp, c))
+            .elementwise(),
+    ]
+}
+
+fn comparison_ops() -> Vec<Builder> {
+    vec![
+        binary!("eq(input, other: Operand)", Eq, compared, "True where elements are equal."),
+        binary!("ne(input, other: Operand)", Ne, compared, "True where elements differ."),
+        binary!("lt(input, other: Operand)", Lt, ordered, "True where input is less."),
+        binary!("le(input, other: Operand)", Le, ordered, "True where input is less or equal."),
+        binary!("gt(input, other: Operand)", Gt, ordered, "True where input is greater."),
+        binary!("ge(input, other: Operand)", Ge, ordered, "True where input is greater or equal."),
+        binary!("logical_and(input, other)", LogicalAnd, logical, "True where both are non-zero."),
+        binary!("logical_or(input, other)", LogicalOr, logical, "True where either is non-zero."),
+        binary!("logical_xor(input, other)", LogicalXor, logical, "True where just one is non-zero."),
+    ]
+}
+
+fn choice_ops() -> Vec<Builder> {
+    vec![
+        ternary!("where(condition, input: Operand, other: Operand)", Where, where_infer, "Elements of input where the condition holds, else of other.\n\n>>> firesteel.where(firesteel.tensor([True, False]), 1., 0.)\ntensor([1., 0.])")
+            .no_inplace()
+            .function_only(),
+        op("clamp(input, min: Operand? = None, max: Operand? = None)", "Elements moved into [min, max].")
+            .compute(clamp_infer, clamp_run)
+            .elementwise(),
+        op("masked_fill(input, mask, value: Operand)", "input with `value` where the mask is true.")
+            .compute(
+                |a| {
+                    if a.tensor(1).dtype != DType::Bool {
+                        return Error::runtime("masked_fill_ only supports boolean masks");
+                    }
+                    if let Arg::Tensor(v) = &a[2]
+                        && v.rank() > 0
+                    {
+                        return Error::runtime(format!(
+                            "masked_fill_ only supports a 0-dimensional value tensor, but got tensor with {} dimension(s).",
+                            v.rank()
+                        ));
+                    }
+                    let d = a.tensor(0).dtype;
+                    if let Arg::Scalar(s @ Scalar::Float(_)) = a[2]
+                        && category(d) < 2
+                    {
+                        return Error::runtime(format!("value cannot be converted to type {} without overflow: {s:?}", d.name()));
+                    }
+                    infer::elementwise(a, 0..2, d, d)
+                },
+                |c| {
+                    let out = &c.outs[0];
+                    let s = out.shape();
+                    let [x, m, v] = [0, 1, 2].map(|i| operand(c.args, i, s));
+                    elementwise::ternary(Ternary::Where, c.compute, m, v, x, dst(out));
+                    Ok(())
+                },
+            )
+            .elementwise(),
+    ]
+}
+
+/// Activations with parameters, and the fused backward formulas (names start with an underscore).
+fn activation_ops() -> Vec<Builder> {
+    let mut all = vec![
+        binary!("leaky_relu(input, negative_slope: Scalar = 0.01)", LeakyRelu, float_same, "x above zero, negative_slope * x below.").function_only(),
+        binary!("hardshrink(input, lambd: Scalar = 0.5)", Hardshrink, float_same, "0 within [-lambd, lambd], else x.").no_inplace(),
+        binary!("softshrink(input, lambd: Scalar = 0.5)", Softshrink, float_same, "x moved towards zero by lambd.").no_inplace().function_only(),
+        binary!("celu(input, alpha: Scalar = 1.0)", Celu, float_same, "max(0, x) + min(0, alpha * (exp(x / alpha) - 1)).").function_only(),
+        binary!("_prelu(input, weight)", LeakyRelu, float_same, "x above zero, weight * x below, weight broadcast.").no_inplace().function_only(),
+        ternary!("threshold(input, threshold: Scalar, value: Scalar)", Threshold, three_same, "x above the threshold, else value.").function_only(),
+        ternary!("softplus(input, beta: Scalar = 1, threshold: Scalar = 20)", Softplus, three_float, "log(1 + exp(beta * x)) / beta; x itself where beta * x is above the threshold.").no_inplace().function_only(),
+        ternary!("elu(input, alpha: Scalar = 1.0, scale: Scalar = 1.0)", Elu, three_float, "scale * (x above zero, alpha * (exp(x) - 1) below).").function_only(),
+        ternary!("_leaky_relu_backward(grad, input, negative_slope: Scalar)", LeakyReluBackward, three_float, "Gradient of `leaky_relu`.").no_inplace().function_only(),
+        ternary!("_elu_backward(grad, input, alpha: Scalar)", EluBackward, three_float, "Gradient of `elu`.").no_inplace().function_only(),
+        ternary!("_softplus_backward(grad, input, beta: Scalar)", SoftplusBackward, three_float, "Gradient of `softplus`.").no_inplace().function_only(),
+    ];
+    macro_rules! backward {
+        ($($sig:literal $kind:ident $of:literal),* $(,)?) => {
+            all.extend([$(
+                binary!($sig, $kind, float_same, $of).no_inplace().function_only()
+            ),*])
+        };
+    }
+    backward! {
+        "_relu_backward(grad, result)" ReluBackward "Gradient of `relu` from its result.",
+        "_sigmoid_backward(grad, result)" SigmoidBackward "Gradient of `sigmoid` from its result.",
+        "_tanh_backward(grad, result)" TanhBackward "Gradient of `tanh` from its result.",
+        "_gelu_backward(grad, input)" GeluBackward "Gradient of `gelu`.",
+        "_gelu_tanh_backward(grad, input)" GeluTanhBackward "Gradient of `gelu(approximate='tanh')`.",
+        "_silu_backward(grad, input)" SiluBackward "Gradient of `silu`.",
+        "_mish_backward(grad, input)" MishBackward "Gradient of `mish`.",
+        "_hardswish_backward(grad, input)" HardswishBackward "Gradient of `hardswish`.",
+        "_hardsigmoid_backward(grad, input)" HardsigmoidBackward "Gradient of `hardsigmoid`.",
+        "_logsigmoid_backward(grad, input)" LogSigmoidBackward "Gradient of `logsigmoid`.",
+    }
+    all
+}

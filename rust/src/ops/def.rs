@@ -1,0 +1,385 @@
+//! The op record: all that is said about an op, once.
+//!
+//! A record is made by [`op`] from a signature in Python's notation and finished by its builder methods:
+//!
+//! ```ignore
+//! op("cumsum(input, dim: int, *, dtype: dtype? = None)", "Sums along a dim, element after element. …")
+//!     .compute(infer_cumsum, cpu_cumsum)
+//!     .inplace()
+//! ```
+//!
+//! Types of parameters: `Tensor` (the default), `Operand` (a tensor or a number), `Tensor?`, `Tensor[]`, `Tensor?[]`,
+//! `Scalar`, `int`, `int[]`, `int[2]` (one int stands for two), `float`, `float[]`, `bool`, `str`, `dtype`, `device`,
+//! `Generator`, each also with `?`. The name `input` is `self` for methods. Results follow as `-> (values, indices)`;
+//! none given means one tensor, `-> []` a list.
+
+use crate::args::Args;
+use crate::core::Core;
+use crate::dtype::DType;
+use crate::error::Result;
+use crate::layout::{Dims, Layout};
+use smallvec::SmallVec;
+
+/// Type of a parameter.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Ty {
+    Tensor,
+    /// A tensor, or a number that stays one (weak dtype).
+    Operand,
+    Tensors,
+    OptTensors,
+    Scalar,
+    Int,
+    /// Ints; `fixed` > 0: one int stands for that many.
+    Ints {
+        fixed: u8,
+    },
+    Float,
+    Floats,
+    Bool,
+    Str,
+    Dtype,
+    Device,
+    Generator,
+}
+
+/// Default value of a parameter.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Default {
+    /// Must be given.
+    Required,
+    None,
+    Bool(bool),
+    Int(i64),
+    Float(f64),
+    Str(&'static str),
+    /// `[]`
+    EmptyList,
+}
+
+#[derive(Clone, Debug)]
+pub struct Param {
+    pub name: &'static str,
+    pub ty: Ty,
+    pub optional: bool,
+    pub default: Default,
+    pub keyword_only: bool,
+}
+
+/// Shape and dtype of one output, and the dtype that it is computed in.
+#[derive(Clone, Copy, Debug)]
+pub struct Meta {
+    pub shape: Dims,
+    pub dtype: DType,
+    /// What operands are converted to before the kernel's arithmetic.
+    pub compute: DType,
+    /// Strides to allocate, where they are not row-major.
+    pub layout: Option<Layout>,
+}
+
+impl std::fmt::Debug for Layout {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{:?}", self.shape, self.strides())
+    }
+}
+
+impl Meta {
+    pub fn new(shape: Dims, dtype: DType) -> Meta {
+        Meta { shape, dtype, compute: dtype, layout: None }
+    }
+}
+
+pub type Metas = SmallVec<[Meta; 2]>;
+pub type Infer = fn(&Args) -> Result<Metas>;
+/// Writes the outputs; `Call` says how.
+pub type Kernel = fn(&Call) -> Result<()>;
+
+/// What a kernel is given.
+pub struct Call<'a> {
+    pub args: &'a Args,
+    pub outs: &'a [Core],
+    /// Of the first output.
+    pub compute: DType,
+}
+
+/// How an op is carried out.
+pub enum Kind {
+    /// Shapes from `infer`, values from kernels that write into given outputs.
+    Compute { infer: Infer, cpu: Kernel },
+    /// The first argument's memory under other layouts; no kernel.
+    View { layouts: fn(&Args) -> Result<SmallVec<[Layout; 1]>> },
+    /// A view where the strides allow it (`Some`), else a copy (`reshape`).
+    MaybeView { layout: fn(&Args) -> Result<Option<Layout>>, infer: Infer, cpu: Kernel },
+    /// The result's size is known only after running.
+    DataShape { run: fn(&Args) -> Result<Vec<Core>> },
+    /// Made of other ops, in Python (`autograd/`), from `register`.
+    Composite,
+}
+
+/// Everything about one op (one signature of it).
+pub struct Op {
+    /// Public name.
+    pub name: &'static str,
+    /// Unique name: `max`, `max.dim`.
+    pub key: &'static str,
+    pub doc: &'static str,
+    pub params: Vec<Param>,
+    pub outputs: Vec<&'static str>,
+    /// The result is a list of tensors.
+    pub list: bool,
+    pub kind: Kind,
+    /// Output index → may carry a gradient (floats only; indices never do).
+    pub nondiff_outputs: u32,
+    /// There is `x.name_()` (and a function `name_`).
+    pub inplace: bool,
+    /// `name(…, out=…)` is taken.
+    pub out: bool,
+    /// There is no method.
+    pub function_only: bool,
+    /// There is no function.
+    pub method_only: bool,
+    /// Each output element depends on the input elements at its own place: output may be the input's memory.
+    pub elementwise: bool,
+    /// Arguments that the op writes, as a bit mask.
+    pub mutates: u32,
+    pub random: bool,
+    /// Position in the table.
+    pub index: u32,
+    pub inplace_name: &'static str,
+}
+
+impl Op {
+    /// Index of the first parameter of this name.
+    pub fn param(&self, name: &str) -> Option<usize> {
+        self.params.iter().position(|p| p.name == name)
+    }
+
+    pub fn is_view(&self) -> bool {
+        matches!(self.kind, Kind::View { .. })
+    }
+
+    /// The signature in Python's notation (names and literal defaults only).
+    pub fn text_signature(&self) -> String {
+        let mut out = String::from("(");
+        let mut star = false;
+        for (i, p) in self.params.iter().enumerate() {
+            if i > 0 {
+                out.push_str(", ");
+            }
+            if p.keyword_only && !star {
+                out.push_str("*, ");
+                star = true;
+            }
+            out.push_str(p.name);
+            match &p.default {
+                Default::Required => {}
+                d => {
+                    out.push('=');
+                    out.push_str(&d.python());
+                }
+            }
+        }
+        out.push(')');
+        out
+    }
+}
+
+impl Default {
+    /// As a Python literal.
+    pub fn python(&self) -> String {
+        match self {
+            Default::Required => String::new(),
+            Default::None => "None".into(),
+            Default::Bool(v) => if *v { "True" } else { "False" }.into(),
+            Default::Int(v) => v.to_string(),
+            Default::Float(v) => format!("{v:?}"),
+            Default::Str(s) => format!("'{s}'"),
+            Default::EmptyList => "()".into(),
+        }
+    }
+}
+
+/// A record under construction.
+pub struct Builder {
+    op: Op,
+}
+
+/// Starts a record from its signature and docstring. A signature's name may carry an overload: `max.dim(…)`.
+pub fn op(signature: &'static str, doc: &'static str) -> Builder {
+    let (head, rest) = signature.split_once('(').expect("a signature has parameters");
+    let close = rest.find(')').expect("a signature is closed");
+    let params = parse_params(&rest[..close]);
+    let tail = rest[close + 1..].trim();
+    let results = tail.strip_prefix("->").map(str::trim).unwrap_or("");
+    let list = results == "[]";
+    let outputs: Vec<&'static str> = if results.is_empty() || list {
+        vec!["result"]
+    } else {
+        results.trim_matches(['(', ')']).split(',').map(str::trim).collect()
+    };
+    let name = head.split('.').next().unwrap_or(head);
+    Builder {
+        op: Op {
+            name,
+            key: head,
+            doc,
+            params,
+            outputs,
+            list,
+            kind: Kind::Composite,
+            nondiff_outputs: 0,
+            inplace: false,
+            out: true,
+            function_only: false,
+            method_only: false,
+            elementwise: false,
+            mutates: 0,
+            random: false,
+            index: 0,
+            inplace_name: "",
+        },
+    }
+}
+
+fn parse_params(text: &'static str) -> Vec<Param> {
+    let mut params = Vec::new();
+    let mut keyword_only = false;
+    // Commas inside brackets do not occur in signatures.
+    for part in text.split(',').map(str::trim).filter(|p| !p.is_empty()) {
+        if part == "*" {
+            keyword_only = true;
+            continue;
+        }
+        let (decl, default) = match part.split_once('=') {
+            Some((d, v)) => (d.trim(), Some(v.trim())),
+            None => (part, None),
+        };
+        let (name, ty) = match decl.split_once(':') {
+            Some((n, t)) => (n.trim(), t.trim()),
+            None => (decl, "Tensor"),
+        };
+        let (ty, optional) = match ty.strip_suffix('?') {
+            Some(t) => (t, true),
+            None => (ty, false),
+        };
+        let ty = match ty {
+            "Tensor" => Ty::Tensor,
+            "Operand" => Ty::Operand,
+            "Tensor[]" => Ty::Tensors,
+            "Tensor?[]" => Ty::OptTensors,
+            "Scalar" => Ty::Scalar,
+            "int" => Ty::Int,
+            "int[]" => Ty::Ints { fixed: 0 },
+            "int[1]" => Ty::Ints { fixed: 1 },
+            "int[2]" => Ty::Ints { fixed: 2 },
+            "int[3]" => Ty::Ints { fixed: 3 },
+            "float" => Ty::Float,
+            "float[]" => Ty::Floats,
+            "bool" => Ty::Bool,
+            "str" => Ty::Str,
+            "dtype" => Ty::Dtype,
+            "device" => Ty::Device,
+            "Generator" => Ty::Generator,
+            other => panic!("unknown type {other} in a signature"),
+        };
+        let default = match default {
+            None => Default::Required,
+            Some("None") => Default::None,
+            Some("True") => Default::Bool(true),
+            Some("False") => Default::Bool(false),
+            Some("[]") => Default::EmptyList,
+            Some(v) if v.starts_with('\'') => Default::Str(v.trim_matches('\'')),
+            Some(v) => match v.parse::<i64>() {
+                Ok(i) => Default::Int(i),
+                Err(_) => Default::Float(v.parse().expect("a literal default")),
+            },
+        };
+        params.push(Param { name, ty, optional, default, keyword_only });
+    }
+    params
+}
+
+impl Builder {
+    /// Kernels behind a shape rule.
+    pub fn compute(mut self, infer: Infer, cpu: Kernel) -> Builder {
+        self.op.kind = Kind::Compute { infer, cpu };
+        self
+    }
+    pub fn view(mut self, layouts: fn(&Args) -> Result<SmallVec<[Layout; 1]>>) -> Builder {
+        self.op.kind = Kind::View { layouts };
+        self.op.out = false;
+        self
+    }
+    pub fn maybe_view(mut self, layout: fn(&Args) -> Result<Option<Layout>>, infer: Infer, cpu: Kernel) -> Builder {
+        self.op.kind = Kind::MaybeView { layout, infer, cpu };
+        self.op.out = false;
+        self
+    }
+    /// Only `x.name_()` is public: what the op makes does not depend on `x`'s values.
+    pub fn inplace_only(mut self) -> Builder {
+        self.op.elementwise = true;
+        self.op.inplace = true;
+        self.op.function_only = true;
+        self.op.method_only = true;
+        self.op.out = false;
+        self
+    }
+    pub fn no_out(mut self) -> Builder {
+        self.op.out = false;
+        self
+    }
+    pub fn data_shape(mut self, run: fn(&Args) -> Result<Vec<Core>>) -> Builder {
+        self.op.kind = Kind::DataShape { run };
+        self.op.out = false;
+        self
+    }
+    /// Implemented in Python from other ops.
+    pub fn composite(mut self) -> Builder {
+        self.op.kind = Kind::Composite;
+        self.op.out = false;
+        self
+    }
+    pub fn elementwise(mut self) -> Builder {
+        self.op.elementwise = true;
+        self.op.inplace = true;
+        self
+    }
+    pub fn inplace(mut self) -> Builder {
+        self.op.inplace = true;
+        self
+    }
+    pub fn no_inplace(mut self) -> Builder {
+        self.op.inplace = false;
+        self
+    }
+    pub fn function_only(mut self) -> Builder {
+        self.op.function_only = true;
+        self
+    }
+    pub fn method_only(mut self) -> Builder {
+        self.op.method_only = true;
+        self
+    }
+    /// Output `i` never carries a gradient.
+    pub fn nondiff_output(mut self, i: usize) -> Builder {
+        self.op.nondiff_outputs |= 1 << i;
+        self
+    }
+    pub fn mutates(mut self, name: &str) -> Builder {
+        let i = self.op.param(name).expect("a parameter that the op mutates");
+        self.op.mutates |= 1 << i;
+        self.op.out = false;
+        self
+    }
+    pub fn random(mut self) -> Builder {
+        self.op.random = true;
+        self
+    }
+    pub fn finish(mut self, index: usize) -> &'static Op {
+        self.op.index = index as u32;
+        if self.op.inplace {
+            self.op.inplace_name = Box::leak(format!("{}_", self.op.name).into_boxed_str());
+        }
+        Box::leak(Box::new(self.op))
+    }
+}

@@ -1,0 +1,221 @@
+//! Rules for shapes and dtypes that several ops share.
+
+use crate::args::{Arg, Args};
+use crate::core::Core;
+use crate::dtype::{DType, Scalar, category, legacy_name, promote};
+use crate::error::{Error, ErrorKind, Result};
+use crate::layout::{Dims, Layout, broadcast, wrap_dim};
+use crate::ops::def::{Meta, Metas};
+use smallvec::smallvec;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+static DEFAULT_DTYPE: AtomicU8 = AtomicU8::new(DType::F32 as u8);
+
+/// The dtype of new tensors and of results that must be floats.
+pub fn default_dtype() -> DType {
+    DType::ALL[DEFAULT_DTYPE.load(Ordering::Relaxed) as usize]
+}
+
+pub fn set_default_dtype(d: DType) {
+    DEFAULT_DTYPE.store(d as u8, Ordering::Relaxed);
+}
+
+/// PyTorch's result dtype: tensors with dims before 0-d tensors before numbers; a lower rank only counts when its
+/// category (bool < int < float) is higher.
+pub fn result_type<'a>(operands: impl Iterator<Item = &'a Arg>) -> Result<DType> {
+    let mut ranks: [Option<DType>; 3] = [None; 3];
+    for a in operands {
+        let (rank, d) = match a {
+            Arg::Tensor(c) => (if c.rank() > 0 { 0 } else { 1 }, c.dtype),
+            Arg::Scalar(Scalar::Float(_)) => (2, default_dtype()),
+            Arg::Scalar(Scalar::Int(_)) => (2, DType::I64),
+            Arg::Scalar(Scalar::Bool(_)) => (2, DType::Bool),
+            _ => continue,
+        };
+        ranks[rank] = Some(match ranks[rank] {
+            None => d,
+            Some(old) => promote(old, d).ok_or_else(|| no_promotion(old, d))?,
+        });
+    }
+    let combine = |high: Option<DType>, low: Option<DType>| -> Result<Option<DType>> {
+        match (high, low) {
+            (None, x) | (x, None) => Ok(x),
+            (Some(h), Some(l)) if category(l) > category(h) => {
+                Ok(Some(promote(h, l).ok_or_else(|| no_promotion(h, l))?))
+            }
+            (h, _) => Ok(h),
+        }
+    };
+    let low = combine(ranks[1], ranks[2])?;
+    Ok(combine(ranks[0], low)?.unwrap_or_else(default_dtype))
+}
+
+#[cold]
+fn no_promotion(a: DType, b: DType) -> Error {
+    Error::new(
+        ErrorKind::Runtime,
+        format!("Promotion for uint16, uint32, uint64 types is not supported, attempted to promote {} and {}", legacy_name(a), legacy_name(b)),
+    )
+}
+
+/// Refuses uint16, uint32 and uint64, which only store, copy, index and compare.
+pub fn arithmetic(d: DType) -> Result<DType> {
+    match d {
+        DType::U16 | DType::U32 | DType::U64 => {
+            Error::unsupported(format!("not implemented for '{}'", legacy_name(d)))
+        }
+        d => Ok(d),
+    }
+}
+
+pub fn float_of(d: DType) -> DType {
+    if d.is_float() { d } else { default_dtype() }
+}
+
+/// Broadcast shape of the operands among `args[range]`, and the strides to give the result.
+pub fn elementwise_shape(args: &Args, range: std::ops::Range<usize>) -> Result<(Dims, Option<Layout>)> {
+    let mut shape: Option<Dims> = None;
+    for a in &args.items[range.clone()] {
+        if let Arg::Tensor(c) = a {
+            shape = Some(match shape {
+                None => *c.shape(),
+                Some(s) => broadcast(&s, c.shape())?,
+            });
+        }
+    }
+    let shape = shape.unwrap_or(Dims::EMPTY);
+    let mut layout = None;
+    for a in &args.items[range] {
+        if let Arg::Tensor(c) = a
+            && *c.shape() == shape
+        {
+            if !c.layout.is_contiguous() {
+                let l = Layout::dense_like(shape, &c.layout);
+                layout = (!l.is_contiguous()).then_some(l);
+            }
+            break;
+        }
+    }
+    Ok((shape, layout))
+}
+
+/// One result of the operands' broadcast shape.
+pub fn elementwise(args: &Args, range: std::ops::Range<usize>, dtype: DType, compute: DType) -> Result<Metas> {
+    let (shape, layout) = elementwise_shape(args, range)?;
+    Ok(smallvec![Meta { shape, dtype, compute: compute.compute(), layout }])
+}
+
+/// Unary: the input's dtype.
+pub fn same(args: &Args) -> Result<Metas> {
+    let d = arithmetic(args.tensor(0).dtype)?;
+    elementwise(args, 0..1, d, d)
+}
+
+/// Unary: the input's dtype, bool refused.
+pub fn same_no_bool(args: &Args) -> Result<Metas> {
+    let d = arithmetic(args.tensor(0).dtype)?;
+    if d == DType::Bool {
+        return Error::unsupported("not implemented for 'Bool'");
+    }
+    elementwise(args, 0..1, d, d)
+}
+
+/// Unary: floats only.
+pub fn float_only(args: &Args) -> Result<Metas> {
+    let d = args.tensor(0).dtype;
+    if !d.is_float() {
+        return Error::unsupported(format!("not implemented for '{}'", legacy_name(d)));
+    }
+    elementwise(args, 0..1, d, d)
+}
+
+/// Unary: integers become floats.
+pub fn to_float(args: &Args) -> Result<Metas> {
+    let d = float_of(arithmetic(args.tensor(0).dtype)?);
+    elementwise(args, 0..1, d, d)
+}
+
+/// Unary predicate: bool out, computed in the input's dtype.
+pub fn predicate(args: &Args) -> Result<Metas> {
+    let d = arithmetic(args.tensor(0).dtype)?;
+    elementwise(args, 0..1, DType::Bool, d)
+}
+
+/// Integers and bool only.
+pub fn integral(args: &Args, range: std::ops::Range<usize>) -> Result<Metas> {
+    let d = arithmetic(result_type(args.items[range.clone()].iter())?)?;
+    if d.is_float() {
+        return Error::unsupported(format!("not implemented for '{}'", legacy_name(d)));
+    }
+    elementwise(args, range, d, d)
+}
+
+/// Operands `range` promoted.
+pub fn promoted(args: &Args, range: std::ops::Range<usize>) -> Result<Metas> {
+    let d = arithmetic(result_type(args.items[range.clone()].iter())?)?;
+    elementwise(args, range, d, d)
+}
+
+/// Operands promoted, then to float.
+pub fn promoted_float(args: &Args, range: std::ops::Range<usize>) -> Result<Metas> {
+    let d = float_of(arithmetic(result_type(args.items[range.clone()].iter())?)?);
+    elementwise(args, range, d, d)
+}
+
+/// Operands promoted for the comparison, bool out.
+pub fn compared(args: &Args, range: std::ops::Range<usize>) -> Result<Metas> {
+    let d = result_type(args.items[range.clone()].iter())?;
+    elementwise(args, range, DType::Bool, d)
+}
+
+/// The dims that a reduction goes over: `None` or `[]` is all of them.
+pub fn axes(dims: Option<&[i64]>, rank: usize) -> Result<[bool; firesteel_kernels::MAX_RANK]> {
+    let mut mask = [false; firesteel_kernels::MAX_RANK];
+    match dims {
+        None | Some([]) => mask[..rank].fill(true),
+        Some(list) => {
+            for &d in list {
+                let d = wrap_dim(d, rank)?;
+                if rank == 0 {
+                    continue;
+                }
+                if mask[d] {
+                    return Error::runtime(format!("dim {d} appears multiple times in the list of dims"));
+                }
+                mask[d] = true;
+            }
+        }
+    }
+    Ok(mask)
+}
+
+/// Shape after a reduction.
+pub fn reduced(shape: &Dims, mask: &[bool], keepdim: bool) -> Dims {
+    let mut out = Dims::EMPTY;
+    for (i, &n) in shape.iter().enumerate() {
+        if !mask[i] {
+            let _ = out.push(n);
+        } else if keepdim {
+            let _ = out.push(1);
+        }
+    }
+    out
+}
+
+/// Layout of a reduction's output with the reduced dims put back as size 1, as kernels want it.
+pub fn keepdim_layout(out: &Core, input: &Dims, mask: &[bool]) -> Layout {
+    let mut shape = *input;
+    let mut strides = [0isize; firesteel_kernels::MAX_RANK];
+    let keep = out.rank() == input.len();
+    let mut from = 0;
+    for i in 0..input.len() {
+        if mask[i] {
+            shape[i] = 1;
+            from += keep as usize;
+        } else {
+            strides[i] = out.layout.strides()[from];
+            from += 1;
+        }
+    }
+    Layout::strided(shape, &strides[..input.len()], out.layout.offset)
+}

@@ -1,0 +1,35 @@
+//! The op table: every record, by name.
+
+pub mod binary;
+pub mod creation;
+pub mod def;
+pub mod infer;
+pub mod unary;
+pub mod views;
+
+pub use def::{Default, Kind, Op, Param, Ty};
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+/// All records, in the order of their index.
+pub fn table() -> &'static [&'static Op] {
+    &TABLE
+}
+
+/// The record with this key (`max`, `max.dim`).
+pub fn get(key: &str) -> Option<&'static Op> {
+    KEYS.get(key).copied()
+}
+
+/// Records of one public name, in the order in which signatures are tried.
+pub fn overloads(name: &str) -> Vec<&'static Op> {
+    TABLE.iter().copied().filter(|o| o.name == name).collect()
+}
+
+static TABLE: LazyLock<Vec<&'static Op>> = LazyLock::new(|| {
+    let families =
+        [unary::ops(), binary::ops(), creation::ops(), views::ops()];
+    families.into_iter().flatten().enumerate().map(|(i, b)| b.finish(i)).collect()
+});
+
+static KEYS: LazyLock<HashMap<&'static str, &'static Op>> = LazyLock::new(|| TABLE.iter().map(|o| (o.key, *o)).collect());
