@@ -218,7 +218,7 @@ fn copy_slices<'py>(
     let grad = grad.cast::<Tensor>().map_err(|_| runtime("CopySlices has one gradient"))?;
     // A copy with the base's strides, so that the chain of views applies to it.
     let layout = if base.is_dense() && base.offset == 0 { base } else { Layout::contiguous(base.shape) };
-    let fresh = Core::empty_with(Layout { offset: 0, ..layout }, dtype, firesteel::Device::Cpu).map_err(crate::error::to_python)?;
+    let fresh = Core::empty_with(layout, dtype, firesteel::Device::Cpu).map_err(crate::error::to_python)?;
     let whole = Bound::new(py, Tensor::new(fresh))?;
     call::inplace(py, "copy", &whole, grad)?;
     let part = replay(&whole, chain.as_ref())?;

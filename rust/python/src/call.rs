@@ -174,6 +174,12 @@ fn keyword_index(py: Python<'_>, op: &'static Op, name: &Bound<'_, PyString>) ->
     Ok(alias(&text).and_then(|names| names.iter().find_map(|n| op.param(n))))
 }
 
+/// References to an object, the caller's own among them.
+pub fn references(obj: &Bound<'_, PyAny>) -> isize {
+    // SAFETY: a valid object and the GIL.
+    unsafe { ffi::Py_REFCNT(obj.as_ptr()) }
+}
+
 pub fn generic_getattr<'py>(obj: &Bound<'py, PyAny>, name: &Bound<'py, PyString>) -> PyResult<Bound<'py, PyAny>> {
     // SAFETY: valid objects; the result is a new reference or null with an error set.
     unsafe { Bound::from_owned_ptr_or_err(obj.py(), ffi::PyObject_GenericGetAttr(obj.as_ptr(), name.as_ptr())) }
@@ -360,7 +366,8 @@ fn run<'py>(py: Python<'py>, op: &'static Op, form: Form, b: Bindings<'py>) -> P
     if matches!(op.kind, Kind::Composite) {
         let f = row(py, op).and_then(|r| r.composite.as_ref());
         let f = f.ok_or_else(|| runtime(format!("{} has no composite registered", op.key)))?;
-        let args = PyTuple::new(py, b.objects.iter().flatten())?;
+        let objects: SmallVec<[&Bound<'py, PyAny>; 8]> = b.objects.iter().flatten().collect();
+        let args = PyTuple::new(py, objects)?;
         return Ok(f.bind(py).call1(args)?.unbind());
     }
     if form == Form::InPlace {
@@ -382,7 +389,7 @@ pub fn package<'py>(py: Python<'py>, op: &'static Op, mut outs: Outs<'py>) -> Py
     if op.list {
         return Ok(PyTuple::new(py, outs)?.into_any().unbind());
     }
-    if outs.len() == 1 {
+    if outs.len() == 1 || op.visible == 1 {
         return Ok(outs.remove(0).into_any().unbind());
     }
     if outs.is_empty() {

@@ -192,8 +192,8 @@ pub fn argument<'py>(
         Ty::Bool => {
             if let Ok(b) = obj.cast::<PyBool>() {
                 Arg::Bool(b.is_true())
-            } else if let Ok(Some(s @ (Scalar::Int(_) | Scalar::Bool(_)))) = number(obj) {
-                Arg::Bool(s.to_i64() != 0)
+            } else if let Ok(Some(Scalar::Bool(b))) = number(obj) {
+                Arg::Bool(b)
             } else {
                 return Err(Mismatch::Type);
             }

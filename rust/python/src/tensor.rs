@@ -1,6 +1,6 @@
 //! The tensor class: what Python sees of a core, with its place in the autograd graph.
 
-use crate::call::{Common, operator, operator_inplace, unary};
+use crate::call::{self, Common, operator, operator_inplace, unary};
 use crate::cell::GilCell;
 use crate::convert::{self, from_data};
 use crate::error::{guarded, runtime, to_python, type_error};
@@ -523,7 +523,8 @@ impl Tensor {
                 // One reference in `core`, one in the gradient tensor: nobody else.
                 let alone = Arc::strong_count(&core.buffer) == 2
                     && core.layout.is_contiguous()
-                    && g.get_refcnt(py) <= 3
+                    // The engine's list, its variable and the call hold it.
+                    && call::references(g.as_any()) <= 3
                     && core.buffer.is_writable()
                     && core.buffer.bytes() == core.numel() * core.dtype.size();
                 let core = if alone && own.layout.is_contiguous() {

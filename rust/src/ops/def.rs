@@ -125,6 +125,8 @@ pub struct Op {
     pub doc: &'static str,
     pub params: Vec<Param>,
     pub outputs: Vec<&'static str>,
+    /// Outputs that a program gets; the others are only saved for the derivative.
+    pub visible: usize,
     /// The result is a list of tensors.
     pub list: bool,
     pub kind: Kind,
@@ -224,6 +226,7 @@ pub fn op(signature: &'static str, doc: &'static str) -> Builder {
             key: head,
             doc,
             params,
+            visible: outputs.len(),
             outputs,
             list,
             kind: Kind::Composite,
@@ -369,6 +372,15 @@ impl Builder {
         let i = self.op.param(name).expect("a parameter that the op mutates");
         self.op.mutates |= 1 << i;
         self.op.out = false;
+        self
+    }
+    /// Only the first output is returned; the others are there for the derivative.
+    pub fn hide_others(mut self) -> Builder {
+        self.op.visible = 1;
+        self.op.out = false;
+        for i in 1..self.op.outputs.len() {
+            self.op.nondiff_outputs |= 1 << i;
+        }
         self
     }
     pub fn random(mut self) -> Builder {

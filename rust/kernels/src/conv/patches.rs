@@ -28,16 +28,76 @@ pub(crate) struct PatchArgs<'a, T> {
 /// # Safety
 /// All positions lie in live memory; `dst` has `k * width` elements and the slack. What lies behind is overwritten.
 #[inline(always)]
-pub(crate) unsafe fn pack_patches<T: Copy, L: Lanes<T>>(l: L, g: &PatchArgs<T>) {
-    // A phase of a strided gradient may have no taps; then k is 0.
-    let taps = g.taps.len().max(1);
-    let (mut channel, mut tap) = (g.first / taps, g.first % taps);
-    let mut dst = g.dst;
-    for _ in 0..g.k {
-        let base = g
-            .image
-            .wrapping_offset(channel as isize * g.channel_stride + g.taps[tap]);
-        let mut row = dst;
+pub(crate) unsafe fn pack_patches<T: Copy + Default, L: Lanes<T>>(l: L, g: &PatchArgs<T>) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        match (g.width / L::N, most_pieces(g.runs, L::N)) {
+            (1, 0..=1) => pack_rows::<T, L, 1, 1>(l, g),
+            (1, 2) => pack_rows::<T, L, 1, 2>(l, g),
+            (1, 3..=4) => pack_rows::<T, L, 1, 4>(l, g),
+            (2, 0..=1) => pack_rows::<T, L, 2, 1>(l, g),
+            (2, 2) => pack_rows::<T, L, 2, 2>(l, g),
+            (2, 3..=4) => pack_rows::<T, L, 2, 4>(l, g),
+            _ => pack_runs(l, g),
+        }
+    }
+}
+
+/// Most runs that have a part in one vector.
+#[inline(always)]
+fn most_pieces(runs: &[Run], lanes: usize) -> usize {
+    let (mut most, mut now, mut at) = (0, 0, 0);
+    for run in runs {
+        now = if at % lanes == 0 { 1 } else { now + 1 };
+        most = most.max(now);
+        at += run.len;
+        // A run that reaches into a further vector is the first there.
+        now = if (at - run.len) / lanes == at / lanes { now } else { 1 };
+    }
+    most
+}
+
+/// [`pack_patches`] where a row of the panel has `V` vectors and a vector has parts of at most `P` runs: each vector is
+/// put together from masked loads.
+///
+/// # Safety
+/// As for `pack_patches`.
+#[inline(always)]
+unsafe fn pack_rows<T: Copy + Default, L: Lanes<T>, const V: usize, const P: usize>(l: L, g: &PatchArgs<T>) {
+    let mut pieces = [[(0isize, l.mask(0, 0)); P]; V];
+    let mut used = [0; V];
+    let mut at = 0;
+    for run in g.runs {
+        let end = at + run.len;
+        for v in at / L::N..end.div_ceil(L::N).min(V) {
+            let (from, to) = (at.saturating_sub(v * L::N), (end - v * L::N).min(L::N));
+            // Where the vector would begin if all of it came from this run.
+            let offset = run.offset + (v * L::N) as isize - at as isize;
+            pieces[v][used[v]] = (offset, l.mask(from, to));
+            used[v] += 1;
+        }
+        at = end;
+    }
+    each_row(g, |base, row| {
+        for (v, pieces) in pieces.iter().enumerate() {
+            let mut all = l.splat(T::default());
+            for &(offset, mask) in pieces {
+                // SAFETY: the caller's promise.
+                all = unsafe { l.load_more(all, base.wrapping_offset(offset), mask) };
+            }
+            // SAFETY: as above.
+            unsafe { l.store(row.wrapping_add(v * L::N), all) };
+        }
+    });
+}
+
+/// [`pack_patches`] for any runs, one after another.
+///
+/// # Safety
+/// As for `pack_patches`.
+#[inline(always)]
+unsafe fn pack_runs<T: Copy, L: Lanes<T>>(l: L, g: &PatchArgs<T>) {
+    each_row(g, |base, mut row| {
         for run in g.runs {
             let src = base.wrapping_offset(run.offset);
             let mut at = 0;
@@ -49,11 +109,24 @@ pub(crate) unsafe fn pack_patches<T: Copy, L: Lanes<T>>(l: L, g: &PatchArgs<T>) 
             }
             row = row.wrapping_add(run.len);
         }
-        dst = dst.wrapping_add(g.width);
-        tap += 1;
-        if tap == taps {
-            (channel, tap) = (channel + 1, 0);
+    });
+}
+
+/// Calls `f` with the address of position 0 for each row's channel and tap, and the row.
+#[inline(always)]
+fn each_row<T>(g: &PatchArgs<T>, mut f: impl FnMut(*const T, *mut T)) {
+    // A phase of a strided gradient may have no taps; then k is 0.
+    let taps = g.taps.len().max(1);
+    let mut channel = g.image.wrapping_offset((g.first / taps) as isize * g.channel_stride);
+    let (mut skip, mut dst, mut left) = (g.first % taps, g.dst, g.k);
+    while left > 0 {
+        for &tap in g.taps[skip..].iter().take(left) {
+            f(channel.wrapping_offset(tap), dst);
+            dst = dst.wrapping_add(g.width);
         }
+        left -= left.min(taps - skip);
+        channel = channel.wrapping_offset(g.channel_stride);
+        skip = 0;
     }
 }
 

@@ -3,7 +3,7 @@
 use super::{math, special};
 use std::ops::{Add, Div, Mul, Neg, Rem, Sub};
 
-pub(crate) trait Float:
+pub trait Float:
     Copy
     + PartialOrd
     + Add<Output = Self>
@@ -12,6 +12,8 @@ pub(crate) trait Float:
     + Div<Output = Self>
     + Rem<Output = Self>
     + Neg<Output = Self>
+    + Send
+    + Sync
     + 'static
 {
     /// A constant.

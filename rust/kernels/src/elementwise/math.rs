@@ -51,7 +51,7 @@ fn pow2i(k: i32) -> f32 {
 }
 
 #[inline(always)]
-pub(super) fn exp(x: f32) -> f32 {
+pub(crate) fn exp(x: f32) -> f32 {
     let x = clamp(x, -105.0, 89.5);
     let t = x.mul_add(std::f32::consts::LOG2_E, MAGIC);
     let n = t - MAGIC;
@@ -74,7 +74,7 @@ pub(super) fn exp(x: f32) -> f32 {
 }
 
 #[inline(always)]
-pub(super) fn exp2(x: f32) -> f32 {
+pub(crate) fn exp2(x: f32) -> f32 {
     let x = clamp(x, -151.0, 129.0);
     let t = x + MAGIC;
     let r = x - (t - MAGIC);
@@ -94,7 +94,7 @@ pub(super) fn exp2(x: f32) -> f32 {
 }
 
 #[inline(always)]
-pub(super) fn expm1(x: f32) -> f32 {
+pub(crate) fn expm1(x: f32) -> f32 {
     let c = clamp(x, -20.0, 88.9);
     let t = c.mul_add(std::f32::consts::LOG2_E, MAGIC);
     let n = t - MAGIC;
@@ -119,7 +119,7 @@ pub(super) fn expm1(x: f32) -> f32 {
 }
 
 #[inline(always)]
-pub(super) fn log(x: f32) -> f32 {
+pub(crate) fn log(x: f32) -> f32 {
     let tiny = x < f32::MIN_POSITIVE;
     let scaled = if tiny { x * 8_388_608.0 } else { x };
     let bits = scaled.to_bits().wrapping_sub(0x3f35_04f3);
@@ -185,13 +185,13 @@ fn log_parts(x: f64, near: Option<f64>) -> (f64, f64) {
 }
 
 #[inline(always)]
-pub(super) fn log2(x: f32) -> f32 {
+pub(crate) fn log2(x: f32) -> f32 {
     let (e, l) = log_parts(x as f64, None);
     log_edges(x, l.mul_add(std::f64::consts::LOG2_E, e) as f32)
 }
 
 #[inline(always)]
-pub(super) fn log10(x: f32) -> f32 {
+pub(crate) fn log10(x: f32) -> f32 {
     let (e, l) = log_parts(x as f64, None);
     log_edges(
         x,
@@ -200,7 +200,7 @@ pub(super) fn log10(x: f32) -> f32 {
 }
 
 #[inline(always)]
-pub(super) fn log1p(x: f32) -> f32 {
+pub(crate) fn log1p(x: f32) -> f32 {
     let d = x as f64;
     let (e, l) = log_parts(1.0 + d, Some(d));
     let y = e.mul_add(std::f64::consts::LN_2, l) as f32;
@@ -212,7 +212,7 @@ pub(super) fn log1p(x: f32) -> f32 {
 
 /// exp in double precision, for arguments that f32 results come from; 1e-308 and infinity beyond ±710.
 #[inline(always)]
-pub(super) fn exp_d(x: f64) -> f64 {
+pub(crate) fn exp_d(x: f64) -> f64 {
     let c = clamp_d(x, -708.0, 710.0);
     let t = c.mul_add(std::f64::consts::LOG2_E, MAGIC_D);
     let n = t - MAGIC_D;
@@ -243,7 +243,7 @@ fn exp2_d(x: f64) -> f64 {
     let q = poly_d(
         r,
         [
-            0.6931471805599453,
+            std::f64::consts::LN_2,
             0.2402265069581221,
             0.05550410866475993,
             0.009618129159714186,
@@ -258,7 +258,7 @@ fn exp2_d(x: f64) -> f64 {
 }
 
 #[inline(always)]
-pub(super) fn pow(x: f32, y: f32) -> f32 {
+pub(crate) fn pow(x: f32, y: f32) -> f32 {
     let (e, l) = log_parts(x.abs() as f64, None);
     let log2 = l.mul_add(std::f64::consts::LOG2_E, e);
     let magnitude = x.abs();
@@ -325,25 +325,31 @@ fn sin_cos_d(x: f64) -> (f64, f64) {
 }
 
 #[inline(always)]
-pub(super) fn sin(x: f32) -> f32 {
+pub(crate) fn sin_cos(x: f32) -> (f32, f32) {
+    let (s, c) = sin_cos_d(x as f64);
+    (s as f32, c as f32)
+}
+
+#[inline(always)]
+pub(crate) fn sin(x: f32) -> f32 {
     let y = sin_cos_d(x as f64).0 as f32;
     if x == 0.0 { x } else { y }
 }
 
 #[inline(always)]
-pub(super) fn cos(x: f32) -> f32 {
+pub(crate) fn cos(x: f32) -> f32 {
     sin_cos_d(x as f64).1 as f32
 }
 
 #[inline(always)]
-pub(super) fn tan(x: f32) -> f32 {
+pub(crate) fn tan(x: f32) -> f32 {
     let (s, c) = sin_cos_d(x as f64);
     let y = (s / c) as f32;
     if x == 0.0 { x } else { y }
 }
 
 #[inline(always)]
-pub(super) fn tanh(x: f32) -> f32 {
+pub(crate) fn tanh(x: f32) -> f32 {
     let a = x.abs();
     let z = x * x;
     let p = poly(
@@ -363,7 +369,7 @@ pub(super) fn tanh(x: f32) -> f32 {
 }
 
 #[inline(always)]
-pub(super) fn sigmoid(x: f32) -> f32 {
+pub(crate) fn sigmoid(x: f32) -> f32 {
     1.0 / (1.0 + exp(-x))
 }
 
@@ -397,7 +403,7 @@ fn atan_d(x: f64) -> f64 {
 }
 
 #[inline(always)]
-pub(super) fn atan(x: f32) -> f32 {
+pub(crate) fn atan(x: f32) -> f32 {
     atan_d(x as f64) as f32
 }
 
@@ -430,13 +436,13 @@ fn erfc_tail(t: f64) -> f64 {
 }
 
 #[inline(always)]
-pub(super) fn erfc_d(x: f64) -> f64 {
+pub(crate) fn erfc_d(x: f64) -> f64 {
     let y = erfc_tail(x.abs());
     if x < 0.0 { 2.0 - y } else { y }
 }
 
 #[inline(always)]
-pub(super) fn erf(x: f32) -> f32 {
+pub(crate) fn erf(x: f32) -> f32 {
     let d = x as f64;
     let z = d * d;
     let p = poly_d(

@@ -10,9 +10,9 @@
 //! Every function is exact in the sense of "same bits": no result depends on where blocks or threads begin.
 
 mod binary;
-mod convert;
+pub(crate) mod convert;
 mod copy;
-mod float;
+pub(crate) mod float;
 mod map;
 pub(crate) mod math;
 mod special;
@@ -20,7 +20,7 @@ mod ternary;
 #[cfg(test)]
 mod tests;
 mod unary;
-mod walk;
+pub(crate) mod walk;
 
 pub use binary::Binary;
 pub use copy::{copy, fill};

@@ -343,7 +343,7 @@ fn giles(y: f64, w: f64) -> f64 {
 
 pub(super) fn erfinv(y: f64) -> f64 {
     let a = y.abs();
-    if !(a < 1.0) {
+    if a >= 1.0 || a.is_nan() {
         return if a == 1.0 { f64::INFINITY.copysign(y) } else { f64::NAN };
     }
     if a < 1e-9 {

@@ -34,11 +34,6 @@ impl Plan {
     /// Dims sorted by the output's strides (widest first), those of size 1 dropped, neighbours merged where every
     /// operand allows it. `None` stands for an operand without memory.
     pub fn new(out: &AnyDst, inputs: &[Option<&AnySrc>]) -> Plan {
-        let mut plan = Plan {
-            rank: 0,
-            shape: [1; MAX_RANK],
-            strides: [[0; MAX_RANK]; MAX_IN + 1],
-        };
         let mut order = [0usize; MAX_RANK];
         let mut count = 0;
         for d in 0..out.rank() {
@@ -53,7 +48,27 @@ impl Plan {
                 count += 1;
             }
         }
-        for &d in &order[..count] {
+        Plan::merged(&order[..count], out, inputs)
+    }
+
+    /// Dims in the order of the shape, for work in which the row-major position of an element matters.
+    pub fn row_major(out: &AnyDst, inputs: &[Option<&AnySrc>]) -> Plan {
+        let mut order = [0usize; MAX_RANK];
+        let mut count = 0;
+        for d in (0..out.rank()).filter(|&d| out.shape()[d] != 1) {
+            order[count] = d;
+            count += 1;
+        }
+        Plan::merged(&order[..count], out, inputs)
+    }
+
+    fn merged(order: &[usize], out: &AnyDst, inputs: &[Option<&AnySrc>]) -> Plan {
+        let mut plan = Plan {
+            rank: 0,
+            shape: [1; MAX_RANK],
+            strides: [[0; MAX_RANK]; MAX_IN + 1],
+        };
+        for &d in order {
             let size = out.shape()[d];
             let stride = |i: usize| match i {
                 0 => out.strides()[d],
@@ -113,7 +128,7 @@ impl Plan {
 
     /// Calls `f(offset, rectangle, position in the block)` for the rectangles of `operand` that make up the `len`
     /// elements from `index` on.
-    fn rectangles(
+    pub fn rectangles(
         &self,
         operand: usize,
         mut index: [usize; MAX_RANK],

@@ -264,7 +264,7 @@ multiversion! {
 }
 
 /// Number of elements that are not zero.
-pub(crate) fn count_nonzero(src: AnySrc) -> usize {
+pub fn count_nonzero(src: AnySrc) -> usize {
     let mut n = [0i64];
     let ones = [1; 8];
     let axes = [true; 8];

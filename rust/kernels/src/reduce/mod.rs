@@ -14,7 +14,7 @@ use crate::view::{AnyDst, AnySrc, Dst, Src};
 use real::Real;
 use walk::{view_mut, view_of};
 
-pub use arg::{arg_reduce, equal};
+pub use arg::{arg_reduce, count_nonzero, equal};
 pub(crate) use fold::{Fold, fold};
 
 /// What [`reduce`] computes.

@@ -12,6 +12,8 @@
 /// For all loads and stores: the lanes touched lie inside live memory.
 pub trait Lanes<T>: Copy {
     type V: Copy;
+    /// Some of the lanes.
+    type Mask: Copy;
     /// Lanes of a vector.
     const N: usize;
     /// Side of the block that [`Lanes::transpose`] moves.
@@ -35,6 +37,12 @@ pub trait Lanes<T>: Copy {
     /// # Safety
     /// See the trait; only the first `n` are touched.
     unsafe fn store_n(self, p: *mut T, v: Self::V, n: usize);
+    /// Lanes `from..to`; both at most `N`.
+    fn mask(self, from: usize, to: usize) -> Self::Mask;
+    /// `v`, which is zero in the lanes of `mask`, with these loaded from their places in a vector at `p`.
+    /// # Safety
+    /// See the trait; only the lanes of `mask` are touched.
+    unsafe fn load_more(self, v: Self::V, p: *const T, mask: Self::Mask) -> Self::V;
     /// `a * b + c`
     fn fma(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
     fn add(self, a: Self::V, b: Self::V) -> Self::V;
@@ -53,8 +61,17 @@ macro_rules! scalar_lanes {
     ($($t:ty),*) => {$(
         impl Lanes<$t> for Scalar {
             type V = $t;
+            type Mask = bool;
             const N: usize = 1;
             const BLOCK: usize = 1;
+            #[inline(always)]
+            fn mask(self, from: usize, to: usize) -> bool {
+                from < to
+            }
+            #[inline(always)]
+            unsafe fn load_more(self, v: $t, p: *const $t, mask: bool) -> $t {
+                if mask { unsafe { *p } } else { v }
+            }
             #[inline(always)]
             unsafe fn assume() -> Self {
                 Scalar(())
@@ -195,13 +212,23 @@ mod x86 {
     }
 
     macro_rules! lanes {
-        ($token:ident, $t:ty, $v:ty, $n:literal, $block:literal, $transpose:ident, $splat:ident, $load:ident,
+        ($token:ident, $t:ty, $v:ty, $mask:ty, $n:literal, $block:literal, $transpose:ident, $splat:ident, $load:ident,
          $store:ident, $fma:ident, $add:ident, |$lp:ident, $ln:ident| $load_n:expr,
-         |$sp:ident, $sv:ident, $sn:ident| $store_n:expr) => {
+         |$sp:ident, $sv:ident, $sn:ident| $store_n:expr,
+         |$from:ident, $to:ident| $make:expr, |$mv:ident, $mp:ident, $mm:ident| $more:expr) => {
             impl Lanes<$t> for $token {
                 type V = $v;
+                type Mask = $mask;
                 const N: usize = $n;
                 const BLOCK: usize = $block;
+                #[inline(always)]
+                fn mask(self, $from: usize, $to: usize) -> $mask {
+                    $make
+                }
+                #[inline(always)]
+                unsafe fn load_more(self, $mv: $v, $mp: *const $t, $mm: $mask) -> $v {
+                    unsafe { $more }
+                }
                 #[inline(always)]
                 unsafe fn assume() -> Self {
                     $token(())
@@ -245,74 +272,32 @@ mod x86 {
         };
     }
 
-    lanes!(
-        Avx512,
-        f32,
-        __m512,
-        16,
-        8,
-        transpose_f32,
-        _mm512_set1_ps,
-        _mm512_loadu_ps,
-        _mm512_storeu_ps,
-        _mm512_fmadd_ps,
-        _mm512_add_ps,
+    lanes!(Avx512, f32, __m512, __mmask16, 16, 8, transpose_f32, _mm512_set1_ps, _mm512_loadu_ps, _mm512_storeu_ps,
+        _mm512_fmadd_ps, _mm512_add_ps,
         |p, n| _mm512_maskz_loadu_ps(((1u32 << n.min(16)) - 1) as u16, p),
-        |p, v, n| _mm512_mask_storeu_ps(p, ((1u32 << n.min(16)) - 1) as u16, v)
-    );
-    lanes!(
-        Avx512,
-        f64,
-        __m512d,
-        8,
-        4,
-        transpose_f64,
-        _mm512_set1_pd,
-        _mm512_loadu_pd,
-        _mm512_storeu_pd,
-        _mm512_fmadd_pd,
-        _mm512_add_pd,
+        |p, v, n| _mm512_mask_storeu_ps(p, ((1u32 << n.min(16)) - 1) as u16, v),
+        |from, to| ((1u32 << to) - (1u32 << from.min(to))) as u16,
+        |v, p, mask| _mm512_mask_loadu_ps(v, mask, p));
+    lanes!(Avx512, f64, __m512d, __mmask8, 8, 4, transpose_f64, _mm512_set1_pd, _mm512_loadu_pd, _mm512_storeu_pd,
+        _mm512_fmadd_pd, _mm512_add_pd,
         |p, n| _mm512_maskz_loadu_pd(((1u32 << n.min(8)) - 1) as u8, p),
-        |p, v, n| _mm512_mask_storeu_pd(p, ((1u32 << n.min(8)) - 1) as u8, v)
-    );
-    lanes!(
-        Avx2,
-        f32,
-        __m256,
-        8,
-        8,
-        transpose_f32,
-        _mm256_set1_ps,
-        _mm256_loadu_ps,
-        _mm256_storeu_ps,
-        _mm256_fmadd_ps,
-        _mm256_add_ps,
+        |p, v, n| _mm512_mask_storeu_pd(p, ((1u32 << n.min(8)) - 1) as u8, v),
+        |from, to| ((1u32 << to) - (1u32 << from.min(to))) as u8,
+        |v, p, mask| _mm512_mask_loadu_pd(v, mask, p));
+    lanes!(Avx2, f32, __m256, __m256i, 8, 8, transpose_f32, _mm256_set1_ps, _mm256_loadu_ps, _mm256_storeu_ps,
+        _mm256_fmadd_ps, _mm256_add_ps,
         |p, n| _mm256_maskload_ps(p, mask8(n)),
-        |p, v, n| if n >= 8 {
-            _mm256_storeu_ps(p, v)
-        } else {
-            _mm256_maskstore_ps(p, mask8(n), v)
-        }
-    );
-    lanes!(
-        Avx2,
-        f64,
-        __m256d,
-        4,
-        4,
-        transpose_f64,
-        _mm256_set1_pd,
-        _mm256_loadu_pd,
-        _mm256_storeu_pd,
-        _mm256_fmadd_pd,
-        _mm256_add_pd,
+        |p, v, n| if n >= 8 { _mm256_storeu_ps(p, v) } else { _mm256_maskstore_ps(p, mask8(n), v) },
+        // SAFETY: the token proves AVX2.
+        |from, to| unsafe { _mm256_andnot_si256(mask8(from), mask8(to)) },
+        |v, p, mask| _mm256_or_ps(v, _mm256_maskload_ps(p, mask)));
+    lanes!(Avx2, f64, __m256d, __m256i, 4, 4, transpose_f64, _mm256_set1_pd, _mm256_loadu_pd, _mm256_storeu_pd,
+        _mm256_fmadd_pd, _mm256_add_pd,
         |p, n| _mm256_maskload_pd(p, mask4(n)),
-        |p, v, n| if n >= 4 {
-            _mm256_storeu_pd(p, v)
-        } else {
-            _mm256_maskstore_pd(p, mask4(n), v)
-        }
-    );
+        |p, v, n| if n >= 4 { _mm256_storeu_pd(p, v) } else { _mm256_maskstore_pd(p, mask4(n), v) },
+        // SAFETY: the token proves AVX2.
+        |from, to| unsafe { _mm256_andnot_si256(mask4(from), mask4(to)) },
+        |v, p, mask| _mm256_or_pd(v, _mm256_maskload_pd(p, mask)));
 }
 
 #[cfg(target_arch = "aarch64")]
@@ -331,8 +316,25 @@ mod arm {
         ($t:ty, $v:ty, $n:literal, $splat:ident, $load:ident, $store:ident, $fma:ident, $add:ident) => {
             impl Lanes<$t> for Neon {
                 type V = $v;
+                type Mask = [usize; 2];
                 const N: usize = $n;
                 const BLOCK: usize = $n;
+                #[inline(always)]
+                fn mask(self, from: usize, to: usize) -> [usize; 2] {
+                    [from, to]
+                }
+                #[inline(always)]
+                unsafe fn load_more(self, v: $v, p: *const $t, [from, to]: [usize; 2]) -> $v {
+                    if from == 0 && to == $n {
+                        return unsafe { $load(p) };
+                    }
+                    let mut all = [0.0; $n];
+                    unsafe { $store(all.as_mut_ptr(), v) };
+                    for i in from..to {
+                        all[i] = unsafe { *p.add(i) };
+                    }
+                    unsafe { $load(all.as_ptr()) }
+                }
                 #[inline(always)]
                 unsafe fn assume() -> Self {
                     Neon(())

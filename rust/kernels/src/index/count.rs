@@ -1,0 +1,100 @@
+//! Counting values into bins, and finding places in sorted ones.
+
+use super::IndexError;
+use crate::dtype::DType;
+use crate::parallel;
+use crate::reduce::real::Real;
+use crate::reduce::walk::{Share, Walk, collect, dense};
+use crate::view::{AnySrc, Dst, Src};
+
+fn bins(src: &Src<i64>, minlength: usize) -> Result<(Vec<i64>, usize), IndexError> {
+    let all = collect(src);
+    let size = all.iter().copied().max().map_or(0, |m| m.saturating_add(1)).max(0) as usize;
+    match all.iter().find(|v| **v < 0) {
+        Some(&index) => Err(IndexError { index, size, dim: 0 }),
+        None => Ok((all, size.max(minlength))),
+    }
+}
+
+/// How often each of `0..` occurs; at least `minlength` counts. A negative value is an error. The caller bounds the
+/// largest value, since that many counts are allocated.
+pub fn bincount(src: Src<i64>, minlength: usize) -> Result<Vec<i64>, IndexError> {
+    let (all, size) = bins(&src, minlength)?;
+    let mut counts = vec![0; size];
+    for v in all {
+        counts[v as usize] += 1;
+    }
+    Ok(counts)
+}
+
+/// As [`bincount`], adding up `weights` (`f32` or `f64`, of the same shape) in `f64`.
+pub fn bincount_weighted(src: Src<i64>, weights: AnySrc, minlength: usize) -> Result<Vec<f64>, IndexError> {
+    let (all, size) = bins(&src, minlength)?;
+    let mut sums = vec![0.0; size];
+    let weights = match weights.dtype() {
+        DType::F32 => collect(&weights.typed::<f32>()).into_iter().map(f64::from).collect(),
+        _ => collect(&weights.typed::<f64>()),
+    };
+    for (v, w) in all.into_iter().zip(weights) {
+        sums[v as usize] += w;
+    }
+    Ok(sums)
+}
+
+/// Counts of floats in `bins` equal bins from `lo` to `hi`, which belongs to the last; others and NaN are not counted.
+pub fn histc(src: AnySrc, bins: usize, lo: f64, hi: f64) -> Vec<i64> {
+    match src.dtype() {
+        DType::F32 => histc_typed::<f32>(&src.typed(), bins, lo, hi),
+        _ => histc_typed::<f64>(&src.typed(), bins, lo, hi),
+    }
+}
+
+fn histc_typed<T: Real>(src: &Src<T>, bins: usize, lo: f64, hi: f64) -> Vec<i64> {
+    let mut counts = vec![0; bins];
+    let (low, high) = (T::from_f64(lo), T::from_f64(hi));
+    let walk = Walk::of(src.shape(), [src.strides()]).coalesce();
+    walk.each(0..walk.count(), |_, [at]| {
+        // SAFETY: the walk stays inside the view.
+        let v = unsafe { *src.ptr().offset(at) };
+        if bins > 0 && v >= low && v <= high {
+            let bin = (v - low) * T::from_f64(bins as f64) / (high - low);
+            counts[(bin.to_i64().max(0) as usize).min(bins - 1)] += 1;
+        }
+    });
+    counts
+}
+
+/// Where each of `values` would go in `sorted` (ascending along the last dim): before its equals, or after where
+/// `right`. `sorted` has rank 1, or the leading dims of `values`.
+pub fn searchsorted(sorted: AnySrc, values: AnySrc, right: bool, out: Dst<i64>) {
+    match sorted.dtype() {
+        DType::F32 => search::<f32>(&sorted.typed(), &values.typed(), right, &out),
+        DType::F64 => search::<f64>(&sorted.typed(), &values.typed(), right, &out),
+        DType::I64 => search::<i64>(&sorted.typed(), &values.typed(), right, &out),
+        other => panic!("searchsorted of {}", other.name()),
+    }
+}
+
+fn search<T: Copy + PartialOrd + Send + Sync>(sorted: &Src<T>, values: &Src<T>, right: bool, out: &Dst<i64>) {
+    let (r, n) = (sorted.rank(), sorted.shape()[sorted.rank() - 1]);
+    let lines = collect(sorted);
+    let mut starts = [0isize; 8];
+    if r > 1 {
+        starts[..r - 1].copy_from_slice(&dense(sorted.shape())[..r - 1]);
+    }
+    let walk = Walk::of(values.shape(), [values.strides(), out.strides(), &starts[..values.rank()]]).coalesce();
+    let out = Share(out.ptr());
+    parallel::for_range(walk.count(), 2048, |range| {
+        let out = out;
+        walk.each(range, |_, [v, o, line]| {
+            // SAFETY: the walk stays inside the views.
+            let v = unsafe { *values.ptr().offset(v) };
+            let line = &lines[line as usize..][..n];
+            // As PyTorch: what does not compare (NaN) counts as larger.
+            #[allow(clippy::neg_cmp_op_on_partial_ord)]
+            let place = if right { line.partition_point(|x| !(*x > v)) } else { line.partition_point(|x| !(*x >= v)) };
+            // SAFETY: as above.
+            unsafe { *out.0.offset(o) = place as i64 };
+        });
+    });
+}

@@ -1,0 +1,204 @@
+//! One index per slice along a dim: index_select, index_add, index_copy, index_fill, and the gradient of an embedding.
+
+use super::{IndexError, Number, axis_of, bits, by_number, by_size, checked, raw, raw_mut};
+use crate::dtype::{DType, Element, Scalar};
+use crate::multiversion;
+use crate::parallel;
+use crate::reduce::walk::{Share, Walk, grain};
+use crate::view::{AnyDst, AnySrc, Src};
+
+/// Columns of a slice that one thread takes at least, where slices overlap.
+const COLUMNS: usize = 512;
+
+/// Two views that agree but for the dim `axis`: the dims outside it, those inside it, and the innermost run of these.
+struct Slices {
+    outer: Walk<2>,
+    inner: Walk<2>,
+    run: usize,
+    steps: [isize; 2],
+    /// Strides of `axis`.
+    along: [isize; 2],
+}
+
+impl Slices {
+    fn new(shape: &[usize], axis: usize, a: &[isize], b: &[isize]) -> Self {
+        let mut this =
+            Self { outer: Walk::new(), inner: Walk::new(), run: 1, steps: [0; 2], along: [0; 2] };
+        for (d, &n) in shape.iter().enumerate() {
+            match d.cmp(&axis) {
+                std::cmp::Ordering::Less => this.outer.push(n, [a[d], b[d]]),
+                std::cmp::Ordering::Equal => this.along = [a[d], b[d]],
+                std::cmp::Ordering::Greater => this.inner.push(n, [a[d], b[d]]),
+            }
+        }
+        this.outer = this.outer.coalesce();
+        this.inner = this.inner.coalesce();
+        (this.run, this.steps) = this.inner.pop();
+        this
+    }
+}
+
+/// `dst[…, j, …] = src[…, index[j], …]`. Any dtype.
+pub fn index_select(src: AnySrc, axis: usize, index: Src<i64>, dst: AnyDst) -> Result<(), IndexError> {
+    let (size, _) = axis_of(src.shape(), src.strides(), axis);
+    let at = checked(&index, size, false, axis)?;
+    if dst.numel() == 0 {
+        return Ok(());
+    }
+    let slices = Slices::new(dst.shape(), axis, src.strides(), dst.strides());
+    let (run, steps) = (slices.run, slices.steps);
+    let work = slices.inner.count() * run;
+    by_size!(src.dtype(), T => {
+        let (from, to) = (raw::<T>(&src), Share(raw_mut::<T>(&dst).ptr()));
+        parallel::for_range(slices.outer.count() * at.len(), grain(work), |range| {
+            let to = to;
+            for unit in range {
+                let (o, j) = (unit / at.len(), unit % at.len());
+                let [s, d] = slices.outer.at(o);
+                let s = s + at[j] as isize * slices.along[0];
+                let d = d + j as isize * slices.along[1];
+                slices.inner.each(0..slices.inner.count(), |_, [si, di]| {
+                    // SAFETY: the index was checked; the rest lies inside the walks.
+                    unsafe { copy(from.ptr().offset(s + si), to.0.offset(d + di), run, steps) };
+                });
+            }
+        });
+    });
+    Ok(())
+}
+
+/// # Safety
+/// Both pointers address `n` elements at their steps.
+#[inline(always)]
+unsafe fn copy<T: Copy>(from: *const T, to: *mut T, n: usize, steps: [isize; 2]) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if n == 1 {
+            *to = *from;
+        } else if steps == [1, 1] {
+            std::ptr::copy_nonoverlapping(from, to, n);
+        } else {
+            for i in 0..n as isize {
+                *to.offset(i * steps[1]) = *from.offset(i * steps[0]);
+            }
+        }
+    }
+}
+
+/// `dst[…, index[j], …] = src[…, j, …]`; of several slices for one place the last stays. Any dtype.
+pub fn index_copy(dst: AnyDst, axis: usize, index: Src<i64>, src: AnySrc) -> Result<(), IndexError> {
+    let (size, _) = axis_of(dst.shape(), dst.strides(), axis);
+    let at = checked(&index, size, false, axis)?;
+    by_size!(dst.dtype(), T => {
+        let to = Share(raw_mut::<T>(&dst).ptr());
+        write::<T>(&dst, axis, &at, raw::<T>(&src).ptr(), src.strides(), to);
+    });
+    Ok(())
+}
+
+/// `dst[…, index[j], …] = value`; negative indices count from the end. Any dtype.
+pub fn index_fill(dst: AnyDst, axis: usize, index: Src<i64>, value: Scalar) -> Result<(), IndexError> {
+    let (size, _) = axis_of(dst.shape(), dst.strides(), axis);
+    let at = checked(&index, size, true, axis)?;
+    by_size!(dst.dtype(), T => {
+        let value = [bits(value, dst.dtype()) as T];
+        let to = Share(raw_mut::<T>(&dst).ptr());
+        write::<T>(&dst, axis, &at, value.as_ptr(), &[0; 8][..dst.rank()], to);
+    });
+    Ok(())
+}
+
+fn write<T: Copy + Send + Sync>(dst: &AnyDst, axis: usize, at: &[usize], from: *const T, steps: &[isize], to: Share<T>) {
+    let slices = Slices::new(dst.shape(), axis, steps, dst.strides());
+    let from = Share(from.cast_mut());
+    let work = slices.inner.count() * slices.run * at.len();
+    parallel::for_range(slices.outer.count(), grain(work), |range| {
+        let (from, to) = (from, to);
+        slices.outer.each(range, |_, [s, d]| {
+            for (j, &place) in at.iter().enumerate() {
+                let s = s + j as isize * slices.along[0];
+                let d = d + place as isize * slices.along[1];
+                slices.inner.each(0..slices.inner.count(), |_, [si, di]| {
+                    // SAFETY: the index was checked; the rest lies inside the walks.
+                    unsafe { copy(from.0.offset(s + si), to.0.offset(d + di), slices.run, slices.steps) };
+                });
+            }
+        });
+    });
+}
+
+/// `dst[…, index[j], …] += alpha * src[…, j, …]`, in the order of the index.
+pub fn index_add(dst: AnyDst, axis: usize, index: Src<i64>, src: AnySrc, alpha: Scalar) -> Result<(), IndexError> {
+    let (size, _) = axis_of(dst.shape(), dst.strides(), axis);
+    let at = checked(&index, size, false, axis)?;
+    by_number!(dst.dtype(), T => {
+        let (from, to) = (src.typed::<T>(), Share(dst.typed::<T>().ptr()));
+        let slices = Slices::new(dst.shape(), axis, from.strides(), dst.strides());
+        add::<T>(&slices, &at, None, from.ptr(), to, alpha.to());
+    });
+    Ok(())
+}
+
+/// The gradient of `weight[index]`: row `index[j]` of `gw` is the sum of the rows `grad[j]`, in order; rows that no index
+/// names, and that of `padding`, are zero. `grad` is `[n, d]`, `index` `[n]`, `gw` `[rows, d]`, of floats.
+pub fn embedding_backward(
+    grad: AnySrc,
+    index: Src<i64>,
+    gw: AnyDst,
+    padding: Option<i64>,
+) -> Result<(), IndexError> {
+    let at = checked(&index, gw.shape()[0], false, 0)?;
+    by_number!(gw.dtype(), T => {
+        let (from, to) = (grad.typed::<T>(), Share(gw.typed::<T>().ptr()));
+        let walk = Walk::of(gw.shape(), [gw.strides()]).coalesce();
+        // SAFETY: the walk stays inside the view.
+        walk.each(0..walk.count(), |_, [d]| unsafe { *to.0.offset(d) = T::from_i64(0) });
+        let slices = Slices::new(gw.shape(), 0, from.strides(), gw.strides());
+        let skip = padding.and_then(|p| usize::try_from(p).ok());
+        add::<T>(&slices, &at, skip, from.ptr(), to, T::from_i64(1));
+    });
+    Ok(())
+}
+
+/// Threads take columns of the innermost run, so that each place is added to by one thread, in order.
+fn add<T: Number>(slices: &Slices, at: &[usize], skip: Option<usize>, from: *const T, to: Share<T>, alpha: T) {
+    let strips = slices.run.div_ceil(COLUMNS);
+    let from = Share(from.cast_mut());
+    let work = slices.inner.count() * slices.run.min(COLUMNS) * at.len();
+    parallel::for_range(slices.outer.count() * strips, grain(work), |range| {
+        for unit in range {
+            let [s, d] = slices.outer.at(unit / strips);
+            let first = unit % strips * COLUMNS;
+            let n = COLUMNS.min(slices.run - first);
+            for (j, &place) in at.iter().enumerate() {
+                if skip == Some(place) {
+                    continue;
+                }
+                let s = s + j as isize * slices.along[0] + first as isize * slices.steps[0];
+                let d = d + place as isize * slices.along[1] + first as isize * slices.steps[1];
+                slices.inner.each(0..slices.inner.count(), |_, [si, di]| {
+                    add_run(from, to, [s + si, d + di], n, slices.steps, alpha);
+                });
+            }
+        }
+    });
+}
+
+multiversion! {
+    fn add_run<T: Number>(from: Share<T>, to: Share<T>, at: [isize; 2], n: usize, steps: [isize; 2], alpha: T) {
+        // SAFETY: the caller's walks lie inside both views, for n elements at the steps.
+        unsafe {
+            let (from, to) = (from.0.offset(at[0]), to.0.offset(at[1]));
+            if steps == [1, 1] {
+                for i in 0..n {
+                    *to.add(i) = (*to.add(i)).plus((*from.add(i)).times(alpha));
+                }
+            } else {
+                for i in 0..n as isize {
+                    let place = to.offset(i * steps[1]);
+                    *place = (*place).plus((*from.offset(i * steps[0])).times(alpha));
+                }
+            }
+        }
+    }
+}
