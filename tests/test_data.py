@@ -8,10 +8,9 @@ import subprocess
 import sys
 import time
 
+import firesteel as fs
 import numpy as np
 import pytest
-
-import firesteel as fs
 from firesteel.utils.data import (
     BatchSampler,
     ChainDataset,
@@ -276,7 +275,7 @@ def test_order(options):
 @pytest.mark.parametrize("options", ALL, ids=str)
 def test_iterable(options):
     batches = [batch.tolist() for batch in DataLoader(Stream(11), batch_size=3, **options)]
-    assert sorted(sum(batches, [])) == list(range(11))
+    assert sorted(n for batch in batches for n in batch) == list(range(11))
     if options:
         assert batches == [[0, 2, 4], [1, 3, 5], [6, 8, 10], [7, 9]]
     batches = [batch.tolist() for batch in DataLoader(Stream(11), batch_size=3, drop_last=True, **options)]
@@ -333,7 +332,9 @@ class Draws(Dataset):
 
 def test_workers_have_seeds_of_their_own():
     def rows(seed):
-        return [[value.item() for value in row] for row in DataLoader(Draws(), 1, num_workers=2, generator=seeded(seed))]
+        return [
+            [value.item() for value in row] for row in DataLoader(Draws(), 1, num_workers=2, generator=seeded(seed))
+        ]
 
     first = rows(1)
     assert first == rows(1) and first != rows(2)
@@ -447,7 +448,7 @@ def test_timeout(options):
         def __getitem__(self, i):
             time.sleep(20)
 
-    with pytest.raises(RuntimeError, match="timed out after 0.2 seconds"):
+    with pytest.raises(RuntimeError, match=r"timed out after 0\.2 seconds"):
         list(DataLoader(Sleepy(), timeout=0.2, **options))
 
 

@@ -9,10 +9,9 @@ import threading
 import tracemalloc
 from pathlib import Path
 
+import firesteel as fs
 import numpy as np
 import pytest
-
-import firesteel as fs
 from firesteel.utils.data import DataLoader
 from firesteel.vision.datasets import MNIST, FashionMNIST
 from firesteel.vision.datasets.idx import read_idx
@@ -68,7 +67,7 @@ def test_files_are_found(tmp_path, place, zipped):
 
 
 def test_missing_files(tmp_path):
-    with pytest.raises(RuntimeError, match="train-images-idx3-ubyte.gz.*download=True"):
+    with pytest.raises(RuntimeError, match=r"train-images-idx3-ubyte\.gz.*download=True"):
         MNIST(tmp_path)
 
 
@@ -122,7 +121,7 @@ def test_truncated_gzip(tmp_path, cut):
     damaged = bytearray(gzip.compress(idx(rows)))
     damaged[len(damaged) // 2] ^= 0xFF
     path.write_bytes(damaged)
-    with pytest.raises(ValueError, match="file.gz"):
+    with pytest.raises(ValueError, match=r"file\.gz"):
         read_idx(path)
 
 
@@ -190,5 +189,5 @@ def test_download_of_a_wrong_file(tmp_path, mirror):
 
 def test_download_without_a_network(tmp_path):
     kind = type("MNIST", (MNIST,), {"mirrors": ("http://127.0.0.1:9/",)})
-    with pytest.raises(RuntimeError, match="could not download train-images-idx3-ubyte.gz; is there a network"):
+    with pytest.raises(RuntimeError, match=r"could not download train-images-idx3-ubyte\.gz; is there a network"):
         kind(tmp_path, download=True)

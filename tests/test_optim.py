@@ -4,9 +4,8 @@ import copy
 import pickle
 import warnings
 
-import pytest
-
 import firesteel as fs
+import pytest
 from firesteel import optim
 from firesteel.optim import lr_scheduler as schedules
 

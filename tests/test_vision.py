@@ -3,10 +3,9 @@
 import subprocess
 import sys
 
+import firesteel as fs
 import numpy as np
 import pytest
-
-import firesteel as fs
 from firesteel.vision import transforms
 
 
@@ -70,7 +69,10 @@ def test_compose_and_lambda():
 
 def test_flip():
     image = bytes_image(2, 3)
-    for flipped in (transforms.RandomHorizontalFlip(1.0)(image), transforms.RandomHorizontalFlip(1.0)(fs.tensor(image))):
+    for flipped in (
+        transforms.RandomHorizontalFlip(1.0)(image),
+        transforms.RandomHorizontalFlip(1.0)(fs.tensor(image)),
+    ):
         assert flipped.tolist() == [[2, 1, 0], [5, 4, 3]]
     assert transforms.RandomHorizontalFlip(0.0)(image) is image
     fs.manual_seed(0)
@@ -91,7 +93,9 @@ def test_pad(padding, shape):
 
 def test_pad_modes():
     image = bytes_image(1, 3)
-    row = {mode: transforms.Pad((2, 0), padding_mode=mode)(image)[0].tolist() for mode in ("edge", "reflect", "symmetric")}
+    row = {
+        mode: transforms.Pad((2, 0), padding_mode=mode)(image)[0].tolist() for mode in ("edge", "reflect", "symmetric")
+    }
     assert row == {"edge": [0, 0, 0, 1, 2, 2, 2], "reflect": [2, 1, 0, 1, 2, 1, 0], "symmetric": [1, 0, 0, 1, 2, 2, 1]}
     with pytest.raises(ValueError, match="Padding mode"):
         transforms.Pad(1, padding_mode="wrap")

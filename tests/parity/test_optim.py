@@ -2,10 +2,9 @@
 
 import warnings
 
+import firesteel as fs
 import numpy as np
 import pytest
-
-import firesteel as fs
 
 torch = pytest.importorskip("torch")
 

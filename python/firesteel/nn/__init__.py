@@ -1,3 +1,4 @@
+# ruff: noqa: F403  the families say in __all__ what is public
 """Neural networks: modules, their functions, and initial values.
 
 The layers of most programs are loaded with this package; the families in `_LATER` when a name of theirs is first used.
@@ -11,7 +12,9 @@ torch.Size([3])
 
 from __future__ import annotations
 
-from . import functional, init
+from . import activation, containers, conv, dropout, linear, loss, norm, pooling, sparse
+from . import functional as functional
+from . import init as init
 from .activation import *
 from .containers import *
 from .conv import *
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 _LATER = {
+    "adaptive": ("AdaptiveLogSoftmaxWithLoss",),
     "attention": ("MultiheadAttention",),
     "distance": ("CosineSimilarity", "PairwiseDistance"),
     "lazy": (

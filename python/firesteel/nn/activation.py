@@ -13,9 +13,34 @@ if TYPE_CHECKING:
     from typing import Any
 
 __all__ = [
-    "CELU", "ELU", "GELU", "GLU", "Hardshrink", "Hardsigmoid", "Hardswish", "Hardtanh", "LeakyReLU", "LogSigmoid",
-    "LogSoftmax", "Mish", "PReLU", "RReLU", "ReLU", "ReLU6", "SELU", "SiLU", "Sigmoid", "Softmax", "Softmax2d",
-    "Softmin", "Softplus", "Softshrink", "Softsign", "Tanh", "Tanhshrink", "Threshold",
+    "CELU",
+    "ELU",
+    "GELU",
+    "GLU",
+    "SELU",
+    "Hardshrink",
+    "Hardsigmoid",
+    "Hardswish",
+    "Hardtanh",
+    "LeakyReLU",
+    "LogSigmoid",
+    "LogSoftmax",
+    "Mish",
+    "PReLU",
+    "RReLU",
+    "ReLU",
+    "ReLU6",
+    "SiLU",
+    "Sigmoid",
+    "Softmax",
+    "Softmax2d",
+    "Softmin",
+    "Softplus",
+    "Softshrink",
+    "Softsign",
+    "Tanh",
+    "Tanhshrink",
+    "Threshold",
 ]  # fmt: skip
 
 Tensor = _C.Tensor
@@ -24,7 +49,7 @@ Tensor = _C.Tensor
 class _Inplace(Module):
     """An activation without settings of its own that can write into its input."""
 
-    __constants__ = ["inplace"]
+    __constants__ = ("inplace",)
     _function: Any
 
     def __init__(self, inplace: bool = False) -> None:
@@ -128,7 +153,7 @@ class GELU(Module):
         approximate: "none", or "tanh" for the faster approximation.
     """
 
-    __constants__ = ["approximate"]
+    __constants__ = ("approximate",)
 
     def __init__(self, approximate: str = "none") -> None:
         super().__init__()
@@ -150,7 +175,7 @@ class Threshold(Module):
         inplace: write into the input.
     """
 
-    __constants__ = ["threshold", "value", "inplace"]
+    __constants__ = ("threshold", "value", "inplace")
 
     def __init__(self, threshold: float, value: float, inplace: bool = False) -> None:
         super().__init__()
@@ -174,7 +199,7 @@ class RReLU(Module):
         inplace: write into the input.
     """
 
-    __constants__ = ["lower", "upper", "inplace"]
+    __constants__ = ("lower", "upper", "inplace")
 
     def __init__(self, lower: float = 1.0 / 8, upper: float = 1.0 / 3, inplace: bool = False) -> None:
         super().__init__()
@@ -203,7 +228,7 @@ class Hardtanh(Module):
         AssertionError: if the range is empty.
     """
 
-    __constants__ = ["min_val", "max_val", "inplace"]
+    __constants__ = ("min_val", "max_val", "inplace")
 
     def __init__(
         self,
@@ -225,7 +250,7 @@ class Hardtanh(Module):
         self.max_val = max_val if max_value is None else max_value
         self.inplace = inplace
         if not self.max_val > self.min_val:
-            raise AssertionError("max_val must be larger than min_val")
+            raise AssertionError(f"max_val ({self.max_val}) must be greater than min_val ({self.min_val})")
 
     def forward(self, input: Tensor) -> Tensor:
         return F.hardtanh(input, self.min_val, self.max_val, self.inplace)
@@ -251,7 +276,7 @@ class ReLU6(Hardtanh):
 class _Alpha(Module):
     """An activation with a factor called alpha."""
 
-    __constants__ = ["alpha", "inplace"]
+    __constants__ = ("alpha", "inplace")
     _function: Any
 
     def __init__(self, alpha: float = 1.0, inplace: bool = False) -> None:
@@ -296,7 +321,7 @@ class LeakyReLU(Module):
         inplace: write into the input.
     """
 
-    __constants__ = ["inplace", "negative_slope"]
+    __constants__ = ("inplace", "negative_slope")
 
     def __init__(self, negative_slope: float = 1e-2, inplace: bool = False) -> None:
         super().__init__()
@@ -320,7 +345,7 @@ class PReLU(Module):
         dtype: of what kind it is.
     """
 
-    __constants__ = ["num_parameters"]
+    __constants__ = ("num_parameters",)
 
     def __init__(self, num_parameters: int = 1, init: float = 0.25, device: Any = None, dtype: Any = None) -> None:
         super().__init__()
@@ -347,7 +372,7 @@ class GLU(Module):
         dim: the dimension.
     """
 
-    __constants__ = ["dim"]
+    __constants__ = ("dim",)
 
     def __init__(self, dim: int = -1) -> None:
         super().__init__()
@@ -363,7 +388,7 @@ class GLU(Module):
 class _Shrink(Module):
     """An activation with a limit called lambd."""
 
-    __constants__ = ["lambd"]
+    __constants__ = ("lambd",)
     _function: Any
 
     def __init__(self, lambd: float = 0.5) -> None:
@@ -405,7 +430,7 @@ class Softplus(Module):
         threshold: from where `beta * x` on it is the identity.
     """
 
-    __constants__ = ["beta", "threshold"]
+    __constants__ = ("beta", "threshold")
 
     def __init__(self, beta: float = 1.0, threshold: float = 20.0) -> None:
         super().__init__()
@@ -422,7 +447,7 @@ class Softplus(Module):
 class _Softmax(Module):
     """A softmax along a dimension."""
 
-    __constants__ = ["dim"]
+    __constants__ = ("dim",)
     _function: Any
 
     def __init__(self, dim: int | None = None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+
 from firesteel import _C
 from firesteel.autograd import Function
 
@@ -10,8 +11,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
-
-    from .module import Module
 
 __all__ = ["Watch"]
 
@@ -36,7 +35,7 @@ class _Boundary(Function):
 class Watch:
     """One call of a module, watched: collects the gradients at its outputs and inputs and calls the hooks."""
 
-    def __init__(self, module: Module, hooks: list[Callable], pre_hooks: list[Callable]) -> None:
+    def __init__(self, module: Any, hooks: list[Callable], pre_hooks: list[Callable]) -> None:
         self.module = module
         self.hooks = hooks
         self.pre_hooks = pre_hooks
@@ -76,7 +75,7 @@ class Watch:
             return values, places, False
         new = _Boundary.apply(passing, *[values[at] for at in places])
         changed = list(values)
-        for at, tensor in zip(places, new):
+        for at, tensor in zip(places, new, strict=False):
             changed[at] = tensor
         return type(values)(changed) if type(values) is tuple else type(values)(*changed), places, True
 
@@ -117,7 +116,7 @@ class Watch:
 
 def _spread(grads: tuple, places: list[int], count: int) -> tuple:
     full: list[Any] = [None] * count
-    for at, grad in zip(places, grads):
+    for at, grad in zip(places, grads, strict=False):
         full[at] = grad
     return tuple(full)
 

@@ -7,7 +7,7 @@ from collections import OrderedDict
 
 from firesteel import _C
 
-from .module import Module, _indent
+from .module import Module, _indent, typename
 from .parameter import Parameter
 
 TYPE_CHECKING = False
@@ -83,7 +83,6 @@ class _Numbered(Module):
         modules = list(self._modules.values())
         modules.insert(index, module)
         self._renumber(modules)
-        return self
 
 
 class Sequential(_Numbered):
@@ -102,6 +101,7 @@ class Sequential(_Numbered):
 
     def __init__(self, *args: Any) -> None:
         super().__init__()
+        named: Iterable[tuple[str, Any]]
         if len(args) == 1 and isinstance(args[0], OrderedDict):
             named = args[0].items()
         else:
@@ -120,18 +120,12 @@ class Sequential(_Numbered):
 
     def __add__(self, other: Sequential) -> Sequential:
         if not isinstance(other, Sequential):
-            raise ValueError(
-                "add operator supports only objects of Sequential class, but "
-                f"{type(other)} is given."
-            )
+            raise ValueError(f"add operator supports only objects of Sequential class, but {type(other)} is given.")
         return Sequential(*self, *other)
 
     def __iadd__(self, other: Sequential) -> Sequential:
         if not isinstance(other, Sequential):
-            raise ValueError(
-                "add operator supports only objects of Sequential class, but "
-                f"{type(other)} is given."
-            )
+            raise ValueError(f"add operator supports only objects of Sequential class, but {type(other)} is given.")
         return self.extend(other)
 
     def __mul__(self, times: int) -> Sequential:
@@ -172,7 +166,8 @@ class Sequential(_Numbered):
         length = len(self)
         if not -length <= index <= length:
             raise IndexError(f"Index out of range: {index}")
-        return super().insert(index, module)
+        super().insert(index, module)
+        return self
 
 
 def _check_times(times: Any) -> None:
@@ -217,9 +212,7 @@ class ModuleList(_Numbered):
             TypeError: if it cannot be iterated over.
         """
         if not hasattr(modules, "__iter__"):
-            raise TypeError(
-                f"ModuleList.extend should be called with an iterable, but got {type(modules).__name__}"
-            )
+            raise TypeError(f"ModuleList.extend should be called with an iterable, but got {type(modules).__name__}")
         for module in list(modules):
             self.append(module)
         return self
@@ -332,13 +325,14 @@ def _kept(value: Any) -> Any:
     return Parameter(value) if isinstance(value, Tensor) and not isinstance(value, Parameter) else value
 
 
-def _described(value: Any) -> str:
+def _described(value: Any, of: Any) -> str:
+    """One line about a value; `of` says what kind of numbers it holds."""
     if not isinstance(value, Tensor):
         return f"Object of type: {type(value).__name__}"
     kind = "Parameter" if isinstance(value, Parameter) else "Tensor"
     size = "x".join(str(n) for n in value.size())
     where = "" if value.device.type == "cpu" else f" ({value.device})"
-    return f"{kind} containing: [{value.dtype} of size {size}{where}]"
+    return f"{kind} containing: [{of(value)} of size {size}{where}]"
 
 
 class ParameterList(Module):
@@ -389,15 +383,13 @@ class ParameterList(Module):
             TypeError: if it cannot be iterated over, or is a tensor.
         """
         if not hasattr(values, "__iter__") or isinstance(values, Tensor):
-            raise TypeError(
-                f"ParameterList.extend should be called with an iterable, but got {type(values).__name__}"
-            )
+            raise TypeError(f"ParameterList.extend should be called with an iterable, but got {type(values).__name__}")
         for value in list(values):
             self.append(value)
         return self
 
     def extra_repr(self) -> str:
-        return "\n".join(f"  ({at}): {_described(value)}" for at, value in enumerate(self))
+        return "\n".join(f"  ({at}): {_described(value, lambda tensor: tensor.dtype)}" for at, value in enumerate(self))
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         raise RuntimeError("ParameterList should not be called.")
@@ -498,7 +490,7 @@ class ParameterDict(Module):
 
     def get(self, key: str, default: Any = None) -> Any:
         """The value of a name, or a default."""
-        return self[key] if key in self else default
+        return getattr(self, self._name(key)) if key in self._keys else default
 
     def fromkeys(self, keys: Iterable[str], default: Any = None) -> ParameterDict:
         """A new dictionary with these names and one value."""
@@ -522,7 +514,7 @@ class ParameterDict(Module):
             self[key] = value
 
     def extra_repr(self) -> str:
-        return "\n".join(f"  ({key}): {_described(value)}" for key, value in self.items())
+        return "\n".join(f"  ({key}): {_described(value, typename)}" for key, value in self.items())
 
     def __call__(self, input: Any) -> Any:
         raise RuntimeError("ParameterDict should not be called.")

@@ -24,10 +24,10 @@ Tensor = _C.Tensor
 class _ConvNd(Module):
     """What convolutions have in common."""
 
-    __constants__ = [
+    __constants__ = (
         "stride", "padding", "dilation", "groups", "padding_mode", "output_padding", "in_channels", "out_channels",
         "kernel_size",
-    ]  # fmt: skip
+    )  # fmt: skip
     bias: Tensor | None
 
     def __init__(
@@ -44,9 +44,7 @@ class _ConvNd(Module):
             raise ValueError("out_channels must be divisible by groups")
         if isinstance(padding, str):
             if padding not in ("same", "valid"):
-                raise ValueError(
-                    f"Invalid padding string {padding!r}, should be one of {'valid', 'same'}"
-                )
+                raise ValueError(f"Invalid padding string {padding!r}, should be one of {'valid', 'same'}")
             if padding == "same" and any(step != 1 for step in stride):
                 raise ValueError("padding='same' is not supported for strided convolutions")
         if padding_mode not in ("zeros", "reflect", "replicate", "circular"):
@@ -96,9 +94,7 @@ class _ConvNd(Module):
                 init.uniform_(self.bias, -bound, bound)
 
     def extra_repr(self) -> str:
-        text = (
-            f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}"
-        )
+        text = f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}"
         ones = (1,) * len(self.kernel_size)
         zeros = (0,) * len(self.kernel_size)
         if self.padding != zeros:
@@ -235,8 +231,8 @@ class _ConvTransposeNd(_ConvNd):
         if output_size is None:
             return self.output_padding
         dims = self._dims
-        sizes = list(output_size)
-        if len(sizes) == dims + (input.dim() - dims) and len(sizes) != dims:
+        sizes = output_size
+        if len(sizes) == input.dim():
             sizes = sizes[-dims:]
         if len(sizes) != dims:
             raise ValueError(
@@ -251,12 +247,12 @@ class _ConvTransposeNd(_ConvNd):
             for at in range(dims)
         ]
         highs = [low + self.stride[at] - 1 for at, low in enumerate(lows)]
-        if any(not low <= size <= high for low, size, high in zip(lows, sizes, highs)):
+        if any(not low <= size <= high for low, size, high in zip(lows, sizes, highs, strict=False)):
             raise ValueError(
                 f"requested an output size of {sizes}, but valid sizes range from {lows} to {highs} (for an input of "
                 f"{input.size()[2:]})"
             )
-        return tuple(size - low for size, low in zip(sizes, lows))
+        return tuple(size - low for size, low in zip(sizes, lows, strict=False))
 
     def forward(self, input: Tensor, output_size: Any = None) -> Tensor:
         return self._conv(

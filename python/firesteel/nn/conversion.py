@@ -20,6 +20,11 @@ Tensor = _C.Tensor
 class Conversion:
     """The part of a module that moves and casts; each method changes the module in place and returns it."""
 
+    if TYPE_CHECKING:
+        _parameters: dict[str, Any]
+        _buffers: dict[str, Any]
+        children: Any
+
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
         """Puts `fn` of each parameter, gradient and buffer in its place; the parameter objects stay the same."""
         if recurse:
@@ -137,12 +142,12 @@ def _destination(*args: Any, **kwargs: Any) -> tuple[Any, Any]:
     for name in kwargs:
         if name not in ("non_blocking", "copy", "memory_format"):
             raise TypeError(f"to() got an unexpected keyword argument '{name}'")
-    for value in args:
+    for at, value in enumerate(args):
         if isinstance(value, Tensor):
             other = value
         elif isinstance(value, _C.dtype):
             dtype = value
-        elif isinstance(value, (str, _C.device)) or (isinstance(value, int) and not isinstance(value, bool)):
+        elif isinstance(value, (str, _C.device)) or (type(value) is int and at == 0):
             device = value
         elif value is not None and not isinstance(value, bool):
             raise TypeError(

@@ -21,7 +21,7 @@ class PairwiseDistance(Module):
         keepdim: keep the last dimension, with size 1.
     """
 
-    __constants__ = ["norm", "eps", "keepdim"]
+    __constants__ = ("norm", "eps", "keepdim")
 
     def __init__(self, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False) -> None:
         super().__init__()
@@ -41,7 +41,7 @@ class CosineSimilarity(Module):
         eps: smallest length to divide by.
     """
 
-    __constants__ = ["dim", "eps"]
+    __constants__ = ("dim", "eps")
 
     def __init__(self, dim: int = 1, eps: float = 1e-8) -> None:
         super().__init__()

@@ -26,7 +26,7 @@ Tensor = _C.Tensor
 class _DropoutNd(Module):
     """What dropout layers have in common."""
 
-    __constants__ = ["p", "inplace"]
+    __constants__ = ("p", "inplace")
     _function: Any
 
     def __init__(self, p: float = 0.5, inplace: bool = False) -> None:

@@ -7,6 +7,7 @@ module for its own hooks, on the class for those of all modules.
 from __future__ import annotations
 
 from collections import OrderedDict
+
 from firesteel import _C
 
 TYPE_CHECKING = False
@@ -65,19 +66,23 @@ class RemovableHandle:
         self.remove()
 
 
-class _Everywhere:
+class _Tables:
     """The hooks of all modules."""
 
-    forward_pre: OrderedDict[int, Any] = OrderedDict()
-    forward: OrderedDict[int, Any] = OrderedDict()
-    forward_with_kwargs: dict[int, bool] = {}
-    forward_always: dict[int, bool] = {}
-    backward_pre: OrderedDict[int, Any] = OrderedDict()
-    backward: OrderedDict[int, Any] = OrderedDict()
-    backward_is_full: bool | None = None
-    new_parameter: OrderedDict[int, Any] = OrderedDict()
-    new_buffer: OrderedDict[int, Any] = OrderedDict()
-    new_module: OrderedDict[int, Any] = OrderedDict()
+    def __init__(self) -> None:
+        self.forward_pre: OrderedDict[int, Any] = OrderedDict()
+        self.forward: OrderedDict[int, Any] = OrderedDict()
+        self.forward_with_kwargs: dict[int, bool] = {}
+        self.forward_always: dict[int, bool] = {}
+        self.backward_pre: OrderedDict[int, Any] = OrderedDict()
+        self.backward: OrderedDict[int, Any] = OrderedDict()
+        self.backward_is_full: bool | None = None
+        self.new_parameter: OrderedDict[int, Any] = OrderedDict()
+        self.new_buffer: OrderedDict[int, Any] = OrderedDict()
+        self.new_module: OrderedDict[int, Any] = OrderedDict()
+
+
+everywhere = _Tables()
 
 
 def _add(table: dict[int, Any], hook: Any, *extra: dict[int, Any]) -> RemovableHandle:
@@ -99,6 +104,16 @@ class Hooks:
     """The part of a module that keeps hooks and calls them."""
 
     _hooked = False
+    if TYPE_CHECKING:
+        forward: Any
+        _forward_pre_hooks: OrderedDict[int, Any]
+        _forward_pre_hooks_with_kwargs: OrderedDict[int, bool]
+        _forward_hooks: OrderedDict[int, Any]
+        _forward_hooks_with_kwargs: OrderedDict[int, bool]
+        _forward_hooks_always_called: OrderedDict[int, bool]
+        _backward_pre_hooks: OrderedDict[int, Any]
+        _backward_hooks: OrderedDict[int, Any]
+        _is_full_backward_hook: bool | None
 
     def register_forward_pre_hook(
         self, hook: Callable, *, prepend: bool = False, with_kwargs: bool = False
@@ -129,9 +144,7 @@ class Hooks:
             with_kwargs: call `hook(module, args, kwargs, output)`.
             always_call: call it also when the forward raised.
         """
-        handle = _add(
-            self._forward_hooks, hook, self._forward_hooks_with_kwargs, self._forward_hooks_always_called
-        )
+        handle = _add(self._forward_hooks, hook, self._forward_hooks_with_kwargs, self._forward_hooks_always_called)
         if with_kwargs:
             self._forward_hooks_with_kwargs[handle.id] = True
         if always_call:
@@ -198,7 +211,7 @@ class Hooks:
         try:
             args, kwargs = self._run_forward_pre_hooks(args, kwargs)
             full, partial = self._split_backward_hooks()
-            before = [*_Everywhere.backward_pre.values(), *self._backward_pre_hooks.values()]
+            before = [*everywhere.backward_pre.values(), *self._backward_pre_hooks.values()]
             watch = None
             if full or before:
                 from .backward_hooks import Watch
@@ -221,7 +234,7 @@ class Hooks:
             raise
 
     def _run_forward_pre_hooks(self, args: tuple, kwargs: dict[str, Any]) -> tuple[tuple, dict[str, Any]]:
-        for id, hook in (*_Everywhere.forward_pre.items(), *self._forward_pre_hooks.items()):
+        for id, hook in (*everywhere.forward_pre.items(), *self._forward_pre_hooks.items()):
             if id in self._forward_pre_hooks_with_kwargs:
                 changed = hook(self, args, kwargs)
                 if changed is None:
@@ -239,7 +252,7 @@ class Hooks:
 
     def _all_forward_hooks(self) -> list[tuple[int, Callable, bool, bool]]:
         """(id, hook, with_kwargs, always) of the hooks of all modules, then of this one."""
-        everywhere, own = _Everywhere, self._forward_hooks_with_kwargs
+        own = self._forward_hooks_with_kwargs
         found = [
             (id, hook, id in everywhere.forward_with_kwargs, id in everywhere.forward_always)
             for id, hook in everywhere.forward.items()
@@ -260,7 +273,7 @@ class Hooks:
             except Exception as error:
                 import warnings
 
-                where = "global module" if id in _Everywhere.forward else "module"
+                where = "global module" if id in everywhere.forward else "module"
                 warnings.warn(
                     f"{where} forward hook with ``always_call=True`` raised an exception "
                     f"that was silenced as another error was raised in forward: {error}",
@@ -271,7 +284,7 @@ class Hooks:
         """The full and the partial backward hooks that apply."""
         full: list[Callable] = []
         partial: list[Callable] = []
-        (full if _Everywhere.backward_is_full else partial).extend(_Everywhere.backward.values())
+        (full if everywhere.backward_is_full else partial).extend(everywhere.backward.values())
         (full if self._is_full_backward_hook else partial).extend(self._backward_hooks.values())
         return full, partial
 
@@ -289,7 +302,7 @@ class Hooks:
 def register_module_forward_pre_hook(hook: Callable) -> RemovableHandle:
     """Calls `hook(module, args)` before the forward of every module."""
     Hooks._hooked = True
-    return _add(_Everywhere.forward_pre, hook)
+    return _add(everywhere.forward_pre, hook)
 
 
 def register_module_forward_hook(
@@ -297,52 +310,52 @@ def register_module_forward_hook(
 ) -> RemovableHandle:
     """Calls `hook(module, args, output)` after the forward of every module."""
     Hooks._hooked = True
-    handle = _add(_Everywhere.forward, hook, _Everywhere.forward_with_kwargs, _Everywhere.forward_always)
+    handle = _add(everywhere.forward, hook, everywhere.forward_with_kwargs, everywhere.forward_always)
     if with_kwargs:
-        _Everywhere.forward_with_kwargs[handle.id] = True
+        everywhere.forward_with_kwargs[handle.id] = True
     if always_call:
-        _Everywhere.forward_always[handle.id] = True
+        everywhere.forward_always[handle.id] = True
     return handle
 
 
 def _set_global_backward_kind(full: bool) -> None:
-    if _Everywhere.backward_is_full is (not full):
+    if everywhere.backward_is_full is (not full):
         raise RuntimeError(
             "Cannot use both regular backward hooks and full backward hooks as a "
             "global Module hook. Please use only one of them."
         )
-    _Everywhere.backward_is_full = full
+    everywhere.backward_is_full = full
     Hooks._hooked = True
 
 
 def register_module_backward_hook(hook: Callable) -> RemovableHandle:
     """Calls `hook(module, grad_input, grad_output)` at the last operation of every module."""
     _set_global_backward_kind(False)
-    return _add(_Everywhere.backward, hook)
+    return _add(everywhere.backward, hook)
 
 
 def register_module_full_backward_hook(hook: Callable) -> RemovableHandle:
     """Calls `hook(module, grad_input, grad_output)` after the backward of every module."""
     _set_global_backward_kind(True)
-    return _add(_Everywhere.backward, hook)
+    return _add(everywhere.backward, hook)
 
 
 def register_module_full_backward_pre_hook(hook: Callable) -> RemovableHandle:
     """Calls `hook(module, grad_output)` before the backward of every module."""
     Hooks._hooked = True
-    return _add(_Everywhere.backward_pre, hook)
+    return _add(everywhere.backward_pre, hook)
 
 
 def register_module_parameter_registration_hook(hook: Callable) -> RemovableHandle:
     """Calls `hook(module, name, parameter)` at every registration; its result replaces the parameter."""
-    return _add(_Everywhere.new_parameter, hook)
+    return _add(everywhere.new_parameter, hook)
 
 
 def register_module_buffer_registration_hook(hook: Callable) -> RemovableHandle:
     """Calls `hook(module, name, buffer)` at every registration; its result replaces the buffer."""
-    return _add(_Everywhere.new_buffer, hook)
+    return _add(everywhere.new_buffer, hook)
 
 
 def register_module_module_registration_hook(hook: Callable) -> RemovableHandle:
     """Calls `hook(module, name, submodule)` at every registration; its result replaces the submodule."""
-    return _add(_Everywhere.new_module, hook)
+    return _add(everywhere.new_module, hook)

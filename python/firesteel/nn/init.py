@@ -87,11 +87,25 @@ def trunc_normal_(
             "The distribution of values may be incorrect.",
             stacklevel=2,
         )
-    low, high = below((a - mean) / std), below((b - mean) / std)
-    # The inverse of the distribution function, applied to uniform numbers from its values at the two ends.
-    uniform_(tensor, 2 * low - 1, 2 * high - 1, generator)
+    likely = below((b - mean) / std) - below((a - mean) / std) > 0.3
+    # Where the density is highest within the range.
+    peak = -0.5 * ((max(a, min(mean, b)) - mean) / std) ** 2
+
+    def draw() -> tuple[Tensor, Tensor]:
+        """Candidates, and which of them are to be drawn again."""
+        if likely:
+            drawn = normal_(_C.empty_like(tensor), mean, std, generator)
+            return drawn, (drawn < a) | (drawn > b)
+        drawn = uniform_(_C.empty_like(tensor), a, b, generator)
+        density = (drawn - mean).div(std).square().mul(-0.5).sub(peak).exp()
+        return drawn, uniform_(_C.empty_like(tensor), generator=generator) > density
+
     with no_grad():
-        return tensor.erfinv_().mul_(std * math.sqrt(2.0)).add_(mean).clamp_(min=a, max=b)
+        result, wrong = draw()
+        while bool(wrong.any()):
+            again, still = draw()
+            result, wrong = _C.where(wrong, again, result), wrong & still
+        return tensor.copy_(result)
 
 
 def constant_(tensor: Tensor, val: float) -> Tensor:
@@ -287,9 +301,7 @@ def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: Any =
 
 def _older(new: Any, name: str) -> Any:
     def older(*args: Any, **kwargs: Any) -> Any:
-        warnings.warn(
-            f"`nn.init.{name}` is now deprecated in favor of `nn.init.{name}_`.", FutureWarning, stacklevel=2
-        )
+        warnings.warn(f"`nn.init.{name}` is now deprecated in favor of `nn.init.{name}_`.", FutureWarning, stacklevel=2)
         return new(*args, **kwargs)
 
     older.__name__ = name

@@ -56,7 +56,7 @@ class Linear(Module):
     torch.Size([128, 30])
     """
 
-    __constants__ = ["in_features", "out_features"]
+    __constants__ = ("in_features", "out_features")
     in_features: int
     out_features: int
     weight: Tensor
@@ -108,7 +108,7 @@ class Bilinear(Module):
     Shapes: (*, in1_features) and (*, in2_features) to (*, out_features).
     """
 
-    __constants__ = ["in1_features", "in2_features", "out_features"]
+    __constants__ = ("in1_features", "in2_features", "out_features")
 
     def __init__(
         self,

@@ -26,7 +26,7 @@ Tensor = _C.Tensor
 class _Loss(Module):
     """What losses have in common: the reduction."""
 
-    __constants__ = ["reduction"]
+    __constants__: tuple[str, ...] = ("reduction",)
     reduction: str
 
     def __init__(self, size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean") -> None:
@@ -114,7 +114,7 @@ class HuberLoss(_Loss):
         delta: where the one passes into the other.
     """
 
-    __constants__ = ["reduction", "delta"]
+    __constants__ = ("reduction", "delta")
 
     def __init__(self, reduction: str = "mean", delta: float = 1.0) -> None:
         super().__init__(reduction=reduction)
@@ -137,7 +137,7 @@ class NLLLoss(_WeightedLoss):
     Shapes: (N, C, ...) and (N, ...), or (C,) and ().
     """
 
-    __constants__ = ["ignore_index", "reduction"]
+    __constants__ = ("ignore_index", "reduction")
 
     def __init__(
         self,
@@ -151,9 +151,7 @@ class NLLLoss(_WeightedLoss):
         self.ignore_index = ignore_index
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        return F.nll_loss(
-            input, target, weight=self.weight, ignore_index=self.ignore_index, reduction=self.reduction
-        )
+        return F.nll_loss(input, target, weight=self.weight, ignore_index=self.ignore_index, reduction=self.reduction)
 
 
 class NLLLoss2d(NLLLoss):
@@ -178,7 +176,7 @@ class CrossEntropyLoss(_WeightedLoss):
     tensor(2.3026)
     """
 
-    __constants__ = ["ignore_index", "reduction", "label_smoothing"]
+    __constants__ = ("ignore_index", "reduction", "label_smoothing")
 
     def __init__(
         self,
@@ -283,7 +281,7 @@ class PoissonNLLLoss(_Loss):
         reduction: "mean", "sum" or "none".
     """
 
-    __constants__ = ["log_input", "full", "eps", "reduction"]
+    __constants__ = ("log_input", "full", "eps", "reduction")
 
     def __init__(
         self,
@@ -314,7 +312,7 @@ class GaussianNLLLoss(_Loss):
         reduction: "mean", "sum" or "none".
     """
 
-    __constants__ = ["full", "eps", "reduction"]
+    __constants__ = ("full", "eps", "reduction")
 
     def __init__(self, *, full: bool = False, eps: float = 1e-6, reduction: str = "mean") -> None:
         super().__init__(None, None, reduction)
@@ -335,7 +333,7 @@ class HingeEmbeddingLoss(_Loss):
         reduction: "mean", "sum" or "none".
     """
 
-    __constants__ = ["margin", "reduction"]
+    __constants__ = ("margin", "reduction")
 
     def __init__(
         self,
@@ -361,7 +359,7 @@ class MarginRankingLoss(_Loss):
         reduction: "mean", "sum" or "none".
     """
 
-    __constants__ = ["margin", "reduction"]
+    __constants__ = ("margin", "reduction")
 
     def __init__(
         self,
@@ -387,7 +385,7 @@ class CosineEmbeddingLoss(_Loss):
         reduction: "mean", "sum" or "none".
     """
 
-    __constants__ = ["margin", "reduction"]
+    __constants__ = ("margin", "reduction")
 
     def __init__(
         self,
@@ -458,7 +456,7 @@ class MultiMarginLoss(_WeightedLoss):
         ValueError: if `p` is neither 1 nor 2.
     """
 
-    __constants__ = ["p", "margin", "reduction"]
+    __constants__ = ("p", "margin", "reduction")
 
     def __init__(
         self,
@@ -499,7 +497,7 @@ class TripletMarginLoss(_Loss):
         ValueError: if the margin is not above 0.
     """
 
-    __constants__ = ["margin", "p", "eps", "swap", "reduction"]
+    __constants__ = ("margin", "p", "eps", "swap", "reduction")
 
     def __init__(
         self,
@@ -539,7 +537,7 @@ class TripletMarginWithDistanceLoss(_Loss):
         ValueError: if the margin is not above 0.
     """
 
-    __constants__ = ["margin", "swap", "reduction"]
+    __constants__ = ("margin", "swap", "reduction")
 
     def __init__(
         self,
@@ -580,7 +578,7 @@ class CTCLoss(_Loss):
     Shapes: (T, N, C) or (T, C), the targets (N, S) or all in one row, the lengths (N,).
     """
 
-    __constants__ = ["blank", "reduction"]
+    __constants__ = ("blank", "reduction")
 
     def __init__(self, blank: int = 0, reduction: str = "mean", zero_infinity: bool = False) -> None:
         super().__init__(reduction=reduction)

@@ -25,7 +25,7 @@ from collections import OrderedDict
 from firesteel import _C
 
 from .conversion import Conversion
-from .hooks import Hooks, _Everywhere, through
+from .hooks import Hooks, everywhere, through
 from .parameter import Buffer, Parameter
 from .state import State
 
@@ -45,10 +45,11 @@ def typename(value: object) -> str:
     >>> typename(3.0)
     'float'
     """
-    if type(value) is Tensor:
+    if isinstance(value, Tensor):
         return value.type()
-    cls = type(value)
-    return cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__qualname__}"
+    named = value if hasattr(value, "__qualname__") else type(value)
+    module = getattr(named, "__module__", None)
+    return named.__qualname__ if module in (None, "builtins") else f"{module}.{named.__qualname__}"
 
 
 class _Where(str):
@@ -68,8 +69,10 @@ def _note_where(error: BaseException, call: Any) -> None:
         if step.tb_frame.f_code is call:
             passed.append(step.tb_frame.f_locals["self"])
         step = step.tb_next
+    from itertools import pairwise
+
     path = type(passed[0]).__name__
-    for outer, inner in zip(passed, passed[1:]):
+    for outer, inner in pairwise(passed):
         names = [name for name, module in outer.named_modules() if module is inner]
         path += f".{names[0]}" if names and names[0] else f".<{type(inner).__name__}>"
     if len(passed) > 1:
@@ -92,6 +95,8 @@ class Module(Hooks, State, Conversion):
     dump_patches = False
     call_super_init = False
     training: bool
+    if TYPE_CHECKING:
+        __constants__: tuple[str, ...]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         if not self.call_super_init:
@@ -156,8 +161,8 @@ class Module(Hooks, State, Conversion):
                     f"explicitly. To express '{name}' as a function of another Tensor, compute the value in "
                     "the forward() method."
                 )
-            if _Everywhere.new_parameter:
-                param = through(_Everywhere.new_parameter, self, name, param)
+            if everywhere.new_parameter:
+                param = through(everywhere.new_parameter, self, name, param)
         self._parameters[name] = param
 
     def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
@@ -179,8 +184,8 @@ class Module(Hooks, State, Conversion):
             raise TypeError(
                 f"cannot assign '{typename(tensor)}' object to buffer '{name}' (torch Tensor or None required)"
             )
-        if _Everywhere.new_buffer:
-            tensor = through(_Everywhere.new_buffer, self, name, tensor)
+        if everywhere.new_buffer:
+            tensor = through(everywhere.new_buffer, self, name, tensor)
         self._buffers[name] = tensor
         if persistent:
             self._non_persistent_buffers_set.discard(name)
@@ -201,8 +206,8 @@ class Module(Hooks, State, Conversion):
         if not isinstance(module, Module) and module is not None:
             raise TypeError(f"{typename(module)} is not a Module subclass")
         self._check_name(name, "module", self._modules)
-        if _Everywhere.new_module:
-            module = through(_Everywhere.new_module, self, name, module)
+        if everywhere.new_module:
+            module = through(everywhere.new_module, self, name, module)
         self._modules[name] = module
 
     def register_module(self, name: str, module: Module | None) -> None:
@@ -244,8 +249,8 @@ class Module(Hooks, State, Conversion):
             if "_modules" not in state:
                 raise AttributeError("cannot assign module before Module.__init__() call")
             self._drop(name, state, self._parameters, self._buffers)
-            if _Everywhere.new_module:
-                value = through(_Everywhere.new_module, self, name, value)
+            if everywhere.new_module:
+                value = through(everywhere.new_module, self, name, value)
             state["_modules"][name] = value
         elif "_modules" not in state:
             object.__setattr__(self, name, value)
@@ -462,7 +467,7 @@ class Module(Hooks, State, Conversion):
         Raises:
             AttributeError: if there is none.
         """
-        module, name, value = self._get_tensor(target)
+        _, name, value = self._get_tensor(target)
         if not isinstance(value, Parameter):
             raise AttributeError(f"`{name}` is not an nn.Parameter")
         return value

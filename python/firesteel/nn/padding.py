@@ -28,7 +28,7 @@ class _Pad(Module):
         padding: one number, or two for each dimension, the last dimension first.
     """
 
-    __constants__ = ["padding"]
+    __constants__: tuple[str, ...] = ("padding",)
     _dims: int
     _mode: str
 
@@ -51,7 +51,7 @@ class _ConstantPad(_Pad):
         value: the value.
     """
 
-    __constants__ = ["padding", "value"]
+    __constants__ = ("padding", "value")
 
     def __init__(self, padding: Any, value: float) -> None:
         super().__init__(padding)

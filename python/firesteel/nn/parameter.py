@@ -15,6 +15,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    _Base: Any
+else:
+    _Base = object
+
 __all__ = ["Buffer", "Parameter", "UninitializedBuffer", "UninitializedParameter", "is_lazy"]
 
 Tensor = _C.Tensor
@@ -56,7 +60,7 @@ class Parameter(Tensor):
     def __repr__(self) -> str:
         return "Parameter containing:\n" + super().__repr__()
 
-    def __reduce_ex__(self, protocol: int) -> tuple:
+    def __reduce_ex__(self, protocol: Any) -> tuple:
         return _rebuild, (type(self), self.data, self.requires_grad), self.__dict__ or None
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -100,7 +104,7 @@ class Buffer(Tensor, metaclass=_BufferType):
         return buffer
 
 
-class _Uninitialized:
+class _Uninitialized(_Base):
     """What a parameter and a buffer without a shape have in common: they answer dtype and device, and nothing else."""
 
     def materialize(self, shape: tuple[int, ...], device: Any = None, dtype: Any = None) -> None:
@@ -132,7 +136,12 @@ class _Uninitialized:
     def __repr__(self) -> str:
         return f"<{type(self).__name__}>"
 
-    def __reduce_ex__(self, protocol: int) -> tuple:
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        if id(self) not in memo:
+            memo[id(self)] = type(self)(self.requires_grad, self.data.device, self.data.dtype)
+        return memo[id(self)]
+
+    def __reduce_ex__(self, protocol: Any) -> tuple:
         return type(self), (self.requires_grad, None, self.data.dtype)
 
 
@@ -149,11 +158,6 @@ class UninitializedParameter(_Uninitialized, Parameter):
 
     def __new__(cls, requires_grad: bool = True, device: Any = None, dtype: Any = None) -> UninitializedParameter:
         return Tensor._make_subclass(cls, _C.empty(0, device=device, dtype=dtype), requires_grad)
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> UninitializedParameter:
-        if id(self) not in memo:
-            memo[id(self)] = type(self)(self.requires_grad, self.data.device, self.data.dtype)
-        return memo[id(self)]
 
 
 class _KeptTensor(Tensor):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from firesteel import _C
 
+from .functional import fractional
 from .functional import pooling as F
 from .module import Module
 from .sizes import ntuple
@@ -14,8 +15,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AdaptiveAvgPool1d", "AdaptiveAvgPool2d", "AdaptiveAvgPool3d", "AdaptiveMaxPool1d", "AdaptiveMaxPool2d",
-    "AdaptiveMaxPool3d", "AvgPool1d", "AvgPool2d", "AvgPool3d", "LPPool1d", "LPPool2d", "LPPool3d", "MaxPool1d",
-    "MaxPool2d", "MaxPool3d", "MaxUnpool1d", "MaxUnpool2d", "MaxUnpool3d",
+    "AdaptiveMaxPool3d", "AvgPool1d", "AvgPool2d", "AvgPool3d", "FractionalMaxPool2d", "FractionalMaxPool3d",
+    "LPPool1d", "LPPool2d", "LPPool3d", "MaxPool1d", "MaxPool2d", "MaxPool3d", "MaxUnpool1d", "MaxUnpool2d",
+    "MaxUnpool3d",
 ]  # fmt: skip
 
 Tensor = _C.Tensor
@@ -24,7 +26,7 @@ Tensor = _C.Tensor
 class _MaxPoolNd(Module):
     """Maxima of windows; the subclasses say of how many dimensions."""
 
-    __constants__ = ["kernel_size", "stride", "padding", "dilation", "return_indices", "ceil_mode"]
+    __constants__ = ("kernel_size", "stride", "padding", "dilation", "return_indices", "ceil_mode")
     _pool: Any
 
     def __init__(
@@ -165,9 +167,7 @@ class AvgPool1d(Module):
         self.count_include_pad = count_include_pad
 
     def forward(self, input: Tensor) -> Tensor:
-        return _C.avg_pool1d(
-            input, self.kernel_size, self.stride, self.padding, self.ceil_mode, self.count_include_pad
-        )
+        return _C.avg_pool1d(input, self.kernel_size, self.stride, self.padding, self.ceil_mode, self.count_include_pad)
 
     def extra_repr(self) -> str:
         return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
@@ -233,7 +233,7 @@ class AvgPool3d(_AvgPoolNd):
 class _AdaptiveAvgPoolNd(Module):
     """Means over as many windows as asked for."""
 
-    __constants__ = ["output_size"]
+    __constants__ = ("output_size",)
     _pool: Any
 
     def __init__(self, output_size: Any) -> None:
@@ -276,7 +276,7 @@ class AdaptiveAvgPool3d(_AdaptiveAvgPoolNd):
 class _AdaptiveMaxPoolNd(Module):
     """Maxima over as many windows as asked for."""
 
-    __constants__ = ["output_size", "return_indices"]
+    __constants__ = ("output_size", "return_indices")
     _pool: Any
 
     def __init__(self, output_size: Any, return_indices: bool = False) -> None:
@@ -317,12 +317,10 @@ class AdaptiveMaxPool3d(_AdaptiveMaxPoolNd):
 class _LPPoolNd(Module):
     """The p-norm of windows."""
 
-    __constants__ = ["norm_type", "kernel_size", "stride", "ceil_mode"]
+    __constants__ = ("norm_type", "kernel_size", "stride", "ceil_mode")
     _pool: Any
 
-    def __init__(
-        self, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False
-    ) -> None:
+    def __init__(self, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False) -> None:
         super().__init__()
         self.norm_type = norm_type
         self.kernel_size = kernel_size
@@ -362,3 +360,62 @@ class LPPool3d(_LPPoolNd):
     """The p-norm of each window of (N, C, D, H, W)."""
 
     _pool = staticmethod(F.lp_pool3d)
+
+
+class _FractionalMaxPoolNd(Module):
+    """Maxima of windows at random places."""
+
+    __constants__ = ("kernel_size", "return_indices", "output_size", "output_ratio")
+    _dims: int
+    _pool: Any
+
+    def __init__(
+        self, kernel_size: Any, output_size: Any = None, output_ratio: Any = None, return_indices: bool = False,
+        _random_samples: Tensor | None = None,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        name = type(self).__name__
+        if (isinstance(kernel_size, int) and kernel_size <= 0) or (
+            isinstance(kernel_size, (tuple, list)) and not all(size > 0 for size in kernel_size)
+        ):
+            raise ValueError(f"kernel_size must greater than zero, but got {kernel_size}")
+        self.kernel_size = ntuple(kernel_size, self._dims)
+        self.return_indices = return_indices
+        self.register_buffer("_random_samples", _random_samples)
+        self.output_size = ntuple(output_size, self._dims) if output_size is not None else None
+        self.output_ratio = ntuple(output_ratio, self._dims) if output_ratio is not None else None
+        if output_size is None and output_ratio is None:
+            raise ValueError(f"{name} requires specifying either an output size, or a pooling ratio")
+        if output_size is not None and output_ratio is not None:
+            raise ValueError("only one of output_size and output_ratio may be specified")
+        if self.output_ratio is not None and not all(0 < ratio < 1 for ratio in self.output_ratio):
+            raise ValueError(f"output_ratio must be between 0 and 1 (got {output_ratio})")
+
+    def forward(self, input: Tensor) -> Any:
+        return self._pool(
+            input, self.kernel_size, self.output_size, self.output_ratio, self.return_indices, self._random_samples
+        )
+
+
+class FractionalMaxPool2d(_FractionalMaxPoolNd):
+    """The maxima of as many windows of (N, C, H, W) as asked for, at random places (Graham, arXiv 1412.6071).
+
+    Args:
+        kernel_size: window size, one number or two.
+        output_size: number of windows; or
+        output_ratio: their number as a share of the size.
+        return_indices: also return where the maxima are.
+
+    Raises:
+        ValueError: if not exactly one of size and ratio is given.
+    """
+
+    _dims = 2
+    _pool = staticmethod(fractional.fractional_max_pool2d)
+
+
+class FractionalMaxPool3d(_FractionalMaxPoolNd):
+    """The maxima of as many windows of (N, C, D, H, W) as asked for, at random places."""
+
+    _dims = 3
+    _pool = staticmethod(fractional.fractional_max_pool3d)

@@ -28,7 +28,7 @@ class Flatten(Module):
     torch.Size([32, 25])
     """
 
-    __constants__ = ["start_dim", "end_dim"]
+    __constants__ = ("start_dim", "end_dim")
 
     def __init__(self, start_dim: int = 1, end_dim: int = -1) -> None:
         super().__init__()
@@ -57,14 +57,16 @@ class Unflatten(Module):
     torch.Size([2, 2, 5, 5])
     """
 
-    __constants__ = ["dim", "unflattened_size"]
+    __constants__ = ("dim", "unflattened_size")
 
     def __init__(self, dim: int, unflattened_size: Any) -> None:
         super().__init__()
         if isinstance(dim, str):
             raise TypeError("unflattened_size must be tuple of tuples, but named dimensions are not supported")
         if not isinstance(unflattened_size, (tuple, list)):
-            raise TypeError(f"unflattened_size must be a tuple of ints, but found type {type(unflattened_size).__name__}")
+            raise TypeError(
+                f"unflattened_size must be a tuple of ints, but found type {type(unflattened_size).__name__}"
+            )
         for at, size in enumerate(unflattened_size):
             if not isinstance(size, int):
                 raise TypeError(
@@ -92,7 +94,7 @@ class PixelShuffle(Module):
     torch.Size([1, 1, 12, 12])
     """
 
-    __constants__ = ["upscale_factor"]
+    __constants__ = ("upscale_factor",)
 
     def __init__(self, upscale_factor: int) -> None:
         super().__init__()
@@ -112,7 +114,7 @@ class PixelUnshuffle(Module):
         downscale_factor: r.
     """
 
-    __constants__ = ["downscale_factor"]
+    __constants__ = ("downscale_factor",)
 
     def __init__(self, downscale_factor: int) -> None:
         super().__init__()
@@ -132,7 +134,7 @@ class ChannelShuffle(Module):
         groups: number of groups, a divisor of C.
     """
 
-    __constants__ = ["groups"]
+    __constants__ = ("groups",)
 
     def __init__(self, groups: int) -> None:
         super().__init__()
@@ -156,7 +158,7 @@ class Fold(Module):
         stride: step of the window.
     """
 
-    __constants__ = ["output_size", "kernel_size", "dilation", "padding", "stride"]
+    __constants__ = ("output_size", "kernel_size", "dilation", "padding", "stride")
 
     def __init__(
         self, output_size: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1
@@ -188,7 +190,7 @@ class Unfold(Module):
         stride: step of the window.
     """
 
-    __constants__ = ["kernel_size", "dilation", "padding", "stride"]
+    __constants__ = ("kernel_size", "dilation", "padding", "stride")
 
     def __init__(self, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1) -> None:
         super().__init__()
@@ -201,6 +203,4 @@ class Unfold(Module):
         return F.unfold(input, self.kernel_size, self.dilation, self.padding, self.stride)
 
     def extra_repr(self) -> str:
-        return (
-            f"kernel_size={self.kernel_size}, dilation={self.dilation}, padding={self.padding}, stride={self.stride}"
-        )
+        return f"kernel_size={self.kernel_size}, dilation={self.dilation}, padding={self.padding}, stride={self.stride}"

@@ -77,9 +77,9 @@ class Embedding(_Table):
     torch.Size([2, 2, 3])
     """
 
-    __constants__ = [
+    __constants__ = (
         "num_embeddings", "embedding_dim", "padding_idx", "max_norm", "norm_type", "scale_grad_by_freq", "sparse",
-    ]  # fmt: skip
+    )  # fmt: skip
 
     def __init__(
         self, num_embeddings: int, embedding_dim: int, padding_idx: int | None = None,
@@ -101,9 +101,7 @@ class Embedding(_Table):
         if self.max_norm is None:
             row = -1 if self.padding_idx is None else self.padding_idx
             return _C.embedding(self.weight, input, row, self.scale_grad_by_freq, False)
-        return embedding(
-            input, self.weight, self.padding_idx, self.max_norm, self.norm_type, self.scale_grad_by_freq
-        )
+        return embedding(input, self.weight, self.padding_idx, self.max_norm, self.norm_type, self.scale_grad_by_freq)
 
     def extra_repr(self) -> str:
         text = f"{self.num_embeddings}, {self.embedding_dim}"
@@ -163,10 +161,10 @@ class EmbeddingBag(_Table):
     Shapes: (B, N), or (N,) with offsets (B,), to (B, embedding_dim).
     """
 
-    __constants__ = [
+    __constants__ = (
         "num_embeddings", "embedding_dim", "max_norm", "norm_type", "scale_grad_by_freq", "mode", "sparse",
         "include_last_offset", "padding_idx",
-    ]  # fmt: skip
+    )  # fmt: skip
 
     def __init__(
         self, num_embeddings: int, embedding_dim: int, max_norm: float | None = None, norm_type: float = 2.0,
@@ -185,9 +183,7 @@ class EmbeddingBag(_Table):
         self.sparse = sparse
         self.include_last_offset = include_last_offset
 
-    def forward(
-        self, input: Tensor, offsets: Tensor | None = None, per_sample_weights: Tensor | None = None
-    ) -> Tensor:
+    def forward(self, input: Tensor, offsets: Tensor | None = None, per_sample_weights: Tensor | None = None) -> Tensor:
         return embedding_bag(
             input, self.weight, offsets, self.max_norm, self.norm_type, self.scale_grad_by_freq, self.mode,
             self.sparse, per_sample_weights, self.include_last_offset, self.padding_idx,

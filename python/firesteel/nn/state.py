@@ -118,6 +118,15 @@ class State:
     """The part of a module that saves and loads."""
 
     _version = 1
+    if TYPE_CHECKING:
+        _parameters: dict[str, Any]
+        _buffers: dict[str, Any]
+        _modules: dict[str, Any]
+        _non_persistent_buffers_set: set[str]
+        _state_dict_hooks: OrderedDict[int, Any]
+        _state_dict_pre_hooks: OrderedDict[int, Any]
+        _load_state_dict_pre_hooks: OrderedDict[int, Any]
+        _load_state_dict_post_hooks: OrderedDict[int, Any]
 
     def get_extra_state(self) -> Any:
         """Returns what else should be saved with the module; a module that overrides it has a key of its own."""
@@ -138,7 +147,7 @@ class State:
         self._state_dict_hooks[handle.id] = hook
         return handle
 
-    def register_state_dict_post_hook(self, hook: Callable) -> RemovableHandle:
+    def register_state_dict_post_hook(self, hook: Any) -> RemovableHandle:
         """Calls `hook(module, state_dict, prefix, local_metadata)` after the module's tensors were collected."""
         hook._from_public_api = True
         handle = RemovableHandle(self._state_dict_hooks)
@@ -333,7 +342,7 @@ class State:
         waiting: list[Any] = []
         modules: list[Any] = []
         metadata = getattr(state_dict, "_metadata", None)
-        state: dict[str, Any] = OrderedDict(state_dict)
+        state: Any = OrderedDict(state_dict)
         if metadata is not None:
             state._metadata = metadata
 

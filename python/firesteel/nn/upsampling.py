@@ -31,7 +31,7 @@ class Upsample(Module):
     torch.Size([1, 1, 4, 4])
     """
 
-    __constants__ = ["size", "scale_factor", "mode", "align_corners", "name", "recompute_scale_factor"]
+    __constants__ = ("size", "scale_factor", "mode", "align_corners", "name", "recompute_scale_factor")
 
     def __init__(
         self,
@@ -59,10 +59,7 @@ class Upsample(Module):
         )  # fmt: skip
 
     def extra_repr(self) -> str:
-        if self.scale_factor is not None:
-            text = f"scale_factor={self.scale_factor!r}"
-        else:
-            text = f"size={self.size!r}"
+        text = f"scale_factor={self.scale_factor!r}" if self.scale_factor is not None else f"size={self.size!r}"
         return text + f", mode={self.mode!r}"
 
 

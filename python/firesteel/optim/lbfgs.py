@@ -168,9 +168,7 @@ class LBFGS(Optimizer):
         return first_loss
 
     @staticmethod
-    def _direction(
-        state: dict[str, Any], grad: Tensor, direction: Any, distance: Any, history_size: int
-    ) -> Tensor:
+    def _direction(state: dict[str, Any], grad: Tensor, direction: Any, distance: Any, history_size: int) -> Tensor:
         """The two loops of the recursion: the negative gradient times the estimated inverse curvature."""
         if state["n_iter"] == 1:
             state.update(old_dirs=[], old_stps=[], ro=[], H_diag=1.0)

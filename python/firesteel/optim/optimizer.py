@@ -112,7 +112,9 @@ def _step_with_hooks(step: Callable[..., Any]) -> Callable[..., Any]:
             result = hook(self, args, kwargs)
             if result is not None:
                 if not (isinstance(result, tuple) and len(result) == 2):
-                    raise RuntimeError(f"{step} must return None or a tuple of (new_args, new_kwargs), but got {result}.")
+                    raise RuntimeError(
+                        f"{step} must return None or a tuple of (new_args, new_kwargs), but got {result}."
+                    )
                 args, kwargs = result
         output = step(self, *args, **kwargs)
         for hook in chain(after.values(), _global_post_hooks.values()):
@@ -146,6 +148,17 @@ class Optimizer:
         TypeError: when `params` is a single tensor, or holds something that is no tensor.
         ValueError: when there are no parameters, or one is not a leaf.
     """
+
+    _optimizer_step_pre_hooks: OrderedDict[int, Any]
+    _optimizer_step_post_hooks: OrderedDict[int, Any]
+    _optimizer_state_dict_pre_hooks: OrderedDict[int, Any]
+    _optimizer_state_dict_post_hooks: OrderedDict[int, Any]
+    _optimizer_load_state_dict_pre_hooks: OrderedDict[int, Any]
+    _optimizer_load_state_dict_post_hooks: OrderedDict[int, Any]
+    # Whether `step` ran since the first schedule was made; the schedules look at it.
+    _opt_called = False
+    # Whether `state[p]["step"]` is a tensor, as in all of PyTorch's optimizers that count steps except SparseAdam.
+    _counts_in_tensors = True
 
     def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
         if isinstance(params, Tensor):
@@ -190,9 +203,6 @@ class Optimizer:
         for entry in self.state.values():
             if isinstance(entry, dict) and isinstance(entry.get("step"), (int, float)) and self._counts_in_tensors:
                 entry["step"] = scalar_tensor(entry["step"])
-
-    # Whether `state[p]["step"]` is a tensor, as in all of PyTorch's optimizers that count steps except SparseAdam.
-    _counts_in_tensors = True
 
     def __repr__(self) -> str:
         lines = [f"{type(self).__name__} ("]

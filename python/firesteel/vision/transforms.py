@@ -252,9 +252,7 @@ class RandomCrop:
             image = Pad(border, self.fill, self.padding_mode)(image)
             height, width = _extent(image)
         if height < rows or width < columns:
-            raise ValueError(
-                f"Required crop size {(rows, columns)} is larger than input image size {(height, width)}"
-            )
+            raise ValueError(f"Required crop size {(rows, columns)} is larger than input image size {(height, width)}")
         top = int(fs.randint(0, height - rows + 1, (1,)).item())
         left = int(fs.randint(0, width - columns + 1, (1,)).item())
         if isinstance(image, Tensor):

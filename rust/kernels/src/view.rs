@@ -50,8 +50,11 @@ macro_rules! view_common {
 fn dims(shape: &[usize], strides: &[isize]) -> (u8, [usize; MAX_RANK], [isize; MAX_RANK]) {
     assert!(shape.len() <= MAX_RANK && shape.len() == strides.len());
     let (mut s, mut t) = ([1; MAX_RANK], [0; MAX_RANK]);
-    s[..shape.len()].copy_from_slice(shape);
-    t[..strides.len()].copy_from_slice(strides);
+    // A plain loop: `copy_from_slice` of a few words costs a call.
+    for i in 0..shape.len() {
+        s[i] = shape[i];
+        t[i] = strides[i];
+    }
     (shape.len() as u8, s, t)
 }
 

@@ -15,7 +15,7 @@ use pyo3::types::{PyDict, PyList, PyTuple};
 use smallvec::{SmallVec, smallvec};
 
 /// See [`Node::_step`].
-pub fn step<'py>(node: &Bound<'py, Node>, grad: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyList>> {
+pub fn step<'py>(node: &Bound<'py, Node>, grad: &Bound<'py, PyAny>, hooked: bool) -> PyResult<Bound<'py, PyList>> {
     let py = node.py();
     let this = node.get();
     let (tensor_hooks, pre_hooks, hooks, python, copies) = this.state(py, |s| {
@@ -28,7 +28,7 @@ pub fn step<'py>(node: &Bound<'py, Node>, grad: &Bound<'py, PyAny>) -> PyResult<
         )
     });
     let mut grad = grad.clone();
-    if let Some(table) = &tensor_hooks {
+    if let Some(table) = tensor_hooks.as_ref().filter(|_| !hooked) {
         grad = run_tensor_hooks(table.bind(py), grad)?;
     }
     if let Some(table) = &pre_hooks {
@@ -68,16 +68,14 @@ pub fn step<'py>(node: &Bound<'py, Node>, grad: &Bound<'py, PyAny>) -> PyResult<
         let Some(g) = g else { continue };
         match edge {
             Edge::Node(n, i) => {
-                out.append(n)?;
-                out.append(i)?;
+                let target = n.get();
+                let slot = if target.state(py, |s| s.outputs.len()) == 1 { 0 } else { i as i64 + 1 };
+                let key = -(target.seq as i64);
+                out.append((n, slot, key, g))?;
             }
-            Edge::Leaf(t) => {
-                out.append(t)?;
-                out.append(-1)?;
-            }
-            Edge::None => continue,
+            Edge::Leaf(t) => out.append((t, -1, 0, g))?,
+            Edge::None => {}
         }
-        out.append(g)?;
     }
     Ok(out)
 }

@@ -10,7 +10,7 @@ use crate::types::dtype_object;
 use firesteel::dtype::{DType, legacy_name};
 use firesteel::layout::{Dims, Layout};
 use firesteel::ops::{self, Op};
-use firesteel::{Args, Core};
+use firesteel::{Arg, Args, Core};
 use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
 use pyo3::types::{PyDict, PyList, PyString, PyTuple};
@@ -225,9 +225,18 @@ impl Node {
                     s.inputs.iter().enumerate().filter(|(_, i)| i.param as usize == position).map(|(k, _)| k).collect()
                 });
                 if matches!(op.params[position].ty, Ty::Tensors | Ty::OptTensors) {
+                    // Lists with gaps left a mask of what was given.
+                    let given = this.state(py, |s| match &s.args.items[position] {
+                        Arg::Ints(mask) => mask.clone(),
+                        _ => at.iter().map(|_| 1).collect(),
+                    });
                     let list = PyList::empty(py);
-                    for k in at {
-                        list.append(Node::unpack(slf, k, false)?)?;
+                    let mut at = at.into_iter();
+                    for present in given {
+                        match if present == 1 { at.next() } else { None } {
+                            Some(k) => list.append(Node::unpack(slf, k, false)?)?,
+                            None => list.append(py.None())?,
+                        }
                     }
                     return Ok(list.into_any());
                 }
@@ -282,6 +291,9 @@ impl Node {
                 return Node::parameter(slf, op, p);
             }
             let text = name.to_cow()?;
+            if text.starts_with('_') {
+                return call::generic_getattr(slf.as_any(), name);
+            }
             if let Some(i) = op.outputs.iter().position(|o| *o == text) {
                 return match Node::unpack(slf, i, true)? {
                     Some(t) => Ok(t.into_any()),
@@ -335,6 +347,18 @@ impl Node {
     /// Whether a tensor was given for the parameter called `name`.
     fn _has(slf: &Bound<'_, Self>, name: &str) -> PyResult<bool> {
         Ok(slf.get().input_named(slf.py(), name)?.is_some())
+    }
+
+    /// [(name, 'tensor' or 'value'), …] of the op's parameters.
+    fn _params(&self) -> Vec<(&'static str, &'static str)> {
+        use firesteel::ops::Ty;
+        let kind = |ty| if matches!(ty, Ty::Tensor | Ty::Operand | Ty::Tensors | Ty::OptTensors) { "tensor" } else { "value" };
+        self.op.map_or_else(Vec::new, |op| op.params.iter().map(|p| (p.name, kind(p.ty))).collect())
+    }
+
+    /// Whether the op has a parameter of this name.
+    fn _has_parameter(&self, name: &str) -> bool {
+        self.op.is_some_and(|op| op.param(name).is_some())
     }
 
     /// For each input, whether it wants a gradient.
@@ -422,12 +446,14 @@ impl Node {
         Ok(fresh)
     }
 
-    /// Gradients of the inputs from those of the outputs: a flat list target, index, gradient, … (leaves have index -1).
+    /// Gradients of the inputs from those of the outputs: [(target, slot, key, gradient), …].
     ///
-    /// `keep` false gives the saved values back.
-    fn _step<'py>(slf: &Bound<'py, Self>, grad: &Bound<'py, PyAny>, keep: bool) -> PyResult<Bound<'py, PyList>> {
+    /// `slot` is 0 for a node with one output, the output's index plus one for others, -1 for a leaf; `key` is the negated
+    /// sequence number. `keep` false gives the saved values back; `hooked` says that tensor hooks ran already.
+    #[pyo3(signature = (grad, keep, hooked = false))]
+    fn _step<'py>(slf: &Bound<'py, Self>, grad: &Bound<'py, PyAny>, keep: bool, hooked: bool) -> PyResult<Bound<'py, PyList>> {
         let py = slf.py();
-        let out = crate::backward::step(slf, grad)?;
+        let out = crate::backward::step(slf, grad, hooked)?;
         if !keep {
             slf.get()._release(py);
         }

@@ -108,8 +108,11 @@ pub fn replay<'py>(whole: &Bound<'py, Tensor>, chain: Option<&Arc<Link>>) -> PyR
 /// Arguments without their tensors, as nodes and chains keep them.
 fn without_tensors(mut args: Args) -> Args {
     for a in &mut args.items {
-        if matches!(a, Arg::Tensor(_) | Arg::Tensors(_) | Arg::OptTensors(_)) {
-            *a = Arg::None;
+        match a {
+            Arg::Tensor(_) | Arg::Tensors(_) => *a = Arg::None,
+            // Which entries were given is part of the call.
+            Arg::OptTensors(list) => *a = Arg::Ints(list.iter().map(|t| t.is_some() as i64).collect()),
+            _ => {}
         }
     }
     args

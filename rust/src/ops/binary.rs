@@ -352,6 +352,7 @@ fn arithmetic_ops() -> Vec<Builder> {
         binary!("special_xlog1py.scalar(input: Scalar, other)", Xlog1py, promoted_float, "input * log1p(other) for a number and a tensor.").no_inplace().function_only(),
         binary!("special_zeta(input, other: Operand)", Zeta, promoted_float, "Hurwitz zeta function.").no_inplace().function_only(),
         binary!("special_zeta.scalar(input: Scalar, other)", Zeta, promoted_float, "Hurwitz zeta function of a number and a tensor.").no_inplace().function_only(),
+        binary!("polygamma(n: Scalar, input)", Polygamma, promoted_float, "The n-th derivative of `digamma`.").no_inplace().function_only(),
         binary!("heaviside(input, values)", Heaviside, promoted, "0 below zero, 1 above, `values` at zero."),
         binary!("igamma(input, other)", Igamma, float_same, "Regularised lower incomplete gamma function."),
         binary!("igammac(input, other)", Igammac, float_same, "Regularised upper incomplete gamma function."),

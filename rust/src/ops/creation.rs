@@ -129,22 +129,21 @@ fn eye_run(c: &Call) -> Result<()> {
     Ok(())
 }
 
-/// Takes as many counters as `n` elements of `dtype` need.
-fn philox(c: &Call, generator: usize, n: usize, dtype: DType) -> Philox {
-    let counters = n.div_ceil(if dtype == DType::F64 { 2 } else { 4 }) as u64;
-    let (seed, offset) = c.args.generator(generator).take(counters);
+/// Takes as many counters as `n` elements need.
+fn philox(c: &Call, generator: usize, n: usize) -> Philox {
+    let (seed, offset) = c.args.generator(generator).take(Philox::counters(n));
     Philox { seed, offset }
 }
 
 fn uniform_run(c: &Call, lo: f64, hi: f64, generator: usize) -> Result<()> {
     let out = &c.outs[0];
-    random::uniform(dst(out), philox(c, generator, out.numel(), out.dtype), lo, hi);
+    random::uniform(dst(out), philox(c, generator, out.numel()), lo, hi);
     Ok(())
 }
 
 fn normal_run(c: &Call, mean: f64, std: f64, generator: usize) -> Result<()> {
     let out = &c.outs[0];
-    random::normal(dst(out), philox(c, generator, out.numel(), out.dtype), mean, std);
+    random::normal(dst(out), philox(c, generator, out.numel()), mean, std);
     Ok(())
 }
 
@@ -157,7 +156,7 @@ fn randint_check(low: i64, high: i64) -> Result<()> {
 
 fn randint_run(c: &Call, low: i64, high: i64, generator: usize) -> Result<()> {
     let out = &c.outs[0];
-    random::randint(dst(out), philox(c, generator, out.numel(), DType::F64), low, high);
+    random::randint(dst(out), philox(c, generator, out.numel()), low, high);
     Ok(())
 }
 
@@ -250,7 +249,7 @@ pub fn ops() -> Vec<Builder> {
                 },
                 |c| {
                     let n = c.outs[0].numel();
-                    let made = random::randperm(n, philox(c, 1, n, DType::F64));
+                    let made = random::randperm(n, philox(c, 1, n));
                     cpu::copy(&cpu::from_slice(&made, Dims::new(&[n])?)?, &c.outs[0]);
                     Ok(())
                 },
@@ -331,7 +330,7 @@ pub fn ops() -> Vec<Builder> {
                 },
                 |c| {
                     let out = &c.outs[0];
-                    random::exponential(dst(out), philox(c, 2, out.numel(), out.dtype), c.args.float(1));
+                    random::exponential(dst(out), philox(c, 2, out.numel()), c.args.float(1));
                     Ok(())
                 },
             )
@@ -350,7 +349,7 @@ pub fn ops() -> Vec<Builder> {
                 },
                 |c| {
                     let out = &c.outs[0];
-                    random::bernoulli(dst(out), philox(c, 2, out.numel(), out.dtype), operand(c.args, 1, out.shape()));
+                    random::bernoulli(dst(out), philox(c, 2, out.numel()), operand(c.args, 1, out.shape()));
                     Ok(())
                 },
             )
@@ -373,7 +372,7 @@ pub fn ops() -> Vec<Builder> {
                         cpu::fill(&c.outs[1], Scalar::Bool(true));
                         return Ok(());
                     }
-                    let (seed, offset) = crate::generator::default_generator().take(x.numel().div_ceil(4) as u64);
+                    let (seed, offset) = crate::generator::default_generator().take(Philox::counters(x.numel()));
                     random::dropout(cpu::src(x), Philox { seed, offset }, c.args.float(1), dst(&c.outs[0]), dst(&c.outs[1]));
                     Ok(())
                 },

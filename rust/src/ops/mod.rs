@@ -4,6 +4,8 @@ pub mod binary;
 pub mod creation;
 pub mod def;
 pub mod infer;
+pub mod reduce;
+mod support;
 pub mod unary;
 pub mod views;
 
@@ -28,7 +30,7 @@ pub fn overloads(name: &str) -> Vec<&'static Op> {
 
 static TABLE: LazyLock<Vec<&'static Op>> = LazyLock::new(|| {
     let families =
-        [unary::ops(), binary::ops(), creation::ops(), views::ops()];
+        [unary::ops(), binary::ops(), creation::ops(), views::ops(), reduce::ops()];
     families.into_iter().flatten().enumerate().map(|(i, b)| b.finish(i)).collect()
 });
 

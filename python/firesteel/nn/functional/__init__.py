@@ -1,3 +1,4 @@
+# ruff: noqa: F403  the families say in __all__ what is public
 """Layers as functions: everything that modules compute, without parameters of their own.
 
 >>> import firesteel as fs
@@ -8,13 +9,30 @@ tensor([0., 1.])
 
 from __future__ import annotations
 
-from . import activation, attention, classes, distance, dropout as _dropout, linear as _linear, loss, margins, norm
-from . import padding, pooling, resize, sampling, sparse, vision
+from . import (
+    activation,
+    attention,
+    classes,
+    distance,
+    fractional,
+    loss,
+    margins,
+    norm,
+    padding,
+    pooling,
+    resize,
+    sampling,
+    sparse,
+    vision,
+)
+from . import dropout as _dropout
+from . import linear as _linear
 from .activation import *
 from .attention import *
 from .classes import *
 from .distance import *
 from .dropout import *
+from .fractional import *
 from .linear import *
 from .loss import *
 from .margins import *
@@ -29,8 +47,8 @@ from .vision import *
 __all__ = sorted(
     name
     for module in (
-        activation, attention, classes, distance, _dropout, _linear, loss, margins, norm, padding, pooling, resize,
-        sampling, sparse, vision,
+        activation, attention, classes, distance, _dropout, fractional, _linear, loss, margins, norm, padding, pooling,
+        resize, sampling, sparse, vision,
     )
     for name in module.__all__
 )  # fmt: skip

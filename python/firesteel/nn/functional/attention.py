@@ -48,9 +48,7 @@ def scaled_dot_product_attention(
         RuntimeError: if both a mask and `is_causal` are given.
     """
     if is_causal and attn_mask is not None:
-        raise RuntimeError(
-            "_scaled_dot_product_attention: Explicit attn_mask should not be set when is_causal=True"
-        )
+        raise RuntimeError("_scaled_dot_product_attention: Explicit attn_mask should not be set when is_causal=True")
     if enable_gqa:
         key = key.repeat_interleave(query.size(-3) // key.size(-3), -3)
         value = value.repeat_interleave(query.size(-3) // value.size(-3), -3)
@@ -103,8 +101,7 @@ def _check_shapes(
         )
     if mask is not None and mask.dim() not in (2, 3):
         raise AssertionError(
-            f"For {kind} `query`, expected `attn_mask` to be `None`, 2-D or 3-D"
-            f" but found {mask.dim()}-D tensor instead"
+            f"For {kind} `query`, expected `attn_mask` to be `None`, 2-D or 3-D but found {mask.dim()}-D tensor instead"
         )
     if not batched and mask is not None and mask.dim() == 3:
         expected = (num_heads, query.shape[0], key.shape[0])
@@ -137,7 +134,7 @@ def canonical_mask(
 
 
 def _project(
-    query: Tensor, key: Tensor, value: Tensor, weight: Tensor, bias: Tensor | None
+    query: Tensor, key: Tensor, value: Tensor, weight: Any, bias: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The three linear maps whose weights lie below each other in one (3 E, E)."""
     size = query.size(-1)
@@ -145,7 +142,7 @@ def _project(
         return _C.linear(query, weight, bias).split(size, -1)
     weights = weight.split(size)
     biases = (None, None, None) if bias is None else bias.split(size)
-    return tuple(_C.linear(x, w, b) for x, w, b in zip((query, key, value), weights, biases))
+    return tuple(_C.linear(x, w, b) for x, w, b in zip((query, key, value), weights, biases, strict=False))
 
 
 def multi_head_attention_forward(
@@ -304,17 +301,13 @@ def _mask_of_three(mask: Tensor, length: int, sources: int, rows: int) -> Tensor
     return mask.unsqueeze(0) if mask.dim() == 2 else mask
 
 
-def _merged(
-    mask: Tensor | None, padding: Tensor | None, samples: int, num_heads: int, sources: int
-) -> Tensor | None:
+def _merged(mask: Tensor | None, padding: Tensor | None, samples: int, num_heads: int, sources: int) -> Tensor | None:
     """Both masks as one."""
     if padding is None:
         return mask
     for at, size in ((0, samples), (1, sources)):
         if padding.shape[at] != size:
-            raise AssertionError(
-                f"Expected key_padded_mask.shape[{at}] to be {size}, but got {padding.shape[at]}"
-            )
+            raise AssertionError(f"Expected key_padded_mask.shape[{at}] to be {size}, but got {padding.shape[at]}")
     padding = padding.view(samples, 1, 1, sources).expand(-1, num_heads, -1, -1)
     padding = padding.reshape(samples * num_heads, 1, sources)
     return padding if mask is None else mask + padding

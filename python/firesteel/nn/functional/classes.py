@@ -49,9 +49,7 @@ def nll_loss(
     if input.dim() < 1:
         raise ValueError(f"Expected 1 or more dimensions (got {input.dim()})")
     if input.dim() != 1 and target.dim() and input.size(0) != target.size(0):
-        raise ValueError(
-            f"Expected input batch_size ({input.size(0)}) to match target batch_size ({target.size(0)})."
-        )
+        raise ValueError(f"Expected input batch_size ({input.size(0)}) to match target batch_size ({target.size(0)}).")
     if input.dim() == 1:
         loss = _C.nll_loss_nd(input.unsqueeze(0), target.reshape([1]), weight, _CODE[reduction], ignore_index)
         return loss.squeeze(0) if reduction == "none" and target.dim() == 0 else loss
@@ -90,7 +88,7 @@ def cross_entropy(
     """
     reduction = chosen(reduction, size_average, reduce)
     if not 0.0 <= label_smoothing <= 1.0:
-        raise RuntimeError(f"label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing}")
+        raise RuntimeError(f"label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing:g}")
     if input.dim() < 1:
         raise ValueError(f"Expected 1 or more dimensions (got {input.dim()})")
     axis = 0 if input.dim() == 1 else 1
@@ -213,9 +211,9 @@ def multi_margin_loss(
         raise ValueError("only p == 1 and p == 2 supported")
     if weight is not None and weight.dim() != 1:
         raise ValueError("weight must be one-dimensional")
-    if input.dim() > 2 or input.numel() == 0 and input.shape[-1:] == (0,):
+    if input.dim() > 2 or (input.numel() == 0 and input.shape[-1:] == (0,)):
         raise RuntimeError(
-            "Expected non-empty vector or matrix with optional 0-dim batch size, but got: " f"{list(input.shape)}"
+            f"Expected non-empty vector or matrix with optional 0-dim batch size, but got: {list(input.shape)}"
         )
     rows = input.reshape([-1, input.size(-1) if input.dim() else 1])
     index = target.reshape([-1, 1])
@@ -295,7 +293,7 @@ def ctc_loss(
     sizes = [int(n) for n in _C.as_tensor(target_lengths).reshape([-1]).tolist()]
     losses = []
     start = 0
-    for at, (length, size) in enumerate(zip(steps, sizes)):
+    for at, (length, size) in enumerate(zip(steps, sizes, strict=False)):
         labels = targets[at, :size] if targets.dim() == 2 else targets[start : start + size]
         start += size
         losses.append(_one_ctc(log_probs[:length, at], labels.to(_C.int64), blank))
@@ -326,7 +324,10 @@ def _one_ctc(log_probs: Tensor, labels: Tensor, blank: int) -> Tensor:
         two_before = _C.cat([never, alpha[:-2]])[: 2 * size + 1] if size else never[:1]
         two_before = two_before.masked_fill(skips.logical_not(), -float("inf"))
         alpha = _log_sum(_C.stack([alpha, before, two_before])) + emitted[step]
-    return -_log_sum(alpha[-2:]) if size else -alpha[-1]
+    # PyTorch's gradient takes for granted that the input is a log_softmax: this adds 0 to the loss and what is
+    # missing, exp(log_probs), to the gradient.
+    mass = log_probs.exp().sum()
+    return (-_log_sum(alpha[-2:]) if size else -alpha[-1]) + (mass - mass.detach())
 
 
 def _log_sum(input: Tensor) -> Tensor:

@@ -92,7 +92,8 @@ def dropout2d(input: Tensor, p: float = 0.5, training: bool = True, inplace: boo
             "maintain the 1D channel-wise dropout behavior, please switch to using dropout1d instead.",
             stacklevel=2,
         )
-    _check_channels(input)
+    if training:
+        _check_channels(input)
     return _drop_channels(input, p, training, inplace)
 
 
@@ -110,7 +111,8 @@ def dropout3d(input: Tensor, p: float = 0.5, training: bool = True, inplace: boo
     if input.dim() == 4:
         output = _drop_channels(input.unsqueeze(0), p, training, inplace)
         return input if inplace else output.squeeze(0)
-    _check_channels(input)
+    if training:
+        _check_channels(input)
     return _drop_channels(input, p, training, inplace)
 
 
@@ -149,5 +151,6 @@ def alpha_dropout(input: Tensor, p: float = 0.5, training: bool = False, inplace
 def feature_alpha_dropout(input: Tensor, p: float = 0.5, training: bool = False, inplace: bool = False) -> Tensor:
     """`alpha_dropout` of whole channels of (N, C, ...)."""
     _check(p)
-    _check_channels(input)
+    if training:
+        _check_channels(input)
     return _alpha(input, _per_channel(input), p, training, inplace)

@@ -240,9 +240,7 @@ def binary_cross_entropy_with_logits(
     """
     reduction = chosen(reduction, size_average, reduce)
     if target.size() != input.size():
-        raise ValueError(
-            f"Target size ({target.size()}) must be the same as input size ({input.size()})"
-        )
+        raise ValueError(f"Target size ({target.size()}) must be the same as input size ({input.size()})")
     log = logsigmoid(input)
     if pos_weight is not None:
         log = ((pos_weight - 1) * target + 1) * log
@@ -281,8 +279,7 @@ def kl_div(
         loss = target.exp() * (target - input)
     else:
         # 0 log 0 is 0 here.
-        positive = target > 0
-        entropy = _C.where(positive, target * _C.where(positive, target, 1.0).log(), target * 0)
+        entropy = target * target.masked_fill(target == 0, 1).log()
         loss = entropy - target * input
     total = reduced(loss, reduction)
     return total / input.size(0) if per_sample and input.dim() else total
@@ -346,7 +343,7 @@ def gaussian_nll_loss(
         if input.size()[:-1] == var.size():
             var = var.unsqueeze(-1)
         elif not (
-            input.dim() == var.dim() and sum(b for a, b in zip(input.size(), var.size()) if a != b) == 1
+            input.dim() == var.dim() and sum(b for a, b in zip(input.size(), var.size(), strict=False) if a != b) == 1
         ):
             raise ValueError("var is of incorrect size")
     if reduction not in ("none", "mean", "sum"):

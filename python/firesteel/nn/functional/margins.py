@@ -165,9 +165,7 @@ def triplet_margin_with_distance_loss(
         raise ValueError(f"{reduction} is not a valid value for reduction")
     if margin <= 0:
         raise ValueError(f"margin must be greater than 0, got {margin}")
-    return _triplet(
-        anchor, positive, negative, distance_function or pairwise_distance, margin, swap, reduction, ""
-    )
+    return _triplet(anchor, positive, negative, distance_function or pairwise_distance, margin, swap, reduction, "")
 
 
 def _triplet(

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from firesteel import _C
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
 Tensor = _C.Tensor
 
 __all__ = ["batch_norm", "group_norm", "instance_norm", "layer_norm", "local_response_norm", "normalize", "rms_norm"]
@@ -85,11 +90,11 @@ def instance_norm(
         return _C.batch_norm(input, weight, bias, running_mean, running_var, False, momentum, eps)
     samples, channels = shape[:2]
 
-    def repeated(tensor: Tensor | None) -> Tensor | None:
+    def repeated(tensor: Tensor | None) -> Any:
         return None if tensor is None else tensor.repeat(samples)
 
     mean, var = repeated(running_mean), repeated(running_var)
-    flat = input.contiguous().view([1, samples * channels] + shape[2:])
+    flat = input.contiguous().view([1, samples * channels, *shape[2:]])
     output = _C.batch_norm(flat, repeated(weight), repeated(bias), mean, var, True, momentum, eps)
     for running, seen in ((running_mean, mean), (running_var, var)):
         if running is not None:
@@ -99,7 +104,7 @@ def instance_norm(
 
 def layer_norm(
     input: Tensor,
-    normalized_shape: list[int],
+    normalized_shape: Sequence[int],
     weight: Tensor | None = None,
     bias: Tensor | None = None,
     eps: float = 1e-5,
@@ -121,7 +126,7 @@ def layer_norm(
 
 
 def rms_norm(
-    input: Tensor, normalized_shape: list[int], weight: Tensor | None = None, eps: float | None = None
+    input: Tensor, normalized_shape: Sequence[int], weight: Tensor | None = None, eps: float | None = None
 ) -> Tensor:
     """Divides by the root of the mean square over the last dimensions.
 
@@ -153,9 +158,7 @@ def group_norm(
     return _C.group_norm(input, num_groups, weight, bias, eps)
 
 
-def local_response_norm(
-    input: Tensor, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0
-) -> Tensor:
+def local_response_norm(input: Tensor, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> Tensor:
     """Divides by a power of the mean square over neighbouring channels (Krizhevsky et al., 2012).
 
     Args:
@@ -180,9 +183,7 @@ def local_response_norm(
     return input / (mean * alpha + k).pow(beta)
 
 
-def normalize(
-    input: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12, out: Tensor | None = None
-) -> Tensor:
+def normalize(input: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12, out: Tensor | None = None) -> Tensor:
     """Divides by the p-norm along a dimension.
 
     Args:

@@ -46,9 +46,7 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
         raise NotImplementedError(f"Unrecognised padding mode {mode}")
     dims = len(pad) // 2
     if input.dim() not in (dims + 1, dims + 2) or not 1 <= dims <= 3:
-        raise NotImplementedError(
-            "Only 2D, 3D, 4D, 5D padding with non-constant padding are supported for now"
-        )
+        raise NotImplementedError("Only 2D, 3D, 4D, 5D padding with non-constant padding are supported for now")
     return pad_by_copying(input, pad, mode)
 
 
@@ -63,7 +61,10 @@ def pad_by_copying(input: Tensor, pad: list[int], mode: str) -> Tensor:
         _check(input, mode, size, before, after, dim)
         place = _C.arange(-before, size + after, device=input.device)
         if mode == "circular":
-            place = place.remainder(size)
+            # What negative numbers take away is gone before the rest is wrapped around.
+            start = max(-before, 0)
+            kept = size - start - max(-after, 0)
+            place = (place - start).remainder(kept) + start
         elif mode == "replicate":
             place = place.clamp(0, size - 1)
         else:

@@ -127,9 +127,7 @@ def avg_pool2d(
     count_include_pad: bool = True, divisor_override: int | None = None,
 ) -> Tensor:  # fmt: skip
     """The mean of each window of (N, C, H, W) or (C, H, W); `divisor_override` replaces the window's size."""
-    return _C.avg_pool2d(
-        input, kernel_size, _stride(stride), padding, ceil_mode, count_include_pad, divisor_override
-    )
+    return _C.avg_pool2d(input, kernel_size, _stride(stride), padding, ceil_mode, count_include_pad, divisor_override)
 
 
 def avg_pool3d(
@@ -137,9 +135,7 @@ def avg_pool3d(
     count_include_pad: bool = True, divisor_override: int | None = None,
 ) -> Tensor:  # fmt: skip
     """The mean of each window of (N, C, D, H, W) or (C, D, H, W); `divisor_override` replaces the window's size."""
-    return _C.avg_pool3d(
-        input, kernel_size, _stride(stride), padding, ceil_mode, count_include_pad, divisor_override
-    )
+    return _C.avg_pool3d(input, kernel_size, _stride(stride), padding, ceil_mode, count_include_pad, divisor_override)
 
 
 def _wanted(input: Tensor, output_size: Any, dims: int) -> list[int]:
@@ -147,11 +143,11 @@ def _wanted(input: Tensor, output_size: Any, dims: int) -> list[int]:
     if isinstance(output_size, int):
         return [output_size] * dims
     sizes = list(output_size)
-    if len(sizes) > input.dim():
+    if len(sizes) >= input.dim():
         raise ValueError(f"Input dimension should be at least {len(sizes) + 1}")
     if len(sizes) == 1:
         sizes = sizes * dims
-    return [have if want is None else want for want, have in zip(sizes, input.shape[-len(sizes) :])]
+    return [have if want is None else want for want, have in zip(sizes, input.shape[-len(sizes) :], strict=False)]
 
 
 def adaptive_avg_pool1d(input: Tensor, output_size: Any) -> Tensor:
@@ -230,9 +226,7 @@ def _lp_pool(input: Tensor, norm_type: float, kernel_size: Any, stride: Any, cei
     return (_C.sign(mean) * _C.relu(mean.abs())).mul(count).pow(1.0 / norm_type)
 
 
-def lp_pool1d(
-    input: Tensor, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False
-) -> Tensor:
+def lp_pool1d(input: Tensor, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False) -> Tensor:
     """The p-norm of each window of (N, C, L).
 
     Args:
@@ -245,16 +239,12 @@ def lp_pool1d(
     return _lp_pool(input, norm_type, kernel_size, stride, ceil_mode, 1)
 
 
-def lp_pool2d(
-    input: Tensor, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False
-) -> Tensor:
+def lp_pool2d(input: Tensor, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False) -> Tensor:
     """The p-norm of each window of (N, C, H, W)."""
     return _lp_pool(input, norm_type, kernel_size, stride, ceil_mode, 2)
 
 
-def lp_pool3d(
-    input: Tensor, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False
-) -> Tensor:
+def lp_pool3d(input: Tensor, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False) -> Tensor:
     """The p-norm of each window of (N, C, D, H, W)."""
     return _lp_pool(input, norm_type, kernel_size, stride, ceil_mode, 3)
 
@@ -265,7 +255,7 @@ def _unpool(
     kernel, padding = _per_dim(kernel_size, dims), _per_dim(padding, dims)
     stride = kernel if stride is None else _per_dim(stride, dims)
     spatial = input.shape[-dims:]
-    default = [(n - 1) * s + k - 2 * p for n, s, k, p in zip(spatial, stride, kernel, padding)]
+    default = [(n - 1) * s + k - 2 * p for n, s, k, p in zip(spatial, stride, kernel, padding, strict=False)]
     if output_size is None:
         sizes = default
     else:
@@ -292,7 +282,7 @@ def _unpool(
     total = 1
     for size in sizes:
         total *= size
-    flat = input.new_zeros(lead + [total]).scatter(-1, indices.flatten(-dims), input.flatten(-dims))
+    flat = input.new_zeros([*lead, total]).scatter(-1, indices.flatten(-dims), input.flatten(-dims))
     return flat.reshape(lead + sizes)
 
 

@@ -48,12 +48,10 @@ def interpolate(
     >>> fs.nn.functional.interpolate(fs.tensor([[[1.0, 2.0]]]), scale_factor=2)
     tensor([[[1., 1., 2., 2.]]])
     """
-    if mode in ("nearest", "area", "nearest-exact"):
-        if align_corners is not None:
-            raise ValueError(
-                "align_corners option can only be set with the "
-                "interpolating modes: linear | bilinear | bicubic | trilinear"
-            )
+    if align_corners is not None and mode in ("nearest", "area", "nearest-exact"):
+        raise ValueError(
+            "align_corners option can only be set with the interpolating modes: linear | bilinear | bicubic | trilinear"
+        )
     sizes, factors = _sizes(input, size, scale_factor, mode, recompute_scale_factor)
     dims = input.dim() - 2
     if antialias and not (mode in ("bilinear", "bicubic") and input.dim() == 4):
@@ -119,10 +117,10 @@ def _sizes(
                 f"dimensions of {shape} and scale_factor of shape {scale_factor}. Please provide input tensor in "
                 "(N, C, d1, d2, ...,dK) format and scale_factor in (s1, s2, ...,sK) format."
             )
-        factors = [float(f) for f in scale_factor]
+        factors: list[Any] = [float(f) for f in scale_factor]
     else:
         factors = [float(scale_factor)] * dims
-    sizes = [math.floor(n * f) for n, f in zip(shape, factors)]
+    sizes = [math.floor(n * f) for n, f in zip(shape, factors, strict=False)]
     return sizes, [None] * dims if recompute or mode == "area" else factors
 
 
@@ -176,7 +174,7 @@ def _cubic(input: Tensor, dim: int, new: int, factor: float | None, mode: str, a
     low = place.floor()
     share = place - low
     low = low.to(_C.int64)
-    output = None
+    output: Any = None
     for tap in range(-1, 3):
         weight = _column(cubic_weight((share - tap).abs(), -0.75), input, dim)
         part = input.index_select(dim, (low + tap).clamp(0, size - 1)) * weight
@@ -213,9 +211,7 @@ def upsample(
     input: Tensor, size: Any = None, scale_factor: Any = None, mode: str = "nearest", align_corners: bool | None = None
 ) -> Tensor:
     """The older name of `interpolate`."""
-    warnings.warn(
-        "`nn.functional.upsample` is deprecated. Use `nn.functional.interpolate` instead.", stacklevel=2
-    )
+    warnings.warn("`nn.functional.upsample` is deprecated. Use `nn.functional.interpolate` instead.", stacklevel=2)
     return interpolate(input, size, scale_factor, mode, align_corners)
 
 

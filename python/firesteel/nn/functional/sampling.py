@@ -11,6 +11,7 @@ from .resize import cubic_weight
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Any
 
 Tensor = _C.Tensor
 
@@ -92,8 +93,7 @@ def grid_sample(
     """
     if mode not in ("bilinear", "nearest", "bicubic"):
         raise ValueError(
-            "nn.functional.grid_sample(): expected mode to be 'bilinear', 'nearest' or 'bicubic', "
-            f"but got: '{mode}'"
+            f"nn.functional.grid_sample(): expected mode to be 'bilinear', 'nearest' or 'bicubic', but got: '{mode}'"
         )
     if padding_mode not in ("zeros", "border", "reflection"):
         raise ValueError(
@@ -133,8 +133,8 @@ def grid_sample(
         )
     sizes = list(input.shape[2:])
     places = []
-    for at, size in enumerate(sizes):
-        place = grid[..., dims - 1 - at]
+    for dim, size in enumerate(sizes):
+        place = grid[..., dims - 1 - dim]
         place = (place + 1) / 2 * (size - 1) if align_corners else ((place + 1) * size - 1) / 2
         if mode != "bicubic":
             place = _inside(place, size, padding_mode, align_corners)
@@ -145,9 +145,10 @@ def grid_sample(
     if mode == "bicubic":
         return _bicubic(input, places, sizes, padding_mode, align_corners)
     low = [place.detach().floor() for place in places]
-    output = None
+    output: Any = None
     for corner in range(2**dims):
-        at, weight = [], None
+        at: list[Tensor] = []
+        weight: Any = None
         for dim in range(dims):
             up = corner >> dim & 1
             share = places[dim] - low[dim]
@@ -176,8 +177,9 @@ def _inside(place: Tensor, size: int, padding_mode: str, align_corners: bool) ->
 
 def _gather(input: Tensor, places: list[Tensor], sizes: list[int]) -> Tensor:
     """The values at whole places, 0 outside the image."""
-    flat, valid = None, None
-    for place, size in zip(places, sizes):
+    flat: Any = None
+    valid: Any = None
+    for place, size in zip(places, sizes, strict=False):
         inside = (place >= 0) & (place <= size - 1)
         valid = inside if valid is None else valid & inside
         at = place.detach().masked_fill(inside.logical_not(), 0).to(_C.int64)
@@ -190,12 +192,12 @@ def _gather(input: Tensor, places: list[Tensor], sizes: list[int]) -> Tensor:
 
 def _bicubic(input: Tensor, places: list[Tensor], sizes: list[int], padding_mode: str, align: bool) -> Tensor:
     low = [place.detach().floor() for place in places]
-    share = [place - floor for place, floor in zip(places, low)]
-    output = None
+    share = [place - floor for place, floor in zip(places, low, strict=False)]
+    output: Any = None
     for row in range(-1, 3):
         for column in range(-1, 3):
             at = [low[0] + row, low[1] + column]
-            at = [_inside(place, size, padding_mode, align) for place, size in zip(at, sizes)]
+            at = [_inside(place, size, padding_mode, align) for place, size in zip(at, sizes, strict=False)]
             weight = cubic_weight((share[0] - row).abs(), -0.75) * cubic_weight((share[1] - column).abs(), -0.75)
             part = _gather(input, at, sizes) * weight.unsqueeze(1)
             output = part if output is None else output + part

@@ -29,9 +29,7 @@ def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
             [0, 0, 1]])
     """
     if tensor.dtype != _C.int64:
-        raise RuntimeError(
-            "one_hot is only applicable to index tensor of type LongTensor."
-        )
+        raise RuntimeError("one_hot is only applicable to index tensor of type LongTensor.")
     if tensor.numel() == 0:
         if num_classes <= 0:
             raise RuntimeError("Can not infer total number of classes from empty tensor.")
@@ -165,9 +163,11 @@ def embedding_bag(
         starts = offsets.tolist()
         ends = starts[1:] + ([] if include_last_offset else [input.size(0)])
         if starts and starts[0] != 0:
-            raise ValueError(f"offsets[0] has to be 0, i.e., the first sequence in the mini-batch has to start "
-                             f"from position 0. However, got {starts[0]}")
-        lengths = [end - start for start, end in zip(starts, ends)]
+            raise ValueError(
+                f"offsets[0] has to be 0, i.e., the first sequence in the mini-batch has to start "
+                f"from position 0. However, got {starts[0]}"
+            )
+        lengths = [end - start for start, end in zip(starts, ends, strict=False)]
     else:
         raise ValueError(f"input has to be 1D or 2D Tensor, but got Tensor of dimension {input.dim()}")
     if max_norm is not None:

@@ -86,9 +86,7 @@ def channel_shuffle(input: Tensor, groups: int) -> Tensor:
         RuntimeError: if it is none.
     """
     if input.dim() < 3:
-        raise RuntimeError(
-            f"channel_shuffle expects input with > 2 dims, but got input with sizes {list(input.shape)}"
-        )
+        raise RuntimeError(f"channel_shuffle expects input with > 2 dims, but got input with sizes {list(input.shape)}")
     if groups <= 0:
         raise RuntimeError(f"Number of groups to divide channels in must be positive. Value of groups:{groups}")
     samples, channels = input.shape[:2]
@@ -110,9 +108,14 @@ def _pair(value: Any) -> list[int]:
     return value * 2 if len(value) == 1 else value
 
 
+def _steps(size: list[int], kernel: list[int], dilation: list[int], stride: list[int]) -> tuple[int, ...]:
+    """How many places the window has along each dimension."""
+    return tuple((n - d * (k - 1) - 1) // s + 1 for n, k, d, s in zip(size, kernel, dilation, stride, strict=False))
+
+
 def _places(size: list[int], kernel: list[int], dilation: list[int], stride: list[int]) -> tuple[Tensor, int]:
     """Where the values of every window lie in a flat image, kernel position by kernel position; and their number."""
-    steps = [(n - d * (k - 1) - 1) // s + 1 for n, k, d, s in zip(size, kernel, dilation, stride)]
+    steps = _steps(size, kernel, dilation, stride)
     rows = _C.arange(kernel[0]).mul(dilation[0]).unsqueeze(1) + _C.arange(steps[0]).mul(stride[0])
     columns = _C.arange(kernel[1]).mul(dilation[1]).unsqueeze(1) + _C.arange(steps[1]).mul(stride[1])
     flat = rows.view(kernel[0], 1, steps[0], 1) * size[1] + columns.view(1, kernel[1], 1, steps[1])
@@ -158,8 +161,8 @@ def unfold(input: Tensor, kernel_size: Any, dilation: Any = 1, padding: Any = 0,
     if height < dilation[0] * (kernel[0] - 1) + 1 or width < dilation[1] * (kernel[1] - 1) + 1:
         raise RuntimeError(
             f"Given input with spatial size {tuple(input.shape[-2:])}, kernel_size={tuple(kernel)}, "
-            f"dilation={tuple(dilation)}, padding={tuple(padding)}, calculated shape of the array of sliding blocks "
-            "is not positive, but its components must be at least one."
+            f"dilation={tuple(dilation)}, padding={tuple(padding)}, calculated shape of the array of sliding blocks as "
+            f"{_steps([height, width], kernel, dilation, stride)}, but its components must be at least one."
         )
     places, count = _places([height, width], kernel, dilation, stride)
     columns = image.flatten(2).index_select(2, places)

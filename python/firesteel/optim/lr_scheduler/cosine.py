@@ -1,4 +1,4 @@
-"""Schedules that follow a cosine (Loshchilov and Hutter, SGDR: stochastic gradient descent with warm restarts, 2016)."""
+"""Schedules that follow a cosine (Loshchilov and Hutter, SGDR: Stochastic gradient descent with warm restarts)."""
 
 from __future__ import annotations
 
@@ -62,9 +62,7 @@ class CosineAnnealingWarmRestarts(LRScheduler):
         ValueError: when `T_0` is no positive integer or `T_mult` no integer of at least 1.
     """
 
-    def __init__(
-        self, optimizer: Any, T_0: int, T_mult: int = 1, eta_min: float = 0.0, last_epoch: int = -1
-    ) -> None:
+    def __init__(self, optimizer: Any, T_0: int, T_mult: int = 1, eta_min: float = 0.0, last_epoch: int = -1) -> None:
         if T_0 <= 0 or not isinstance(T_0, int):
             raise ValueError(f"Expected positive integer T_0, but got {T_0}")
         if T_mult < 1 or not isinstance(T_mult, int):
@@ -72,10 +70,10 @@ class CosineAnnealingWarmRestarts(LRScheduler):
         if not isinstance(eta_min, (float, int)):
             raise ValueError(f"Expected float or int eta_min, but got {eta_min} of type {type(eta_min)}")
         self.T_0 = T_0
-        self.T_i = T_0
+        self.T_i: float = T_0
         self.T_mult = T_mult
         self.eta_min = eta_min
-        self.T_cur = last_epoch
+        self.T_cur: float = last_epoch
         super().__init__(optimizer, last_epoch)
 
     def get_lr(self) -> list[Any]:

@@ -133,7 +133,7 @@ class CyclicLR(_MomentumCycle):
         return rates
 
     def state_dict(self) -> dict[str, Any]:
-        """All attributes but the optimizer; a plain `scale_fn` is saved as None, a callable object by its attributes."""
+        """All attributes but the optimizer; a plain `scale_fn` is saved as None, an object by its attributes."""
         state = super().state_dict()
         function = state["_scale_fn_custom"]
         plain = function is None or isinstance(function, types.FunctionType)
@@ -217,9 +217,7 @@ class OneCycleLR(_MomentumCycle):
         self._warn_outside_step()
         step = self.last_epoch
         if step > self.total_steps:
-            raise ValueError(
-                f"Tried to step {step} times. The specified number of total steps is {self.total_steps}"
-            )
+            raise ValueError(f"Tried to step {step} times. The specified number of total steps is {self.total_steps}")
         start = 0.0
         for phase in self._schedule_phases:
             end = phase["end_step"]

@@ -96,10 +96,8 @@ class ReduceLROnPlateau(LRScheduler):
 
     def _is_better(self, value: float, best: float) -> bool:
         sign = 1.0 if self.mode == "max" else -1.0
-        if self.threshold_mode == "rel":
-            target = best * (1.0 + sign * self.threshold)
-        else:
-            target = best + sign * self.threshold
+        relative = self.threshold_mode == "rel"
+        target = best * (1.0 + sign * self.threshold) if relative else best + sign * self.threshold
         return value > target if self.mode == "max" else value < target
 
     def step(self, metrics: Any, epoch: int | None = None) -> None:  # type: ignore[override]

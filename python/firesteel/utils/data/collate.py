@@ -30,7 +30,7 @@ def _holds_no_numbers(array: Any) -> bool:
     return array.dtype.kind in "SUOV"
 
 
-def default_collate(batch: list[Any]) -> Any:
+def default_collate(batch: Sequence[Any]) -> Any:
     """Makes a batch of samples: tensors are stacked, numbers become a tensor, containers are collated inside.
 
     Args:

@@ -82,9 +82,7 @@ class DataLoader(Generic[T_co]):
         worker_threads: int = 0,
     ) -> None:
         if num_workers < 0:
-            raise ValueError(
-                "num_workers option should be non-negative; use num_workers=0 to disable multiprocessing."
-            )
+            raise ValueError("num_workers option should be non-negative; use num_workers=0 to disable multiprocessing.")
         if worker_threads < 0 or (worker_threads and num_workers):
             raise ValueError("worker_threads option should be non-negative and excludes num_workers")
         if timeout < 0:
@@ -129,9 +127,7 @@ class DataLoader(Generic[T_co]):
                 )
             batch_size = None
         elif batch_size is None and drop_last:
-            raise ValueError(
-                "batch_size=None option disables auto-batching and is mutually exclusive with drop_last"
-            )
+            raise ValueError("batch_size=None option disables auto-batching and is mutually exclusive with drop_last")
         if sampler is None:
             if self._iterable:
                 sampler = _Endless()

@@ -112,9 +112,7 @@ class StackDataset(Dataset[Any]):
         columns = [_samples(part, indices) for part in parts]
         for column in columns:
             if len(column) != len(indices):
-                raise ValueError(
-                    f"Nested dataset's output size mismatch. Expected {len(indices)}, got {len(column)}"
-                )
+                raise ValueError(f"Nested dataset's output size mismatch. Expected {len(indices)}, got {len(column)}")
         rows = zip(*columns, strict=True)
         if isinstance(self.datasets, dict):
             return [dict(zip(self.datasets, row, strict=True)) for row in rows]

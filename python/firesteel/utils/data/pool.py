@@ -6,6 +6,7 @@ import os
 import sys
 import threading
 from collections import deque
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -160,10 +161,8 @@ class ProcessPool:
         if os.getpid() != self.owner:
             return
         for connection in self.tasks:
-            try:
+            with suppress(OSError, ValueError):
                 connection.send(None)
-            except (OSError, ValueError):
-                pass
             connection.close()
         # A worker that waits for its answer to be read sees the pipe close.
         for connection in self.results:

@@ -13,7 +13,7 @@ from .idx import read_idx
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
+    from typing import Any, ClassVar
 
 __all__ = ["MNIST", "FashionMNIST"]
 
@@ -42,15 +42,15 @@ class MNIST(Dataset[tuple[object, object]]):
         ValueError: when a file is damaged; it names the file and the sizes expected.
     """
 
-    mirrors = ("https://ossci-datasets.s3.amazonaws.com/mnist/", "http://yann.lecun.com/exdb/mnist/")
+    mirrors: tuple[str, ...] = ("https://ossci-datasets.s3.amazonaws.com/mnist/", "http://yann.lecun.com/exdb/mnist/")
     # Name of the gzipped file -> its MD5 sum.
-    resources = {
+    resources: ClassVar[dict[str, str]] = {
         "train-images-idx3-ubyte.gz": "f68b3c2dcbeaaa9fbdd348bbdeb94873",
         "train-labels-idx1-ubyte.gz": "d53e105ee54ea40749a09fcbcd1e9432",
         "t10k-images-idx3-ubyte.gz": "9fb629c4189551a2d022fa330f9573f3",
         "t10k-labels-idx1-ubyte.gz": "ec29112dd5afa0611ce80d1b7f02629c",
     }
-    classes = [
+    classes: ClassVar[list[str]] = [
         "0 - zero",
         "1 - one",
         "2 - two",
@@ -155,13 +155,13 @@ class FashionMNIST(MNIST):
     """Images of clothes in MNIST's format and sizes (Xiao, Rasul and Vollgraf, 2017); arguments as for `MNIST`."""
 
     mirrors = ("http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",)
-    resources = {
+    resources: ClassVar[dict[str, str]] = {
         "train-images-idx3-ubyte.gz": "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
         "train-labels-idx1-ubyte.gz": "25c81989df183df01b3e8a0aad5dffbe",
         "t10k-images-idx3-ubyte.gz": "bef4ecab320f06d8554ea6380940ec79",
         "t10k-labels-idx1-ubyte.gz": "bb300cfdad3c16e7a12a480ee83cd310",
     }
-    classes = [
+    classes: ClassVar[list[str]] = [
         "T-shirt/top",
         "Trouser",
         "Pullover",

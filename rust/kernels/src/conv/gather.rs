@@ -1,7 +1,8 @@
 //! Forward pass and gradient of the input: weights times patches, the patches packed panel by panel.
 
-use super::geometry::{Gather, Source};
+use super::geometry::{Address, Gather, Source};
 use super::patches::PatchArgs;
+use super::window::{STRETCHES, Stretch, WINDOW_ROWS, WindowArgs};
 use crate::gemm::{Gemm, HasKernels, KC, Kernels, even_part, pack_a, panel_width, with_scratch, with_shared};
 use crate::parallel;
 
@@ -56,6 +57,10 @@ pub(super) unsafe fn gather<T: Copy + Default + HasKernels + Send + Sync>(
     let grid = geometry.grid.map(|n| n as isize);
     let flat =
         (grid[2] == 1 || ow == 1) && (grid[1] == 1 || oh == grid[2]) && (grid[0] == 1 || od == grid[1] * grid[2]);
+    if flat && m <= WINDOW_ROWS {
+        // SAFETY: the caller's promise.
+        return unsafe { few_rows(kernels, geometry, &address, weights, images, bias) };
+    }
     let block = even_part(positions.div_ceil(kernels.nr), (BLOCK / kernels.nr).max(1)) * kernels.nr;
     let blocks = positions.div_ceil(block);
     let kc = even_part(k, KC);
@@ -93,7 +98,7 @@ pub(super) unsafe fn gather<T: Copy + Default + HasKernels + Send + Sync>(
                                 channels: weights.channels,
                                 strides: [sc, sd, sh, sw],
                             };
-                            now = Some((which, geometry.image(&address, source, copy)));
+                            now = Some((which, geometry.image(kernels, &address, source, copy)));
                         }
                         let Some((_, ready)) = &now else { continue };
                         let to = positions.min(from + block);
@@ -158,6 +163,103 @@ pub(super) unsafe fn gather<T: Copy + Default + HasKernels + Send + Sync>(
     });
 }
 
+/// [`gather`] for few output channels per group and positions that lie one after another in the output.
+///
+/// # Safety
+/// As for `gather`.
+unsafe fn few_rows<T: Copy + Default + HasKernels + Send + Sync>(
+    kernels: &'static Kernels<T>,
+    geometry: &Gather,
+    address: &Address,
+    weights: Weights<T>,
+    images: Images<T>,
+    bias: *const T,
+) {
+    let (m, positions) = (weights.rows, geometry.positions());
+    let block = positions.min((4 * BLOCK).div_ceil(address.run()) * address.run());
+    let blocks = positions.div_ceil(block);
+    let wide = 2 * kernels.narrow;
+    let work = m * weights.channels * geometry.taps() * block;
+    let shared = Shared(weights, images, bias, bias);
+    parallel::for_range(
+        shared.1.count * shared.0.groups * blocks,
+        (GRAIN / 4 / work.max(1)).max(1),
+        |tasks| {
+            let Shared(weights, images, bias, _) = &shared;
+            let [_, sc, sd, sh, sw] = images.src_strides;
+            with_scratch(|[copy, ..]| {
+                let (mut runs, mut stretches) = (Vec::new(), Vec::new());
+                let mut now = None;
+                for task in tasks {
+                    let (which, from) = (task / blocks, task % blocks * block);
+                    let (image, group) = ((which / weights.groups) as isize, (which % weights.groups) as isize);
+                    // SAFETY: the caller's promise.
+                    unsafe {
+                        if now.as_ref().is_none_or(|(w, _)| *w != which) {
+                            let at = image * images.src_strides[0] + group * weights.channels as isize * sc;
+                            let data = images.src.wrapping_offset(at);
+                            let source = Source {
+                                data,
+                                channels: weights.channels,
+                                strides: [sc, sd, sh, sw],
+                            };
+                            now = Some((which, geometry.image(kernels, address, source, copy)));
+                        }
+                        let Some((_, ready)) = &now else { continue };
+                        runs.clear();
+                        address.runs(from, positions.min(from + block), &mut runs);
+                        stretches.clear();
+                        let mut dst = from as isize;
+                        for run in &runs {
+                            for at in (0..run.len).step_by(wide) {
+                                let len = wide.min(run.len - at);
+                                let at = at as isize;
+                                stretches.push(Stretch {
+                                    src: run.offset + at,
+                                    dst: dst + at,
+                                    len,
+                                });
+                            }
+                            dst += run.len as isize;
+                        }
+                        let mut row = 0;
+                        while row < m {
+                            let four = m - row >= 4;
+                            let at = group * m as isize + row as isize;
+                            for some in stretches.chunks(if four { 1 } else { STRETCHES }) {
+                                let mut args = WindowArgs {
+                                    image: ready.data,
+                                    channel_stride: ready.channel_stride,
+                                    channels: weights.channels,
+                                    taps: &address.taps,
+                                    weights: weights.data.wrapping_offset(
+                                        group * weights.group_stride + row as isize * weights.row_stride,
+                                    ),
+                                    row_stride: weights.row_stride,
+                                    dst: images
+                                        .dst
+                                        .wrapping_offset(image * images.dst_strides[0] + at * images.dst_strides[1]),
+                                    dst_stride: images.dst_strides[1],
+                                    stretches: [Stretch::default(); STRETCHES],
+                                    bias: if bias.is_null() {
+                                        *bias
+                                    } else {
+                                        bias.wrapping_offset(at)
+                                    },
+                                };
+                                args.stretches[..some.len()].copy_from_slice(some);
+                                let long = some.iter().any(|s| s.len > kernels.narrow);
+                                (kernels.windows[four as usize][long as usize])(&args);
+                            }
+                            row += if four { 4 } else { 1 };
+                        }
+                    }
+                }
+            });
+        },
+    );
+}
+
 /// Writes a block of C to its strided place.
 ///
 /// # Safety
@@ -171,12 +273,19 @@ unsafe fn scatter<T: Copy>(
     dst: *mut T,
     [_, oc, od, oh, ow]: [isize; 5],
 ) {
-    for i in 0..m {
-        for (at, p) in positions.clone().enumerate() {
-            let (d, h, w) = (p / (grid[1] * grid[2]), p / grid[2] % grid[1], p % grid[2]);
-            let to = i as isize * oc + d as isize * od + h as isize * oh + w as isize * ow;
-            // SAFETY: the caller's promise.
-            unsafe { *dst.wrapping_offset(to) = *temp.add(i * width + at) };
+    let mut p = positions.start;
+    while p < positions.end {
+        let (line, w) = (p / grid[2], p % grid[2]);
+        let len = (grid[2] - w).min(positions.end - p);
+        let to = (line / grid[1]) as isize * od + (line % grid[1]) as isize * oh + w as isize * ow;
+        for i in 0..m {
+            let to = dst.wrapping_offset(to + i as isize * oc);
+            let from = temp.wrapping_add(i * width + p - positions.start);
+            for j in 0..len {
+                // SAFETY: the caller's promise.
+                unsafe { *to.wrapping_offset(j as isize * ow) = *from.add(j) };
+            }
         }
+        p += len;
     }
 }

@@ -5,7 +5,7 @@
 //! zeros (and with every `step`-th column side by side), so that packing meets neither borders nor strides.
 
 use super::patches::Run;
-use crate::gemm::Scratch;
+use crate::gemm::{Kernels, Scratch};
 
 /// One gathering: a grid of positions, and for each dim the taps' offsets.
 pub(crate) struct Gather {
@@ -115,8 +115,14 @@ impl Gather {
     /// The image that `address` speaks of: the source itself, or a copy in `scratch`.
     ///
     /// # Safety
-    /// The source's channels and `size` lie in live memory. The result lives as long as both.
-    pub unsafe fn image<T: Copy + Default>(&self, a: &Address, source: Source<T>, scratch: &mut Scratch) -> Image<T> {
+    /// The source's channels and `size` lie in live memory; `kernels` fit the CPU. The result lives as long as both.
+    pub unsafe fn image<T: Copy + Default>(
+        &self,
+        kernels: &Kernels<T>,
+        a: &Address,
+        source: Source<T>,
+        scratch: &mut Scratch,
+    ) -> Image<T> {
         let [sc, sd, sh, sw] = source.strides;
         if a.in_place {
             let data = source
@@ -131,39 +137,24 @@ impl Gather {
         let plane = a.extent[0] * a.extent[1] * row;
         let copy = scratch.reserve::<T>(source.channels * plane);
         let step = self.step[2];
-        for (line, dst) in (0..source.channels * a.extent[0] * a.extent[1]).map(|i| (i, copy.wrapping_add(i * row))) {
-            let h = (line % a.extent[1]) as isize + a.low[1];
-            let d = (line / a.extent[1] % a.extent[0]) as isize + a.low[0];
-            let c = line / (a.extent[0] * a.extent[1]);
-            let inside = d >= 0 && h >= 0 && (d as usize) < self.size[0] && (h as usize) < self.size[1];
-            // SAFETY: `copy` holds all lines; only indices inside the source are read.
-            unsafe {
-                if !inside {
-                    (0..row).for_each(|i| *dst.add(i) = T::default());
-                    continue;
-                }
-                let src = source.data.wrapping_offset(c as isize * sc + d * sd + h * sh);
-                let first = (-a.low[2]).clamp(0, row as isize) as usize;
-                let end = (self.size[2] as isize - a.low[2]).clamp(first as isize, a.extent[2] as isize) as usize;
-                if step == 1 {
-                    (0..first).for_each(|i| *dst.add(i) = T::default());
-                    let from = src.wrapping_offset((first as isize + a.low[2]) * sw);
-                    if sw == 1 {
-                        std::ptr::copy_nonoverlapping(from, dst.add(first), end - first);
-                    } else {
-                        (first..end).for_each(|i| *dst.add(i) = *from.wrapping_offset((i - first) as isize * sw));
-                    }
-                    (end..row).for_each(|i| *dst.add(i) = T::default());
-                } else {
-                    for i in 0..row {
-                        let known = i >= first && i < end;
-                        let v = if known {
-                            *src.wrapping_offset((i as isize + a.low[2]) * sw)
+        let first = (-a.low[2]).clamp(0, a.extent[2] as isize) as usize;
+        let end = (self.size[2] as isize - a.low[2]).clamp(first as isize, a.extent[2] as isize) as usize;
+        let mut dst = copy;
+        for c in 0..source.channels as isize {
+            for d in a.low[0]..a.low[0] + a.extent[0] as isize {
+                for h in a.low[1]..a.low[1] + a.extent[1] as isize {
+                    let inside = d >= 0 && h >= 0 && (d as usize) < self.size[0] && (h as usize) < self.size[1];
+                    let known = if inside { first..end } else { 0..0 };
+                    let src = source.data.wrapping_offset(c * sc + d * sd + h * sh + a.low[2] * sw);
+                    // SAFETY: `copy` holds all lines, which are written in order; only indices inside are read.
+                    unsafe {
+                        if step == 1 && sw == 1 {
+                            (kernels.pad_line)(src, known, row, dst);
                         } else {
-                            T::default()
-                        };
-                        *dst.add(i % step * a.phase + i / step) = v;
+                            self.sort_line(a.phase, src, sw, known, dst);
+                        }
                     }
+                    dst = dst.wrapping_add(row);
                 }
             }
         }
@@ -174,7 +165,36 @@ impl Gather {
     }
 }
 
+impl Gather {
+    /// Copies one line, every `step`-th column side by side.
+    ///
+    /// # Safety
+    /// The known elements lie in live memory; `dst` has room for all phases.
+    unsafe fn sort_line<T: Copy + Default>(
+        &self,
+        phase: usize,
+        src: *const T,
+        stride: isize,
+        known: std::ops::Range<usize>,
+        dst: *mut T,
+    ) {
+        for side in 0..self.step[2] {
+            for j in 0..phase {
+                let i = side + j * self.step[2];
+                let from = src.wrapping_offset(i as isize * stride);
+                // SAFETY: the caller's promise.
+                unsafe { *dst.add(side * phase + j) = if known.contains(&i) { *from } else { T::default() } };
+            }
+        }
+    }
+}
+
 impl Address {
+    /// Positions in one contiguous run.
+    pub fn run(&self) -> usize {
+        self.run
+    }
+
     /// Appends the runs of positions `from..to`.
     pub fn runs(&self, from: usize, to: usize, runs: &mut Vec<Run>) {
         let mut p = from;

@@ -10,9 +10,11 @@ pub(crate) mod patches;
 #[cfg(test)]
 mod tests;
 mod weight;
+pub(crate) mod window;
 
 use crate::dtype::Element;
 use crate::gemm::HasKernels;
+use crate::parallel;
 use crate::simd::{Isa, isa};
 use crate::view::{Dst, Src};
 use gather::{Images, Weights, gather};
@@ -101,18 +103,52 @@ fn five(strides: &[isize]) -> [isize; 5] {
     std::array::from_fn(|d| strides[d])
 }
 
-/// Copies weights `[rows * groups][columns][taps]`, one matrix after another: element (row, column, tap) as `index` says.
+/// Copies weights [c_out, c_in / groups, taps] with the given taps into `[out][in][tap]`, or `[in][out][tap]` of each
+/// group when `turned`.
 ///
 /// # Safety
-/// `index` stays inside the view.
-unsafe fn gather_weights<T: Copy>(w: Src<T>, count: usize, index: impl Fn(usize) -> [usize; 5]) -> Vec<T> {
-    let strides = five(w.strides());
-    let element = |i| {
-        let offset: isize = index(i).iter().zip(strides).map(|(&i, s)| i as isize * s).sum();
-        // SAFETY: the caller's promise.
-        unsafe { *w.ptr().wrapping_offset(offset) }
-    };
-    (0..count).map(element).collect()
+/// The view spans what `s` says; `taps` are offsets inside the last three dims.
+unsafe fn copy_weights<T: Element>(s: &ConvShape, w: Src<T>, taps: &[isize], turned: bool) -> Vec<T> {
+    struct Shared<T>(*const T, *mut T);
+    // SAFETY: plain data; tasks write disjoint elements.
+    unsafe impl<T: Sync> Sync for Shared<T> {}
+    let (outs, ins) = (s.c_out / s.groups(), s.c_in / s.groups());
+    let mut copy = vec![T::default(); s.c_out * ins * taps.len()];
+    let shared = Shared(w.ptr(), copy.as_mut_ptr());
+    let (so, si) = (w.strides()[0], w.strides()[1]);
+    let grain = (32_768 / (ins * taps.len()).max(1)).max(1).next_multiple_of(16);
+    parallel::for_range(s.c_out, grain, |range| {
+        let Shared(src, dst) = &shared;
+        // Blocks of outputs, so that both sides are touched in stretches.
+        for first in range.clone().step_by(16) {
+            for (i, o) in (0..ins).flat_map(|i| (first..range.end.min(first + 16)).map(move |o| (i, o))) {
+                let at = if turned {
+                    (o / outs * ins + i) * outs + o % outs
+                } else {
+                    o * ins + i
+                };
+                let from = src.wrapping_offset(o as isize * so + i as isize * si);
+                let to = dst.wrapping_add(at * taps.len());
+                for (j, &tap) in taps.iter().enumerate() {
+                    // SAFETY: the caller's promise.
+                    unsafe { *to.add(j) = *from.wrapping_offset(tap) };
+                }
+            }
+        }
+    });
+    copy
+}
+
+/// Offsets of kernel positions `taps` (per dim) in weights with these strides, last dim fastest.
+fn tap_offsets(strides: &[isize], taps: [&[usize]; 3]) -> Vec<isize> {
+    let mut offsets = Vec::new();
+    for &d in taps[0] {
+        for &h in taps[1] {
+            let row = d as isize * strides[2] + h as isize * strides[3];
+            offsets.extend(taps[2].iter().map(|&w| row + w as isize * strides[4]));
+        }
+    }
+    offsets
 }
 
 fn forward_with<T>(isa: Isa, s: &ConvShape, x: Src<T>, w: Src<T>, bias: Option<Src<T>>, y: Dst<T>)
@@ -122,15 +158,14 @@ where
     if y.numel() == 0 {
         return;
     }
-    let (groups, taps, [_, kh, kw]) = (s.groups(), s.taps(), s.kernel);
+    let groups = s.groups();
     let (rows, channels) = (s.c_out / groups, s.c_in / groups);
-    let k = channels * taps;
+    let k = channels * s.taps();
     // SAFETY: the views span what `s` says.
     unsafe {
         let copy = (!w.is_contiguous()).then(|| {
-            gather_weights(w, s.c_out * k, |i| {
-                [i / k, i % k / taps, i % taps / (kh * kw), i % (kh * kw) / kw, i % kw]
-            })
+            let all = s.kernel.map(|n| (0..n).collect::<Vec<_>>());
+            copy_weights(s, w, &tap_offsets(w.strides(), [&all[0], &all[1], &all[2]]), false)
         });
         let bias: Option<Vec<T>> = bias.map(|b| {
             (0..s.c_out as isize)
@@ -174,36 +209,26 @@ where
             phase % stride[2],
         ];
         // Input index r + stride * t receives from output index t + offset through each tap that divides evenly.
-        let taps: [Vec<(usize, isize)>; 3] = std::array::from_fn(|d| {
-            let offset = |k: usize| (r[d] + s.padding[d]) as isize - (k * s.dilation[d]) as isize;
-            let even = |&(_, v): &(usize, isize)| v % stride[d] as isize == 0;
-            (0..s.kernel[d])
-                .map(|k| (k, offset(k)))
-                .filter(even)
-                .map(|(k, v)| (k, v / stride[d] as isize))
-                .collect()
+        let taps: [Vec<usize>; 3] = std::array::from_fn(|d| {
+            let even = |k: &usize| {
+                (r[d] + s.padding[d])
+                    .abs_diff(k * s.dilation[d])
+                    .is_multiple_of(stride[d])
+            };
+            (0..s.kernel[d]).filter(even).collect()
         });
+        let offset = |d: usize, k: usize| (r[d] + s.padding[d]) as isize - (k * s.dilation[d]) as isize;
+        let offsets = std::array::from_fn(|d| taps[d].iter().map(|&k| offset(d, k) / stride[d] as isize).collect());
         let grid = std::array::from_fn(|d| (s.input[d] + stride[d] - 1 - r[d]) / stride[d]);
-        let offsets = std::array::from_fn(|d| taps[d].iter().map(|t| t.1).collect());
         let geometry = Gather::new(grid, [1; 3], s.output, offsets);
-        let [_, nh, nw] = [taps[0].len(), taps[1].len(), taps[2].len()];
-        let (count, k) = (geometry.taps(), channels * geometry.taps());
+        let k = channels * geometry.taps();
         let mut dst_strides = five(gx.strides());
         let start: isize = (0..3).map(|d| r[d] as isize * dst_strides[2 + d]).sum();
         (0..3).for_each(|d| dst_strides[2 + d] *= stride[d] as isize);
         // SAFETY: the views span what `s` says; phases write different elements.
         unsafe {
-            let turned = gather_weights(w, s.c_in * k, |i| {
-                let (group, row, channel, tap) = (i / (rows * k), i / k % rows, i % k / count, i % count);
-                let at = [tap / (nh * nw), tap / nw % nh, tap % nw];
-                [
-                    group * channels + channel,
-                    row,
-                    taps[0][at[0]].0,
-                    taps[1][at[1]].0,
-                    taps[2][at[2]].0,
-                ]
-            });
+            let offsets = tap_offsets(w.strides(), [&taps[0], &taps[1], &taps[2]]);
+            let turned = copy_weights(s, w, &offsets, true);
             let weights = Weights {
                 data: turned.as_ptr(),
                 groups,
@@ -242,11 +267,19 @@ where
         gy: gy.ptr(),
         gy_strides: five(gy.strides()),
     };
-    // SAFETY: the views span what `s` says.
-    let sums = unsafe { weight::gradient(T::kernels(isa), &s.patches(), problem) };
-    let strides = five(gw.strides());
+    let (strides, geometry, size) = (five(gw.strides()), s.patches(), gw.numel());
+    if gw.is_contiguous() {
+        // SAFETY: the views span what `s` says.
+        return unsafe {
+            let out = std::slice::from_raw_parts_mut(gw.ptr(), size);
+            weight::gradient(T::kernels(isa), &geometry, problem, out)
+        };
+    }
+    let mut sums = vec![T::default(); size];
+    // SAFETY: as above.
+    unsafe { weight::gradient(T::kernels(isa), &geometry, problem, &mut sums) };
     let (taps, [_, kh, kw]) = (s.taps(), s.kernel);
-    let k = sums.len() / s.c_out;
+    let k = size / s.c_out;
     for (i, &v) in sums.iter().enumerate() {
         let at = [i / k, i % k / taps, i % taps / (kh * kw), i % (kh * kw) / kw, i % kw];
         let offset: isize = at.iter().zip(strides).map(|(&i, s)| i as isize * s).sum();

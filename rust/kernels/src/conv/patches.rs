@@ -1,6 +1,7 @@
 //! Packing patches of an image straight into the panels of a matrix product, so that no matrix of patches exists.
 
 use crate::simd::vec::Lanes;
+use std::ops::Range;
 
 /// A run of positions that lie one after another in the (prepared) image.
 #[derive(Clone, Copy)]
@@ -127,6 +128,31 @@ fn each_row<T>(g: &PatchArgs<T>, mut f: impl FnMut(*const T, *mut T)) {
         left -= left.min(taps - skip);
         channel = channel.wrapping_offset(g.channel_stride);
         skip = 0;
+    }
+}
+
+/// Writes a line of `len` elements: those in `known` from their places in a line at `src`, zeros elsewhere.
+///
+/// # Safety
+/// The known elements lie in live memory; `dst` has the slack behind it, which is overwritten.
+#[inline(always)]
+pub(crate) unsafe fn pad_line<T: Copy + Default, L: Lanes<T>>(
+    l: L,
+    src: *const T,
+    known: Range<usize>,
+    len: usize,
+    dst: *mut T,
+) {
+    for at in (0..len).step_by(L::N) {
+        let inside = |i: usize| i.saturating_sub(at).min(L::N);
+        let mask = l.mask(inside(known.start), inside(known.end));
+        // SAFETY: the caller's promise.
+        unsafe {
+            l.store(
+                dst.wrapping_add(at),
+                l.load_more(l.splat(T::default()), src.wrapping_add(at), mask),
+            )
+        };
     }
 }
 

@@ -239,6 +239,30 @@ fn shapes_agree_with_the_definition() {
             ..PLAIN
         },
         ConvShape { n: 0, ..PLAIN },
+        ConvShape {
+            groups: 6,
+            c_in: 6,
+            c_out: 12,
+            input: [1, 21, 19],
+            padding: [0, 1, 1],
+            ..PLAIN
+        },
+        ConvShape {
+            groups: 6,
+            c_in: 6,
+            c_out: 6,
+            input: [3, 9, 40],
+            kernel: [3, 5, 3],
+            padding: [1, 2, 0],
+            ..PLAIN
+        },
+        ConvShape {
+            c_in: 7,
+            c_out: 6,
+            input: [1, 12, 37],
+            padding: [0, 2, 2],
+            ..PLAIN
+        },
     ];
     for s in &cases {
         check::<f32>(s, NCHW, true, f32::EPSILON as f64);

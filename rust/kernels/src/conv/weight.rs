@@ -5,6 +5,7 @@
 
 use super::geometry::{Gather, Source};
 use super::patches::TapArgs;
+use super::window::{ShiftArgs, Stretch};
 use crate::gemm::{Gemm, HasKernels, KC, Kernels, even_part, join_rows, pack_a, panel_width, with_scratch};
 use crate::parallel;
 use std::ops::Add;
@@ -30,11 +31,11 @@ struct Shared<T>(Problem<T>, *mut T);
 // SAFETY: plain data; tasks write disjoint parts.
 unsafe impl<T: Sync> Sync for Shared<T> {}
 
-/// The gradient as a matrix [groups * rows, channels * taps].
+/// The gradient as a matrix [groups * rows, channels * taps], written to `out`.
 ///
 /// # Safety
-/// All addresses that the arguments describe are live; `kernels` fit the CPU.
-pub(super) unsafe fn gradient<T>(kernels: &'static Kernels<T>, geometry: &Gather, problem: Problem<T>) -> Vec<T>
+/// All addresses that the arguments describe are live; `kernels` fit the CPU; `out` has the matrix' size.
+pub(super) unsafe fn gradient<T>(kernels: &'static Kernels<T>, geometry: &Gather, problem: Problem<T>, out: &mut [T])
 where
     T: Copy + Default + HasKernels + Send + Sync + Add<Output = T>,
 {
@@ -42,13 +43,14 @@ where
     let n = problem.channels * taps;
     let (groups, area) = (problem.groups, problem.groups * m * n);
     if area == 0 || positions == 0 || problem.count == 0 {
-        return vec![T::default(); area];
+        return out.fill(T::default());
     }
     let unit = even_part(positions, UNIT);
     let per_image = positions.div_ceil(unit);
     let units = problem.count * per_image;
     let parts = units.min(PARTS).min((ELEMENTS / area).max(1));
-    let mut sums = vec![T::default(); parts * area];
+    let mut sums = vec![T::default(); if parts > 1 { parts * area } else { 0 }];
+    let target = if parts > 1 { sums.as_mut_ptr() } else { out.as_mut_ptr() };
 
     let [_, sc, sd, sh, sw] = problem.x_strides;
     let address = geometry.address([sc, sd, sh, sw]);
@@ -56,17 +58,19 @@ where
     let grid = geometry.grid.map(|n| n as isize);
     let flat =
         (grid[2] == 1 || gw == 1) && (grid[1] == 1 || gh == grid[2]) && (grid[0] == 1 || gd == grid[1] * grid[2]);
+    // One input channel and few output channels: a tile would be nearly empty, so the sums run along the positions.
+    let shifted = problem.channels == 1 && m <= 2;
     // Columns are shared out only when there are too few parts; that changes no sum.
     let threads = parallel::threads();
     let panels = n.div_ceil(kernels.nr);
-    let pieces = if parts * groups >= 2 * threads {
+    let pieces = if shifted || parts * groups >= 2 * threads {
         1
     } else {
         panels.min(2 * threads)
     };
     let piece = panels.div_ceil(pieces) * kernels.nr;
     let pieces = n.div_ceil(piece);
-    let shared = Shared(problem, sums.as_mut_ptr());
+    let shared = Shared(problem, target);
     let work = (area / groups / pieces)
         .saturating_mul(positions * shared.0.count / parts)
         .max(1);
@@ -76,11 +80,12 @@ where
         with_scratch(|[copy, panel, a, gy_copy]| {
             let panel = panel.reserve::<T>(kc * kernels.nr);
             let a = a.reserve::<T>(m * kc);
-            let (mut runs, mut columns) = (Vec::new(), Vec::new());
+            let (mut runs, mut columns, mut stretches) = (Vec::new(), Vec::new(), Vec::new());
             for task in tasks {
                 let (part, group, first) = (task / (groups * pieces), task / pieces % groups, task % pieces * piece);
                 let last = n.min(first + piece);
                 let c = sums.wrapping_add(part * area + group * m * n);
+                let mut started = false;
                 for unit_index in units * part / parts..units * (part + 1) / parts {
                     let (image, from) = (unit_index / per_image, unit_index % per_image * unit);
                     let to = positions.min(from + unit);
@@ -99,18 +104,50 @@ where
                         .wrapping_offset(image as isize * problem.gy_strides[0] + row * gc);
                     // SAFETY: the caller's promise; each task has its own columns of its own part.
                     unsafe {
-                        let ready = geometry.image(&address, source, copy);
+                        let ready = geometry.image(kernels, &address, source, copy);
                         let (gy, gy_rs) = if flat {
                             (gy, gc)
                         } else {
                             let dst = gy_copy.reserve::<T>(m * positions);
-                            for i in 0..m * positions {
-                                let (r, p) = (i / positions, (i % positions) as isize);
-                                let (d, h, w) = (p / (grid[1] * grid[2]), p / grid[2] % grid[1], p % grid[2]);
-                                *dst.add(i) = *gy.wrapping_offset(r as isize * gc + d * gd + h * gh + w * gw);
+                            let [depths, lines, cols] = geometry.grid;
+                            for i in 0..m * depths * lines {
+                                let (line, c) = ((i % (depths * lines)) as isize, (i / (depths * lines)) as isize);
+                                let row = gy.wrapping_offset(c * gc + line / grid[1] * gd + line % grid[1] * gh);
+                                for w in 0..cols {
+                                    *dst.add(i * cols + w) = *row.wrapping_offset(w as isize * gw);
+                                }
                             }
                             (dst.cast_const(), positions as isize)
                         };
+                        if shifted {
+                            runs.clear();
+                            address.runs(from, to, &mut runs);
+                            let mut dst = from as isize;
+                            stretches.clear();
+                            stretches.extend(runs.iter().map(|run| {
+                                dst += run.len as isize;
+                                Stretch {
+                                    src: run.offset,
+                                    dst: dst - run.len as isize,
+                                    len: run.len,
+                                }
+                            }));
+                            for i in 0..m {
+                                let sums = c.wrapping_add(i * n);
+                                if !started {
+                                    (0..n).for_each(|j| *sums.add(j) = T::default());
+                                }
+                                (kernels.shifts)(&ShiftArgs {
+                                    image: ready.data,
+                                    gradient: gy.wrapping_offset(i as isize * gy_rs),
+                                    stretches: &stretches,
+                                    taps: &address.taps,
+                                    sums,
+                                });
+                            }
+                            started = true;
+                            continue;
+                        }
                         for p in (from..to).step_by(kc) {
                             let depth = kc.min(to - p);
                             pack_a(kernels, gy.wrapping_add(p), gy_rs, 1, m, depth, a);
@@ -136,19 +173,20 @@ where
                                     c: c.wrapping_add(j),
                                     c_rs: n as isize,
                                     c_cs: 1,
-                                    // The parts start as zeros.
-                                    from_c: true,
+                                    from_c: started,
                                     ..Gemm::empty()
                                 };
                                 tile.run_tiles(kernels, a, panel, std::ptr::null_mut());
                             }
+                            started = true;
                         }
                     }
                 }
             }
         });
     });
-    join_rows(&mut sums, area);
-    sums.truncate(area);
-    sums
+    if parts > 1 {
+        join_rows(&mut sums, area);
+        out.copy_from_slice(&sums[..area]);
+    }
 }

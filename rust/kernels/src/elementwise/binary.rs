@@ -128,17 +128,15 @@ fn remainder<T: Float>(a: T, b: T) -> T {
     }
 }
 
+/// The first of equals (zeros of either sign among them), NaN if either is.
 #[inline(always)]
 pub(super) fn maximum<T: Float>(a: T, b: T) -> T {
-    let m = if a > b || a.nan() { a } else { b };
-    // Of two zeros the positive one, as a sum of them.
-    if a == T::ZERO && b == T::ZERO { a + b } else { m }
+    if a >= b || a.nan() { a } else { b }
 }
 
 #[inline(always)]
 pub(super) fn minimum<T: Float>(a: T, b: T) -> T {
-    let m = if a < b || a.nan() { a } else { b };
-    if a == T::ZERO && b == T::ZERO { -(-a - b) } else { m }
+    if a <= b || a.nan() { a } else { b }
 }
 
 table! {
@@ -165,7 +163,7 @@ table! {
         Logaddexp2 => |a, b| a.by2(b, special::log_add_exp2);
         Xlogy => |a, b| if b.nan() { b } else if a == T::ZERO { T::ZERO } else { a * b.log() };
         Xlog1py => |a, b| if b.nan() { b } else if a == T::ZERO { T::ZERO } else { a * b.log1p() };
-        Heaviside => |a, b| if a == T::ZERO { b } else if a < T::ZERO { T::ZERO } else if a.nan() { a } else { T::ONE };
+        Heaviside => |a, b| if a == T::ZERO { b } else if a > T::ZERO { T::ONE } else { T::ZERO };
         Igamma => |a, b| a.by2(b, special::igamma);
         Igammac => |a, b| a.by2(b, special::igammac);
         Zeta => |a, b| a.by2(b, special::zeta);
@@ -176,7 +174,7 @@ table! {
             if x > lambd { x - lambd } else if x < -lambd { x + lambd } else { x * T::ZERO }
         };
         Celu => |x, alpha| if x > T::ZERO { x } else { alpha * (x / alpha).expm1() };
-        ReluBackward => |g, y| if y > T::ZERO { g } else { T::ZERO };
+        ReluBackward => |g, y| if y <= T::ZERO { T::ZERO } else { g };
         SigmoidBackward => |g, y| g * (T::ONE - y) * y;
         TanhBackward => |g, y| g * (-y).mul_add(y, T::ONE);
         GeluBackward => |g, x| g * slope::gelu(x);
@@ -278,7 +276,7 @@ table! {
         BitwiseXor => |a, b| a ^ b;
         LeftShift => |a, b| if (0..64).contains(&b) { a << b } else { 0 };
         RightShift => |a, b| a >> if (0..64).contains(&b) { b } else { 63 };
-        ReluBackward => |g, y| if y > 0 { g } else { 0 };
+        ReluBackward => |g, y| if y <= 0 { 0 } else { g };
     }
 }
 

@@ -223,6 +223,18 @@ const SHORT: usize = 8;
 /// Every element of the rectangle is readable as `S`, and `dst` has room for all of them.
 unsafe fn load<S: Stored, C: Compute>(src: *const u8, rect: Rect, dst: *mut u8) {
     let (src, dst) = (src.cast::<S>(), dst.cast::<C>());
+    if rect.row_stride == 1 && rect.rows >= SHORT && rect.col_stride.unsigned_abs() > 1 {
+        // Column by column: the source is dense that way.
+        for c in 0..rect.cols {
+            for r in 0..rect.rows {
+                // SAFETY: inside the rectangle and the block, by the contract.
+                unsafe {
+                    *dst.add(r * rect.cols + c) = C::get(*src.offset(c as isize * rect.col_stride).add(r));
+                }
+            }
+        }
+        return;
+    }
     for r in 0..rect.rows {
         // SAFETY: inside the rectangle and the block, by the contract; the block is scratch, so it overlaps nothing.
         unsafe {

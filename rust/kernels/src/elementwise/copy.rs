@@ -146,11 +146,7 @@ fn transpose<T: Copy>(plan: &Plan, across: usize, from: Shared<T>, to: Shared<T>
     let (rows, cols) = (plan.shape[across], plan.shape[inner]);
     let bands = rows.div_ceil(TILE);
     // The walk over what is left: the same plan with the two dims collapsed.
-    let mut outer = Plan {
-        rank: plan.rank,
-        shape: plan.shape,
-        strides: plan.strides,
-    };
+    let mut outer = *plan;
     outer.shape[across] = 1;
     outer.shape[inner] = 1;
     let others: usize = outer.shape[..plan.rank].iter().product();
@@ -192,6 +188,10 @@ fn fill_with<T: Copy + Send + Sync>(value: T, dst: &AnyDst) {
     let n = dst.numel();
     if n == 0 {
         return;
+    }
+    if n <= GRAIN && dst.is_contiguous() {
+        // SAFETY: `n` dense elements.
+        return unsafe { std::slice::from_raw_parts_mut(dst.ptr().cast::<T>(), n) }.fill(value);
     }
     let plan = Plan::new(dst, &[]);
     let to = Shared(dst.ptr().cast::<T>());

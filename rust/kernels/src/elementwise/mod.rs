@@ -15,6 +15,8 @@ mod copy;
 pub(crate) mod float;
 mod map;
 pub(crate) mod math;
+#[cfg(test)]
+mod same_bits;
 mod special;
 mod ternary;
 #[cfg(test)]

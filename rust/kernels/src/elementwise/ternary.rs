@@ -86,7 +86,7 @@ table! {
         LeakyReluBackward => |g, x, slope| if x > T::ZERO { g } else { g * slope };
         EluBackward => |g, x, alpha| {
             let low = g * alpha * x.exp();
-            if x > T::ZERO { g } else { low }
+            if x <= T::ZERO { low } else { g }
         };
         SoftplusBackward => |g, x, beta| {
             let z = x * beta;

@@ -134,7 +134,8 @@ table! {
     fn floats<T: Float>(Unary) T => T, kernel1 Map1 {
         Neg => |x| -x;
         Abs => |x| x.abs();
-        Sign => |x| if x > T::ZERO { T::ONE } else if x < T::ZERO { -T::ONE } else { x * T::ZERO };
+        // NaN gives 0, as in PyTorch.
+        Sign => |x| if x > T::ZERO { T::ONE } else if x < T::ZERO { -T::ONE } else { T::ZERO };
         Reciprocal => |x| T::ONE / x;
         Sqrt => |x| x.sqrt();
         Rsqrt => |x| T::ONE / x.sqrt();
@@ -340,12 +341,13 @@ pub(super) mod slope {
     #[inline(always)]
     pub fn hardswish<T: Float>(x: T) -> T {
         let mid = x / T::c(3.0) + T::c(0.5);
+        // NaN counts as large, as in PyTorch.
         if x <= T::c(-3.0) {
             T::ZERO
-        } else if x >= T::c(3.0) {
-            T::ONE
-        } else {
+        } else if x < T::c(3.0) {
             mid
+        } else {
+            T::ONE
         }
     }
 

@@ -17,6 +17,11 @@ pub(crate) const BLOCK: usize = 512;
 pub(crate) const MAX_IN: usize = 4;
 /// An inner dim at least this long is walked row by row, so that its rows can be used in place.
 const LONG_ROW: usize = 128;
+/// A tile is a block: so many elements along the dim in which an input is dense, so many along the output's.
+const TILE_ROWS: usize = 16;
+const TILE_COLS: usize = BLOCK / TILE_ROWS;
+/// What fits in the first-level cache needs no tiles.
+const TILES_FROM: usize = 16 * 1024;
 /// Elements below which work stays on one thread, for kernels bound by memory.
 pub(crate) const GRAIN: usize = 32 * 1024;
 
@@ -24,10 +29,13 @@ pub(crate) const GRAIN: usize = 32 * 1024;
 pub(crate) type Kernel = unsafe fn(inputs: &[*const u8; MAX_IN], out: *mut u8, n: usize);
 
 /// Shape and strides (in elements) of an output (operand 0) and its inputs, dims reordered and merged.
+#[derive(Clone, Copy)]
 pub(crate) struct Plan {
     pub rank: usize,
     pub shape: [usize; MAX_RANK],
     pub strides: [[isize; MAX_RANK]; MAX_IN + 1],
+    /// Where each operand begins.
+    pub start: [isize; MAX_IN + 1],
 }
 
 impl Plan {
@@ -67,6 +75,7 @@ impl Plan {
             rank: 0,
             shape: [1; MAX_RANK],
             strides: [[0; MAX_RANK]; MAX_IN + 1],
+            start: [0; MAX_IN + 1],
         };
         for &d in order {
             let size = out.shape()[d];
@@ -97,6 +106,37 @@ impl Plan {
         self.strides[operand][self.rank - 1]
     }
 
+    /// A dim along which some input is dense while it is not along the innermost one, if tiles are worth it.
+    fn across(&self, inputs: usize) -> Option<usize> {
+        let inner = self.rank - 1;
+        let n: usize = self.shape[..self.rank].iter().product();
+        if n < TILES_FROM || self.shape[inner] < TILE_COLS || self.rank + 2 > MAX_RANK {
+            return None;
+        }
+        (0..inner).find(|&d| {
+            self.shape[d] >= TILE_ROWS
+                && (1..=inputs).any(|i| self.strides[i][d] == 1 && self.strides[i][inner].unsigned_abs() > 1)
+        })
+    }
+
+    /// The same elements with the dim `across` and the innermost one cut into tiles, which they must fill.
+    fn tiled(&self, across: usize) -> Plan {
+        let inner = self.rank - 1;
+        let mut plan = *self;
+        plan.rank += 2;
+        plan.shape[across] /= TILE_ROWS;
+        plan.shape[inner] /= TILE_COLS;
+        plan.shape[inner + 1] = TILE_ROWS;
+        plan.shape[inner + 2] = TILE_COLS;
+        for strides in &mut plan.strides {
+            strides[inner + 1] = strides[across];
+            strides[inner + 2] = strides[inner];
+            strides[across] *= TILE_ROWS as isize;
+            strides[inner] *= TILE_COLS as isize;
+        }
+        plan
+    }
+
     /// Operand elements follow one another in the order of the walk.
     pub fn is_dense(&self, operand: usize) -> bool {
         let mut expect = 1;
@@ -121,9 +161,8 @@ impl Plan {
 
     #[inline]
     pub fn offset(&self, operand: usize, index: &[usize; MAX_RANK]) -> isize {
-        (0..self.rank)
-            .map(|d| index[d] as isize * self.strides[operand][d])
-            .sum()
+        let strides = &self.strides[operand];
+        self.start[operand] + (0..self.rank).map(|d| index[d] as isize * strides[d]).sum::<isize>()
     }
 
     /// Calls `f(offset, rectangle, position in the block)` for the rectangles of `operand` that make up the `len`
@@ -229,14 +268,27 @@ pub(crate) fn run(kernel: Kernel, inputs: &[(&Operand, DType)], result: DType, o
         return;
     }
     debug_assert!(inputs.len() <= MAX_IN);
-    let dense = out.dtype() == result
-        && out.is_contiguous()
-        && inputs.iter().all(|(operand, ty)| match operand {
-            Operand::View(v) => v.dtype() == *ty && v.is_contiguous(),
-            Operand::Scalar(_) => true,
-        });
-    if dense && n <= BLOCK {
-        return tiny(kernel, inputs, result, out, n);
+    if n <= BLOCK && out.dtype() == result && out.is_contiguous() {
+        // Contiguous operands of at most one block: no plan, no threads.
+        let mut ptrs = [std::ptr::null::<u8>(); MAX_IN];
+        let (mut dense, mut scratch_needed) = (true, false);
+        for (ptr, (operand, ty)) in ptrs.iter_mut().zip(inputs) {
+            match operand {
+                Operand::View(v) => {
+                    dense &= v.dtype() == *ty && v.is_contiguous();
+                    scratch_needed |= v.ptr() == out.ptr().cast_const();
+                    *ptr = v.ptr();
+                }
+                Operand::Scalar(_) => scratch_needed = true,
+            }
+        }
+        if dense && !scratch_needed {
+            // SAFETY: each pointer holds `n` dense elements of the type that the kernel reads; none is the output's.
+            return unsafe { kernel(&ptrs, out.ptr(), n) };
+        }
+        if dense {
+            return small(kernel, inputs, ptrs, result, out, n);
+        }
     }
     let mut views = [None; MAX_IN];
     for (view, (operand, _)) in views.iter_mut().zip(inputs) {
@@ -245,29 +297,51 @@ pub(crate) fn run(kernel: Kernel, inputs: &[(&Operand, DType)], result: DType, o
         }
     }
     let plan = Plan::new(out, &views[..inputs.len()]);
-    walk(&plan, kernel, inputs, result, out, n, grain);
+    let work = Work {
+        kernel,
+        inputs,
+        result,
+        out,
+        grain,
+    };
+    match plan.across(inputs.len()) {
+        Some(across) => work.by_tiles(&plan, across),
+        None => work.walk(&plan),
+    }
 }
 
-/// Contiguous operands of at most one block: no plan, no threads.
-#[inline(always)]
-fn tiny(kernel: Kernel, inputs: &[(&Operand, DType)], result: DType, out: &AnyDst, n: usize) {
+/// What is done at every element, wherever the walk goes.
+struct Work<'a> {
+    kernel: Kernel,
+    inputs: &'a [(&'a Operand<'a>, DType)],
+    result: DType,
+    out: &'a AnyDst<'a>,
+    grain: usize,
+}
+
+/// One block of dense operands, with scalars among them or in place.
+#[inline(never)]
+fn small(
+    kernel: Kernel,
+    inputs: &[(&Operand, DType)],
+    mut ptrs: [*const u8; MAX_IN],
+    result: DType,
+    out: &AnyDst,
+    n: usize,
+) {
     let mut blocks = [const { scratch() }; MAX_IN];
-    let mut ptrs = [std::ptr::null::<u8>(); MAX_IN];
     let mut aliased = false;
     for (i, (operand, ty)) in inputs.iter().enumerate() {
-        ptrs[i] = match operand {
-            Operand::View(v) => {
-                aliased |= v.ptr() == out.ptr().cast_const();
-                v.ptr()
-            }
+        match operand {
+            Operand::View(v) => aliased |= v.ptr() == out.ptr().cast_const(),
             Operand::Scalar(s) => {
                 splat(*s, *ty, n, &mut blocks[i]);
-                blocks[i].as_ptr().cast()
+                ptrs[i] = blocks[i].as_ptr().cast();
             }
-        };
+        }
     }
-    // SAFETY: each pointer holds `n` dense elements of the type that the kernel reads; results do not overlap inputs,
-    // for those that would go through scratch.
+    // SAFETY: each pointer holds `n` dense elements of the type that the kernel reads; results that would overlap an
+    // input go through scratch.
     unsafe {
         if aliased {
             let mut held = scratch();
@@ -279,109 +353,140 @@ fn tiny(kernel: Kernel, inputs: &[(&Operand, DType)], result: DType, out: &AnyDs
     }
 }
 
-fn walk(
-    plan: &Plan,
-    kernel: Kernel,
-    inputs: &[(&Operand, DType)],
-    result: DType,
-    out: &AnyDst,
-    n: usize,
-    grain: usize,
-) {
-    let by_row = plan.rank == 1 || plan.inner() >= LONG_ROW;
-    let in_place = |operand: usize| {
-        if by_row {
-            plan.inner_stride(operand) == 1
-        } else {
-            plan.is_dense(operand)
-        }
-    };
-    let mut scratch_used = false;
-    let mut feeds = [const { Feed::Splat(Scalar::Bool(false)) }; MAX_IN];
-    let mut aliased = false;
-    for (i, (operand, ty)) in inputs.iter().enumerate() {
-        feeds[i] = match operand {
-            Operand::Scalar(s) => Feed::Splat(*s),
-            Operand::View(v) if v.dtype() == *ty && in_place(i + 1) => {
-                aliased |= v.ptr() == out.ptr().cast_const();
-                Feed::Direct(v.ptr())
+impl Work<'_> {
+    /// Dims of which an input is dense along one and the output along another are walked in tiles, so that the lines
+    /// of both stay in the cache: the whole tiles first, then what is left at the two edges.
+    fn by_tiles(&self, plan: &Plan, across: usize) {
+        let inner = plan.rank - 1;
+        let (rows, cols) = (plan.shape[across], plan.shape[inner]);
+        let (even_rows, even_cols) = (rows - rows % TILE_ROWS, cols - cols % TILE_COLS);
+        let parts = [
+            (0, even_rows, 0, even_cols),
+            (0, even_rows, even_cols, cols - even_cols),
+            (even_rows, rows - even_rows, 0, cols),
+        ];
+        for (i, (row, rows, col, cols)) in parts.into_iter().enumerate() {
+            if rows == 0 || cols == 0 {
+                continue;
             }
-            Operand::View(v) => Feed::Loaded(v.ptr(), loader(v.dtype(), *ty)),
-        };
-        scratch_used |= !matches!(feeds[i], Feed::Direct(_));
+            let mut part = *plan;
+            part.shape[across] = rows;
+            part.shape[inner] = cols;
+            for (start, strides) in part.start.iter_mut().zip(&plan.strides) {
+                *start += row as isize * strides[across] + col as isize * strides[inner];
+            }
+            if i == 0 {
+                part = part.tiled(across);
+            }
+            self.walk(&part);
+        }
     }
-    let sink = if out.dtype() != result || !in_place(0) {
-        Sink::Stored(out.ptr(), storer(result, out.dtype()))
-    } else if aliased {
-        Sink::Delayed(out.ptr())
-    } else {
-        Sink::Direct(out.ptr())
-    };
-    scratch_used |= !matches!(sink, Sink::Direct(_));
-    let most = if scratch_used { BLOCK } else { usize::MAX };
-    let (feeds, sink) = (&feeds[..inputs.len()], &sink);
 
-    for_range(n, grain, |range| {
-        let mut blocks = [const { scratch() }; MAX_IN];
-        let mut results = scratch();
-        let mut ptrs = [std::ptr::null::<u8>(); MAX_IN];
-        for (i, feed) in feeds.iter().enumerate() {
-            if let Feed::Splat(s) = feed {
-                splat(*s, inputs[i].1, range.len(), &mut blocks[i]);
-                ptrs[i] = blocks[i].as_ptr().cast();
-            }
-        }
-        let mut pos = range.start;
-        while pos < range.end {
-            let index = plan.index(pos);
-            let mut len = most.min(range.end - pos);
+    #[inline(never)]
+    fn walk(&self, plan: &Plan) {
+        let Work {
+            kernel,
+            inputs,
+            result,
+            out,
+            grain,
+        } = *self;
+        let n: usize = plan.shape[..plan.rank].iter().product();
+        let by_row = plan.rank == 1 || plan.inner() >= LONG_ROW;
+        let in_place = |operand: usize| {
             if by_row {
-                len = len.min(plan.inner() - index[plan.rank - 1]);
+                plan.inner_stride(operand) == 1
+            } else {
+                plan.is_dense(operand)
             }
-            // SAFETY: every index of the walk lies inside the views' shape, which their constructors vouched for; a
-            // direct operand is dense over the block; scratch holds `BLOCK` elements, and `len` is at most that
-            // wherever scratch is used; threads write disjoint elements.
-            unsafe {
-                for (i, feed) in feeds.iter().enumerate() {
-                    match *feed {
-                        Feed::Splat(_) => {}
-                        Feed::Direct(base) => {
-                            ptrs[i] = base.offset(plan.offset(i + 1, &index) * inputs[i].1.size() as isize);
-                        }
-                        Feed::Loaded(base, load) => {
-                            let Operand::View(v) = inputs[i].0 else {
-                                unreachable!("only views are loaded")
-                            };
-                            let (from, to) = (v.dtype().size() as isize, inputs[i].1.size());
-                            let block = blocks[i].as_mut_ptr().cast::<u8>();
-                            plan.rectangles(i + 1, index, len, |offset, rect, at| {
-                                load(base.offset(offset * from), rect, block.add(at * to));
-                            });
-                            ptrs[i] = block.cast_const();
-                        }
-                    }
+        };
+        let mut scratch_used = false;
+        let mut feeds = [const { Feed::Splat(Scalar::Bool(false)) }; MAX_IN];
+        let mut aliased = false;
+        for (i, (operand, ty)) in inputs.iter().enumerate() {
+            feeds[i] = match operand {
+                Operand::Scalar(s) => Feed::Splat(*s),
+                Operand::View(v) if v.dtype() == *ty && in_place(i + 1) => {
+                    aliased |= v.ptr() == out.ptr().cast_const();
+                    Feed::Direct(v.ptr())
                 }
-                let held = results.as_mut_ptr().cast::<u8>();
-                let size = result.size();
-                match *sink {
-                    Sink::Direct(base) => kernel(&ptrs, base.offset(plan.offset(0, &index) * size as isize), len),
-                    Sink::Delayed(base) => {
-                        kernel(&ptrs, held, len);
-                        let at = base.offset(plan.offset(0, &index) * size as isize);
-                        std::ptr::copy_nonoverlapping(held, at, len * size);
-                    }
-                    Sink::Stored(base, store) => {
-                        kernel(&ptrs, held, len);
-                        let width = out.dtype().size() as isize;
-                        plan.rectangles(0, index, len, |offset, rect, at| {
-                            store(held.add(at * size), base.offset(offset * width), rect);
-                        });
-                    }
-                }
-            }
-            pos += len;
+                Operand::View(v) => Feed::Loaded(v.ptr(), loader(v.dtype(), *ty)),
+            };
+            scratch_used |= !matches!(feeds[i], Feed::Direct(_));
         }
-    });
+        let sink = if out.dtype() != result || !in_place(0) {
+            Sink::Stored(out.ptr(), storer(result, out.dtype()))
+        } else if aliased {
+            Sink::Delayed(out.ptr())
+        } else {
+            Sink::Direct(out.ptr())
+        };
+        scratch_used |= !matches!(sink, Sink::Direct(_));
+        let most = if scratch_used { BLOCK } else { usize::MAX };
+        let (feeds, sink) = (&feeds[..inputs.len()], &sink);
+
+        for_range(n, grain, |range| {
+            let mut blocks = [const { scratch() }; MAX_IN];
+            let mut results = scratch();
+            let mut ptrs = [std::ptr::null::<u8>(); MAX_IN];
+            for (i, feed) in feeds.iter().enumerate() {
+                if let Feed::Splat(s) = feed {
+                    splat(*s, inputs[i].1, range.len(), &mut blocks[i]);
+                    ptrs[i] = blocks[i].as_ptr().cast();
+                }
+            }
+            let mut pos = range.start;
+            while pos < range.end {
+                let index = plan.index(pos);
+                let mut len = most.min(range.end - pos);
+                if by_row {
+                    len = len.min(plan.inner() - index[plan.rank - 1]);
+                }
+                // SAFETY: every index of the walk lies inside the views' shape, which their constructors vouched for; a
+                // direct operand is dense over the block; scratch holds `BLOCK` elements, and `len` is at most that
+                // wherever scratch is used; threads write disjoint elements.
+                unsafe {
+                    for (i, feed) in feeds.iter().enumerate() {
+                        match *feed {
+                            Feed::Splat(_) => {}
+                            Feed::Direct(base) => {
+                                ptrs[i] = base.offset(plan.offset(i + 1, &index) * inputs[i].1.size() as isize);
+                            }
+                            Feed::Loaded(base, load) => {
+                                let Operand::View(v) = inputs[i].0 else {
+                                    unreachable!("only views are loaded")
+                                };
+                                let (from, to) = (v.dtype().size() as isize, inputs[i].1.size());
+                                let block = blocks[i].as_mut_ptr().cast::<u8>();
+                                plan.rectangles(i + 1, index, len, |offset, rect, at| {
+                                    load(base.offset(offset * from), rect, block.add(at * to));
+                                });
+                                ptrs[i] = block.cast_const();
+                            }
+                        }
+                    }
+                    let held = results.as_mut_ptr().cast::<u8>();
+                    let size = result.size();
+                    match *sink {
+                        Sink::Direct(base) => kernel(&ptrs, base.offset(plan.offset(0, &index) * size as isize), len),
+                        Sink::Delayed(base) => {
+                            kernel(&ptrs, held, len);
+                            let at = base.offset(plan.offset(0, &index) * size as isize);
+                            std::ptr::copy_nonoverlapping(held, at, len * size);
+                        }
+                        Sink::Stored(base, store) => {
+                            kernel(&ptrs, held, len);
+                            let width = out.dtype().size() as isize;
+                            plan.rectangles(0, index, len, |offset, rect, at| {
+                                store(held.add(at * size), base.offset(offset * width), rect);
+                            });
+                        }
+                    }
+                }
+                pos += len;
+            }
+        });
+    }
 }
 
 /// Calls `f` on the elements of `src` as blocks of i64, in no particular order.

@@ -42,7 +42,9 @@ pub(super) fn product(a: Src<i64>, b: Src<i64>, c: Dst<i64>, ep: Epilogue<i64>) 
                     let element = |x: usize| *pb.wrapping_offset((x / n) as isize * b_rs + (x % n) as isize * b_cs);
                     copy = (which, (0..k * n).map(element).collect());
                 }
-                sum.iter_mut().enumerate().for_each(|(j, s)| *s = if ep.accumulate { *at(j) } else { 0 });
+                sum.iter_mut()
+                    .enumerate()
+                    .for_each(|(j, s)| *s = if ep.accumulate { *at(j) } else { 0 });
                 for p in 0..k {
                     let by = *pa.wrapping_offset(p as isize * a.strides()[d + 1]);
                     let row = if b_cs != 1 && n > 1 {

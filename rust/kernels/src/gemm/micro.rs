@@ -1,15 +1,20 @@
 //! Micro-kernels: one register tile of C, and the dot product with 64 virtual lanes.
 
-#![allow(clippy::needless_range_loop, reason = "indices over registers, unrolled by the compiler, read best as such")]
+#![allow(
+    clippy::needless_range_loop,
+    reason = "indices over registers, unrolled by the compiler, read best as such"
+)]
 
 use super::pack::{PackArgs, pack};
-use crate::conv::patches::{PatchArgs, TapArgs, pack_patches, pack_taps};
+use crate::conv::patches::{PatchArgs, TapArgs, pack_patches, pack_taps, pad_line};
+use crate::conv::window::{STRETCHES, ShiftArgs, WindowArgs, shifts, window};
 use crate::simd::Isa;
 #[cfg(target_arch = "aarch64")]
 use crate::simd::vec::Neon;
 #[cfg(target_arch = "x86_64")]
 use crate::simd::vec::{Avx2, Avx512};
 use crate::simd::vec::{Lanes, Scalar};
+use std::ops::Range;
 
 /// One tile: `c[i][j] = (from_c ? c[i][j] : 0) + sum over p of a[i][p] * b[p][j]`, in the order of p, then the biases.
 pub(crate) struct Tile<T> {
@@ -38,6 +43,7 @@ unsafe fn tile<T: Copy + Default, L: Lanes<T>, const MR: usize, const NV: usize,
     l: L,
     t: &Tile<T>,
 ) {
+    // SAFETY: the caller's promise.
     unsafe {
         let mut acc = [[l.splat(T::default()); NV]; MR];
         let left = |v: usize| t.n.saturating_sub(v * L::N);
@@ -108,6 +114,7 @@ unsafe fn dot<T: Copy + Default + std::ops::Add<Output = T>, L: Lanes<T>>(
     b: *const T,
     k: usize,
 ) -> T {
+    // SAFETY: the caller's promise.
     unsafe {
         let zero = l.splat(T::default());
         let mut acc = [zero; 64];
@@ -163,6 +170,10 @@ pub(crate) struct Kernels<T: 'static> {
     pub pack_patches: unsafe fn(&PatchArgs<T>),
     pub pack_taps: unsafe fn(&TapArgs<T>),
     pub dot: unsafe fn(*const T, *const T, usize) -> T,
+    /// `windows[four output channels, else one][wide]`; a wide stretch has two vectors, the other `narrow` positions.
+    pub windows: [[unsafe fn(&WindowArgs<T>); 2]; 2],
+    pub shifts: unsafe fn(&ShiftArgs<T>),
+    pub pad_line: unsafe fn(*const T, Range<usize>, usize, *mut T),
 }
 
 macro_rules! kernels {
@@ -170,36 +181,67 @@ macro_rules! kernels {
         mod $name {
             use super::*;
             /// # Safety
-            /// See `super::tile`; the CPU has the instruction set. So for the functions below.
+            /// As for what it calls; the CPU has the instruction set.
             $(#[$feature])*
             unsafe fn packed<const MR: usize, const NV: usize>(t: &Tile<$t>) {
                 // SAFETY: the caller's promise.
                 unsafe { tile::<$t, $l, MR, NV, false>(<$l as Lanes<$t>>::assume(), t) }
             }
+            /// # Safety
+            /// As for what it calls; the CPU has the instruction set.
             $(#[$feature])*
             unsafe fn direct<const MR: usize, const NV: usize>(t: &Tile<$t>) {
                 // SAFETY: the caller's promise.
                 unsafe { tile::<$t, $l, MR, NV, true>(<$l as Lanes<$t>>::assume(), t) }
             }
+            /// # Safety
+            /// As for what it calls; the CPU has the instruction set.
             $(#[$feature])*
             unsafe fn pack_panel(args: &PackArgs<$t>) {
                 // SAFETY: the caller's promise.
                 unsafe { pack(<$l as Lanes<$t>>::assume(), args) }
             }
+            /// # Safety
+            /// As for what it calls; the CPU has the instruction set.
             $(#[$feature])*
             unsafe fn patch_panel(args: &PatchArgs<$t>) {
                 // SAFETY: the caller's promise.
                 unsafe { pack_patches(<$l as Lanes<$t>>::assume(), args) }
             }
+            /// # Safety
+            /// As for what it calls; the CPU has the instruction set.
             $(#[$feature])*
             unsafe fn tap_panel(args: &TapArgs<$t>) {
                 // SAFETY: the caller's promise.
                 unsafe { pack_taps(<$l as Lanes<$t>>::assume(), args) }
             }
+            /// # Safety
+            /// As for what it calls; the CPU has the instruction set.
             $(#[$feature])*
             unsafe fn dot64(a: *const $t, b: *const $t, k: usize) -> $t {
                 // SAFETY: the caller's promise.
                 unsafe { dot(<$l as Lanes<$t>>::assume(), a, b, k) }
+            }
+            /// # Safety
+            /// As for what it calls; the CPU has the instruction set.
+            $(#[$feature])*
+            unsafe fn windows<const M: usize, const S: usize, const V: usize>(args: &WindowArgs<$t>) {
+                // SAFETY: the caller's promise.
+                unsafe { window::<$t, $l, M, S, V>(<$l as Lanes<$t>>::assume(), args) }
+            }
+            /// # Safety
+            /// As for what it calls; the CPU has the instruction set.
+            $(#[$feature])*
+            unsafe fn shift_dots(args: &ShiftArgs<$t>) {
+                // SAFETY: the caller's promise.
+                unsafe { shifts(<$l as Lanes<$t>>::assume(), args) }
+            }
+            /// # Safety
+            /// As for what it calls; the CPU has the instruction set.
+            $(#[$feature])*
+            unsafe fn padded(src: *const $t, known: Range<usize>, len: usize, dst: *mut $t) {
+                // SAFETY: the caller's promise.
+                unsafe { pad_line(<$l as Lanes<$t>>::assume(), src, known, len, dst) }
             }
             pub(super) static KERNELS: Kernels<$t> = Kernels {
                 tiles: &[$([packed::<$mr, 1>, packed::<$mr, $nv>]),*],
@@ -211,6 +253,9 @@ macro_rules! kernels {
                 pack_patches: patch_panel,
                 pack_taps: tap_panel,
                 dot: dot64,
+                windows: [[windows::<1, STRETCHES, 1>, windows::<1, STRETCHES, 2>], [windows::<4, 1, 1>, windows::<4, 1, 2>]],
+                shifts: shift_dots,
+                pad_line: padded,
             };
         }
     };

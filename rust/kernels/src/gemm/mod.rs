@@ -161,12 +161,14 @@ where
     let at = |index: usize| first.moved([a.strides(), b.strides(), c.strides()].map(|s| batch_offset(shape, s, index)));
     let kernels = T::kernels(isa);
     match Order::of(&first) {
-        // SAFETY (all three): views promise that what their shapes span is live; `kernels` fit the CPU.
+        // SAFETY: views promise that what their shapes span is live; `kernels` fit the CPU.
         Order::Lanes(row) => unsafe {
             let turned = |i| if row { at(i).swapped() } else { at(i) };
             vector::lanes(kernels, batch, turned(0), turned)
         },
+        // SAFETY: as above.
         Order::Split(block) => (0..batch).for_each(|i| unsafe { vector::split(kernels, at(i), block) }),
+        // SAFETY: as above.
         Order::Serial => unsafe {
             serial(
                 kernels,

@@ -22,6 +22,7 @@ pub(crate) struct PackArgs<T> {
 /// The source lies in live memory; `dst` has `k * width + SLACK` elements. What lies behind the panel is overwritten.
 #[inline(always)]
 pub(crate) unsafe fn pack<T: Copy + Default, L: Lanes<T>>(l: L, g: &PackArgs<T>) {
+    // SAFETY: the caller's promise.
     unsafe {
         if g.line_stride == 1 {
             for p in 0..g.k {

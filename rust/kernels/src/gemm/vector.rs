@@ -23,6 +23,7 @@ fn join<T: Copy + Add<Output = T>>(parts: &mut [T]) -> T {
 /// # Safety
 /// Row `i`, column `j` lie inside `g`'s C.
 unsafe fn finish<T: Copy + Add<Output = T>>(g: &Gemm<T>, i: usize, j: usize, sum: T) {
+    // SAFETY: the caller's promise.
     unsafe {
         let c = g.c.wrapping_offset(i as isize * g.c_rs + j as isize * g.c_cs);
         let mut v = if g.from_c { *c + sum } else { sum };

@@ -40,18 +40,17 @@ pub fn index_get(src: AnySrc, indices: &[Src<i64>], dst: AnyDst) -> Result<(), I
         return Ok(());
     }
     by_size!(src.dtype(), T => {
-        let (from, to) = (raw::<T>(&src), Share(raw_mut::<T>(&dst).ptr()));
+        let (from, to) = (raw::<T>(&src), Share::new(raw_mut::<T>(&dst).ptr()));
         parallel::for_range(at.len(), grain(4 * count), |range| {
-            let to = to;
             front.each(range, |i, [d]| {
                 // SAFETY: the indices were checked; the rest lies inside the walks.
                 unsafe {
                     if count == 1 {
-                        *to.0.offset(d) = *from.ptr().offset(at[i]);
+                        *to.get().offset(d) = *from.ptr().offset(at[i]);
                     } else if rest.last() == (count, [1, 1]) {
-                        std::ptr::copy_nonoverlapping(from.ptr().offset(at[i]), to.0.offset(d), count);
+                        std::ptr::copy_nonoverlapping(from.ptr().offset(at[i]), to.get().offset(d), count);
                     } else {
-                        rest.each(0..count, |_, [s, r]| *to.0.offset(d + r) = *from.ptr().offset(at[i] + s));
+                        rest.each(0..count, |_, [s, r]| *to.get().offset(d + r) = *from.ptr().offset(at[i] + s));
                     }
                 }
             });
@@ -188,18 +187,20 @@ fn triangle(src: AnySrc, dst: AnyDst, keep: impl Fn(i64, i64) -> bool + Sync) {
     let r = src.rank();
     let (rows, cols) = (src.shape()[r - 2], src.shape()[r - 1]);
     let (ss, ds) = (src.strides()[r - 1], dst.strides()[r - 1]);
-    let walk = Walk::of(&src.shape()[..r - 1], [&src.strides()[..r - 1], &dst.strides()[..r - 1]]);
+    let walk = Walk::of(
+        &src.shape()[..r - 1],
+        [&src.strides()[..r - 1], &dst.strides()[..r - 1]],
+    );
     by_size!(src.dtype(), T => {
-        let (from, to) = (raw::<T>(&src), Share(raw_mut::<T>(&dst).ptr()));
+        let (from, to) = (raw::<T>(&src), Share::new(raw_mut::<T>(&dst).ptr()));
         parallel::for_range(walk.count(), grain(cols), |range| {
-            let to = to;
             walk.each(range, |i, [s, d]| {
                 let row = (i % rows) as i64;
                 for c in 0..cols as isize {
                     // SAFETY: a row of the walk, `cols` wide.
                     unsafe {
                         let v = *from.ptr().offset(s + c * ss);
-                        *to.0.offset(d + c * ds) = if keep(row, c as i64) { v } else { 0 };
+                        *to.get().offset(d + c * ds) = if keep(row, c as i64) { v } else { 0 };
                     }
                 }
             });

@@ -43,12 +43,11 @@ pub fn gather(src: AnySrc, axis: usize, index: Src<i64>, dst: AnyDst) -> Result<
     let held = hold(src.strides(), axis);
     let walk = Walk::of(index.shape(), [&held[..src.rank()], dst.strides()]).coalesce();
     by_size!(src.dtype(), T => {
-        let (src, dst) = (raw::<T>(&src), Share(raw_mut::<T>(&dst).ptr()));
+        let (src, dst) = (raw::<T>(&src), Share::new(raw_mut::<T>(&dst).ptr()));
         parallel::for_range(at.len(), GRAIN, |range| {
             walk.each(range, |i, [s, d]| {
-                let dst = dst;
                 // SAFETY: the index was checked; the rest lies inside the walk.
-                unsafe { *dst.0.offset(d) = *src.ptr().offset(s + at[i] as isize * step) };
+                unsafe { *dst.get().offset(d) = *src.ptr().offset(s + at[i] as isize * step) };
             });
         });
     });
@@ -115,7 +114,9 @@ fn reduce_typed<T: Number>(
             ScatterReduce::Min => T::HIGHEST,
         };
         // SAFETY: the index was checked; the rest lies inside the walk.
-        walk.each(0..at.len(), |i, [d, _]| unsafe { *out.offset(d + at[i] as isize * step) = start });
+        walk.each(0..at.len(), |i, [d, _]| unsafe {
+            *out.offset(d + at[i] as isize * step) = start
+        });
     }
     let join: fn(T, T) -> T = match op {
         ScatterReduce::Sum | ScatterReduce::Mean => T::plus,

@@ -82,19 +82,26 @@ fn search<T: Copy + PartialOrd + Send + Sync>(sorted: &Src<T>, values: &Src<T>, 
     if r > 1 {
         starts[..r - 1].copy_from_slice(&dense(sorted.shape())[..r - 1]);
     }
-    let walk = Walk::of(values.shape(), [values.strides(), out.strides(), &starts[..values.rank()]]).coalesce();
-    let out = Share(out.ptr());
+    let walk = Walk::of(
+        values.shape(),
+        [values.strides(), out.strides(), &starts[..values.rank()]],
+    )
+    .coalesce();
+    let out = Share::new(out.ptr());
     parallel::for_range(walk.count(), 2048, |range| {
-        let out = out;
         walk.each(range, |_, [v, o, line]| {
             // SAFETY: the walk stays inside the views.
             let v = unsafe { *values.ptr().offset(v) };
             let line = &lines[line as usize..][..n];
             // As PyTorch: what does not compare (NaN) counts as larger.
             #[allow(clippy::neg_cmp_op_on_partial_ord)]
-            let place = if right { line.partition_point(|x| !(*x > v)) } else { line.partition_point(|x| !(*x >= v)) };
+            let place = if right {
+                line.partition_point(|x| !(*x > v))
+            } else {
+                line.partition_point(|x| !(*x >= v))
+            };
             // SAFETY: as above.
-            unsafe { *out.0.offset(o) = place as i64 };
+            unsafe { *out.get().offset(o) = place as i64 };
         });
     });
 }

@@ -30,7 +30,11 @@ pub struct IndexError {
 
 impl std::fmt::Display for IndexError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "index {} is out of bounds for dimension {} with size {}", self.index, self.dim, self.size)
+        write!(
+            f,
+            "index {} is out of bounds for dimension {} with size {}",
+            self.index, self.dim, self.size
+        )
     }
 }
 
@@ -59,7 +63,11 @@ pub(crate) fn checked(index: &Src<i64>, size: usize, wrap: bool, dim: usize) -> 
 
 /// Size and stride of a dim; a view of rank 0 has one of size 1.
 pub(crate) fn axis_of(shape: &[usize], strides: &[isize], axis: usize) -> (usize, isize) {
-    if shape.is_empty() { (1, 0) } else { (shape[axis], strides[axis]) }
+    if shape.is_empty() {
+        (1, 0)
+    } else {
+        (shape[axis], strides[axis])
+    }
 }
 
 /// Runs `$body` with `$t` an unsigned integer of the dtype's size.

@@ -22,8 +22,13 @@ struct Slices {
 
 impl Slices {
     fn new(shape: &[usize], axis: usize, a: &[isize], b: &[isize]) -> Self {
-        let mut this =
-            Self { outer: Walk::new(), inner: Walk::new(), run: 1, steps: [0; 2], along: [0; 2] };
+        let mut this = Self {
+            outer: Walk::new(),
+            inner: Walk::new(),
+            run: 1,
+            steps: [0; 2],
+            along: [0; 2],
+        };
         for (d, &n) in shape.iter().enumerate() {
             match d.cmp(&axis) {
                 std::cmp::Ordering::Less => this.outer.push(n, [a[d], b[d]]),
@@ -49,9 +54,8 @@ pub fn index_select(src: AnySrc, axis: usize, index: Src<i64>, dst: AnyDst) -> R
     let (run, steps) = (slices.run, slices.steps);
     let work = slices.inner.count() * run;
     by_size!(src.dtype(), T => {
-        let (from, to) = (raw::<T>(&src), Share(raw_mut::<T>(&dst).ptr()));
+        let (from, to) = (raw::<T>(&src), Share::new(raw_mut::<T>(&dst).ptr()));
         parallel::for_range(slices.outer.count() * at.len(), grain(work), |range| {
-            let to = to;
             for unit in range {
                 let (o, j) = (unit / at.len(), unit % at.len());
                 let [s, d] = slices.outer.at(o);
@@ -59,7 +63,7 @@ pub fn index_select(src: AnySrc, axis: usize, index: Src<i64>, dst: AnyDst) -> R
                 let d = d + j as isize * slices.along[1];
                 slices.inner.each(0..slices.inner.count(), |_, [si, di]| {
                     // SAFETY: the index was checked; the rest lies inside the walks.
-                    unsafe { copy(from.ptr().offset(s + si), to.0.offset(d + di), run, steps) };
+                    unsafe { copy(from.ptr().offset(s + si), to.get().offset(d + di), run, steps) };
                 });
             }
         });
@@ -90,7 +94,7 @@ pub fn index_copy(dst: AnyDst, axis: usize, index: Src<i64>, src: AnySrc) -> Res
     let (size, _) = axis_of(dst.shape(), dst.strides(), axis);
     let at = checked(&index, size, false, axis)?;
     by_size!(dst.dtype(), T => {
-        let to = Share(raw_mut::<T>(&dst).ptr());
+        let to = Share::new(raw_mut::<T>(&dst).ptr());
         write::<T>(&dst, axis, &at, raw::<T>(&src).ptr(), src.strides(), to);
     });
     Ok(())
@@ -102,25 +106,38 @@ pub fn index_fill(dst: AnyDst, axis: usize, index: Src<i64>, value: Scalar) -> R
     let at = checked(&index, size, true, axis)?;
     by_size!(dst.dtype(), T => {
         let value = [bits(value, dst.dtype()) as T];
-        let to = Share(raw_mut::<T>(&dst).ptr());
+        let to = Share::new(raw_mut::<T>(&dst).ptr());
         write::<T>(&dst, axis, &at, value.as_ptr(), &[0; 8][..dst.rank()], to);
     });
     Ok(())
 }
 
-fn write<T: Copy + Send + Sync>(dst: &AnyDst, axis: usize, at: &[usize], from: *const T, steps: &[isize], to: Share<T>) {
+fn write<T: Copy + Send + Sync>(
+    dst: &AnyDst,
+    axis: usize,
+    at: &[usize],
+    from: *const T,
+    steps: &[isize],
+    to: Share<T>,
+) {
     let slices = Slices::new(dst.shape(), axis, steps, dst.strides());
-    let from = Share(from.cast_mut());
+    let from = Share::new(from.cast_mut());
     let work = slices.inner.count() * slices.run * at.len();
     parallel::for_range(slices.outer.count(), grain(work), |range| {
-        let (from, to) = (from, to);
         slices.outer.each(range, |_, [s, d]| {
             for (j, &place) in at.iter().enumerate() {
                 let s = s + j as isize * slices.along[0];
                 let d = d + place as isize * slices.along[1];
                 slices.inner.each(0..slices.inner.count(), |_, [si, di]| {
                     // SAFETY: the index was checked; the rest lies inside the walks.
-                    unsafe { copy(from.0.offset(s + si), to.0.offset(d + di), slices.run, slices.steps) };
+                    unsafe {
+                        copy(
+                            from.get().offset(s + si),
+                            to.get().offset(d + di),
+                            slices.run,
+                            slices.steps,
+                        )
+                    };
                 });
             }
         });
@@ -132,7 +149,7 @@ pub fn index_add(dst: AnyDst, axis: usize, index: Src<i64>, src: AnySrc, alpha: 
     let (size, _) = axis_of(dst.shape(), dst.strides(), axis);
     let at = checked(&index, size, false, axis)?;
     by_number!(dst.dtype(), T => {
-        let (from, to) = (src.typed::<T>(), Share(dst.typed::<T>().ptr()));
+        let (from, to) = (src.typed::<T>(), Share::new(dst.typed::<T>().ptr()));
         let slices = Slices::new(dst.shape(), axis, from.strides(), dst.strides());
         add::<T>(&slices, &at, None, from.ptr(), to, alpha.to());
     });
@@ -141,18 +158,13 @@ pub fn index_add(dst: AnyDst, axis: usize, index: Src<i64>, src: AnySrc, alpha: 
 
 /// The gradient of `weight[index]`: row `index[j]` of `gw` is the sum of the rows `grad[j]`, in order; rows that no index
 /// names, and that of `padding`, are zero. `grad` is `[n, d]`, `index` `[n]`, `gw` `[rows, d]`, of floats.
-pub fn embedding_backward(
-    grad: AnySrc,
-    index: Src<i64>,
-    gw: AnyDst,
-    padding: Option<i64>,
-) -> Result<(), IndexError> {
+pub fn embedding_backward(grad: AnySrc, index: Src<i64>, gw: AnyDst, padding: Option<i64>) -> Result<(), IndexError> {
     let at = checked(&index, gw.shape()[0], false, 0)?;
     by_number!(gw.dtype(), T => {
-        let (from, to) = (grad.typed::<T>(), Share(gw.typed::<T>().ptr()));
+        let (from, to) = (grad.typed::<T>(), Share::new(gw.typed::<T>().ptr()));
         let walk = Walk::of(gw.shape(), [gw.strides()]).coalesce();
         // SAFETY: the walk stays inside the view.
-        walk.each(0..walk.count(), |_, [d]| unsafe { *to.0.offset(d) = T::from_i64(0) });
+        walk.each(0..walk.count(), |_, [d]| unsafe { *to.get().offset(d) = T::from_i64(0) });
         let slices = Slices::new(gw.shape(), 0, from.strides(), gw.strides());
         let skip = padding.and_then(|p| usize::try_from(p).ok());
         add::<T>(&slices, &at, skip, from.ptr(), to, T::from_i64(1));
@@ -163,7 +175,7 @@ pub fn embedding_backward(
 /// Threads take columns of the innermost run, so that each place is added to by one thread, in order.
 fn add<T: Number>(slices: &Slices, at: &[usize], skip: Option<usize>, from: *const T, to: Share<T>, alpha: T) {
     let strips = slices.run.div_ceil(COLUMNS);
-    let from = Share(from.cast_mut());
+    let from = Share::new(from.cast_mut());
     let work = slices.inner.count() * slices.run.min(COLUMNS) * at.len();
     parallel::for_range(slices.outer.count() * strips, grain(work), |range| {
         for unit in range {
@@ -188,7 +200,7 @@ multiversion! {
     fn add_run<T: Number>(from: Share<T>, to: Share<T>, at: [isize; 2], n: usize, steps: [isize; 2], alpha: T) {
         // SAFETY: the caller's walks lie inside both views, for n elements at the steps.
         unsafe {
-            let (from, to) = (from.0.offset(at[0]), to.0.offset(at[1]));
+            let (from, to) = (from.get().offset(at[0]), to.get().offset(at[1]));
             if steps == [1, 1] {
                 for i in 0..n {
                     *to.add(i) = (*to.add(i)).plus((*from.add(i)).times(alpha));

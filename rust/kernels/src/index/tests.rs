@@ -31,15 +31,42 @@ fn gather_and_scatter() {
     assert_eq!(out, [8.0, 1.0, 6.0, 11.0]);
 
     let mut y = vec![0f32; 12];
-    scatter(dst(&mut y, &[3, 4]), 0, view_of(&index, &[1, 4]), Source::View(src(&out, &[1, 4]))).unwrap();
-    assert_eq!((y[8], y[1], y[6], y[11], y.iter().sum::<f32>()), (8.0, 1.0, 6.0, 11.0, 26.0));
+    scatter(
+        dst(&mut y, &[3, 4]),
+        0,
+        view_of(&index, &[1, 4]),
+        Source::View(src(&out, &[1, 4])),
+    )
+    .unwrap();
+    assert_eq!(
+        (y[8], y[1], y[6], y[11], y.iter().sum::<f32>()),
+        (8.0, 1.0, 6.0, 11.0, 26.0)
+    );
     let mut z = vec![0i64; 4];
-    scatter(dst(&mut z, &[4]), 0, view_of(&[3, 1], &[2]), Source::Scalar(Scalar::Float(2.5))).unwrap();
+    scatter(
+        dst(&mut z, &[4]),
+        0,
+        view_of(&[3, 1], &[2]),
+        Source::Scalar(Scalar::Float(2.5)),
+    )
+    .unwrap();
     assert_eq!(z, [0, 2, 0, 2]);
 
     let before = y.clone();
-    let bad = scatter(dst(&mut y, &[3, 4]), 0, view_of(&[0, 3], &[1, 2]), Source::Scalar(Scalar::Int(9)));
-    assert_eq!(bad, Err(IndexError { index: 3, size: 3, dim: 0 }));
+    let bad = scatter(
+        dst(&mut y, &[3, 4]),
+        0,
+        view_of(&[0, 3], &[1, 2]),
+        Source::Scalar(Scalar::Int(9)),
+    );
+    assert_eq!(
+        bad,
+        Err(IndexError {
+            index: 3,
+            size: 3,
+            dim: 0
+        })
+    );
     assert_eq!(y, before);
 }
 
@@ -58,7 +85,15 @@ fn scatter_reductions() {
     ];
     for (op, include_self, want) in cases {
         let mut out = [10f32; 3];
-        scatter_reduce(dst(&mut out, &[3]), 0, view_of(&index, &[4]), src(&values, &[4]), op, include_self).unwrap();
+        scatter_reduce(
+            dst(&mut out, &[3]),
+            0,
+            view_of(&index, &[4]),
+            src(&values, &[4]),
+            op,
+            include_self,
+        )
+        .unwrap();
         assert_eq!(out, want, "{op:?} {include_self}");
     }
 }
@@ -67,23 +102,54 @@ fn scatter_reductions() {
 fn slices() {
     let x = counting(24);
     let mut out = vec![0f32; 16];
-    index_select(src(&x, &[2, 3, 4]), 1, view_of(&[2, 0], &[2]), dst(&mut out, &[2, 2, 4])).unwrap();
+    index_select(
+        src(&x, &[2, 3, 4]),
+        1,
+        view_of(&[2, 0], &[2]),
+        dst(&mut out, &[2, 2, 4]),
+    )
+    .unwrap();
     assert_eq!(out[..8], [8.0, 9.0, 10.0, 11.0, 0.0, 1.0, 2.0, 3.0]);
     assert_eq!(out[8..12], [20.0, 21.0, 22.0, 23.0]);
     let mut half = vec![0u16; 2];
-    index_select(src(&[7u16, 8, 9], &[3]), 0, view_of(&[2, 2], &[2]), dst(&mut half, &[2])).unwrap();
+    index_select(
+        src(&[7u16, 8, 9], &[3]),
+        0,
+        view_of(&[2, 2], &[2]),
+        dst(&mut half, &[2]),
+    )
+    .unwrap();
     assert_eq!(half, [9, 9]);
 
     let mut sum = vec![1f32; 8];
-    index_add(dst(&mut sum, &[4, 2]), 0, view_of(&[3, 0, 3], &[3]), src(&counting(6), &[3, 2]), Scalar::Int(2)).unwrap();
+    index_add(
+        dst(&mut sum, &[4, 2]),
+        0,
+        view_of(&[3, 0, 3], &[3]),
+        src(&counting(6), &[3, 2]),
+        Scalar::Int(2),
+    )
+    .unwrap();
     assert_eq!(sum, [5.0, 7.0, 1.0, 1.0, 1.0, 1.0, 9.0, 13.0]);
-    index_copy(dst(&mut sum, &[4, 2]), 0, view_of(&[1], &[1]), src(&[5f32, 6.0], &[1, 2])).unwrap();
+    index_copy(
+        dst(&mut sum, &[4, 2]),
+        0,
+        view_of(&[1], &[1]),
+        src(&[5f32, 6.0], &[1, 2]),
+    )
+    .unwrap();
     index_fill(dst(&mut sum, &[4, 2]), 1, view_of(&[-1], &[1]), Scalar::Int(0)).unwrap();
     assert_eq!(sum, [5.0, 0.0, 5.0, 0.0, 1.0, 0.0, 9.0, 0.0]);
 
     let mut gw = vec![9f32; 6];
     let grad = counting(8);
-    embedding_backward(src(&grad, &[4, 2]), view_of(&[2, 1, 2, 1], &[4]), dst(&mut gw, &[3, 2]), Some(1)).unwrap();
+    embedding_backward(
+        src(&grad, &[4, 2]),
+        view_of(&[2, 1, 2, 1], &[4]),
+        dst(&mut gw, &[3, 2]),
+        Some(1),
+    )
+    .unwrap();
     assert_eq!(gw, [0.0, 0.0, 0.0, 0.0, 4.0, 6.0]);
 }
 
@@ -99,8 +165,20 @@ fn several_indices() {
     index_put(dst(&mut y, &[2, 3, 4]), &indices, src(&out, &[3, 4]), false).unwrap();
     index_put(dst(&mut y, &[2, 3, 4]), &indices, src(&out, &[3, 4]), true).unwrap();
     assert_eq!((y[8], y[15], y[19], y[0]), (16.0, 30.0, 38.0, 0.0));
-    let bad = index_put(dst(&mut y, &[2, 3, 4]), &[view_of(&[-3], &[1])], src(&[0f32; 12], &[1, 3, 4]), false);
-    assert_eq!(bad, Err(IndexError { index: -3, size: 2, dim: 0 }));
+    let bad = index_put(
+        dst(&mut y, &[2, 3, 4]),
+        &[view_of(&[-3], &[1])],
+        src(&[0f32; 12], &[1, 3, 4]),
+        false,
+    );
+    assert_eq!(
+        bad,
+        Err(IndexError {
+            index: -3,
+            size: 2,
+            dim: 0
+        })
+    );
     // Rank 0 indices.
     let mut row = vec![0f32; 4];
     let zero = [view_of(&[1], &[]), view_of(&[2], &[])];
@@ -114,11 +192,22 @@ fn masks_and_triangles() {
     assert_eq!(nonzero(src(&x, &[2, 3])), [0, 0, 0, 2, 1, 1, 1, 2]);
     let mask: Vec<Bool> = [1u8, 0, 0, 7, 0, 1].map(Bool).to_vec();
     let mut out = vec![9f32; 3];
-    assert_eq!(masked_select(src(&x, &[2, 3]), view_of(&mask, &[2, 3]), dst(&mut out, &[3])), 3);
+    assert_eq!(
+        masked_select(src(&x, &[2, 3]), view_of(&mask, &[2, 3]), dst(&mut out, &[3])),
+        3
+    );
     assert_eq!(out, [1.0, 0.0, 4.0]);
     let mut y = counting(6);
-    assert!(!masked_scatter(dst(&mut y, &[2, 3]), view_of(&mask, &[2, 3]), src(&[1f32; 2], &[2])));
-    assert!(masked_scatter(dst(&mut y, &[2, 3]), view_of(&mask, &[2, 3]), src(&[7f32, 8.0, 9.0], &[3])));
+    assert!(!masked_scatter(
+        dst(&mut y, &[2, 3]),
+        view_of(&mask, &[2, 3]),
+        src(&[1f32; 2], &[2])
+    ));
+    assert!(masked_scatter(
+        dst(&mut y, &[2, 3]),
+        view_of(&mask, &[2, 3]),
+        src(&[7f32, 8.0, 9.0], &[3])
+    ));
     assert_eq!(y, [7.0, 1.0, 2.0, 8.0, 4.0, 9.0]);
     let x = [1i64, 2, 3, 4, 5, 6];
     let mut t = [0i64; 6];
@@ -142,7 +231,12 @@ fn counting_and_searching() {
     let mut out = [0i64; 4];
     searchsorted(src(&sorted, &[4]), src(&values, &[4]), false, view_mut(&mut out, &[4]));
     assert_eq!(out, [0, 1, 4, 4]);
-    searchsorted(src(&sorted, &[2, 2]), src(&values, &[2, 2]), true, view_mut(&mut out, &[2, 2]));
+    searchsorted(
+        src(&sorted, &[2, 2]),
+        src(&values, &[2, 2]),
+        true,
+        view_mut(&mut out, &[2, 2]),
+    );
     assert_eq!(out, [0, 2, 2, 2]);
     assert_eq!(collect(&view_of(&out, &[4])), out);
 }

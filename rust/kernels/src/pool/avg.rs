@@ -1,6 +1,6 @@
 //! Average pooling. Sums are taken in f64, so that large windows lose nothing.
 
-use super::{PoolShape, Strides, Window, adaptive_windows, each_plane};
+use super::{PoolShape, Strides, Window, adaptive_windows, each_plane, zero_plane};
 use crate::dtype::Element;
 use crate::view::{Dst, Src};
 use std::ops::Add;
@@ -113,11 +113,8 @@ fn backward<T: Element + Add<Output = T>>(windows: &[Vec<Window>; 3], divisor: D
     each_plane(gx.shape(), depth * height * width + work(windows), |plane| {
         let dst = gx.ptr().wrapping_offset(xs.plane(plane, channels));
         let src = gy.ptr().wrapping_offset(gs.plane(plane, channels));
-        for i in 0..depth * height * width {
-            let at = xs.at(i / (height * width), i / width % height, i % width);
-            // SAFETY: inside the output; planes are disjoint. So below.
-            unsafe { *dst.wrapping_offset(at) = T::default() };
-        }
+        // SAFETY: inside the output; planes are disjoint.
+        unsafe { zero_plane(dst, xs, [depth, height, width]) };
         for (od, wd) in windows[0].iter().enumerate() {
             for (oh, wh) in windows[1].iter().enumerate() {
                 for (ow, ww) in windows[2].iter().enumerate() {
@@ -126,8 +123,9 @@ fn backward<T: Element + Add<Output = T>>(windows: &[Vec<Window>; 3], divisor: D
                     let share = T::from_f64(g / divisor.of([wd, wh, ww]));
                     for d in wd.start..wd.start + wd.len {
                         for h in wh.start..wh.start + wh.len {
+                            let row = dst.wrapping_offset(xs.at(d, h, 0));
                             for w in ww.start..ww.start + ww.len {
-                                let to = dst.wrapping_offset(xs.at(d, h, w));
+                                let to = row.wrapping_offset(w as isize * xs.0[4]);
                                 // SAFETY: windows hold indices inside the input.
                                 unsafe { *to = *to + share };
                             }

@@ -1,6 +1,6 @@
 //! Max pooling: values and their places, and the gradient that goes back to those places.
 
-use super::{PoolShape, Strides, Window, adaptive_windows, each_plane};
+use super::{PoolShape, Strides, Window, adaptive_windows, each_plane, zero_plane};
 use crate::dtype::Element;
 use crate::view::{Dst, Src};
 use std::ops::Add;
@@ -168,13 +168,17 @@ pub fn max_pool_backward<T: MaxElement + Add<Output = T>>(gy: Src<T>, indices: S
         };
         // SAFETY: inside the views; planes are disjoint.
         unsafe {
-            (0..size).for_each(|i| *address(i) = T::default());
+            zero_plane(dst, xs, [depth, height, width]);
             for (d, h) in (0..od * oh).map(|i| (i / oh, i % oh)) {
-                for w in 0..ow {
-                    let place = *places.wrapping_offset(is.at(d, h, w)) as usize;
+                let (places, src) = (
+                    places.wrapping_offset(is.at(d, h, 0)),
+                    src.wrapping_offset(gs.at(d, h, 0)),
+                );
+                for w in 0..ow as isize {
+                    let place = *places.wrapping_offset(w * is.0[4]) as usize;
                     if place < size {
                         let to = address(place);
-                        *to = *to + *src.wrapping_offset(gs.at(d, h, w));
+                        *to = *to + *src.wrapping_offset(w * gs.0[4]);
                     }
                 }
             }

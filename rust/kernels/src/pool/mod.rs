@@ -12,6 +12,7 @@ mod tests;
 pub use avg::{adaptive_avg_pool, adaptive_avg_pool_backward, avg_pool, avg_pool_backward};
 pub use max::{MaxElement, adaptive_max_pool, max_pool, max_pool_backward};
 
+use crate::dtype::Element;
 use crate::parallel;
 
 /// Window of a pooling, per dim; `padding` is on both sides. Average pooling takes no dilation (1).
@@ -102,4 +103,22 @@ fn each_plane(shape: &[usize], work: usize, f: impl Fn(usize) + Sync) {
     parallel::for_range(shape[0] * shape[1], (32_768 / work.max(1)).max(1), |range| {
         range.for_each(&f)
     });
+}
+
+/// Fills a plane of `[depth, height, width]` with zeros.
+///
+/// # Safety
+/// The plane lies in live memory.
+unsafe fn zero_plane<T: Element>(dst: *mut T, strides: Strides, [depth, height, width]: [usize; 3]) {
+    for (d, h) in (0..depth).flat_map(|d| (0..height).map(move |h| (d, h))) {
+        let row = dst.wrapping_offset(strides.at(d, h, 0));
+        // SAFETY: the caller's promise.
+        unsafe {
+            if strides.0[4] == 1 {
+                std::slice::from_raw_parts_mut(row, width).fill(T::default());
+            } else {
+                (0..width).for_each(|w| *row.wrapping_offset(w as isize * strides.0[4]) = T::default());
+            }
+        }
+    }
 }

@@ -34,7 +34,11 @@ fn typed<T: Ordered>(max: bool, src: &Src<T>, axis: usize, values: Option<Dst<T>
 
 fn along<T: Ordered, const MAX: bool>(src: &Src<T>, axis: usize, values: Option<Dst<T>>, indices: &Dst<i64>) {
     // Rank 0 counts as one element along an axis of size 1.
-    let (n, step) = if src.rank() == 0 { (1, 0) } else { (src.shape()[axis], src.strides()[axis]) };
+    let (n, step) = if src.rank() == 0 {
+        (1, 0)
+    } else {
+        (src.shape()[axis], src.strides()[axis])
+    };
     let vs = values.map_or([0; 8], |v| {
         let mut s = [0; 8];
         s[..v.rank()].copy_from_slice(v.strides());
@@ -46,14 +50,27 @@ fn along<T: Ordered, const MAX: bool>(src: &Src<T>, axis: usize, values: Option<
     if n == 0 || count == 0 {
         return;
     }
-    let out = Out { src: src.ptr(), n, step, indices: indices.ptr(), values: values.map(|v| v.ptr()) };
+    let out = Out {
+        src: src.ptr(),
+        n,
+        step,
+        indices: indices.ptr(),
+        values: values.map(|v| v.ptr()),
+    };
     if step == 1 && n >= 16 {
         // Two passes: the value by the fold engine (vectors, threads), then its first place.
         let mut best = vec![T::LOWEST; count];
         let mut axes = [false; 8];
         axes[axis] = true;
         let shape = super::keepdim(src.shape(), &axes[..src.rank()]);
-        fold(Extremum::<T, MAX>::new(), src, src, &axes[..src.rank()], None, &view_mut(&mut best, &shape));
+        fold(
+            Extremum::<T, MAX>::new(),
+            src,
+            src,
+            &axes[..src.rank()],
+            None,
+            &view_mut(&mut best, &shape),
+        );
         parallel::for_range(count, grain(n), |range| find(&out, &lines, range, &best));
         return;
     }
@@ -99,7 +116,8 @@ impl<T: Copy> Out<T> {
 
 multiversion! {
     fn find<T: Ordered>(out: &Out<T>, lines: &Walk<3>, range: Range<usize>, best: &[T]) {
-        lines.each(range, |i, at| {
+        for i in range {
+            let at = lines.at(i);
             // SAFETY: a line of n contiguous elements.
             let row = unsafe { std::slice::from_raw_parts(out.src.offset(at[0]), out.n) };
             let b = best[i];
@@ -120,7 +138,7 @@ multiversion! {
                 k += 1;
             }
             out.store(at, k, row[k]);
-        });
+        }
     }
 }
 
@@ -193,7 +211,11 @@ fn strip_body<T: Ordered, const MAX: bool>(
         }
         for i in 0..w {
             let o = i as isize;
-            out.store([at[0], at[1] + o * step[1], at[2] + o * step[2]], index[i] as usize, best[i]);
+            out.store(
+                [at[0], at[1] + o * step[1], at[2] + o * step[2]],
+                index[i] as usize,
+                best[i],
+            );
         }
     }
 }
@@ -217,7 +239,7 @@ fn equal_typed<T: Ordered>(a: &Src<T>, b: &Src<T>) -> bool {
     let (n, step) = walk.pop();
     let count = walk.count();
     let differs = AtomicBool::new(false);
-    let (a, b) = (Share(a.ptr().cast_mut()), Share(b.ptr().cast_mut()));
+    let (a, b) = (Share::new(a.ptr().cast_mut()), Share::new(b.ptr().cast_mut()));
     if count == 1 {
         let blocks = n.div_ceil(BLOCK);
         parallel::for_range(blocks, grain(BLOCK), |range| {
@@ -246,7 +268,7 @@ const BLOCK: usize = 4096;
 multiversion! {
     fn run_differs<T: Ordered>(a: Share<T>, b: Share<T>, at: [isize; 2], step: [isize; 2], n: usize) -> bool {
         // SAFETY: a run of n elements in both views.
-        let (a, b) = unsafe { (a.0.offset(at[0]), b.0.offset(at[1])) };
+        let (a, b) = unsafe { (a.get().offset(at[0]), b.get().offset(at[1])) };
         let mut differs = false;
         if step == [1, 1] {
             for i in 0..n {

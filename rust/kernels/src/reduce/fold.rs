@@ -13,7 +13,7 @@ use std::ops::Range;
 
 const LANES: usize = 32;
 const RUN: usize = 4096;
-const STRIP: usize = 256;
+const STRIP: usize = 1024;
 const ROWS: usize = 32;
 
 /// A reduction: how elements are folded in, accumulators joined, a result made. `aux` is a value given per output.
@@ -102,7 +102,13 @@ pub(crate) fn fold<F: Fold>(
             n if n >= RUN => runs * n.div_ceil(RUN),
             n => runs.div_ceil(RUN / n),
         };
-        let plan = plan(kept, reduced, inner, [sx, sy, 0, 0], if count == 0 { 0 } else { segments });
+        let plan = plan(
+            kept,
+            reduced,
+            inner,
+            [sx, sy, 0, 0],
+            if count == 0 { 0 } else { segments },
+        );
         by_runs(&plan, outputs, count);
     }
 }
@@ -114,8 +120,10 @@ fn by_runs<F: Fold>(plan: &Plan<F>, outputs: usize, count: usize) {
         return;
     }
     let mut parts = vec![plan.f.zero(); outputs * segments];
-    let share = Share(parts.as_mut_ptr());
-    parallel::for_range(outputs * segments, grain(count / segments), |range| run_segments(plan, range, share));
+    let share = Share::new(parts.as_mut_ptr());
+    parallel::for_range(outputs * segments, grain(count / segments), |range| {
+        run_segments(plan, range, share)
+    });
     for o in 0..outputs {
         let mut tree = Tree::new(plan.f.zero());
         for &part in &parts[o * segments..][..segments] {
@@ -179,7 +187,12 @@ fn segment<F: Fold>(plan: &Plan<F>, at: [isize; 4], s: usize) -> F::Acc {
     }
     let mut lanes = [f.zero(); LANES];
     // SAFETY: offsets below come from the walk over the runs.
-    let from = |[ox, oy]: [isize; 2]| unsafe { Run { x: x.offset(ox), y: y.offset(oy) } };
+    let from = |[ox, oy]: [isize; 2]| unsafe {
+        Run {
+            x: x.offset(ox),
+            y: y.offset(oy),
+        }
+    };
     let fold_one = |lanes: &mut _, at, len| {
         if [sx, sy] == [1, 1] {
             fold_runs(f, aux, lanes, from(at), len, 1, [0, 0]);
@@ -199,7 +212,15 @@ fn segment<F: Fold>(plan: &Plan<F>, at: [isize; 4], s: usize) -> F::Acc {
         let range = s * per..runs.min(s * per + per);
         if [sx, sy] == [1, 1] && plan.reduced.rank() <= 1 {
             let (_, gap) = plan.reduced.last();
-            fold_runs(f, aux, &mut lanes, from(plan.reduced.at(range.start)), n, range.len(), gap);
+            fold_runs(
+                f,
+                aux,
+                &mut lanes,
+                from(plan.reduced.at(range.start)),
+                n,
+                range.len(),
+                gap,
+            );
         } else {
             plan.reduced.each(range, |_, at| fold_one(&mut lanes, at, n));
         }
@@ -282,8 +303,10 @@ fn columns<F: Fold>(plan: &Plan<F>, count: usize) {
         return;
     }
     let mut parts = vec![plan.f.zero(); jobs * segments * wide];
-    let share = Share(parts.as_mut_ptr());
-    parallel::for_range(jobs * segments, grain(ROWS * wide), |range| column_segments(plan, range, strips, share));
+    let share = Share::new(parts.as_mut_ptr());
+    parallel::for_range(jobs * segments, grain(ROWS * wide), |range| {
+        column_segments(plan, range, strips, share)
+    });
     for j in 0..jobs {
         let mut tree = Strips::new(wide);
         for s in 0..segments {
@@ -411,7 +434,11 @@ struct Tree<A> {
 
 impl<A: Copy> Tree<A> {
     fn new(zero: A) -> Self {
-        Self { stack: [zero; 64], depth: 0, pushed: 0 }
+        Self {
+            stack: [zero; 64],
+            depth: 0,
+            pushed: 0,
+        }
     }
 
     fn push<F: Fold<Acc = A>>(&mut self, f: &F, mut v: A) {
@@ -444,7 +471,11 @@ struct Strips<A> {
 
 impl<A: Copy> Strips<A> {
     fn new(wide: usize) -> Self {
-        Self { stack: Vec::new(), wide, pushed: 0 }
+        Self {
+            stack: Vec::new(),
+            wide,
+            pushed: 0,
+        }
     }
 
     fn push<F: Fold<Acc = A>>(&mut self, f: &F, row: &[A]) {

@@ -307,10 +307,18 @@ impl<T: Real, const KIND: u8> Fold for Norm<T, KIND> {
     fn join(&self, a: T, b: T) -> T {
         match KIND {
             LARGEST => {
-                if beats::<T, true>(b, a) { b } else { a }
+                if beats::<T, true>(b, a) {
+                    b
+                } else {
+                    a
+                }
             }
             SMALLEST => {
-                if beats::<T, false>(b, a) { b } else { a }
+                if beats::<T, false>(b, a) {
+                    b
+                } else {
+                    a
+                }
             }
             _ => a + b,
         }

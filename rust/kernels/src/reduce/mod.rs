@@ -6,6 +6,7 @@
 mod arg;
 mod fold;
 mod folds;
+pub(crate) mod lanes;
 pub(crate) mod real;
 pub(crate) mod walk;
 
@@ -73,12 +74,22 @@ pub fn mean(src: AnySrc, axes: &[bool], dst: AnyDst) {
 /// The variance of floats (its root where `std`) with divisor max(0, n - correction), and their mean if asked for.
 pub fn var(src: AnySrc, axes: &[bool], correction: f64, std: bool, mean: Option<AnyDst>, dst: AnyDst) {
     match src.dtype() {
-        DType::F32 => {
-            var_of::<f32>(&src.typed(), axes, correction, std, mean.map(|m| m.typed()).as_ref(), &dst.typed())
-        }
-        DType::F64 => {
-            var_of::<f64>(&src.typed(), axes, correction, std, mean.map(|m| m.typed()).as_ref(), &dst.typed())
-        }
+        DType::F32 => var_of::<f32>(
+            &src.typed(),
+            axes,
+            correction,
+            std,
+            mean.map(|m| m.typed()).as_ref(),
+            &dst.typed(),
+        ),
+        DType::F64 => var_of::<f64>(
+            &src.typed(),
+            axes,
+            correction,
+            std,
+            mean.map(|m| m.typed()).as_ref(),
+            &dst.typed(),
+        ),
         other => panic!("var of {}", other.name()),
     }
 }
@@ -138,19 +149,42 @@ fn norm<T: Real + folds::Truth>(p: f64, src: AnySrc, axes: &[bool], dst: AnyDst)
 fn log_sum_exp<T: Real>(src: &Src<T>, axes: &[bool], dst: &Dst<T>) {
     let shape = keepdim(src.shape(), axes);
     let mut max = vec![T::ZERO; shape.iter().product()];
-    fold(folds::Extremum::<T, true>::new(), src, src, axes, None, &view_mut(&mut max, &shape));
+    fold(
+        folds::Extremum::<T, true>::new(),
+        src,
+        src,
+        axes,
+        None,
+        &view_mut(&mut max, &shape),
+    );
     for m in &mut max {
         // As PyTorch: an infinite maximum is not subtracted, so that inf - inf does not arise.
         if m.magnitude() == T::INF {
             *m = T::ZERO;
         }
     }
-    fold(folds::SumExp::<T>::new(), src, src, axes, Some(&view_of(&max, &shape)), dst);
+    fold(
+        folds::SumExp::<T>::new(),
+        src,
+        src,
+        axes,
+        Some(&view_of(&max, &shape)),
+        dst,
+    );
 }
 
 pub(crate) fn mean_of<T: Real>(src: &Src<T>, axes: &[bool], dst: &Dst<T>) {
     let n = count(src.shape(), axes);
-    fold(folds::Sum { div: T::from_f64(n as f64) }, src, src, axes, None, dst);
+    fold(
+        folds::Sum {
+            div: T::from_f64(n as f64),
+        },
+        src,
+        src,
+        axes,
+        None,
+        dst,
+    );
 }
 
 pub(crate) fn var_of<T: Real>(
@@ -178,15 +212,13 @@ pub(crate) fn var_of<T: Real>(
     fold(folds::Squares { div, root: std }, src, src, axes, Some(&center), dst);
 }
 
+/// The fold that adds floats up.
+pub(crate) fn sum_fold<T: Real>() -> impl Fold<In = T, Aux = (), Acc = T, Out = T> {
+    folds::Sum { div: T::ONE }
+}
+
 /// Sums of `y` and of `y * (x - aux)`, one after the other: what the backward passes of the norms need per channel.
-pub(crate) fn sum_and_dot<T: Real>(
-    y: &Src<T>,
-    x: &Src<T>,
-    axes: &[bool],
-    mean: &Src<T>,
-    sum: &Dst<T>,
-    dot: &Dst<T>,
-) {
+pub(crate) fn sum_and_dot<T: Real>(y: &Src<T>, x: &Src<T>, axes: &[bool], mean: &Src<T>, sum: &Dst<T>, dot: &Dst<T>) {
     fold(folds::Sum { div: T::ONE }, y, y, axes, None, sum);
     fold(folds::Dot::<T>::new(), y, x, axes, Some(mean), dot);
 }

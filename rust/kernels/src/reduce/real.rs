@@ -18,7 +18,6 @@ pub(crate) trait Real:
     const ZERO: Self;
     const ONE: Self;
     const INF: Self;
-    const NAN: Self;
     /// `self * a + b`, rounded once.
     fn fma(self, a: Self, b: Self) -> Self;
     fn exp(self) -> Self;
@@ -31,7 +30,6 @@ impl Real for f32 {
     const ZERO: f32 = 0.0;
     const ONE: f32 = 1.0;
     const INF: f32 = f32::INFINITY;
-    const NAN: f32 = f32::NAN;
     #[inline(always)]
     fn fma(self, a: f32, b: f32) -> f32 {
         self.mul_add(a, b)
@@ -58,7 +56,6 @@ impl Real for f64 {
     const ZERO: f64 = 0.0;
     const ONE: f64 = 1.0;
     const INF: f64 = f64::INFINITY;
-    const NAN: f64 = f64::NAN;
     #[inline(always)]
     fn fma(self, a: f64, b: f64) -> f64 {
         self.mul_add(a, b)
@@ -91,7 +88,7 @@ pub(crate) fn exp_f32(x: f32) -> f32 {
     let x = if x < -104.0 { -104.0 } else { x };
     let shifted = x.mul_add(std::f32::consts::LOG2_E, MAGIC);
     let n = shifted - MAGIC;
-    let r = n.mul_add(-0.693_359_375, x);
+    let r = n.mul_add(-0.693_359_4, x);
     let r = n.mul_add(2.121_944_4e-4, r);
     let p = 1.987_569_1e-4_f32;
     let p = p.mul_add(r, 1.398_2e-3);
@@ -131,7 +128,7 @@ pub(crate) fn exp_f64(x: f64) -> f64 {
     let x = if x < -746.0 { -746.0 } else { x };
     let shifted = x.mul_add(std::f64::consts::LOG2_E, MAGIC);
     let n = shifted - MAGIC;
-    let r = n.mul_add(-6.931_471_803_691_238_2e-1, x);
+    let r = n.mul_add(-6.931_471_803_691_238e-1, x);
     let r = n.mul_add(-1.908_214_929_270_587_7e-10, r);
     let mut e = C[0];
     let mut i = 1;
@@ -158,7 +155,11 @@ pub(crate) fn ln_f64(x: f64) -> f64 {
     if x == f64::INFINITY {
         return x;
     }
-    let (x, bias) = if x < f64::MIN_POSITIVE { (x * 18_014_398_509_481_984.0, 54) } else { (x, 0) };
+    let (x, bias) = if x < f64::MIN_POSITIVE {
+        (x * 18_014_398_509_481_984.0, 54)
+    } else {
+        (x, 0)
+    };
     // Subtracting the bits of sqrt(1/2) puts the border between two exponents there.
     let bits = x.to_bits() as i64;
     let e = (bits - 0x3fe6_a09e_667f_3bcd) >> 52;
@@ -176,7 +177,7 @@ pub(crate) fn ln_f64(x: f64) -> f64 {
     let tail = s.mul_add(-f, 2.0 * s * z * p);
     let e = (e - bias) as f64;
     let low = e.mul_add(1.908_214_929_270_587_7e-10, tail);
-    e.mul_add(6.931_471_803_691_238_2e-1, f + low)
+    e.mul_add(6.931_471_803_691_238e-1, f + low)
 }
 
 #[cfg(test)]
@@ -189,7 +190,10 @@ mod tests {
             let x = i as f32 * 0.0997;
             let want = (x as f64).exp();
             let unit = (want * 1.2e-7).max(1.5e-45);
-            assert!(((exp_f32(x) as f64) - want).abs() <= unit || want > f32::MAX as f64, "exp({x})");
+            assert!(
+                ((exp_f32(x) as f64) - want).abs() <= unit || want > f32::MAX as f64,
+                "exp({x})"
+            );
             let x = x as f64 * 7.0;
             let want = x.exp();
             assert!((exp_f64(x) - want).abs() <= want * 4.5e-16 + 1e-323, "exp64({x})");
@@ -201,7 +205,10 @@ mod tests {
             assert_eq!(exp_f64(x as f64), want as f64);
         }
         assert!(exp_f32(f32::NAN).is_nan() && exp_f64(f64::NAN).is_nan() && ln_f64(-1.0).is_nan());
-        assert_eq!((ln_f64(0.0), ln_f64(1.0), ln_f64(f64::INFINITY)), (f64::NEG_INFINITY, 0.0, f64::INFINITY));
+        assert_eq!(
+            (ln_f64(0.0), ln_f64(1.0), ln_f64(f64::INFINITY)),
+            (f64::NEG_INFINITY, 0.0, f64::INFINITY)
+        );
         assert!((ln_f64(5e-324) - -744.4400719213812).abs() < 1e-10);
     }
 }

@@ -29,7 +29,9 @@ pub(crate) fn numbers(n: usize) -> Vec<f32> {
     let mut state = 12345u64;
     (0..n)
         .map(|_| {
-            state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            state = state
+                .wrapping_mul(6364136223846793005)
+                .wrapping_add(1442695040888963407);
             ((state >> 40) as f32) / 8388608.0 - 1.0
         })
         .collect()
@@ -79,7 +81,9 @@ fn check(name: &str, tol: f64, op: impl Fn(AnySrc, &[bool], AnyDst), want: impl 
             let values: Vec<f64> = collect(&src).iter().map(|&v| v as f64).collect();
             let expect = reference(&values, &shape, axes, want);
             // Rounding grows with what is added up, not with the result.
-            let size = reference(&values, &shape, axes, |g| g.iter().map(|v| v.abs()).sum::<f64>().max(1.0));
+            let size = reference(&values, &shape, axes, |g| {
+                g.iter().map(|v| v.abs()).sum::<f64>().max(1.0)
+            });
             let out_shape = keepdim(&shape, axes);
             let mut out = vec![7.0f32; expect.len()];
             let (dst, d) = (out.as_mut_ptr().cast(), dense(&out_shape));
@@ -105,11 +109,21 @@ fn check(name: &str, tol: f64, op: impl Fn(AnySrc, &[bool], AnyDst), want: impl 
 #[test]
 fn floats_against_reference() {
     check("sum", 1e-6, |s, a, d| reduce(Reduce::Sum, s, a, d), |g| g.iter().sum());
-    check("prod", 1e-5, |s, a, d| reduce(Reduce::Prod, s, a, d), |g| g.iter().product());
+    check(
+        "prod",
+        1e-5,
+        |s, a, d| reduce(Reduce::Prod, s, a, d),
+        |g| g.iter().product(),
+    );
     check("mean", 1e-6, mean, |g| g.iter().sum::<f64>() / g.len() as f64);
     let max = |g: &[f64]| g.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     check("max", 0.0, |s, a, d| reduce(Reduce::Max, s, a, d), max);
-    check("min", 0.0, |s, a, d| reduce(Reduce::Min, s, a, d), |g| g.iter().copied().fold(f64::INFINITY, f64::min));
+    check(
+        "min",
+        0.0,
+        |s, a, d| reduce(Reduce::Min, s, a, d),
+        |g| g.iter().copied().fold(f64::INFINITY, f64::min),
+    );
     let lse = |g: &[f64]| g.iter().map(|v| v.exp()).sum::<f64>().ln();
     check("logsumexp", 2e-6, |s, a, d| reduce(Reduce::LogSumExp, s, a, d), lse);
     let var = |g: &[f64]| {
@@ -117,7 +131,12 @@ fn floats_against_reference() {
         g.iter().map(|v| (v - m) * (v - m)).sum::<f64>() / (g.len() as f64 - 1.0).max(0.0)
     };
     check("var", 3e-6, |s, a, d| super::var(s, a, 1.0, false, None, d), var);
-    check("std", 3e-6, |s, a, d| super::var(s, a, 1.0, true, None, d), |g| var(g).sqrt());
+    check(
+        "std",
+        3e-6,
+        |s, a, d| super::var(s, a, 1.0, true, None, d),
+        |g| var(g).sqrt(),
+    );
     for p in [0.5, 1.0, 2.0, 3.0] {
         let want = |g: &[f64]| g.iter().map(|v| v.abs().powf(p)).sum::<f64>().powf(1.0 / p);
         check("norm", 1e-5, |s, a, d| reduce(Reduce::Norm(p), s, a, d), want);
@@ -125,7 +144,12 @@ fn floats_against_reference() {
     let nonzero = |g: &[f64]| g.iter().filter(|v| **v != 0.0).count() as f64;
     check("norm 0", 0.0, |s, a, d| reduce(Reduce::Norm(0.0), s, a, d), nonzero);
     let big = |g: &[f64]| g.iter().fold(0.0, |a: f64, v| a.max(v.abs()));
-    check("norm inf", 0.0, |s, a, d| reduce(Reduce::Norm(f64::INFINITY), s, a, d), big);
+    check(
+        "norm inf",
+        0.0,
+        |s, a, d| reduce(Reduce::Norm(f64::INFINITY), s, a, d),
+        big,
+    );
 }
 
 #[test]
@@ -190,7 +214,11 @@ fn arg_reduce_everywhere() {
                             best = k;
                         }
                     }
-                    assert_eq!((index[o], value[o]), (best as i64, all[first + best * inner]), "{shape:?} {strides:?}");
+                    assert_eq!(
+                        (index[o], value[o]),
+                        (best as i64, all[first + best * inner]),
+                        "{shape:?} {strides:?}"
+                    );
                 }
             }
         }

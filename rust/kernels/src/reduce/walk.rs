@@ -13,7 +13,11 @@ pub(crate) struct Walk<const N: usize> {
 
 impl<const N: usize> Walk<N> {
     pub fn new() -> Self {
-        Self { rank: 0, shape: [1; MAX_RANK], strides: [[0; N]; MAX_RANK] }
+        Self {
+            rank: 0,
+            shape: [1; MAX_RANK],
+            strides: [[0; N]; MAX_RANK],
+        }
     }
 
     /// Every dim of `shape`, with one stride list per view.
@@ -125,7 +129,14 @@ impl<const N: usize> Walk<N> {
         if self.rank <= 1 {
             let s = self.strides[0];
             for i in range {
-                f(i, if self.rank == 0 { [0; N] } else { s.map(|s| s * i as isize) });
+                f(
+                    i,
+                    if self.rank == 0 {
+                        [0; N]
+                    } else {
+                        s.map(|s| s * i as isize)
+                    },
+                );
             }
             return;
         }
@@ -144,8 +155,8 @@ impl<const N: usize> Walk<N> {
             for _ in 0..run {
                 f(i, at);
                 i += 1;
-                for k in 0..N {
-                    at[k] += step[k];
+                for (a, s) in at.iter_mut().zip(step) {
+                    *a += s;
                 }
             }
             if i == range.end {
@@ -153,19 +164,19 @@ impl<const N: usize> Walk<N> {
             }
             // The innermost dim ran over its end: carry into the outer ones.
             coord[last] = 0;
-            for k in 0..N {
-                at[k] -= step[k] * self.shape[last] as isize;
+            for (a, s) in at.iter_mut().zip(step) {
+                *a -= s * self.shape[last] as isize;
             }
             for d in (0..last).rev() {
                 coord[d] += 1;
-                for k in 0..N {
-                    at[k] += self.strides[d][k];
+                for (a, s) in at.iter_mut().zip(self.strides[d]) {
+                    *a += s;
                 }
                 if coord[d] < self.shape[d] {
                     break;
                 }
-                for k in 0..N {
-                    at[k] -= self.strides[d][k] * self.shape[d] as isize;
+                for (a, s) in at.iter_mut().zip(self.strides[d]) {
+                    *a -= s * self.shape[d] as isize;
                 }
                 coord[d] = 0;
             }
@@ -174,7 +185,7 @@ impl<const N: usize> Walk<N> {
 }
 
 /// A pointer that threads may share; each writes its own part.
-pub(crate) struct Share<T>(pub *mut T);
+pub(crate) struct Share<T>(*mut T);
 
 impl<T> Clone for Share<T> {
     fn clone(&self) -> Self {
@@ -189,6 +200,15 @@ unsafe impl<T: Send> Send for Share<T> {}
 unsafe impl<T: Send> Sync for Share<T> {}
 
 impl<T> Share<T> {
+    pub fn new(ptr: *mut T) -> Self {
+        Self(ptr)
+    }
+
+    #[inline(always)]
+    pub fn get(&self) -> *mut T {
+        self.0
+    }
+
     /// # Safety
     /// `at` lies inside the allocation.
     #[inline(always)]
@@ -235,4 +255,31 @@ pub(crate) fn view_mut<'a, T>(data: &'a mut [T], shape: &[usize]) -> Dst<'a, T> 
 /// Units of a job that make one thread's smallest share, when each unit touches `work` elements.
 pub(crate) fn grain(work: usize) -> usize {
     (32768 / work.max(1)).max(1)
+}
+
+/// The view itself, or a copy of it in `keep` when it starts where an output does: rows are then read and written as
+/// slices, which must not overlap.
+pub(crate) fn apart<'a, T: Copy>(src: Src<'a, T>, out: *const T, keep: &'a mut Vec<T>) -> Src<'a, T> {
+    if src.ptr() == out && src.numel() > 0 {
+        *keep = collect(&src);
+        view_of(keep, src.shape())
+    } else {
+        src
+    }
+}
+
+/// A line of `n` elements as a slice: where it lies if it is contiguous, else copied to `keep`.
+///
+/// # Safety
+/// `at` addresses `n` elements at `step`, which nothing writes while the slice lives.
+#[inline(always)]
+pub(crate) unsafe fn line<T: Copy>(at: *const T, n: usize, step: isize, keep: &mut Vec<T>) -> &[T] {
+    if step == 1 || n == 1 {
+        // SAFETY: the caller's promise.
+        return unsafe { std::slice::from_raw_parts(at, n) };
+    }
+    keep.clear();
+    // SAFETY: as above.
+    keep.extend((0..n as isize).map(|i| unsafe { *at.offset(i * step) }));
+    keep
 }

@@ -4,7 +4,10 @@
 //! constructor is unsafe and is called only inside `#[target_feature]` functions that were picked after detection.
 //! Kernels are `#[inline(always)]` functions generic over [`Lanes`], and become real code in such functions.
 
-#![allow(clippy::needless_range_loop, reason = "indices over registers, unrolled by the compiler, read best as such")]
+#![allow(
+    clippy::needless_range_loop,
+    reason = "indices over registers, unrolled by the compiler, read best as such"
+)]
 
 /// Operations on a vector of `N` lanes of `T`. `fma` rounds once in every set.
 ///
@@ -70,6 +73,7 @@ macro_rules! scalar_lanes {
             }
             #[inline(always)]
             unsafe fn load_more(self, v: $t, p: *const $t, mask: bool) -> $t {
+                // SAFETY: the caller's promise.
                 if mask { unsafe { *p } } else { v }
             }
             #[inline(always)]
@@ -82,19 +86,23 @@ macro_rules! scalar_lanes {
             }
             #[inline(always)]
             unsafe fn load(self, p: *const $t) -> $t {
+                // SAFETY: the caller's promise.
                 unsafe { *p }
             }
             #[inline(always)]
             unsafe fn load_n(self, p: *const $t, n: usize) -> $t {
+                // SAFETY: the caller's promise.
                 if n == 0 { 0.0 } else { unsafe { *p } }
             }
             #[inline(always)]
             unsafe fn store(self, p: *mut $t, v: $t) {
+                // SAFETY: the caller's promise.
                 unsafe { *p = v }
             }
             #[inline(always)]
             unsafe fn store_n(self, p: *mut $t, v: $t, n: usize) {
                 if n > 0 {
+                    // SAFETY: the caller's promise.
                     unsafe { *p = v }
                 }
             }
@@ -109,6 +117,7 @@ macro_rules! scalar_lanes {
             #[inline(always)]
             unsafe fn transpose(self, rows: &[*const $t], offset: isize, cols: usize, dst: *mut $t, _ld: usize) {
                 if cols > 0 {
+                    // SAFETY: the caller's promise.
                     unsafe { *dst = if rows.is_empty() { 0.0 } else { *rows[0].offset(offset) } }
                 }
             }
@@ -135,19 +144,29 @@ mod x86 {
     /// Sliding window over this gives the mask with the first `n` lanes set.
     static WINDOW: [i32; 16] = [-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0];
 
+    /// # Safety
+    /// The CPU has AVX2. So for the functions below.
     #[inline(always)]
     unsafe fn mask8(n: usize) -> __m256i {
+        // SAFETY: the caller's promise.
         unsafe { _mm256_loadu_si256(WINDOW.as_ptr().add(8 - n.min(8)).cast()) }
     }
 
+    /// # Safety
+    /// As for `mask8`.
     #[inline(always)]
     unsafe fn mask4(n: usize) -> __m256i {
+        // SAFETY: the caller's promise.
         unsafe { _mm256_loadu_si256(WINDOW.as_ptr().add(8 - 2 * n.min(4)).cast()) }
     }
 
     /// 8 x 8 floats through 24 shuffles.
+    ///
+    /// # Safety
+    /// See [`Lanes::transpose`]; the CPU has AVX2.
     #[inline(always)]
     unsafe fn transpose_f32(rows: &[*const f32], offset: isize, cols: usize, dst: *mut f32, ld: usize) {
+        // SAFETY: the caller's promise.
         unsafe {
             let mut r = [_mm256_setzero_ps(); 8];
             if cols >= 8 && rows.len() == 8 {
@@ -185,8 +204,11 @@ mod x86 {
         }
     }
 
+    /// # Safety
+    /// See [`Lanes::transpose`]; the CPU has AVX2.
     #[inline(always)]
     unsafe fn transpose_f64(rows: &[*const f64], offset: isize, cols: usize, dst: *mut f64, ld: usize) {
+        // SAFETY: the caller's promise.
         unsafe {
             let mut r = [_mm256_setzero_pd(); 4];
             let mask = mask4(cols);
@@ -227,6 +249,7 @@ mod x86 {
                 }
                 #[inline(always)]
                 unsafe fn load_more(self, $mv: $v, $mp: *const $t, $mm: $mask) -> $v {
+                    // SAFETY: the caller's promise.
                     unsafe { $more }
                 }
                 #[inline(always)]
@@ -240,18 +263,22 @@ mod x86 {
                 }
                 #[inline(always)]
                 unsafe fn load(self, p: *const $t) -> $v {
+                    // SAFETY: the caller's promise.
                     unsafe { $load(p) }
                 }
                 #[inline(always)]
                 unsafe fn load_n(self, $lp: *const $t, $ln: usize) -> $v {
+                    // SAFETY: the caller's promise.
                     unsafe { $load_n }
                 }
                 #[inline(always)]
                 unsafe fn store(self, p: *mut $t, v: $v) {
+                    // SAFETY: the caller's promise.
                     unsafe { $store(p, v) }
                 }
                 #[inline(always)]
                 unsafe fn store_n(self, $sp: *mut $t, $sv: $v, $sn: usize) {
+                    // SAFETY: the caller's promise.
                     unsafe { $store_n }
                 }
                 #[inline(always)]
@@ -266,44 +293,102 @@ mod x86 {
                 }
                 #[inline(always)]
                 unsafe fn transpose(self, rows: &[*const $t], offset: isize, cols: usize, dst: *mut $t, ld: usize) {
+                    // SAFETY: the caller's promise.
                     unsafe { $transpose(rows, offset, cols, dst, ld) }
                 }
             }
         };
     }
 
-    lanes!(Avx512, f32, __m512, __mmask16, 16, 8, transpose_f32, _mm512_set1_ps, _mm512_loadu_ps, _mm512_storeu_ps,
-        _mm512_fmadd_ps, _mm512_add_ps,
+    lanes!(
+        Avx512,
+        f32,
+        __m512,
+        __mmask16,
+        16,
+        8,
+        transpose_f32,
+        _mm512_set1_ps,
+        _mm512_loadu_ps,
+        _mm512_storeu_ps,
+        _mm512_fmadd_ps,
+        _mm512_add_ps,
         |p, n| _mm512_maskz_loadu_ps(((1u32 << n.min(16)) - 1) as u16, p),
         |p, v, n| _mm512_mask_storeu_ps(p, ((1u32 << n.min(16)) - 1) as u16, v),
         |from, to| ((1u32 << to) - (1u32 << from.min(to))) as u16,
-        |v, p, mask| _mm512_mask_loadu_ps(v, mask, p));
-    lanes!(Avx512, f64, __m512d, __mmask8, 8, 4, transpose_f64, _mm512_set1_pd, _mm512_loadu_pd, _mm512_storeu_pd,
-        _mm512_fmadd_pd, _mm512_add_pd,
+        |v, p, mask| _mm512_mask_loadu_ps(v, mask, p)
+    );
+    lanes!(
+        Avx512,
+        f64,
+        __m512d,
+        __mmask8,
+        8,
+        4,
+        transpose_f64,
+        _mm512_set1_pd,
+        _mm512_loadu_pd,
+        _mm512_storeu_pd,
+        _mm512_fmadd_pd,
+        _mm512_add_pd,
         |p, n| _mm512_maskz_loadu_pd(((1u32 << n.min(8)) - 1) as u8, p),
         |p, v, n| _mm512_mask_storeu_pd(p, ((1u32 << n.min(8)) - 1) as u8, v),
         |from, to| ((1u32 << to) - (1u32 << from.min(to))) as u8,
-        |v, p, mask| _mm512_mask_loadu_pd(v, mask, p));
-    lanes!(Avx2, f32, __m256, __m256i, 8, 8, transpose_f32, _mm256_set1_ps, _mm256_loadu_ps, _mm256_storeu_ps,
-        _mm256_fmadd_ps, _mm256_add_ps,
+        |v, p, mask| _mm512_mask_loadu_pd(v, mask, p)
+    );
+    lanes!(
+        Avx2,
+        f32,
+        __m256,
+        __m256i,
+        8,
+        8,
+        transpose_f32,
+        _mm256_set1_ps,
+        _mm256_loadu_ps,
+        _mm256_storeu_ps,
+        _mm256_fmadd_ps,
+        _mm256_add_ps,
         |p, n| _mm256_maskload_ps(p, mask8(n)),
-        |p, v, n| if n >= 8 { _mm256_storeu_ps(p, v) } else { _mm256_maskstore_ps(p, mask8(n), v) },
+        |p, v, n| if n >= 8 {
+            _mm256_storeu_ps(p, v)
+        } else {
+            _mm256_maskstore_ps(p, mask8(n), v)
+        },
         // SAFETY: the token proves AVX2.
         |from, to| unsafe { _mm256_andnot_si256(mask8(from), mask8(to)) },
-        |v, p, mask| _mm256_or_ps(v, _mm256_maskload_ps(p, mask)));
-    lanes!(Avx2, f64, __m256d, __m256i, 4, 4, transpose_f64, _mm256_set1_pd, _mm256_loadu_pd, _mm256_storeu_pd,
-        _mm256_fmadd_pd, _mm256_add_pd,
+        |v, p, mask| _mm256_or_ps(v, _mm256_maskload_ps(p, mask))
+    );
+    lanes!(
+        Avx2,
+        f64,
+        __m256d,
+        __m256i,
+        4,
+        4,
+        transpose_f64,
+        _mm256_set1_pd,
+        _mm256_loadu_pd,
+        _mm256_storeu_pd,
+        _mm256_fmadd_pd,
+        _mm256_add_pd,
         |p, n| _mm256_maskload_pd(p, mask4(n)),
-        |p, v, n| if n >= 4 { _mm256_storeu_pd(p, v) } else { _mm256_maskstore_pd(p, mask4(n), v) },
+        |p, v, n| if n >= 4 {
+            _mm256_storeu_pd(p, v)
+        } else {
+            _mm256_maskstore_pd(p, mask4(n), v)
+        },
         // SAFETY: the token proves AVX2.
         |from, to| unsafe { _mm256_andnot_si256(mask4(from), mask4(to)) },
-        |v, p, mask| _mm256_or_pd(v, _mm256_maskload_pd(p, mask)));
+        |v, p, mask| _mm256_or_pd(v, _mm256_maskload_pd(p, mask))
+    );
 }
 
 #[cfg(target_arch = "aarch64")]
 pub use arm::Neon;
 
 #[cfg(target_arch = "aarch64")]
+#[allow(unused_unsafe, reason = "some of the intrinsics are safe where NEON is always on")]
 mod arm {
     use super::Lanes;
     use std::arch::aarch64::*;
@@ -326,13 +411,17 @@ mod arm {
                 #[inline(always)]
                 unsafe fn load_more(self, v: $v, p: *const $t, [from, to]: [usize; 2]) -> $v {
                     if from == 0 && to == $n {
+                        // SAFETY: the caller's promise.
                         return unsafe { $load(p) };
                     }
                     let mut all = [0.0; $n];
+                    // SAFETY: the caller's promise.
                     unsafe { $store(all.as_mut_ptr(), v) };
                     for i in from..to {
+                        // SAFETY: the caller's promise.
                         all[i] = unsafe { *p.add(i) };
                     }
+                    // SAFETY: the caller's promise.
                     unsafe { $load(all.as_ptr()) }
                 }
                 #[inline(always)]
@@ -346,31 +435,39 @@ mod arm {
                 }
                 #[inline(always)]
                 unsafe fn load(self, p: *const $t) -> $v {
+                    // SAFETY: the caller's promise.
                     unsafe { $load(p) }
                 }
                 #[inline(always)]
                 unsafe fn load_n(self, p: *const $t, n: usize) -> $v {
                     if n >= $n {
+                        // SAFETY: the caller's promise.
                         return unsafe { $load(p) };
                     }
                     let mut part = [0.0; $n];
                     for i in 0..n {
+                        // SAFETY: the caller's promise.
                         part[i] = unsafe { *p.add(i) };
                     }
+                    // SAFETY: the caller's promise.
                     unsafe { $load(part.as_ptr()) }
                 }
                 #[inline(always)]
                 unsafe fn store(self, p: *mut $t, v: $v) {
+                    // SAFETY: the caller's promise.
                     unsafe { $store(p, v) }
                 }
                 #[inline(always)]
                 unsafe fn store_n(self, p: *mut $t, v: $v, n: usize) {
                     if n >= $n {
+                        // SAFETY: the caller's promise.
                         return unsafe { $store(p, v) };
                     }
                     let mut part = [0.0; $n];
+                    // SAFETY: the caller's promise.
                     unsafe { $store(part.as_mut_ptr(), v) };
                     for i in 0..n {
+                        // SAFETY: the caller's promise.
                         unsafe { *p.add(i) = part[i] };
                     }
                 }
@@ -388,6 +485,7 @@ mod arm {
                 unsafe fn transpose(self, rows: &[*const $t], offset: isize, cols: usize, dst: *mut $t, ld: usize) {
                     for j in 0..cols.min($n) {
                         for i in 0..$n {
+                            // SAFETY: the caller's promise.
                             unsafe {
                                 let v = if i < rows.len() {
                                     *rows[i].offset(offset + j as isize)

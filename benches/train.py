@@ -1,0 +1,116 @@
+"""How long a training step takes, firesteel and PyTorch in turns: the MLP and the CNN of examples/mnist.py, batch 64.
+
+    python benches/train.py                     both models, with one thread and with two
+    python benches/train.py --model mlp --threads 1 --rounds 50
+
+A round is one step (several for the MLP) of each library on the same numbers; a time is the median of all rounds.
+"""
+
+import argparse
+import importlib
+import statistics
+import sys
+import time
+
+import numpy as np
+
+BATCH = 64
+# Steps in one round, rounds, and the greatest ratio to PyTorch's time that is accepted.
+PLANS = {"mlp": (10, 30, 1.0), "cnn": (1, 12, 2.0)}
+
+
+def model_of(lib, name):
+    nn = lib.nn
+    if name == "mlp":
+        return nn.Sequential(
+            nn.Flatten(), nn.Linear(784, 128), nn.ReLU(), nn.Linear(128, 64), nn.ReLU(), nn.Linear(64, 10)
+        )
+    return nn.Sequential(
+        nn.Conv2d(1, 32, 3),
+        nn.ReLU(),
+        nn.Conv2d(32, 64, 3),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Dropout(0.25),
+        nn.Flatten(),
+        nn.Linear(9216, 128),
+        nn.ReLU(),
+        nn.Dropout(0.5),
+        nn.Linear(128, 10),
+    )
+
+
+def stepper(lib, name):
+    """A function that takes one training step."""
+    rng = np.random.default_rng(0)
+    images = lib.from_numpy(rng.normal(size=(BATCH, 1, 28, 28)).astype(np.float32))
+    labels = lib.from_numpy(rng.integers(0, 10, BATCH))
+    model = model_of(lib, name)
+    optimizer = lib.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
+    criterion = lib.nn.CrossEntropyLoss()
+
+    def step():
+        optimizer.zero_grad()
+        loss = criterion(model(images), labels)
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    return step
+
+
+def seconds_per_step(libs, name, threads, rounds):
+    steps, planned, _ = PLANS[name]
+    for lib in libs.values():
+        lib.set_num_threads(threads)
+    runs = {key: stepper(lib, name) for key, lib in libs.items()}
+    for step in runs.values():
+        step()
+        step()
+    taken = {key: [] for key in libs}
+    for _ in range(rounds or planned):
+        for key, step in runs.items():
+            # The other library's threads still spin for a while after their last work: let them go to sleep.
+            time.sleep(0.01)
+            start = time.perf_counter()
+            for _ in range(steps):
+                loss = step()
+            loss.item()
+            taken[key].append((time.perf_counter() - start) / steps)
+    return {key: statistics.median(times) for key, times in taken.items()}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--model", choices=list(PLANS))
+    parser.add_argument("--threads", type=int)
+    parser.add_argument("--rounds", type=int, help="instead of the planned number")
+    parser.add_argument("--check", action="store_true", help="exit with status 1 when a target is missed")
+    args = parser.parse_args()
+    libs = {"firesteel": importlib.import_module("firesteel")}
+    try:
+        libs["torch"] = importlib.import_module("torch")
+    except ImportError:
+        print("PyTorch is not installed: its columns stay empty")
+    print("step, batch 64     | threads | firesteel ms |  torch ms | images/s | ratio | target | ok")
+    print("-" * 88)
+    missed = False
+    for name in [args.model] if args.model else PLANS:
+        for threads in [args.threads] if args.threads else (1, 2):
+            times = seconds_per_step(libs, name, threads, args.rounds)
+            ours, theirs = times["firesteel"], times.get("torch")
+            target = PLANS[name][2]
+            ratio, verdict = ("", "") if theirs is None else (f"{ours / theirs:.2f}", "yes")
+            if theirs is not None and ours > target * theirs:
+                missed, verdict = True, "NO"
+            other = "" if theirs is None else f"{theirs * 1e3:.2f}"
+            print(
+                f"{name:18} | {threads:7} | {ours * 1e3:12.2f} | {other:>9} | {BATCH / ours:8,.0f} | {ratio:>5} | "
+                f"{target:6.2f} | {verdict}",
+                flush=True,
+            )
+    return 1 if args.check and missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

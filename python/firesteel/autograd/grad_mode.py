@@ -1,0 +1,130 @@
+"""Switches for recording: context managers that are decorators too."""
+
+from __future__ import annotations
+
+from functools import wraps
+from inspect import isgeneratorfunction
+
+from .. import _C
+
+
+class _Switch:
+    """A context manager, and a decorator of functions and generators."""
+
+    def __call__(self, f):
+        make = self.clone
+        if isinstance(f, type):
+            raise TypeError(f"{type(self).__name__} cannot decorate a class; decorate its methods")
+        if isgeneratorfunction(f):
+
+            @wraps(f)
+            def generate(*args, **kwargs):
+                it = f(*args, **kwargs)
+                try:
+                    with make():
+                        value = next(it)
+                    while True:
+                        try:
+                            sent = yield value
+                        except GeneratorExit:
+                            with make():
+                                it.close()
+                            raise
+                        except BaseException as err:
+                            with make():
+                                value = it.throw(err)
+                        else:
+                            with make():
+                                value = it.send(sent)
+                except StopIteration as stop:
+                    return stop.value
+
+            return generate
+
+        @wraps(f)
+        def call(*args, **kwargs):
+            with make():
+                return f(*args, **kwargs)
+
+        return call
+
+    def clone(self):
+        return type(self)()
+
+
+class no_grad(_Switch):
+    """Ops inside are not recorded.
+
+    >>> import firesteel as fs
+    >>> x = fs.ones(2, requires_grad=True)
+    >>> with fs.no_grad():
+    ...     (x * 2).requires_grad
+    False
+    """
+
+    _to = False
+
+    def __new__(cls, f=None):
+        self = object.__new__(cls)
+        return self if f is None else self(f)
+
+    def __enter__(self):
+        self._before = _C._set_grad(self._to)
+
+    def __exit__(self, *_):
+        _C._set_grad(self._before)
+
+
+class enable_grad(no_grad):
+    """Ops inside are recorded, also within `no_grad`."""
+
+    _to = True
+
+
+class set_grad_enabled(_Switch):
+    """Recording on or off from now on; as a context manager, until its end."""
+
+    def __init__(self, mode: bool):
+        if not isinstance(mode, bool):
+            raise TypeError(f"set_grad_enabled(): mode must be bool, not {type(mode).__name__}")
+        self.mode = mode
+        self._before = _C._set_grad(mode)
+
+    def __call__(self, f):
+        _C._set_grad(self._before)
+        return super().__call__(f)
+
+    def __enter__(self):
+        _C._set_grad(self.mode)
+
+    def __exit__(self, *_):
+        _C._set_grad(self._before)
+
+    def clone(self):
+        return type(self)(self.mode)
+
+    def __repr__(self):
+        return f"set_grad_enabled(mode={self.mode})"
+
+
+class inference_mode(_Switch):
+    """`no_grad` that says so: ops inside are not recorded."""
+
+    def __new__(cls, mode=True):
+        self = object.__new__(cls)
+        if callable(mode):
+            self.mode = True
+            return self(mode)
+        self.mode = mode
+        return self
+
+    def __enter__(self):
+        self._before = (_C._set_grad(False), _C._set_inference(True)) if self.mode else None
+
+    def __exit__(self, *_):
+        if self._before is not None:
+            _C._set_grad(self._before[0])
+            _C._set_inference(self._before[1])
+
+    def clone(self):
+        return type(self)(self.mode)

@@ -1,0 +1,359 @@
+"""The engine: gradients from the outputs of a graph to its leaves, node by node, newest first.
+
+A node's sequence number is larger than those of the nodes its inputs came from, so a heap on it is a topological order and
+nothing is recursive. The derivative of one node is `Node._step` (Rust), by the op's row.
+"""
+
+from __future__ import annotations
+
+from heapq import heappop, heappush
+from typing import TYPE_CHECKING
+
+from .. import _C
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+Tensor = _C.Tensor
+
+
+class AccumulateGrad:
+    """Stands for a leaf in `grad_fn.next_functions`."""
+
+    __slots__ = ("variable",)
+
+    def __init__(self, variable):
+        self.variable = variable
+
+    def name(self) -> str:
+        return "torch::autograd::AccumulateGrad"
+
+    @property
+    def next_functions(self):
+        return ()
+
+    def __repr__(self):
+        return f"<AccumulateGrad object at {id(self.variable):#x}>"
+
+
+def run_tensor_hooks(table, grad):
+    """Applies hooks on a node's outputs: `table` maps output index to functions; `grad` is a gradient or a list."""
+    if isinstance(grad, list):
+        return [_hooked(table.get(i), g) for i, g in enumerate(grad)]
+    return _hooked(table.get(0), grad)
+
+
+def _hooked(hooks, grad):
+    if hooks and grad is not None:
+        for hook in list(hooks.values() if isinstance(hooks, dict) else hooks):
+            new = hook(grad)
+            if new is not None:
+                grad = _checked(new, grad)
+    return grad
+
+
+def _checked(new, old):
+    if not isinstance(new, Tensor):
+        raise TypeError(f"expected Variable, but hook returned '{type(new).__name__}'")
+    if new.shape != old.shape:
+        raise RuntimeError(f"hook has changed the size of value (was {list(old.shape)}, got {list(new.shape)})")
+    return new
+
+
+def run_pre_hooks(table, grad):
+    """Hooks of `grad_fn.register_prehook`: each gets the tuple of output gradients."""
+    many = isinstance(grad, list)
+    grads = tuple(grad) if many else (grad,)
+    for hook in list(table.values()):
+        new = hook(grads)
+        if new is not None:
+            grads = new if isinstance(new, tuple) else (new,)
+    return list(grads) if many else grads[0]
+
+
+def run_post_hooks(table, grad_inputs, grad):
+    """Hooks of `grad_fn.register_hook`: each gets (grad_inputs, grad_outputs) and may replace the former."""
+    outputs = tuple(grad) if isinstance(grad, list) else (grad,)
+    for hook in list(table.values()):
+        new = hook(grad_inputs, outputs)
+        if new is not None:
+            grad_inputs = new if isinstance(new, tuple) else (new,)
+    return grad_inputs
+
+
+def differentiate_composite(node, composite, grad):
+    """Gradients of a fused op by running its composite again on the saved inputs."""
+    from . import rows
+
+    return rows.rerun(node, composite, grad)
+
+
+class _Captures:
+    """Where gradients are kept instead of flowing on, for `grad(…, inputs)` and `backward(inputs=…)`."""
+
+    def __init__(self, inputs):
+        self.edges, self.leaves = {}, {}
+        self.found = [None] * len(inputs)
+        for i, x in enumerate(inputs):
+            edge = x._edge()
+            if edge is None:
+                continue
+            target, index = edge
+            if index < 0:
+                self.leaves.setdefault(id(target), []).append(i)
+            else:
+                self.edges.setdefault(-target._seq, []).append((index, i))
+
+    def keep(self, i, grad):
+        old = self.found[i]
+        self.found[i] = grad if old is None else old + grad
+
+    def needed(self, roots):
+        """Keys of the nodes that lead to an input."""
+        answer, stack = {}, [n for n, _ in roots]
+        while stack:
+            node = stack[-1]
+            key = -node._seq
+            if answer.get(key) is not None:
+                stack.pop()
+                continue
+            targets = node._targets()
+            if key not in answer:
+                answer[key] = None
+                todo = [t for t, i in targets if i >= 0 and answer.get(-t._seq) is None]
+                if todo:
+                    stack.extend(todo)
+                    continue
+            stack.pop()
+            answer[key] = any(
+                id(t) in self.leaves if i < 0 else (answer.get(-t._seq) or -t._seq in self.edges) for t, i in targets
+            )
+        return {k for k, v in answer.items() if v}
+
+
+def _run(roots, keep, create_graph, captures=None, accumulate=True):
+    """`roots`: (tensor, gradient). Leaves get their `.grad`, or `captures` what it asks for."""
+    heap, pending = [], {}
+    deliver_leaf = _leaf if captures is None else _captured_leaf
+    begin = []
+    for tensor, grad in roots:
+        target, index = tensor._edge()
+        if index < 0:
+            deliver_leaf(target, grad, create_graph, captures)
+            continue
+        key, n = -target._seq, target._outputs
+        begin.append((target, index))
+        entry = pending.get(key)
+        if entry is None:
+            pending[key] = entry = [target, None if n == 1 else [None] * n]
+            heappush(heap, key)
+        if n == 1:
+            entry[1] = grad if entry[1] is None else entry[1] + grad
+        else:
+            entry[1][index] = grad if entry[1][index] is None else entry[1][index] + grad
+    needed = None if captures is None else captures.needed(begin)
+    anomaly = _C.is_anomaly_enabled()
+    while heap:
+        key = heappop(heap)
+        node, grad = pending.pop(key)
+        hooked = False
+        if captures is not None:
+            wanted = captures.edges.get(key)
+            if wanted is not None:
+                grad = run_tensor_hooks(node._hook_table("tensor"), grad)
+                hooked = True
+                for index, i in wanted:
+                    one = grad[index] if isinstance(grad, list) else grad
+                    if one is not None:
+                        captures.keep(i, one)
+            if key not in needed:
+                continue
+        if anomaly:
+            from .anomaly import guarded_step
+
+            out = guarded_step(node, grad, keep, hooked)
+        else:
+            out = node._step(grad, keep, hooked)
+        grad = None
+        for target, index, key, g in out:
+            if index == 0:
+                entry = pending.get(key)
+                if entry is None:
+                    pending[key] = [target, g]
+                    heappush(heap, key)
+                else:
+                    entry[1] = entry[1] + g
+            elif index < 0:
+                deliver_leaf(target, g, create_graph, captures)
+            else:
+                entry = pending.get(key)
+                if entry is None:
+                    pending[key] = entry = [target, [None] * target._outputs]
+                    heappush(heap, key)
+                slots = entry[1]
+                slots[index - 1] = g if slots[index - 1] is None else slots[index - 1] + g
+
+
+def _leaf(leaf, grad, create_graph, _captures):
+    hooks = leaf._leaf_hooks(False)
+    if not hooks:
+        leaf._accumulate(grad, create_graph)
+        return
+    after = []
+    for key, hook in list(hooks.items()):
+        if isinstance(key, tuple):
+            after.append(hook)
+            continue
+        new = hook(grad)
+        if new is not None:
+            grad = _checked(new, grad)
+    leaf._accumulate(grad, create_graph)
+    for hook in after:
+        hook(leaf)
+
+
+def _captured_leaf(leaf, grad, create_graph, captures):
+    wanted = captures.leaves.get(id(leaf))
+    if wanted is None:
+        return
+    for key, hook in list((leaf._leaf_hooks(False) or {}).items()):
+        if not isinstance(key, tuple):
+            new = hook(grad)
+            if new is not None:
+                grad = _checked(new, grad)
+    for i in wanted:
+        captures.keep(i, grad)
+
+
+def _roots(tensors, grads):
+    """Pairs of outputs and their gradients, checked as PyTorch does."""
+    tensors = (tensors,) if isinstance(tensors, Tensor) else tuple(tensors)
+    if grads is None:
+        grads = (None,) * len(tensors)
+    elif isinstance(grads, Tensor):
+        grads = (grads,)
+    else:
+        grads = tuple(grads)
+    if len(grads) != len(tensors):
+        raise RuntimeError(f"got {len(tensors)} tensors and {len(grads)} gradients")
+    roots = []
+    for i, (t, g) in enumerate(zip(tensors, grads, strict=True)):
+        if not isinstance(t, Tensor):
+            raise TypeError(f"element {i} of tensors is {type(t).__name__}, expected Tensor")
+        if g is None:
+            if t.requires_grad and t.numel() != 1:
+                raise RuntimeError("grad can be implicitly created only for scalar outputs")
+            g = _C._full_like(t.detach(), 1)
+        elif not isinstance(g, Tensor):
+            raise TypeError(f"gradients can be either Tensors or None, but got {type(g).__name__}")
+        elif g.shape != t.shape:
+            raise RuntimeError(
+                f"Mismatch in shape: grad_output[{i}] has a shape of {g.shape} and output[{i}] has a shape of {t.shape}."
+            )
+        elif g.dtype is not t.dtype:
+            g = g.to(t.dtype)
+        if not t.requires_grad:
+            raise RuntimeError(f"element {i} of tensors does not require grad and does not have a grad_fn")
+        roots.append((t, g))
+    return roots
+
+
+def backward(
+    tensors: Tensor | Sequence[Tensor],
+    grad_tensors: Tensor | Sequence[Tensor | None] | None = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    inputs: Tensor | Sequence[Tensor] | None = None,
+) -> None:
+    """Adds the gradients of `tensors` to the `.grad` of the graph's leaves.
+
+    Args:
+        tensors: outputs to differentiate.
+        grad_tensors: for each its gradient, of the same shape; None for a scalar means 1.
+        retain_graph: keep saved values for another backward pass; by default as `create_graph`.
+        create_graph: record the backward pass itself, for higher derivatives.
+        inputs: only these tensors get gradients.
+
+    Raises:
+        RuntimeError: a tensor needs no gradient, or a gradient's shape does not fit.
+    """
+    roots = _roots(tensors, grad_tensors)
+    keep = create_graph if retain_graph is None else retain_graph
+    if inputs is not None:
+        inputs = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
+        if not inputs:
+            raise RuntimeError("`inputs` argument to `backward()` cannot be empty.")
+    before = _C._set_grad(create_graph)
+    try:
+        if inputs is None:
+            _run(roots, keep, create_graph)
+        else:
+            captures = _Captures(inputs)
+            _run(roots, keep, create_graph, captures)
+            for x, g in zip(inputs, captures.found, strict=True):
+                if g is not None:
+                    x._accumulate(g, create_graph)
+    finally:
+        _C._set_grad(before)
+
+
+def grad(
+    outputs: Tensor | Sequence[Tensor],
+    inputs: Tensor | Sequence[Tensor],
+    grad_outputs: Tensor | Sequence[Tensor | None] | None = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    allow_unused: bool | None = None,
+    is_grads_batched: bool = False,
+    materialize_grads: bool = False,
+) -> tuple[Tensor | None, ...]:
+    """Gradients of `outputs` with respect to `inputs`, returned and not stored.
+
+    Args:
+        outputs: tensors to differentiate.
+        inputs: tensors to differentiate by; leaves or not.
+        grad_outputs: gradients of the outputs; None for a scalar means 1.
+        retain_graph: keep saved values; by default as `create_graph`.
+        create_graph: make the result differentiable.
+        allow_unused: give None for an input that the outputs do not depend on, instead of raising.
+        materialize_grads: give zeros instead of None.
+
+    Returns:
+        One gradient per input.
+
+    >>> import firesteel as fs
+    >>> x = fs.tensor(3., requires_grad=True)
+    >>> fs.autograd.grad(x * x, x)
+    (tensor(6.),)
+    """
+    if is_grads_batched:
+        raise NotImplementedError("grad(): is_grads_batched=True is not supported; call grad once per gradient")
+    inputs = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
+    if allow_unused is None:
+        allow_unused = materialize_grads
+    elif not allow_unused and materialize_grads:
+        raise ValueError("Expected allow_unused to be True or not passed when materialize_grads=True")
+    for x in inputs:
+        if not isinstance(x, Tensor):
+            raise TypeError(f"inputs must be Tensors, got {type(x).__name__}")
+        if not x.requires_grad and not allow_unused:
+            raise RuntimeError("One of the differentiated Tensors does not require grad")
+    roots = _roots(outputs, grad_outputs)
+    keep = create_graph if retain_graph is None else retain_graph
+    captures = _Captures(inputs)
+    before = _C._set_grad(create_graph)
+    try:
+        _run(roots, keep, create_graph, captures)
+    finally:
+        _C._set_grad(before)
+    found = captures.found
+    for i, g in enumerate(found):
+        if g is None:
+            if materialize_grads:
+                found[i] = _C._full_like(inputs[i].detach(), 0)
+            elif not allow_unused:
+                raise RuntimeError(
+                    "One of the differentiated Tensors appears to not have been used in the graph. Set "
+                    "allow_unused=True if this is the desired behavior."
+                )
+    return tuple(found)

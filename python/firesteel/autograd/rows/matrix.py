@@ -1,0 +1,77 @@
+"""Derivatives of matrix products."""
+
+from __future__ import annotations
+
+from ... import _C
+
+
+def _matmul_input(n, g):
+    a, b = n._size("input"), n.other
+    if len(a) == 1:
+        if b.ndim == 1:
+            return g * b
+        return _C.matmul(b, g.unsqueeze(-1)).squeeze(-1)
+    if b.ndim == 1:
+        return g.unsqueeze(-1) * b
+    return _C.matmul(g, b.transpose(-1, -2))
+
+
+def _matmul_other(n, g):
+    a, b = n.input, n._size("other")
+    if a.ndim == 1:
+        if len(b) == 1:
+            return g * a
+        return a.unsqueeze(-1) * g.unsqueeze(-2)
+    if len(b) == 1:
+        return _C.matmul(a.transpose(-1, -2), g.unsqueeze(-1)).squeeze(-1)
+    if len(b) == 2 and a.ndim > 2:
+        # One product over all rows instead of one per batch entry and a sum.
+        return _C.mm(a.reshape(-1, a.shape[-1]).t(), g.reshape(-1, g.shape[-1]))
+    return _C.matmul(a.transpose(-1, -2), g)
+
+
+def _linear_input(n, g):
+    w = n.weight
+    return g.unsqueeze(-1) * w if w.ndim == 1 else _C.matmul(g, w)
+
+
+def _linear_weight(n, g):
+    x = n.input
+    if len(n._size("weight")) == 1:
+        return _C.mv(x.reshape(-1, x.shape[-1]).t(), g.reshape(-1))
+    return _C.mm(g.reshape(-1, g.shape[-1]).t(), x.reshape(-1, x.shape[-1]))
+
+
+def _linear_bias(n, g):
+    return g if g.ndim == len(n._size("bias")) else g.reshape((-1, *n._size("bias"))).sum(0)
+
+
+ROWS = {
+    "matmul": {"saves": "input>other other>input", "input": _matmul_input, "other": _matmul_other},
+    "mm": {
+        "saves": "input>mat2 mat2>input",
+        "input": lambda n, g: _C.mm(g, n.mat2.t()),
+        "mat2": lambda n, g: _C.mm(n.input.t(), g),
+    },
+    "bmm": {
+        "saves": "input>mat2 mat2>input",
+        "input": lambda n, g: _C.bmm(g, n.mat2.transpose(1, 2)),
+        "mat2": lambda n, g: _C.bmm(n.input.transpose(1, 2), g),
+    },
+    "mv": {
+        "saves": "input>vec vec>input",
+        "input": lambda n, g: g.unsqueeze(1) * n.vec,
+        "vec": lambda n, g: _C.mv(n.input.t(), g),
+    },
+    "dot": {
+        "saves": "input>tensor tensor>input",
+        "input": lambda n, g: g * n.tensor,
+        "tensor": lambda n, g: g * n.input,
+    },
+    "linear": {
+        "saves": "input>weight weight>input",
+        "input": _linear_input,
+        "weight": _linear_weight,
+        "bias": _linear_bias,
+    },
+}

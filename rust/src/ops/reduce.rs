@@ -1,0 +1,445 @@
+//! Reductions: sums, means, extrema and where they are, moments, norms.
+
+use super::def::{Builder, Call, Meta, Metas, op};
+use super::infer::{self, arithmetic, axes, float_of, keepdim_layout, reduced};
+use super::support::{Mask, computed, not_empty, one, single};
+use crate::args::Args;
+use crate::device::cpu;
+use crate::dtype::{DType, Scalar, category, legacy_name, promote};
+use crate::error::{Error, Result};
+use crate::layout::{Dims, Layout, expands_to};
+use firesteel_kernels::elementwise::{self, Binary};
+use firesteel_kernels::reduce::{self, Reduce};
+use firesteel_kernels::{AnyDst, AnySrc, MAX_RANK};
+use smallvec::smallvec;
+
+/// Calls a kernel with the input in `from` and the output in `to`, reduced dims kept as the kernel wants them.
+fn with_views(
+    c: &Call,
+    mask: &Mask,
+    from: DType,
+    to: DType,
+    run: impl FnOnce(AnySrc, &[bool], AnyDst),
+) -> Result<()> {
+    let x = cpu::cast(c.args.tensor(0), from)?;
+    let out = cpu::output(&c.outs[0], to)?;
+    let layout = keepdim_layout(&out.core, x.shape(), mask);
+    run(cpu::src(&x), &mask[..x.rank()], cpu::dst_as(&out.core, &layout));
+    out.store();
+    Ok(())
+}
+
+/// Integers and bool add up in int64, unless a dtype is asked for.
+fn long_or(a: &Args, dtype: usize) -> Result<DType> {
+    let d = arithmetic(a.tensor(0).dtype)?;
+    Ok(a.dtype(dtype).unwrap_or(if d.is_float() { d } else { DType::I64 }))
+}
+
+fn fold(c: &Call, kind: Reduce, mask: &Mask) -> Result<()> {
+    let work = c.outs[0].dtype.compute();
+    // Truth values are counted as they are, without a copy as int64.
+    let from = if work == DType::I64 && c.args.tensor(0).dtype == DType::Bool { DType::Bool } else { work };
+    let to = if work == DType::Bool { DType::I64 } else { work };
+    with_views(c, mask, from, to, |x, axes, out| reduce::reduce(kind, x, axes, out))
+}
+
+fn sum_infer(a: &Args) -> Result<Metas> {
+    let t = a.tensor(0);
+    let d = long_or(a, 3)?;
+    one(reduced(t.shape(), &axes(a.opt_ints(1), t.rank())?, a.bool(2)), d)
+}
+
+fn sum_run(c: &Call) -> Result<()> {
+    fold(c, Reduce::Sum, &axes(c.args.opt_ints(1), c.args.tensor(0).rank())?)
+}
+
+fn mean_infer(a: &Args) -> Result<Metas> {
+    let t = a.tensor(0);
+    let (d, what) = a.dtype(3).map_or((t.dtype, "Input"), |d| (d, "Optional"));
+    if !d.is_float() {
+        return Error::runtime(format!(
+            "mean(): could not infer output dtype. {what} dtype must be either a floating point or complex dtype. Got: {}",
+            legacy_name(d)
+        ));
+    }
+    one(reduced(t.shape(), &axes(a.opt_ints(1), t.rank())?, a.bool(2)), d)
+}
+
+fn mean_run(c: &Call) -> Result<()> {
+    let mask = axes(c.args.opt_ints(1), c.args.tensor(0).rank())?;
+    let work = c.outs[0].dtype.compute();
+    with_views(c, &mask, work, work, |x, axes, out| reduce::mean(x, axes, out))
+}
+
+fn everything(a: &Args) -> Result<Mask> {
+    axes(None, a.tensor(0).rank())
+}
+
+fn prod_dim_infer(a: &Args) -> Result<Metas> {
+    let t = a.tensor(0);
+    one(reduced(t.shape(), &single(a.int(1), t.rank())?.1, a.bool(2)), long_or(a, 3)?)
+}
+
+// ---- extrema ----------------------------------------------------------------------------------------------------------
+
+fn nothing_to_reduce(name: &str) -> String {
+    format!(
+        "{name}(): Expected reduction dim to be specified for input.numel() == 0. Specify the reduction dim with the 'dim' \
+         argument."
+    )
+}
+
+fn extremum_infer(a: &Args, name: &str) -> Result<Metas> {
+    let t = a.tensor(0);
+    if t.numel() == 0 {
+        return Error::runtime(nothing_to_reduce(name));
+    }
+    one(Dims::EMPTY, arithmetic(t.dtype)?)
+}
+
+fn extremum_run(c: &Call, kind: Reduce, mask: &Mask) -> Result<()> {
+    let work = c.outs[0].dtype.compute();
+    with_views(c, mask, work, work, |x, axes, out| reduce::reduce(kind, x, axes, out))
+}
+
+fn extremum_dim_infer(a: &Args) -> Result<Metas> {
+    let t = a.tensor(0);
+    let (d, mask) = single(a.int(1), t.rank())?;
+    not_empty(t.shape(), d)?;
+    let shape = reduced(t.shape(), &mask, a.bool(2));
+    Ok(smallvec![Meta::new(shape, arithmetic(t.dtype)?), Meta::new(shape, DType::I64)])
+}
+
+fn extremum_dim_run(c: &Call, max: bool) -> Result<()> {
+    let x = computed(c.args.tensor(0))?;
+    let (d, mask) = single(c.args.int(1), x.rank())?;
+    let values = cpu::output(&c.outs[0], x.dtype)?;
+    let at = keepdim_layout(&values.core, x.shape(), &mask);
+    let places = keepdim_layout(&c.outs[1], x.shape(), &mask);
+    let into = Some(cpu::dst_as(&values.core, &at));
+    reduce::arg_reduce(max, cpu::src(&x), d, into, cpu::dst_as(&c.outs[1], &places));
+    values.store();
+    Ok(())
+}
+
+fn promoted(a: &Args) -> Result<Metas> {
+    infer::promoted(a, 0..2)
+}
+
+fn pairwise(c: &Call, kind: Binary) -> Result<()> {
+    let out = &c.outs[0];
+    let [a, b] = [0, 1].map(|i| cpu::operand(c.args, i, out.shape()));
+    elementwise::binary(kind, c.compute, a, b, cpu::dst(out));
+    Ok(())
+}
+
+fn am_infer(a: &Args, name: &str) -> Result<Metas> {
+    let t = a.tensor(0);
+    let mask = axes(Some(a.ints(1)), t.rank())?;
+    if t.numel() == 0 {
+        if a.ints(1).is_empty() {
+            return Error::runtime(nothing_to_reduce(name));
+        }
+        (0..t.rank()).filter(|&d| mask[d]).try_for_each(|d| not_empty(t.shape(), d))?;
+    }
+    one(reduced(t.shape(), &mask, a.bool(2)), arithmetic(t.dtype)?)
+}
+
+fn am_run(c: &Call, kind: Reduce) -> Result<()> {
+    extremum_run(c, kind, &axes(Some(c.args.ints(1)), c.args.tensor(0).rank())?)
+}
+
+fn arg_infer(a: &Args, name: &str) -> Result<Metas> {
+    let t = a.tensor(0);
+    if arithmetic(t.dtype)? == DType::Bool {
+        return Error::runtime(format!("{name}(): does not support bool input"));
+    }
+    let mask = match a.opt_int(1) {
+        Some(d) => {
+            let (d, mask) = single(d, t.rank())?;
+            not_empty(t.shape(), d)?;
+            mask
+        }
+        None if t.numel() == 0 => return Error::index(nothing_to_reduce(name)),
+        None => everything(a)?,
+    };
+    one(reduced(t.shape(), &mask, a.bool(2)), DType::I64)
+}
+
+fn arg_run(c: &Call, max: bool) -> Result<()> {
+    let (x, out) = (computed(c.args.tensor(0))?, &c.outs[0]);
+    match c.args.opt_int(1) {
+        Some(d) => {
+            let (d, mask) = single(d, x.rank())?;
+            let places = keepdim_layout(out, x.shape(), &mask);
+            reduce::arg_reduce(max, cpu::src(&x), d, None, cpu::dst_as(out, &places));
+        }
+        None => {
+            let n = Dims::new(&[x.numel()])?;
+            let flat = cpu::contiguous(&x, x.dtype)?;
+            let all = Layout { offset: flat.layout.offset, ..Layout::contiguous(n) };
+            let place = Layout { offset: out.layout.offset, ..Layout::contiguous(Dims::new(&[1])?) };
+            reduce::arg_reduce(max, cpu::src_as(&flat, &all), 0, None, cpu::dst_as(out, &place));
+        }
+    }
+    Ok(())
+}
+
+// ---- truth ------------------------------------------------------------------------------------------------------------
+
+/// An empty list of dims reduces nothing here.
+fn truth_mask(a: &Args) -> Result<Mask> {
+    match a.opt_ints(1) {
+        Some([]) => Ok([false; MAX_RANK]),
+        dims => axes(dims, a.tensor(0).rank()),
+    }
+}
+
+fn truth_infer(a: &Args) -> Result<Metas> {
+    let t = a.tensor(0);
+    let d = if t.dtype == DType::U8 { DType::U8 } else { DType::Bool };
+    one(reduced(t.shape(), &truth_mask(a)?, a.bool(2)), d)
+}
+
+fn truth_run(c: &Call, kind: Reduce) -> Result<()> {
+    let from = c.args.tensor(0).dtype.compute();
+    with_views(c, &truth_mask(c.args)?, from, DType::Bool, |x, axes, out| reduce::reduce(kind, x, axes, out))
+}
+
+fn count_infer(a: &Args) -> Result<Metas> {
+    let t = a.tensor(0);
+    one(reduced(t.shape(), &axes(a.opt_ints(1), t.rank())?, false), DType::I64)
+}
+
+fn count_run(c: &Call) -> Result<()> {
+    let t = c.args.tensor(0);
+    let mask = axes(c.args.opt_ints(1), t.rank())?;
+    let count = |x: AnySrc, axes: &[bool], out: AnyDst| reduce::reduce(Reduce::CountNonzero, x, axes, out);
+    with_views(c, &mask, t.dtype.compute(), DType::I64, count)
+}
+
+fn equal_run(c: &Call) -> Result<()> {
+    let (a, b) = (c.args.tensor(0), c.args.tensor(1));
+    let same = a.shape() == b.shape() && {
+        let Some(d) = promote(a.dtype, b.dtype) else {
+            return Error::runtime(format!("cannot compare {} with {}", legacy_name(a.dtype), legacy_name(b.dtype)));
+        };
+        let (a, b) = (cpu::cast(a, d.compute())?, cpu::cast(b, d.compute())?);
+        reduce::equal(cpu::src(&a), cpu::src(&b))
+    };
+    cpu::fill(&c.outs[0], Scalar::Bool(same));
+    Ok(())
+}
+
+// ---- moments and norms ------------------------------------------------------------------------------------------------
+
+/// Dims, correction and keepdim of one of the three forms of `var` and `std`.
+struct Moment {
+    mask: Mask,
+    correction: f64,
+    keepdim: bool,
+}
+
+fn unbiased(yes: bool) -> f64 {
+    yes as u8 as f64
+}
+
+fn moment_all(a: &Args) -> Result<Moment> {
+    Ok(Moment { mask: everything(a)?, correction: unbiased(a.bool(1)), keepdim: false })
+}
+
+fn moment_dim(a: &Args) -> Result<Moment> {
+    let mask = axes(a.opt_ints(1), a.tensor(0).rank())?;
+    Ok(Moment { mask, correction: unbiased(a.bool(2)), keepdim: a.bool(3) })
+}
+
+fn moment(a: &Args) -> Result<Moment> {
+    let mask = axes(a.opt_ints(1), a.tensor(0).rank())?;
+    Ok(Moment { mask, correction: a.opt_scalar(2).map_or(1.0, Scalar::to_f64), keepdim: a.bool(3) })
+}
+
+fn moment_infer(a: &Args, form: fn(&Args) -> Result<Moment>) -> Result<Metas> {
+    let t = a.tensor(0);
+    if !t.dtype.is_float() {
+        return Error::runtime("std and var only support floating point and complex dtypes");
+    }
+    let m = form(a)?;
+    one(reduced(t.shape(), &m.mask, m.keepdim), t.dtype)
+}
+
+fn moment_run(c: &Call, form: fn(&Args) -> Result<Moment>, std: bool) -> Result<()> {
+    let m = form(c.args)?;
+    let work = c.outs[0].dtype.compute();
+    with_views(c, &m.mask, work, work, |x, axes, out| reduce::var(x, axes, m.correction, std, None, out))
+}
+
+fn norm_infer(a: &Args) -> Result<Metas> {
+    let t = a.tensor(0);
+    if !t.dtype.is_float() {
+        return Error::runtime(format!(
+            "Expected a floating point or complex tensor as input. Got {}",
+            legacy_name(t.dtype)
+        ));
+    }
+    let d = a.dtype(4).unwrap_or(t.dtype);
+    if category(d) < 2 || promote(d, t.dtype) != Some(d) {
+        return Error::runtime(format!(
+            "the dtype of the input ({}) should be convertible without narrowing to the specified dtype ({})",
+            legacy_name(t.dtype),
+            legacy_name(d)
+        ));
+    }
+    let mask = axes(a.opt_ints(2), t.rank())?;
+    let p = a.scalar(1).to_f64();
+    if (p < 0.0 || p == f64::INFINITY) && t.numel() == 0 {
+        if a.opt_ints(2).is_none_or(<[i64]>::is_empty) {
+            return Error::runtime(format!(
+                "cannot compute the {p} norm on an empty tensor because the operation does not have an identity"
+            ));
+        }
+        if let Some(d) = (0..t.rank()).find(|&d| mask[d] && t.shape()[d] == 0) {
+            return Error::runtime(format!(
+                "cannot compute the {p} norm on the dimension {d} because this dimension is empty and the operation does \
+                 not have an identity"
+            ));
+        }
+    }
+    one(reduced(t.shape(), &mask, a.bool(3)), d)
+}
+
+fn norm_run(c: &Call) -> Result<()> {
+    let mask = axes(c.args.opt_ints(2), c.args.tensor(0).rank())?;
+    extremum_run(c, Reduce::Norm(c.args.scalar(1).to_f64()), &mask)
+}
+
+fn logsumexp_infer(a: &Args) -> Result<Metas> {
+    let t = a.tensor(0);
+    let d = float_of(arithmetic(t.dtype)?);
+    one(reduced(t.shape(), &axes(Some(a.ints(1)), t.rank())?, a.bool(2)), d)
+}
+
+// ---- undoing a broadcast ----------------------------------------------------------------------------------------------
+
+fn sum_to_infer(a: &Args) -> Result<Metas> {
+    let t = a.tensor(0);
+    let shape = Dims::from_ints(a.ints(1))?;
+    if !expands_to(&shape, t.shape()) {
+        return Error::runtime(format!("a tensor of shape {} cannot be summed to shape {shape}", t.shape()));
+    }
+    one(shape, arithmetic(t.dtype)?)
+}
+
+fn sum_to_run(c: &Call) -> Result<()> {
+    let (t, out) = (c.args.tensor(0), &c.outs[0]);
+    if t.shape() == out.shape() {
+        cpu::copy(t, out);
+        return Ok(());
+    }
+    let pad = t.rank() - out.rank();
+    let mut mask = [false; MAX_RANK];
+    let mut shape = *t.shape();
+    let mut strides = [0isize; MAX_RANK];
+    for d in 0..t.rank() {
+        if d < pad || out.shape()[d - pad] != shape[d] {
+            mask[d] = true;
+            shape[d] = 1;
+        } else {
+            strides[d] = out.layout.strides()[d - pad];
+        }
+    }
+    let work = if t.dtype == DType::Bool { DType::I64 } else { t.dtype.compute() };
+    let x = cpu::cast(t, t.dtype.compute())?;
+    let to = cpu::output(out, work)?;
+    let layout = Layout::strided(shape, &strides, to.core.layout.offset);
+    reduce::reduce(Reduce::Sum, cpu::src(&x), &mask[..x.rank()], cpu::dst_as(&to.core, &layout));
+    to.store();
+    Ok(())
+}
+
+// ---- records ----------------------------------------------------------------------------------------------------------
+
+macro_rules! moments {
+    ($name:literal, $std:literal, $doc:literal) => {
+        [
+            op(concat!($name, ".unbiased(input, unbiased: bool)"), $doc)
+                .compute(|a| moment_infer(a, moment_all), |c| moment_run(c, moment_all, $std)),
+            op(concat!($name, ".dim(input, dim: int[1]?, unbiased: bool, keepdim: bool = False)"), $doc)
+                .compute(|a| moment_infer(a, moment_dim), |c| moment_run(c, moment_dim, $std)),
+            op(concat!($name, "(input, dim: int[1]? = None, *, correction: Scalar? = None, keepdim: bool = False)"), $doc)
+                .compute(|a| moment_infer(a, moment), |c| moment_run(c, moment, $std)),
+        ]
+    };
+}
+
+macro_rules! extrema {
+    ($name:literal, $kind:ident, $max:literal, $pair:ident, $which:literal) => {
+        [
+            op(concat!($name, "(input)"), concat!("The ", $which, " element; NaN if there is one. An empty tensor raises RuntimeError."))
+                .compute(|a| extremum_infer(a, $name), |c| extremum_run(c, Reduce::$kind, &everything(c.args)?)),
+            op(
+                concat!($name, ".dim(input, dim: int, keepdim: bool = False) -> (values, indices)"),
+                concat!("The ", $which, " elements along a dim and where they are (the first of equals); an empty dim raises IndexError."),
+            )
+            .compute(extremum_dim_infer, |c| extremum_dim_run(c, $max))
+            .nondiff_output(1),
+            op(concat!($name, ".other(input, other)"), concat!("The ", $which, " of two elements, broadcast; NaN if either is."))
+                .compute(promoted, |c| pairwise(c, Binary::$pair))
+                .elementwise()
+                .no_inplace(),
+            op(
+                concat!("a", $name, "(input, dim: int[1] = [], keepdim: bool = False)"),
+                concat!("The ", $which, " elements over some dims (all, if none is named); equals share the gradient. An empty dim raises IndexError."),
+            )
+            .compute(|a| am_infer(a, concat!("a", $name)), |c| am_run(c, Reduce::$kind)),
+            op(
+                concat!("arg", $name, "(input, dim: int? = None, keepdim: bool = False)"),
+                concat!("Index of the ", $which, " element along a dim, or in the flattened tensor; the first of equals. Bool raises RuntimeError."),
+            )
+            .compute(|a| arg_infer(a, concat!("arg", $name)), |c| arg_run(c, $max)),
+        ]
+    };
+}
+
+pub fn ops() -> Vec<Builder> {
+    let mut all = sums();
+    all.extend(extrema!("max", Max, true, Maximum, "largest"));
+    all.extend(extrema!("min", Min, false, Minimum, "smallest"));
+    all.extend(moments!("var", false, "The variance over some dims, divided by n - correction (1, or what `unbiased` says); NaN where that is not positive. Only floats; others raise RuntimeError."));
+    all.extend(moments!("std", true, "The standard deviation over some dims: the root of `var`. Only floats; others raise RuntimeError."));
+    all.extend(others());
+    all
+}
+
+fn sums() -> Vec<Builder> {
+    vec![
+        op("sum(input, dim: int[1]? = None, keepdim: bool = False, *, dtype: dtype? = None)", "The sum over some dims, or over all; integers and bool add up in int64.\n\n>>> firesteel.tensor([[1., 2.], [3., 4.]]).sum(dim=0)\ntensor([4., 6.])")
+            .compute(sum_infer, sum_run),
+        op("mean(input, dim: int[1]? = None, keepdim: bool = False, *, dtype: dtype? = None)", "The mean over some dims, or over all, of floats; NaN of nothing. Integers raise RuntimeError unless `dtype` is a float.")
+            .compute(mean_infer, mean_run),
+        op("prod(input, *, dtype: dtype? = None)", "The product of all elements, 1 of none; integers and bool multiply in int64.")
+            .compute(|a| one(Dims::EMPTY, long_or(a, 1)?), |c| fold(c, Reduce::Prod, &everything(c.args)?)),
+        op("prod.dim(input, dim: int, keepdim: bool = False, *, dtype: dtype? = None)", "The product along a dim; integers and bool multiply in int64.")
+            .compute(prod_dim_infer, |c| fold(c, Reduce::Prod, &single(c.args.int(1), c.args.tensor(0).rank())?.1)),
+        op("logsumexp(input, dim: int[1], keepdim: bool = False)", "log(sum(exp(input))) over some dims, without overflow; integers become floats.")
+            .compute(logsumexp_infer, |c| extremum_run(c, Reduce::LogSumExp, &axes(Some(c.args.ints(1)), c.args.tensor(0).rank())?)),
+        op("_sum_to(input, size: int[])", "The sum over the dims by which a tensor of shape `size` was broadcast to the input's shape.")
+            .compute(sum_to_infer, sum_to_run)
+            .function_only(),
+    ]
+}
+
+fn others() -> Vec<Builder> {
+    vec![
+        op("any(input, dim: int[1]? = None, keepdim: bool = False)", "True where some element over the dims is not zero (1 and 0 for uint8).")
+            .compute(truth_infer, |c| truth_run(c, Reduce::Any)),
+        op("all(input, dim: int[1]? = None, keepdim: bool = False)", "True where no element over the dims is zero (1 and 0 for uint8).")
+            .compute(truth_infer, |c| truth_run(c, Reduce::All)),
+        op("count_nonzero(input, dim: int[1]? = None)", "How many elements over the dims are not zero; NaN is not.").compute(count_infer, count_run),
+        op("linalg_vector_norm(input, ord: Scalar = 2, dim: int[1]? = None, keepdim: bool = False, *, dtype: dtype? = None)", "sum(|x|^ord)^(1/ord) over some dims: the count of what is not zero for 0, the largest or smallest for plus or minus infinity. Only floats; an empty dim raises RuntimeError where no norm of nothing exists.")
+            .compute(norm_infer, norm_run)
+            .function_only(),
+        op("_equal(input, other)", "Whether two tensors have the same shape and the same elements; NaN equals nothing.")
+            .compute(|_| one(Dims::EMPTY, DType::Bool), equal_run)
+            .function_only(),
+    ]
+}
