@@ -95,11 +95,11 @@ def _flat(values: Any) -> list[Any]:
     return values
 
 
-def _formatter(values: list[Any], is_float: bool) -> Any:
-    """A function number → text, all of one width."""
+def _formatter(values: list[Any], is_float: bool) -> tuple[Any, int]:
+    """A function number → text, and the width that it pads to."""
     if not is_float:
         width = max((len(str(v)) for v in values), default=1)
-        return lambda v: str(v).rjust(width)
+        return lambda v: str(v).rjust(width), width
     sizes = [v for v in values if isfinite(v) and v != 0]
     integral = all(v == ceil(v) for v in sizes)
     scientific = False
@@ -116,13 +116,13 @@ def _formatter(values: list[Any], is_float: bool) -> Any:
         else:
             width = max(len(f"{v:.{_Options.precision}f}") for v in sizes)
     if scientific:
-        return lambda v: f"{v:{width}.{_Options.precision}e}"
+        return lambda v: f"{v:{width}.{_Options.precision}e}", width
     if integral:
-        return lambda v: (f"{v:.0f}." if isfinite(v) else f"{v:.0f}").rjust(width)
-    return lambda v: f"{v:.{_Options.precision}f}".rjust(width)
+        return lambda v: (f"{v:.0f}." if isfinite(v) else f"{v:.0f}").rjust(width), width
+    return lambda v: f"{v:.{_Options.precision}f}".rjust(width), width
 
 
-def _vector(x: Any, indent: int, summarize: bool, text: Any) -> str:
+def _vector(x: Any, indent: int, summarize: bool, text: Any, width: int) -> str:
     edge, n = _Options.edgeitems, x.shape[0]
     if summarize and n > 2 * edge:
         head = [text(v) for v in x[:edge].tolist()]
@@ -130,25 +130,24 @@ def _vector(x: Any, indent: int, summarize: bool, text: Any) -> str:
         items = [*head, " ...", *tail] if edge else ["..."]
     else:
         items = [text(v) for v in x.tolist()]
-    width = len(text(0.0 if x.dtype.is_floating_point else 0)) if not items else max(map(len, items))
     per_line = max(1, (_Options.linewidth - indent) // (width + 2))
     lines = [", ".join(items[i : i + per_line]) for i in range(0, len(items), per_line)] or [""]
     return "[" + (",\n" + " " * (indent + 1)).join(lines) + "]"
 
 
-def _body(x: Any, indent: int, summarize: bool, text: Any) -> str:
+def _body(x: Any, indent: int, summarize: bool, text: Any, width: int) -> str:
     rank = x.dim()
     if rank == 0:
         return text(x.item())
     if rank == 1:
-        return _vector(x, indent, summarize, text)
+        return _vector(x, indent, summarize, text, width)
     edge, n = _Options.edgeitems, x.shape[0]
     if summarize and n > 2 * edge:
-        parts = [_body(x[i], indent + 1, summarize, text) for i in range(edge)]
+        parts = [_body(x[i], indent + 1, summarize, text, width) for i in range(edge)]
         parts.append("...")
-        parts += [_body(x[i], indent + 1, summarize, text) for i in range(n - edge, n)]
+        parts += [_body(x[i], indent + 1, summarize, text, width) for i in range(n - edge, n)]
     else:
-        parts = [_body(x[i], indent + 1, summarize, text) for i in range(n)]
+        parts = [_body(x[i], indent + 1, summarize, text, width) for i in range(n)]
     return "[" + ("," + "\n" * (rank - 1) + " " * (indent + 1)).join(parts) + "]"
 
 
@@ -159,8 +158,8 @@ def tensor_text(x: Any, indent: int) -> str:
     summarize = x.numel() > _Options.threshold
     is_float = x.dtype.is_floating_point
     values = (_shown(x) if summarize else x).tolist()
-    text = _formatter(_flat(values) if isinstance(values, list) else [values], is_float)
-    return _body(x, indent, summarize, text)
+    text, width = _formatter(_flat(values) if isinstance(values, list) else [values], is_float)
+    return _body(x, indent, summarize, text, width)
 
 
 def tensor_repr(self: Any) -> str:
@@ -197,7 +196,7 @@ def tensor_repr(self: Any) -> str:
         node = self.grad_fn
         notes.append("requires_grad=True" if node is None else f"grad_fn=<{node.name()}>")
     text = prefix + body
-    used = len(text) - text.rfind("\n") + 1 - 0
+    used = len(text) - text.rfind("\n") + 1
     for note in notes:
         if used + len(note) + 2 > _Options.linewidth:
             text += ",\n" + " " * indent + note

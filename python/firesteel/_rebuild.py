@@ -36,7 +36,7 @@ def _pack_with(self: Any, make: Any, about: tuple) -> tuple:
 
 def _finish(made: Any, kind: Any, requires_grad: bool) -> Any:
     if kind is not None:
-        return _C.Tensor._make_subclass.__func__(kind, made, requires_grad)
+        return _C.Tensor._make_subclass(kind, made, requires_grad)
     return made.requires_grad_() if requires_grad else made
 
 

@@ -40,55 +40,63 @@ fn device_of(args: &Args) -> Result<Device> {
 }
 
 /// Runs an op into new memory.
-#[inline]
 pub fn call(op: &'static Op, args: &Args) -> Result<Outputs> {
-    run(op, args).map_err(|e| e.within(op.name))
+    let mut outs = Outputs::new();
+    call_into(op, args, &mut outs)?;
+    Ok(outs)
 }
 
-fn run(op: &'static Op, args: &Args) -> Result<Outputs> {
+/// Runs an op into new memory; the outputs are added to `outs`.
+#[inline]
+pub fn call_into(op: &'static Op, args: &Args, outs: &mut Outputs) -> Result<()> {
+    run(op, args, outs).map_err(|e| e.within(op.name))
+}
+
+fn run(op: &'static Op, args: &Args, outs: &mut Outputs) -> Result<()> {
     match &op.kind {
         Kind::Compute { infer, cpu } => {
             let metas = infer(args)?;
-            let device = match op.param("device").and_then(|i| args.device(i)) {
+            let device = match op.device.and_then(|i| args.device(i)) {
                 Some(d) => d,
                 None => device_of(args)?,
             };
-            let mut outs: Outputs = SmallVec::new();
             for m in &metas {
-                let layout = m.layout.unwrap_or_else(|| Layout::contiguous(m.shape));
-                outs.push(Core::empty_with(layout, m.dtype, device)?);
+                outs.push(match &m.layout {
+                    Some(l) => Core::empty_with(**l, m.dtype, device)?,
+                    None => Core::empty(m.shape, m.dtype, device)?,
+                });
             }
             if device == Device::Cpu {
                 let compute = metas.first().map_or(crate::DType::F32, |m| m.compute);
-                cpu(&Call { args, outs: &outs, compute })?;
+                cpu(&Call { args, outs, compute })?;
             }
             bump_mutated(op, args);
-            Ok(outs)
         }
         Kind::View { layouts } => {
             let base = args.tensor(0);
-            Ok(layouts(args)?.into_iter().map(|l| base.with_layout(l)).collect())
+            outs.extend(layouts(args)?.into_iter().map(|l| base.with_layout(l)));
         }
         Kind::MaybeView { layout, infer, cpu } => {
             let base = args.tensor(0);
             if let Some(l) = layout(args)? {
-                return Ok(smallvec![base.with_layout(l)]);
+                outs.push(base.with_layout(l));
+                return Ok(());
             }
-            let m = infer(args)?[0];
-            let out = Core::empty(m.shape, m.dtype, base.device())?;
+            let m = &infer(args)?[0];
+            outs.push(Core::empty(m.shape, m.dtype, base.device())?);
             if base.device() == Device::Cpu {
-                cpu(&Call { args, outs: std::slice::from_ref(&out), compute: m.compute })?;
+                cpu(&Call { args, outs, compute: m.compute })?;
             }
-            Ok(smallvec![out])
         }
         Kind::DataShape { run } => {
             if device_of(args)? == Device::Meta {
                 return Error::unsupported("the size of the result depends on values, which meta tensors lack");
             }
-            Ok(run(args)?.into())
+            outs.extend(run(args)?);
         }
         Kind::Composite => panic!("{} is a composite; the binding calls it", op.key),
     }
+    Ok(())
 }
 
 fn bump_mutated(op: &'static Op, args: &Args) {

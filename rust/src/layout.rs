@@ -5,7 +5,7 @@ use firesteel_kernels::MAX_RANK;
 use std::fmt;
 
 /// A shape: up to [`MAX_RANK`] sizes, inline.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Eq)]
 pub struct Dims {
     len: u8,
     at: [usize; MAX_RANK],
@@ -65,6 +65,13 @@ impl Dims {
 
     pub fn ints(&self) -> Vec<i64> {
         self.iter().map(|&n| n as i64).collect()
+    }
+}
+
+impl PartialEq for Dims {
+    #[inline(always)]
+    fn eq(&self, other: &Dims) -> bool {
+        self.len == other.len && (0..self.len as usize).all(|i| self.at[i] == other.at[i])
     }
 }
 

@@ -72,7 +72,7 @@ def _rebuild(cls: type[Parameter], data: Tensor, requires_grad: bool) -> Paramet
     return cls(data, requires_grad)
 
 
-class _BufferType(type(Tensor)):
+class _BufferType(type(Tensor)):  # type: ignore[misc]
     """Lets `isinstance(x, Buffer)` recognise the plain tensors that `Buffer(...)` returns."""
 
     def __instancecheck__(cls, instance: object) -> bool:
@@ -95,7 +95,7 @@ class Buffer(Tensor, metaclass=_BufferType):
     ['mean']
     """
 
-    def __new__(cls, data: Tensor | None = None, *, persistent: bool = True) -> Tensor:
+    def __new__(cls, data: Tensor | None = None, *, persistent: bool = True) -> Any:
         if data is None:
             data = _C.empty(0)
         buffer = data.detach().requires_grad_(data.requires_grad)
@@ -106,6 +106,9 @@ class Buffer(Tensor, metaclass=_BufferType):
 
 class _Uninitialized(_Base):
     """What a parameter and a buffer without a shape have in common: they answer dtype and device, and nothing else."""
+
+    if TYPE_CHECKING:
+        data: Any
 
     def materialize(self, shape: tuple[int, ...], device: Any = None, dtype: Any = None) -> None:
         """Gives it memory of the shape, uninitialised; from then on it is an ordinary tensor.
@@ -145,7 +148,7 @@ class _Uninitialized(_Base):
         return type(self), (self.requires_grad, None, self.data.dtype)
 
 
-class UninitializedParameter(_Uninitialized, Parameter):
+class UninitializedParameter(_Uninitialized, Parameter):  # type: ignore[misc]
     """A parameter whose shape is not known yet; lazy modules give it one at their first forward.
 
     Args:
@@ -164,7 +167,7 @@ class _KeptTensor(Tensor):
     """What an uninitialised buffer becomes: a tensor like any other."""
 
 
-class UninitializedBuffer(_Uninitialized, Tensor):
+class UninitializedBuffer(_Uninitialized, Tensor):  # type: ignore[misc]
     """A buffer whose shape is not known yet.
 
     Args:

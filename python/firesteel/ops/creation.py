@@ -11,6 +11,7 @@ torch.Size([2, 3])
 from __future__ import annotations
 
 from .. import _C
+from ..tensor import moved
 from ._args import deliver, ints, sizes
 
 TYPE_CHECKING = False
@@ -23,28 +24,6 @@ __all__ = [
 ]  # fmt: skip
 
 Tensor = _C.Tensor
-
-
-def place(device: Any) -> str:
-    """The kind of a device that exists ('cpu', 'meta'); for others, the error that says why it does not."""
-    device = device if isinstance(device, _C.device) else _C.device(device)
-    if device.type not in ("cpu", "meta"):
-        _C._empty((0,), device=device)
-    return device.type
-
-
-def moved(x: Tensor, device: Any) -> Tensor:
-    """The tensor on a device; itself when it is there.
-
-    Raises:
-        NotImplementedError: from `meta`, where there are no values.
-    """
-    target = place(device)
-    if target == x.device.type:
-        return x
-    if target != "meta":
-        raise NotImplementedError("Cannot copy out of meta tensor; no data!")
-    return _C._empty(x.shape, dtype=x.dtype, device="meta")
 
 
 def _strided_only(layout: Any) -> None:

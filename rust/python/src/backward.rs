@@ -197,7 +197,7 @@ pub fn one<'py>(py: Python<'py>, key: &str, t: &Bound<'py, Tensor>, arg: Arg) ->
     let defaults = op.params.iter().skip(2).map(call::default_argument);
     args.items.extend(defaults);
     let tensors: Tensors<'py> = smallvec![(0, t.clone())];
-    let mut out = call::apply(py, op, args, &tensors)?;
+    let mut out = call::apply(py, op, &args, &tensors)?;
     Ok(out.remove(0))
 }
 

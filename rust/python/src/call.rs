@@ -25,25 +25,28 @@ pub type Outs<'py> = SmallVec<[Bound<'py, Tensor>; 1]>;
 const RELEASE: usize = 32 * 1024;
 
 /// Runs an op and records it.
-pub fn apply<'py>(py: Python<'py>, op: &'static Op, args: Args, tensors: &Tensors<'py>) -> PyResult<Outs<'py>> {
-    let mut work = 0;
-    args.for_each_tensor(|c| work += c.numel());
-    let cores = if work > RELEASE {
-        let (args, result) = py.detach(move || {
-            let r = dispatch::call(op, &args);
-            (args, r)
-        });
-        return finish(py, op, args, tensors, result.map_err(to_python)?);
+pub fn apply<'py>(py: Python<'py>, op: &'static Op, args: &Args, tensors: &Tensors<'py>) -> PyResult<Outs<'py>> {
+    let mut cores = dispatch::Outputs::new();
+    if work(args) > RELEASE {
+        py.detach(|| dispatch::call_into(op, args, &mut cores)).map_err(to_python)?;
     } else {
-        dispatch::call(op, &args).map_err(to_python)?
-    };
+        dispatch::call_into(op, args, &mut cores).map_err(to_python)?;
+    }
     finish(py, op, args, tensors, cores)
+}
+
+/// Elements that the op's tensors have, as a measure of how long it runs.
+#[inline]
+fn work(args: &Args) -> usize {
+    let mut n = 0;
+    args.for_each_tensor(|c| n += c.numel());
+    n
 }
 
 fn finish<'py>(
     py: Python<'py>,
     op: &'static Op,
-    args: Args,
+    args: &Args,
     tensors: &Tensors<'py>,
     cores: dispatch::Outputs,
 ) -> PyResult<Outs<'py>> {
@@ -60,7 +63,7 @@ fn finish<'py>(
         _ => false,
     };
     if views {
-        record::track_views(py, op, &args, &tensors[0].1, &outs);
+        record::track_views(py, op, args, &tensors[0].1, &outs);
     }
     if mode().grad {
         let mut wanted = false;
@@ -75,14 +78,12 @@ fn finish<'py>(
 }
 
 /// Runs an op with its result written to its first tensor, and records it.
-pub fn apply_inplace<'py>(py: Python<'py>, op: &'static Op, args: Args, tensors: &Tensors<'py>) -> PyResult<()> {
-    let pending = record::before_inplace(py, op, &args, tensors)?;
-    let mut work = 0;
-    args.for_each_tensor(|c| work += c.numel());
-    if work > RELEASE {
-        py.detach(|| dispatch::call_inplace(op, &args)).map_err(to_python)?;
+pub fn apply_inplace<'py>(py: Python<'py>, op: &'static Op, args: &Args, tensors: &Tensors<'py>) -> PyResult<()> {
+    let pending = record::before_inplace(py, op, args, tensors)?;
+    if work(args) > RELEASE {
+        py.detach(|| dispatch::call_inplace(op, args)).map_err(to_python)?;
     } else {
-        dispatch::call_inplace(op, &args).map_err(to_python)?;
+        dispatch::call_inplace(op, args).map_err(to_python)?;
     }
     match pending {
         Some(p) => record::after_inplace(py, op, &tensors[0].1, p),
@@ -98,14 +99,14 @@ pub fn inplace<'py>(py: Python<'py>, key: &str, target: &Bound<'py, Tensor>, sou
     args.items.push(Arg::Tensor(source.get().core(py)));
     args.items.extend(op.params.iter().skip(2).map(default_argument));
     let tensors: Tensors<'py> = smallvec![(0, target.clone()), (1, source.clone())];
-    apply_inplace(py, op, args, &tensors)
+    apply_inplace(py, op, &args, &tensors)
 }
 
 pub fn inplace_zero<'py>(py: Python<'py>, target: &Bound<'py, Tensor>) -> PyResult<()> {
     let op = ops::get("zero").ok_or_else(|| runtime("no op zero"))?;
     let mut args = Args::default();
     args.items.push(Arg::Tensor(target.get().core(py)));
-    apply_inplace(py, op, args, &smallvec![(0, target.clone())])
+    apply_inplace(py, op, &args, &smallvec![(0, target.clone())])
 }
 
 /// A parameter's default as an argument.
@@ -374,13 +375,13 @@ fn run<'py>(py: Python<'py>, op: &'static Op, form: Form, b: Bindings<'py>) -> P
         let Some((_, target)) = b.tensors.first().filter(|(p, _)| *p == 0).cloned() else {
             return Err(type_error(format!("{} needs a tensor to write to", op.inplace_name)));
         };
-        apply_inplace(py, op, b.args, &b.tensors)?;
+        apply_inplace(py, op, &b.args, &b.tensors)?;
         return Ok(target.into_any().unbind());
     }
     if let Some(out) = b.out {
-        return run_out(py, op, b.args, &b.tensors, &out);
+        return run_out(py, op, &b.args, &b.tensors, &out);
     }
-    let outs = apply(py, op, b.args, &b.tensors)?;
+    let outs = apply(py, op, &b.args, &b.tensors)?;
     package(py, op, outs)
 }
 
@@ -436,7 +437,7 @@ fn named_tuple<'py>(py: Python<'py>, op: &'static Op, outs: Outs<'py>) -> PyResu
     }
 }
 
-fn run_out<'py>(py: Python<'py>, op: &'static Op, args: Args, tensors: &Tensors<'py>, out: &Bound<'py, PyAny>) -> PyResult<Py<PyAny>> {
+fn run_out<'py>(py: Python<'py>, op: &'static Op, args: &Args, tensors: &Tensors<'py>, out: &Bound<'py, PyAny>) -> PyResult<Py<PyAny>> {
     let targets: Vec<Bound<'py, Tensor>> = match out.cast::<Tensor>() {
         Ok(t) => vec![t.clone()],
         Err(_) => out
@@ -459,7 +460,7 @@ fn run_out<'py>(py: Python<'py>, op: &'static Op, args: Args, tensors: &Tensors<
             }
         }
     }
-    let metas = dispatch::infer(op, &args).map_err(to_python)?;
+    let metas = dispatch::infer(op, args).map_err(to_python)?;
     for (t, m) in targets.iter().zip(&metas) {
         let core = t.get().core(py);
         if *core.shape() != m.shape {
@@ -479,7 +480,7 @@ fn run_out<'py>(py: Python<'py>, op: &'static Op, args: Args, tensors: &Tensors<
         }
     }
     let cores: Vec<Core> = targets.iter().map(|t| t.get().core(py)).collect();
-    dispatch::call_out(op, &args, &cores).map_err(to_python)?;
+    dispatch::call_out(op, args, &cores).map_err(to_python)?;
     if targets.len() == 1 {
         return Ok(out.clone().unbind());
     }
@@ -501,42 +502,40 @@ impl Common {
     }
 }
 
-/// Operands of a slot: `None` when the other one is not ours to handle.
+/// Fills in the operands of a slot; false when the other one is not ours to handle.
+#[inline]
 fn operands<'py>(
     op: &'static Op,
     this: &Bound<'py, Tensor>,
     other: &Bound<'py, PyAny>,
     reflected: bool,
-) -> PyResult<Option<(Args, Tensors<'py>)>> {
+    args: &mut Args,
+    tensors: &mut Tensors<'py>,
+) -> PyResult<bool> {
     let py = this.py();
-    let mut args = Args::default();
-    let mut tensors = Tensors::new();
-    let own = Arg::Tensor(this.get().core(py));
-    let theirs = match other.cast::<Tensor>() {
-        Ok(t) => Arg::Tensor(t.get().core(py)),
-        Err(_) => match convert::number(other)? {
-            Some(s) => Arg::Scalar(s),
-            None => return Ok(None),
+    let theirs = other.cast::<Tensor>().ok();
+    let number = match theirs {
+        Some(_) => None,
+        None => match convert::number(other)? {
+            Some(s) => Some(s),
+            None => return Ok(false),
         },
     };
-    let is_tensor = matches!(theirs, Arg::Tensor(_));
-    if reflected {
-        if is_tensor {
-            tensors.push((0, other.cast::<Tensor>()?.clone()));
+    for place in 0..2u8 {
+        if (place == 0) != reflected {
+            args.items.push(Arg::Tensor(this.get().core(py)));
+            tensors.push((place, this.clone()));
+        } else if let Some(t) = theirs {
+            args.items.push(Arg::Tensor(t.get().core(py)));
+            tensors.push((place, t.clone()));
+        } else if let Some(s) = number {
+            args.items.push(Arg::Scalar(s));
         }
-        tensors.push((1, this.clone()));
-        args.items.push(theirs);
-        args.items.push(own);
-    } else {
-        tensors.push((0, this.clone()));
-        if is_tensor {
-            tensors.push((1, other.cast::<Tensor>()?.clone()));
-        }
-        args.items.push(own);
-        args.items.push(theirs);
     }
-    args.items.extend(op.params.iter().skip(2).map(default_argument));
-    Ok(Some((args, tensors)))
+    for p in &op.params[2..] {
+        args.items.push(default_argument(p));
+    }
+    Ok(true)
 }
 
 /// `this OP other`; `reflected`: `other OP this`.
@@ -549,22 +548,28 @@ pub fn operator<'py>(
 ) -> PyResult<Py<PyAny>> {
     let py = this.py();
     let op = op.get();
-    guarded(op.name, || match operands(op, this, other, reflected)? {
-        Some((args, tensors)) => Ok(apply(py, op, args, &tensors)?.remove(0).into_any().unbind()),
-        None => Ok(py.NotImplemented()),
+    guarded(op.name, || {
+        let (mut args, mut tensors) = (Args::default(), Tensors::new());
+        if !operands(op, this, other, reflected, &mut args, &mut tensors)? {
+            return Ok(py.NotImplemented());
+        }
+        Ok(apply(py, op, &args, &tensors)?.remove(0).into_any().unbind())
     })
 }
 
 /// `this OP= other`.
 pub fn operator_inplace<'py>(op: &Common, this: &Bound<'py, Tensor>, other: &Bound<'py, PyAny>) -> PyResult<()> {
     let op = op.get();
-    guarded(op.inplace_name, || match operands(op, this, other, false)? {
-        Some((args, tensors)) => apply_inplace(this.py(), op, args, &tensors),
-        None => Err(type_error(format!(
-            "unsupported operand type(s) for {}: 'Tensor' and '{}'",
-            op.inplace_name,
-            other.get_type().name()?
-        ))),
+    guarded(op.inplace_name, || {
+        let (mut args, mut tensors) = (Args::default(), Tensors::new());
+        if !operands(op, this, other, false, &mut args, &mut tensors)? {
+            return Err(type_error(format!(
+                "unsupported operand type(s) for {}: 'Tensor' and '{}'",
+                op.inplace_name,
+                other.get_type().name()?
+            )));
+        }
+        apply_inplace(this.py(), op, &args, &tensors)
     })
 }
 
@@ -576,7 +581,7 @@ pub fn unary<'py>(op: &Common, this: &Bound<'py, Tensor>) -> PyResult<Bound<'py,
         let mut args = Args::default();
         args.items.push(Arg::Tensor(this.get().core(py)));
         args.items.extend(op.params.iter().skip(1).map(default_argument));
-        Ok(apply(py, op, args, &smallvec![(0, this.clone())])?.remove(0))
+        Ok(apply(py, op, &args, &smallvec![(0, this.clone())])?.remove(0))
     })
 }
 

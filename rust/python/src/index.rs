@@ -25,7 +25,7 @@ pub fn select<'py>(x: &Bound<'py, Tensor>, op: &Common, i: i64) -> PyResult<Boun
     let mut args = Args::default();
     args.items.extend([Arg::Tensor(x.get().core(py)), Arg::Int(0), Arg::Int(i)]);
     let tensors: Tensors<'py> = smallvec![(0, x.clone())];
-    Ok(call::apply(py, op, args, &tensors)?.remove(0))
+    Ok(call::apply(py, op, &args, &tensors)?.remove(0))
 }
 
 /// One element of a key.
@@ -121,7 +121,7 @@ fn view<'py>(x: &Bound<'py, Tensor>, key: &str, rest: &[Arg]) -> PyResult<Bound<
     let mut args = Args::default();
     args.items.push(Arg::Tensor(x.get().core(py)));
     args.items.extend(rest.iter().cloned());
-    Ok(call::apply(py, op, args, &smallvec![(0, x.clone())])?.remove(0))
+    Ok(call::apply(py, op, &args, &smallvec![(0, x.clone())])?.remove(0))
 }
 
 /// The views of a key applied; tensors that index what is left, by dim.
@@ -237,7 +237,7 @@ fn nonzero<'py>(mask: &Bound<'py, Tensor>) -> PyResult<Vec<Bound<'py, Tensor>>> 
     let mut args = Args::default();
     args.items.push(Arg::Tensor(mask.get().core(py)));
     args.items.extend(op.params.iter().skip(1).map(default_argument));
-    let rows = call::apply(py, op, args, &smallvec![(0, mask.clone())])?.remove(0);
+    let rows = call::apply(py, op, &args, &smallvec![(0, mask.clone())])?.remove(0);
     let rank = mask.get().with(py, |s| s.core.rank());
     (0..rank).map(|d| view(&rows, "select", &[Arg::Int(1), Arg::Int(d as i64)])).collect()
 }
@@ -268,7 +268,7 @@ pub fn get<'py>(x: &Bound<'py, Tensor>, key: &Bound<'py, PyAny>, select_op: &Com
     }
     let op = ops::get("index").ok_or_else(|| runtime("no op index"))?;
     let (args, tensors) = index_arguments(py, &at, &indices);
-    Ok(call::apply(py, op, args, &tensors)?.remove(0).into_any())
+    Ok(call::apply(py, op, &args, &tensors)?.remove(0).into_any())
 }
 
 /// `x[key] = value`.
@@ -308,5 +308,5 @@ pub fn set<'py>(x: &Bound<'py, Tensor>, key: &Bound<'py, PyAny>, value: &Bound<'
     args.items.push(Arg::Tensor(source.get().core(py)));
     tensors.push((2, source));
     args.items.push(Arg::Bool(false));
-    call::apply_inplace(py, op, args, &tensors)
+    call::apply_inplace(py, op, &args, &tensors)
 }

@@ -100,22 +100,23 @@ pub fn replay<'py>(whole: &Bound<'py, Tensor>, chain: Option<&Arc<Link>>) -> PyR
         let mut args = link.args.clone();
         args.items[0] = Arg::Tensor(at.get().core(py));
         let tensors: Tensors<'py> = smallvec![(0, at)];
-        at = call::apply(py, link.op, args, &tensors)?.swap_remove(link.output as usize);
+        at = call::apply(py, link.op, &args, &tensors)?.swap_remove(link.output as usize);
     }
     Ok(at)
 }
 
 /// Arguments without their tensors, as nodes and chains keep them.
-fn without_tensors(mut args: Args) -> Args {
-    for a in &mut args.items {
-        match a {
-            Arg::Tensor(_) | Arg::Tensors(_) => *a = Arg::None,
+fn without_tensors(args: &Args) -> Args {
+    let mut bare = Args::default();
+    for a in &args.items {
+        bare.items.push(match a {
+            Arg::Tensor(_) | Arg::Tensors(_) => Arg::None,
             // Which entries were given is part of the call.
-            Arg::OptTensors(list) => *a = Arg::Ints(list.iter().map(|t| t.is_some() as i64).collect()),
-            _ => {}
-        }
+            Arg::OptTensors(list) => Arg::Ints(list.iter().map(|t| t.is_some() as i64).collect()),
+            other => other.clone(),
+        });
     }
-    args
+    bare
 }
 
 /// Marks outputs as views of the op's first input.
@@ -132,7 +133,7 @@ pub fn track_views<'py>(
         Some(v) => (v.base.clone_ref(py), v.chain.clone(), v.generation, v.forbidden),
         None => (source.clone().unbind(), None, s.generation, None),
     });
-    let bare = without_tensors(args.clone());
+    let bare = without_tensors(args);
     let forbidden = if op.list {
         Some(MULTI_VIEW)
     } else if !mode().grad {
@@ -210,7 +211,7 @@ fn save_outputs(row: &Row, inputs: &[Input], outs: &[Core], saved: &mut SmallVec
     }
 }
 
-fn state_of(args: Args, inputs: SmallVec<[Input; 2]>, saved: SmallVec<[Saved; 2]>, trace: Option<Py<PyAny>>) -> NodeState {
+fn state_of(args: &Args, inputs: SmallVec<[Input; 2]>, saved: SmallVec<[Saved; 2]>, trace: Option<Py<PyAny>>) -> NodeState {
     NodeState {
         args: without_tensors(args),
         inputs,
@@ -230,7 +231,7 @@ fn state_of(args: Args, inputs: SmallVec<[Input; 2]>, saved: SmallVec<[Saved; 2]
 pub fn record<'py>(
     py: Python<'py>,
     op: &'static Op,
-    args: Args,
+    args: &Args,
     tensors: &Tensors<'py>,
     outs: &[Bound<'py, Tensor>],
 ) -> PyResult<()> {
@@ -318,7 +319,7 @@ pub fn before_inplace<'py>(
         }
         save_inputs(py, row, &inputs, tensors, &mut saved, Some(&target_core))?;
     }
-    let mut state = state_of(args.clone(), SmallVec::new(), saved, mode::trace(py)?);
+    let mut state = state_of(args, SmallVec::new(), saved, mode::trace(py)?);
     if let Some((base, _)) = view {
         let base = base.bind(py);
         let (chain, layout, base_dtype) = target.get().with(py, |s| {

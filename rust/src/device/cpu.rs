@@ -45,6 +45,7 @@ pub fn typed_mut<T: Element>(c: &Core) -> Dst<'_, T> {
 /// An argument as an operand of an elementwise kernel, broadcast to `shape`.
 pub fn operand<'a>(args: &'a Args, i: usize, shape: &Dims) -> Operand<'a> {
     match &args[i] {
+        Arg::Tensor(c) if c.layout.shape == *shape => Operand::View(src(c)),
         Arg::Tensor(c) => Operand::View(src_as(c, &c.layout.broadcast_to(shape))),
         Arg::Scalar(s) => Operand::Scalar(*s),
         _ => panic!("argument {i} is not an operand"),

@@ -21,6 +21,11 @@ fn fill_with(c: &Call, v: Scalar) -> Result<()> {
     Ok(())
 }
 
+/// The strides that a tensor's like gets: its own where they are dense; `None` is row-major.
+fn kept_layout(t: &crate::Core) -> Option<Box<Layout>> {
+    (!t.layout.is_contiguous()).then(|| Box::new(Layout::dense_like(*t.shape(), &t.layout)))
+}
+
 /// `(input, …, *, dtype)`: dtype at position `d`, else the input's; strides kept.
 fn like(a: &Args, d: usize) -> Result<Metas> {
     let t = a.tensor(0);
@@ -29,7 +34,7 @@ fn like(a: &Args, d: usize) -> Result<Metas> {
         shape: *t.shape(),
         dtype,
         compute: dtype.compute(),
-        layout: Some(Layout::dense_like(*t.shape(), &t.layout)),
+        layout: kept_layout(t),
     }])
 }
 
@@ -192,10 +197,10 @@ fn copy_run(c: &Call) -> Result<()> {
 fn clone_infer(a: &Args) -> Result<Metas> {
     let t = a.tensor(0);
     let layout = match &a[1] {
-        Arg::Str(s) if &**s == "contiguous" => Layout::contiguous(*t.shape()),
-        _ => Layout::dense_like(*t.shape(), &t.layout),
+        Arg::Str(s) if &**s == "contiguous" => None,
+        _ => kept_layout(t),
     };
-    Ok(smallvec![Meta { shape: *t.shape(), dtype: t.dtype, compute: t.dtype, layout: Some(layout) }])
+    Ok(smallvec![Meta { shape: *t.shape(), dtype: t.dtype, compute: t.dtype, layout }])
 }
 
 pub fn ops() -> Vec<Builder> {
@@ -362,8 +367,8 @@ pub fn ops() -> Vec<Builder> {
                         return Error::runtime(format!("dropout probability has to be between 0 and 1, but got {}", a.float(1)));
                     }
                     let m = float_dtype(like(a, 3)?)?;
-                    let mask = Meta { dtype: DType::Bool, ..m[0] };
-                    Ok(smallvec![m[0], mask])
+                    let mask = Meta { dtype: DType::Bool, ..m[0].clone() };
+                    Ok(m.into_iter().chain([mask]).collect())
                 },
                 |c| {
                     let x = c.args.tensor(0);

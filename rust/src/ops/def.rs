@@ -67,14 +67,14 @@ pub struct Param {
 }
 
 /// Shape and dtype of one output, and the dtype that it is computed in.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Meta {
     pub shape: Dims,
     pub dtype: DType,
     /// What operands are converted to before the kernel's arithmetic.
     pub compute: DType,
     /// Strides to allocate, where they are not row-major.
-    pub layout: Option<Layout>,
+    pub layout: Option<Box<Layout>>,
 }
 
 impl std::fmt::Debug for Layout {
@@ -147,6 +147,8 @@ pub struct Op {
     pub random: bool,
     /// Position in the table.
     pub index: u32,
+    /// The parameter called `device`.
+    pub device: Option<usize>,
     pub inplace_name: &'static str,
 }
 
@@ -239,6 +241,7 @@ pub fn op(signature: &'static str, doc: &'static str) -> Builder {
             mutates: 0,
             random: false,
             index: 0,
+            device: None,
             inplace_name: "",
         },
     }
@@ -389,6 +392,7 @@ impl Builder {
     }
     pub fn finish(mut self, index: usize) -> &'static Op {
         self.op.index = index as u32;
+        self.op.device = self.op.param("device");
         if self.op.inplace {
             self.op.inplace_name = Box::leak(format!("{}_", self.op.name).into_boxed_str());
         }

@@ -73,7 +73,7 @@ pub fn float_of(d: DType) -> DType {
 }
 
 /// Broadcast shape of the operands among `args[range]`, and the strides to give the result.
-pub fn elementwise_shape(args: &Args, range: std::ops::Range<usize>) -> Result<(Dims, Option<Layout>)> {
+pub fn elementwise_shape(args: &Args, range: std::ops::Range<usize>) -> Result<(Dims, Option<Box<Layout>>)> {
     let mut shape: Option<Dims> = None;
     for a in &args.items[range.clone()] {
         if let Arg::Tensor(c) = a {
@@ -91,7 +91,7 @@ pub fn elementwise_shape(args: &Args, range: std::ops::Range<usize>) -> Result<(
         {
             if !c.layout.is_contiguous() {
                 let l = Layout::dense_like(shape, &c.layout);
-                layout = (!l.is_contiguous()).then_some(l);
+                layout = (!l.is_contiguous()).then(|| Box::new(l));
             }
             break;
         }

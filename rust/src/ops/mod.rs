@@ -1,10 +1,14 @@
 //! The op table: every record, by name.
 
 pub mod binary;
+pub mod conv;
 pub mod creation;
 pub mod def;
 pub mod infer;
+pub mod matmul;
+pub mod pool;
 pub mod reduce;
+mod spatial;
 mod support;
 pub mod unary;
 pub mod views;
@@ -30,7 +34,7 @@ pub fn overloads(name: &str) -> Vec<&'static Op> {
 
 static TABLE: LazyLock<Vec<&'static Op>> = LazyLock::new(|| {
     let families =
-        [unary::ops(), binary::ops(), creation::ops(), views::ops(), reduce::ops()];
+        [unary::ops(), binary::ops(), creation::ops(), views::ops(), reduce::ops(), matmul::ops(), conv::ops(), pool::ops()];
     families.into_iter().flatten().enumerate().map(|(i, b)| b.finish(i)).collect()
 });
 

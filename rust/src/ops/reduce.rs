@@ -2,7 +2,7 @@
 
 use super::def::{Builder, Call, Meta, Metas, op};
 use super::infer::{self, arithmetic, axes, float_of, keepdim_layout, reduced};
-use super::support::{Mask, computed, not_empty, one, single};
+use super::support::{Mask, computed, not_empty, one, packed, single};
 use crate::args::Args;
 use crate::device::cpu;
 use crate::dtype::{DType, Scalar, category, legacy_name, promote};
@@ -177,8 +177,8 @@ fn arg_run(c: &Call, max: bool) -> Result<()> {
         None => {
             let n = Dims::new(&[x.numel()])?;
             let flat = cpu::contiguous(&x, x.dtype)?;
-            let all = Layout { offset: flat.layout.offset, ..Layout::contiguous(n) };
-            let place = Layout { offset: out.layout.offset, ..Layout::contiguous(Dims::new(&[1])?) };
+            let all = packed(n, flat.layout.offset);
+            let place = packed(Dims::new(&[1])?, out.layout.offset);
             reduce::arg_reduce(max, cpu::src_as(&flat, &all), 0, None, cpu::dst_as(out, &place));
         }
     }

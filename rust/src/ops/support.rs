@@ -76,7 +76,14 @@ pub fn not_empty(shape: &Dims, dim: usize) -> Result<()> {
 
 /// A 0-d layout as one of one element; others as they are.
 pub fn at_least_1d(l: &Layout) -> Layout {
-    if l.rank() > 0 { *l } else { Layout { offset: l.offset, ..Layout::contiguous(row(&[1])) } }
+    if l.rank() > 0 { *l } else { packed(row(&[1]), l.offset) }
+}
+
+/// Row-major from an offset.
+pub fn packed(shape: Dims, offset: usize) -> Layout {
+    let mut l = Layout::contiguous(shape);
+    l.offset = offset;
+    l
 }
 
 /// A shape of at most [`MAX_RANK`] sizes, as all shapes made here are.
@@ -90,14 +97,14 @@ pub fn reshaped(c: &Core, shape: &Dims) -> Result<Core> {
         Some(l) => Ok(c.with_layout(l)),
         None => {
             let flat = cpu::contiguous(c, c.dtype)?;
-            Ok(flat.with_layout(Layout { offset: flat.layout.offset, ..Layout::contiguous(*shape) }))
+            Ok(flat.with_layout(packed(*shape, flat.layout.offset)))
         }
     }
 }
 
 /// A contiguous output in another shape.
 pub fn output_as(c: &Core, shape: Dims) -> Core {
-    c.with_layout(Layout { offset: c.layout.offset, ..Layout::contiguous(shape) })
+    c.with_layout(packed(shape, c.layout.offset))
 }
 
 /// An index out of range, as the exception that PyTorch raises for most ops.

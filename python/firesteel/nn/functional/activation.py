@@ -69,6 +69,8 @@ def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace
         raise ValueError("min_val cannot be greater than max_val")
     if input.dtype in (_C.bool, _C.uint8) and min_val < 0:
         raise RuntimeError("Cannot do hardtanh on an unsigned type with negative limits")
+    if not input.is_floating_point():
+        min_val, max_val = int(min_val), int(max_val)
     return input.clamp_(min_val, max_val) if inplace else input.clamp(min_val, max_val)
 
 

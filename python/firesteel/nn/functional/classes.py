@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 Tensor = _C.Tensor
 
 __all__ = [
-    "cross_entropy", "ctc_loss", "multi_margin_loss", "multilabel_margin_loss", "multilabel_soft_margin_loss",
-    "nll_loss", "soft_margin_loss",
+    "cross_entropy", "ctc_loss", "linear_cross_entropy", "multi_margin_loss", "multilabel_margin_loss",
+    "multilabel_soft_margin_loss", "nll_loss", "soft_margin_loss",
 ]  # fmt: skip
 
 _CODE = {"none": 0, "mean": 1, "sum": 2}
@@ -100,6 +100,52 @@ def cross_entropy(
         return loss
     return loss * (1 - label_smoothing) + _spread_loss(log, target, weight, ignore_index, reduction, axis) * (
         label_smoothing / input.size(axis)
+    )
+
+
+def linear_cross_entropy(
+    input: Tensor,
+    linear_weight: Tensor,
+    target: Tensor,
+    *,
+    linear_bias: Tensor | None = None,
+    weight: Tensor | None = None,
+    reduction: str = "mean",
+    ignore_index: int | None = None,
+    label_smoothing: float = 0.0,
+    options: Any = None,
+) -> Tensor:
+    """The `cross_entropy` of a linear map's result.
+
+    Args:
+        input: (N, in_features) or (in_features,).
+        linear_weight: (C, in_features) or (C, d1, ..., in_features).
+        target: (N, d1, ...), classes; or (N, C, d1, ...), probabilities.
+        linear_bias: (C, d1, ...).
+        weight: (C,), a factor for each class.
+        reduction: "mean", "sum" or "none".
+        ignore_index: a target class that does not count.
+        label_smoothing: the share of the target spread over all classes.
+        options: accepted, changes nothing: the result is made at once.
+
+    Raises:
+        RuntimeError: if the shapes do not fit.
+    """
+    if input.dim() not in (1, 2):
+        raise RuntimeError(f"expected input with dimensionality 1 or 2, got {input.dim()}")
+    if linear_weight.dim() < 2:
+        raise RuntimeError(f"expected linear_weight with dimensionality 2 or higher, got {linear_weight.dim()}")
+    *outputs, features = linear_weight.shape
+    flat = linear_weight.reshape([-1, features])
+    bias = None if linear_bias is None else linear_bias.reshape([-1])
+    scores = _C.linear(input, flat, bias).reshape([*input.shape[:-1], *outputs])
+    return cross_entropy(
+        scores,
+        target,
+        weight,
+        ignore_index=-100 if ignore_index is None else ignore_index,
+        reduction=reduction,
+        label_smoothing=label_smoothing,
     )
 
 

@@ -60,11 +60,11 @@ def _pool(
         samples = _C.empty([*lead, dims], dtype=input.dtype, device=input.device).uniform_(0, 1)
     # Flat positions of each window: (N * C, windows, values in a window).
     rows = []
-    for row in samples.reshape([-1, dims]).tolist():
+    for row in samples.reshape([-1, dims])[: lead[0] * lead[1]].tolist():
         flat: Any = None
         for at in range(dims):
-            # The samples are given last dimension first.
-            starts = _C.tensor(_starts(row[dims - 1 - at], spatial[at], sizes[at], kernel[at]))
+            # PyTorch gives the samples of two dimensions last one first, those of three first one first.
+            starts = _C.tensor(_starts(row[1 - at if dims == 2 else at], spatial[at], sizes[at], kernel[at]))
             place = starts.unsqueeze(1) + _C.arange(kernel[at])
             if flat is None:
                 flat = place
@@ -73,12 +73,15 @@ def _pool(
                     [flat.size(0) * place.size(0), flat.size(1) * place.size(1)]
                 )
         rows.append(flat)
+    shape = [*lead, *sizes] if batched else [lead[1], *sizes]
+    if not rows:
+        nothing = image[..., : sizes[0], : sizes[1]] if dims == 2 else image[..., : sizes[0], : sizes[1], : sizes[2]]
+        return nothing.reshape(shape), _C.zeros(shape, dtype=_C.int64)
     count, window = rows[0].shape
     places = _C.stack(rows).reshape([*lead, count, window])
     values = image.flatten(2).gather(2, places.flatten(2)).reshape([*lead, count, window])
     top, at = values.max(-1)
     index = places.gather(-1, at.unsqueeze(-1)).squeeze(-1)
-    shape = [*lead, *sizes] if batched else [lead[1], *sizes]
     return top.reshape(shape), index.reshape(shape)
 
 

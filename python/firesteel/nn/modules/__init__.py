@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from importlib import import_module
+from types import ModuleType
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ _NAMES = {
 }
 
 
-class _Alias(type(sys)):
+class _Alias(ModuleType):
     """A module that finds its names in others, which it loads when first asked."""
 
     def __init__(self, name: str, homes: tuple[str, ...]) -> None:

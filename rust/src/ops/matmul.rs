@@ -1,0 +1,300 @@
+//! Matrix products of tensors of one to eight dims, and the linear layer.
+
+use super::def::{Builder, Call, Metas, op};
+use super::infer::arithmetic;
+use super::support::{by, c_name, computed, not_for, one, packed};
+use crate::args::Args;
+use crate::core::Core;
+use crate::device::cpu;
+use crate::dtype::{DType, legacy_name};
+use crate::error::{Error, Result};
+use crate::layout::{Dims, Layout, broadcast, expands_to};
+use firesteel_kernels::gemm::{self, Epilogue};
+
+/// Operands and result as stacks of matrices of one rank, and the shape that a program sees.
+struct Plan {
+    a: Layout,
+    b: Layout,
+    c: Dims,
+    shape: Dims,
+}
+
+/// `[.., m, k] @ [.., k, n]`; vectors are a row on the left, a column on the right, and leave no dim of their own.
+fn plan(a: &Layout, b: &Layout) -> Result<Plan> {
+    let (ra, rb) = (a.rank(), b.rank());
+    let (m, k) = if ra == 1 { (1, a.shape[0]) } else { (a.shape[ra - 2], a.shape[ra - 1]) };
+    let n = if rb == 1 { 1 } else { b.shape[rb - 1] };
+    if k != b.shape[rb.max(2) - 2] {
+        return mismatch(a, b);
+    }
+    let left = match ra {
+        1 => Layout::strided(Dims::new(&[1, k])?, &[0, a.strides()[0]], a.offset),
+        _ => *a,
+    };
+    let right = match rb {
+        1 => Layout::strided(Dims::new(&[k, 1])?, &[b.strides()[0], 0], b.offset),
+        _ => *b,
+    };
+    let batch = match (ra > 2, rb > 2) {
+        (false, false) => Dims::EMPTY,
+        (true, false) => Dims::new(&a.shape[..ra - 2])?,
+        (false, true) => Dims::new(&b.shape[..rb - 2])?,
+        (true, true) => broadcast(&Dims::new(&a.shape[..ra - 2])?, &Dims::new(&b.shape[..rb - 2])?)?,
+    };
+    let mut shape = batch;
+    if ra > 1 {
+        shape.push(m)?;
+    }
+    if rb > 1 {
+        shape.push(n)?;
+    }
+    shape.check()?;
+    if ra > 2 && rb <= 2 {
+        // One matrix on the right: the rows of the whole stack make one product, if they follow each other.
+        let rows = batch.numel() * m;
+        if let Some(a) = left.view(&Dims::new(&[rows, k])?) {
+            return Ok(Plan { a, b: right, c: Dims::new(&[rows, n])?, shape });
+        }
+    }
+    let stack = |rows: usize, cols: usize| {
+        let mut d = batch;
+        d.push(rows)?;
+        d.push(cols)?;
+        Ok(d)
+    };
+    let (a, b) = (left.broadcast_to(&stack(m, k)?), right.broadcast_to(&stack(k, n)?));
+    Ok(Plan { a, b, c: stack(m, n)?, shape })
+}
+
+#[cold]
+fn mismatch<T>(a: &Layout, b: &Layout) -> Result<T> {
+    let (a, b) = (&a.shape, &b.shape);
+    Error::runtime(match (a.len(), b.len()) {
+        (1, 1) => format!(
+            "inconsistent tensor size, expected tensor {a} and src {b} to have the same number of elements, but got {} and \
+             {} elements respectively",
+            a[0], b[0]
+        ),
+        (ra, 1) => {
+            let rows: usize = a[..ra - 1].iter().product();
+            format!("size mismatch, got input ({rows}), mat ({rows}x{}), vec ({})", a[ra - 1], b[0])
+        }
+        (ra, 2) => {
+            let rows: usize = a[..ra - 1].iter().product();
+            format!("mat1 and mat2 shapes cannot be multiplied ({rows}x{} and {})", a[ra - 1], by(b))
+        }
+        (ra, rb) => {
+            let batch: usize = if ra > rb { a[..ra - 2].iter().product() } else { b[..rb - 2].iter().product() };
+            format!(
+                "Expected size for first two dimensions of batch2 tensor to be: [{batch}, {}] but got: [{batch}, {}].",
+                a[ra - 1],
+                b[rb - 2]
+            )
+        }
+    })
+}
+
+/// One dtype for both, which has a product.
+fn product_dtype(a: &Core, b: &Core) -> Result<DType> {
+    if a.dtype != b.dtype {
+        return Error::runtime(format!(
+            "expected m1 and m2 to have the same dtype, but got: {} != {}",
+            c_name(a.dtype),
+            c_name(b.dtype)
+        ));
+    }
+    if a.dtype == DType::Bool { not_for(a.dtype) } else { arithmetic(a.dtype) }
+}
+
+/// What is added to the product.
+enum Bias {
+    None,
+    /// A vector (or one number), in the epilogue.
+    Row(Core),
+    /// The output holds it already.
+    Written,
+}
+
+/// `out = a @ b`, for inputs and an output of a dtype that has kernels.
+fn multiply(p: &Plan, a: &Core, b: &Core, bias: &Bias, out: &Core) {
+    let c = packed(p.c, out.layout.offset);
+    let (x, y, z) = (cpu::src_as(a, &p.a), cpu::src_as(b, &p.b), cpu::dst_as(out, &c));
+    macro_rules! typed {
+        ($t:ty) => {{
+            let row = if let Bias::Row(v) = bias { Some(cpu::typed::<$t>(v)) } else { None };
+            let ep = Epilogue { accumulate: matches!(bias, Bias::Written), bias: row };
+            gemm::matmul::<$t>(x.typed(), y.typed(), z.typed(), ep)
+        }};
+    }
+    match out.dtype {
+        DType::F32 => typed!(f32),
+        DType::F64 => typed!(f64),
+        _ => typed!(i64),
+    }
+}
+
+fn run(c: &Call) -> Result<()> {
+    let (a, b) = (computed(c.args.tensor(0))?, computed(c.args.tensor(1))?);
+    let out = cpu::output(&c.outs[0], a.dtype)?;
+    multiply(&plan(&a.layout, &b.layout)?, &a, &b, &Bias::None, &out.core);
+    out.store();
+    Ok(())
+}
+
+fn matmul_infer(a: &Args) -> Result<Metas> {
+    let (x, y) = (a.tensor(0), a.tensor(1));
+    if x.rank() == 0 || y.rank() == 0 {
+        return Error::runtime(format!(
+            "both arguments to matmul need to be at least 1D, but they are {}D and {}D",
+            x.rank(),
+            y.rank()
+        ));
+    }
+    let p = plan(&x.layout, &y.layout)?;
+    one(p.shape, product_dtype(x, y)?)
+}
+
+fn mm_infer(a: &Args) -> Result<Metas> {
+    for (i, name) in [(0, "self"), (1, "mat2")] {
+        if a.tensor(i).rank() != 2 {
+            return Error::runtime(format!("{name} must be a matrix"));
+        }
+    }
+    matmul_infer(a)
+}
+
+fn bmm_infer(a: &Args) -> Result<Metas> {
+    let (x, y) = (a.tensor(0), a.tensor(1));
+    for (t, name) in [(x, "batch1"), (y, "batch2")] {
+        if t.rank() != 3 {
+            return Error::runtime(format!("{name} must be a 3D tensor"));
+        }
+    }
+    let (s, t) = (x.shape(), y.shape());
+    if s[0] != t[0] || s[2] != t[1] {
+        return Error::runtime(format!(
+            "Expected size for first two dimensions of batch2 tensor to be: [{}, {}] but got: [{}, {}].",
+            s[0], s[2], t[0], t[1]
+        ));
+    }
+    matmul_infer(a)
+}
+
+fn mv_infer(a: &Args) -> Result<Metas> {
+    let (x, y) = (a.tensor(0), a.tensor(1));
+    if x.rank() != 2 || y.rank() != 1 {
+        return Error::runtime(format!("vector + matrix @ vector expected, got 1, {}, {}", x.rank(), y.rank()));
+    }
+    matmul_infer(a)
+}
+
+fn dot_infer(a: &Args) -> Result<Metas> {
+    let (x, y) = (a.tensor(0), a.tensor(1));
+    if x.rank() != 1 || y.rank() != 1 {
+        return Error::runtime(format!("1D tensors expected, but got {}D and {}D tensors", x.rank(), y.rank()));
+    }
+    if x.dtype != y.dtype {
+        return Error::runtime(format!(
+            "dot : expected both vectors to have same dtype, but found {} and {}",
+            legacy_name(x.dtype),
+            legacy_name(y.dtype)
+        ));
+    }
+    matmul_infer(a)
+}
+
+/// The weight as the right-hand side.
+fn turned(w: &Layout) -> Layout {
+    if w.rank() == 2 { w.transpose(0, 1) } else { *w }
+}
+
+fn linear_infer(a: &Args) -> Result<Metas> {
+    let (x, w) = (a.tensor(0), a.tensor(1));
+    if x.rank() == 0 || w.rank() == 0 {
+        return Error::runtime(format!(
+            "both arguments to linear need to be at least 1D, but they are {}D and {}D",
+            x.rank(),
+            w.rank()
+        ));
+    }
+    if w.rank() > 2 {
+        return Error::runtime(format!("weight must have one or two dims, got shape {}", w.shape()));
+    }
+    let shape = plan(&x.layout, &turned(&w.layout))?.shape;
+    let d = product_dtype(x, w)?;
+    if let Some(b) = a.opt_tensor(2) {
+        if b.dtype != d {
+            return Error::runtime(format!(
+                "self and mat2 must have the same dtype, but got {} and {}",
+                legacy_name(b.dtype),
+                legacy_name(d)
+            ));
+        }
+        if !expands_to(b.shape(), &shape) {
+            return Error::runtime(format!(
+                "The expanded size of the tensor ({}) must match the existing size ({}) at non-singleton dimension {}.  \
+                 Target sizes: {shape}.  Tensor sizes: {}",
+                shape.last().copied().unwrap_or(1),
+                b.shape().last().copied().unwrap_or(1),
+                shape.len().max(1) - 1,
+                b.shape()
+            ));
+        }
+    }
+    one(shape, d)
+}
+
+fn linear_run(c: &Call) -> Result<()> {
+    let (x, w) = (computed(c.args.tensor(0))?, computed(c.args.tensor(1))?);
+    let p = plan(&x.layout, &turned(&w.layout))?;
+    let out = cpu::output(&c.outs[0], x.dtype)?;
+    let bias = match c.args.opt_tensor(2) {
+        None => Bias::None,
+        Some(b) if b.rank() <= 1 && (w.rank() == 2 || b.numel() == 1) => Bias::Row(computed(b)?),
+        Some(b) => {
+            let wide = b.with_layout(b.layout.broadcast_to(out.core.shape()));
+            cpu::copy(&wide, &out.core);
+            Bias::Written
+        }
+    };
+    multiply(&p, &x, &w, &bias, &out.core);
+    out.store();
+    Ok(())
+}
+
+pub fn ops() -> Vec<Builder> {
+    vec![
+        op("matmul(input, other)", "The matrix product over the last two dims, the others broadcast; a vector counts as a row on the left, a column on the right. Sizes that do not fit and unequal dtypes raise RuntimeError.\n\n>>> firesteel.matmul(firesteel.tensor([[1., 2.]]), firesteel.tensor([3., 4.]))\ntensor([11.])")
+            .compute(matmul_infer, run),
+        op("mm(input, mat2)", "The product of two matrices; anything else raises RuntimeError.").compute(mm_infer, run),
+        op("bmm(input, mat2)", "The products of two stacks of matrices, pair by pair; unequal stacks raise RuntimeError.").compute(bmm_infer, run),
+        op("mv(input, vec)", "The product of a matrix and a vector.").compute(mv_infer, run),
+        op("dot(input, tensor)", "The sum of the products of two vectors' elements; unequal lengths raise RuntimeError.").compute(dot_infer, run),
+        op("linear(input, weight, bias: Tensor? = None)", "input @ weight.T + bias over the last dim; weight is [out, in], or [in] for a result without that dim. Sizes that do not fit and unequal dtypes raise RuntimeError.")
+            .compute(linear_infer, linear_run)
+            .function_only(),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn layout(sizes: &[usize]) -> Layout {
+        Layout::contiguous(Dims::new(sizes).unwrap())
+    }
+
+    #[test]
+    fn a_stack_times_one_matrix_is_one_product() {
+        let p = plan(&layout(&[2, 3, 4, 5]), &layout(&[5, 6])).unwrap();
+        assert_eq!((&*p.c, &*p.shape), (&[24, 6][..], &[2, 3, 4, 6][..]));
+        let p = plan(&layout(&[2, 3, 5]), &layout(&[5])).unwrap();
+        assert_eq!((&*p.c, &*p.shape), (&[6, 1][..], &[2, 3][..]));
+    }
+
+    #[test]
+    fn rows_that_do_not_follow_each_other_stay_a_stack() {
+        let p = plan(&layout(&[3, 2, 5]).transpose(0, 1), &layout(&[5, 6])).unwrap();
+        assert_eq!((&*p.c, p.b.strides()), (&[2, 3, 6][..], &[0, 6, 1][..]));
+    }
+}
