@@ -5,11 +5,11 @@ use crate::device::Device;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::layout::{Dims, Layout};
+use std::ops::Deref;
 use std::sync::Arc;
 
-/// Elements of one dtype, laid out in a shared buffer.
-#[derive(Clone)]
-pub struct Core {
+/// What a [`Core`] shares.
+pub struct Inner {
     pub buffer: Arc<Buffer>,
     pub layout: Layout,
     pub dtype: DType,
@@ -17,7 +17,27 @@ pub struct Core {
     own_version: Option<Arc<Version>>,
 }
 
+/// Elements of one dtype, laid out in a shared buffer.
+///
+/// One pointer to immutable facts: a clone costs one atomic increment, wherever arguments, saved values and tensors hold
+/// the same core. (Measured: as a 170-byte value, moving cores took a third of `a + b`.)
+#[derive(Clone)]
+pub struct Core(Arc<Inner>);
+
+impl Deref for Core {
+    type Target = Inner;
+    #[inline(always)]
+    fn deref(&self) -> &Inner {
+        &self.0
+    }
+}
+
 impl Core {
+    #[inline]
+    fn make(buffer: Arc<Buffer>, layout: Layout, dtype: DType, own_version: Option<Arc<Version>>) -> Core {
+        Core(Arc::new(Inner { buffer, layout, dtype, own_version }))
+    }
+
     /// Uninitialised and contiguous.
     pub fn empty(shape: Dims, dtype: DType, device: Device) -> Result<Core> {
         Core::empty_with(Layout::contiguous(shape), dtype, device)
@@ -31,7 +51,7 @@ impl Core {
             Device::Cpu => Buffer::new(bytes)?,
             Device::Meta => Buffer::meta(bytes),
         };
-        Ok(Core { buffer, layout, dtype, own_version: None })
+        Ok(Core::make(buffer, layout, dtype, None))
     }
 
     /// Elements of an existing buffer; refused when the layout reaches outside it.
@@ -47,18 +67,18 @@ impl Core {
                 buffer.bytes()
             ));
         }
-        Ok(Core { buffer, layout, dtype, own_version: None })
+        Ok(Core::make(buffer, layout, dtype, None))
     }
 
     /// The same memory under a layout that a view rule made (inside the old one).
     pub fn with_layout(&self, layout: Layout) -> Core {
         debug_assert!(layout.end() * self.dtype.size() <= self.buffer.bytes());
-        Core { layout, ..self.clone() }
+        Core::make(self.buffer.clone(), layout, self.dtype, self.own_version.clone())
     }
 
     /// The same memory with a version counter of its own (`x.data`).
     pub fn unversioned(&self) -> Core {
-        Core { own_version: Some(Arc::default()), ..self.clone() }
+        Core::make(self.buffer.clone(), self.layout, self.dtype, Some(Arc::default()))
     }
 
     #[inline(always)]
@@ -95,6 +115,11 @@ impl Core {
         let range = |c: &Core| (c.layout.offset * c.dtype.size(), c.layout.end() * c.dtype.size());
         let ((a, b), (c, d)) = (range(self), range(other));
         a < d && c < b
+    }
+
+    /// How many hold this core; `None` when other cores use its buffer too.
+    pub fn holders(&self) -> Option<usize> {
+        (Arc::strong_count(&self.buffer) == 1).then(|| Arc::strong_count(&self.0))
     }
 
     /// Exactly the same elements in the same order.

@@ -520,8 +520,8 @@ impl Tensor {
             None if create_graph => g.clone(),
             None => {
                 let core = g.get().core(py);
-                // One reference in `core`, one in the gradient tensor: nobody else.
-                let alone = Arc::strong_count(&core.buffer) == 2
+                // `core` and the gradient tensor hold it: nobody else.
+                let alone = core.holders() == Some(2)
                     && core.layout.is_contiguous()
                     // The engine's list, its variable and the call hold it.
                     && call::references(g.as_any()) <= 3

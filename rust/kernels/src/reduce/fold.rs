@@ -11,10 +11,14 @@ use crate::parallel;
 use crate::view::{Dst, Src};
 use std::ops::Range;
 
-const LANES: usize = 32;
+const LANES: usize = 64;
+/// Lanes of a single run shorter than `LANES`; below this the run is folded one by one.
+const FEW: usize = 16;
 const RUN: usize = 4096;
 const STRIP: usize = 1024;
 const ROWS: usize = 32;
+/// Columns up to which rows that lie one after another are folded side by side.
+const NARROW: usize = 64;
 
 /// A reduction: how elements are folded in, accumulators joined, a result made. `aux` is a value given per output.
 pub(crate) trait Fold: Copy + Send + Sync {
@@ -43,7 +47,18 @@ struct Plan<'a, F: Fold> {
     inner: usize,
     inner_strides: [isize; 4],
     segments: usize,
+    /// In the column way: rows that are folded side by side, as one row this many times as wide (a power of two), and
+    /// the rows left over, which lie after the last of these.
+    pack: usize,
+    tail: usize,
     life: std::marker::PhantomData<&'a ()>,
+}
+
+impl<F: Fold> Plan<'_, F> {
+    /// Accumulators of a strip.
+    fn wide(&self) -> usize {
+        self.inner.min(STRIP) * self.pack
+    }
 }
 
 // SAFETY: threads read the inputs and write different outputs.
@@ -76,7 +91,7 @@ pub(crate) fn fold<F: Fold>(
     kept.sort();
     reduced.sort();
     let (mut kept, mut reduced) = (kept.coalesce(), reduced.coalesce());
-    let plan = |kept, reduced, inner, inner_strides, segments| Plan {
+    let plan = |kept, reduced, inner, inner_strides, segments, pack, tail| Plan {
         f,
         x: x.ptr(),
         y: y.ptr(),
@@ -87,13 +102,27 @@ pub(crate) fn fold<F: Fold>(
         inner,
         inner_strides,
         segments,
+        pack,
+        tail,
         life: std::marker::PhantomData,
     };
     let (width, step) = kept.last();
     if width > 1 && step[0] == 1 && step[1] == 1 && count > 0 {
         kept.pop();
-        let plan = plan(kept, reduced, width, step, count.div_ceil(ROWS));
-        columns(&plan, count);
+        let w = width as isize;
+        let pack = if width <= NARROW && reduced.rank() == 1 && reduced.last().1 == [w, w] {
+            (2 * NARROW / width + 1).next_power_of_two() / 2
+        } else {
+            1
+        };
+        let (rows, tail) = (count / pack, count % pack);
+        if pack > 1 && rows > 1 {
+            let mut packed = Walk::new();
+            packed.push(rows, [w * pack as isize; 2]);
+            columns(&plan(kept, packed, width, step, rows.div_ceil(ROWS), pack, tail), count);
+        } else {
+            columns(&plan(kept, reduced, width, step, count.div_ceil(ROWS), 1, 0), count);
+        }
     } else {
         let (inner, [sx, sy]) = reduced.pop();
         let runs = reduced.count();
@@ -108,6 +137,8 @@ pub(crate) fn fold<F: Fold>(
             inner,
             [sx, sy, 0, 0],
             if count == 0 { 0 } else { segments },
+            1,
+            0,
         );
         by_runs(&plan, outputs, count);
     }
@@ -177,6 +208,9 @@ fn segment<F: Fold>(plan: &Plan<F>, at: [isize; 4], s: usize) -> F::Acc {
     // SAFETY: as above.
     let (x, y) = unsafe { (plan.x.offset(at[0]), plan.y.offset(at[1])) };
     let runs = plan.reduced.count();
+    if runs == 1 && n < RUN && n >= FEW && [sx, sy] == [1, 1] {
+        return fold_line(f, aux, Run { x, y }, n);
+    }
     if runs == 1 && n < LANES {
         let mut acc = f.zero();
         for i in 0..n as isize {
@@ -225,7 +259,13 @@ fn segment<F: Fold>(plan: &Plan<F>, at: [isize; 4], s: usize) -> F::Acc {
             plan.reduced.each(range, |_, at| fold_one(&mut lanes, at, n));
         }
     }
-    let mut width = LANES / 2;
+    join_lanes(f, &mut lanes)
+}
+
+/// Joins the halves of `lanes`, the halves of that, and so on.
+#[inline(always)]
+fn halve<F: Fold>(f: &F, lanes: &mut [F::Acc]) -> F::Acc {
+    let mut width = lanes.len() / 2;
     while width > 0 {
         for i in 0..width {
             lanes[i] = f.join(lanes[i], lanes[i + width]);
@@ -233,6 +273,37 @@ fn segment<F: Fold>(plan: &Plan<F>, at: [isize; 4], s: usize) -> F::Acc {
         width /= 2;
     }
     lanes[0]
+}
+
+multiversion! {
+    fn join_lanes<F: Fold>(f: &F, lanes: &mut [F::Acc; LANES]) -> F::Acc {
+        halve(f, lanes)
+    }
+}
+
+multiversion! {
+    /// Folds one contiguous run of at least `FEW` elements.
+    fn fold_line<F: Fold>(f: &F, aux: F::Aux, from: Run<F::In>, n: usize) -> F::Acc {
+        // SAFETY: `from` promises n elements.
+        let (x, y) = unsafe { (std::slice::from_raw_parts(from.x, n), std::slice::from_raw_parts(from.y, n)) };
+        if n < LANES { in_lanes::<F, FEW>(f, aux, x, y) } else { in_lanes::<F, LANES>(f, aux, x, y) }
+    }
+}
+
+#[inline(always)]
+fn in_lanes<F: Fold, const N: usize>(f: &F, aux: F::Aux, x: &[F::In], y: &[F::In]) -> F::Acc {
+    let mut lanes = [f.zero(); N];
+    let (xs, ys) = (x.chunks_exact(N), y.chunks_exact(N));
+    let rest = xs.remainder().iter().zip(ys.remainder());
+    for (x, y) in xs.zip(ys) {
+        for l in 0..N {
+            lanes[l] = f.step(aux, lanes[l], x[l], y[l]);
+        }
+    }
+    for (lane, (&x, &y)) in lanes.iter_mut().zip(rest) {
+        *lane = f.step(aux, *lane, x, y);
+    }
+    halve(f, &mut lanes)
 }
 
 multiversion! {
@@ -297,7 +368,7 @@ fn columns<F: Fold>(plan: &Plan<F>, count: usize) {
     let strips = plan.inner.div_ceil(STRIP);
     let jobs = plan.kept.count() * strips;
     let segments = plan.segments;
-    let wide = plan.inner.min(STRIP);
+    let wide = plan.wide();
     if segments <= 1 || jobs >= 16 {
         parallel::for_range(jobs, grain(count * wide), |range| column_jobs(plan, range, strips));
         return;
@@ -326,8 +397,15 @@ fn strip<F: Fold>(plan: &Plan<F>, j: usize, strips: usize) -> ([isize; 4], usize
     (at, STRIP.min(plan.inner - first))
 }
 
-fn store_strip<F: Fold>(plan: &Plan<F>, j: usize, strips: usize, acc: &[F::Acc]) {
+fn store_strip<F: Fold>(plan: &Plan<F>, j: usize, strips: usize, acc: &mut [F::Acc]) {
     let (at, width) = strip(plan, j, strips);
+    let mut side = plan.pack / 2;
+    while side > 0 {
+        for i in 0..side * width {
+            acc[i] = plan.f.join(acc[i], acc[i + side * width]);
+        }
+        side /= 2;
+    }
     let [_, _, sd, sa] = plan.inner_strides;
     for (i, &acc) in acc[..width].iter().enumerate() {
         let i = i as isize;
@@ -336,15 +414,18 @@ fn store_strip<F: Fold>(plan: &Plan<F>, j: usize, strips: usize, acc: &[F::Acc])
 }
 
 fn column_jobs<F: Fold>(plan: &Plan<F>, range: Range<usize>, strips: usize) {
-    let mut acc = [plan.f.zero(); STRIP];
+    let wide = plan.wide();
+    let mut acc = vec![plan.f.zero(); wide];
+    let mut aux = vec![F::Aux::default(); wide];
     for j in range {
+        load_aux(plan, j, strips, &mut aux);
         if plan.segments == 1 {
-            column_segment(plan, j, 0, strips, &mut acc);
-            store_strip(plan, j, strips, &acc);
+            column_segment(plan, j, 0, strips, &aux, &mut acc);
+            store_strip(plan, j, strips, &mut acc);
         } else {
-            let mut tree = Strips::new(STRIP);
+            let mut tree = Strips::new(wide);
             for s in 0..plan.segments {
-                column_segment(plan, j, s, strips, &mut acc);
+                column_segment(plan, j, s, strips, &aux, &mut acc);
                 tree.push(&plan.f, &acc);
             }
             store_strip(plan, j, strips, tree.finish(&plan.f));
@@ -353,75 +434,126 @@ fn column_jobs<F: Fold>(plan: &Plan<F>, range: Range<usize>, strips: usize) {
 }
 
 fn column_segments<F: Fold>(plan: &Plan<F>, range: Range<usize>, strips: usize, parts: Share<F::Acc>) {
-    let wide = plan.inner.min(STRIP);
-    let mut acc = [plan.f.zero(); STRIP];
+    let wide = plan.wide();
+    let mut acc = vec![plan.f.zero(); wide];
+    let mut aux = vec![F::Aux::default(); wide];
+    let mut of = usize::MAX;
     for i in range {
-        column_segment(plan, i / plan.segments, i % plan.segments, strips, &mut acc);
-        for (l, &v) in acc[..wide].iter().enumerate() {
+        let j = i / plan.segments;
+        if j != of {
+            load_aux(plan, j, strips, &mut aux);
+            of = j;
+        }
+        column_segment(plan, j, i % plan.segments, strips, &aux, &mut acc);
+        for (l, &v) in acc.iter().enumerate() {
             // SAFETY: `parts` has jobs * segments * wide elements and `i` is this thread's own.
             unsafe { *parts.at(i * wide + l) = v };
         }
     }
 }
 
+/// The outputs' values for the columns of strip job `j`.
+fn load_aux<F: Fold>(plan: &Plan<F>, j: usize, strips: usize, aux: &mut [F::Aux]) {
+    let (at, width) = strip(plan, j, strips);
+    if let Some(a) = plan.aux {
+        for (i, v) in aux[..width * plan.pack].iter_mut().enumerate() {
+            // SAFETY: a column of the strip.
+            *v = unsafe { *a.offset(at[3] + (i % width) as isize * plan.inner_strides[3]) };
+        }
+    }
+}
+
 /// Folds the rows of segment `s` into `acc`, one accumulator per column of strip job `j`.
-fn column_segment<F: Fold>(plan: &Plan<F>, j: usize, s: usize, strips: usize, acc: &mut [F::Acc; STRIP]) {
+fn column_segment<F: Fold>(plan: &Plan<F>, j: usize, s: usize, strips: usize, aux: &[F::Aux], acc: &mut [F::Acc]) {
     let f = &plan.f;
     let (at, width) = strip(plan, j, strips);
-    let mut aux = [F::Aux::default(); STRIP];
-    if let Some(a) = plan.aux {
-        for (i, v) in aux[..width].iter_mut().enumerate() {
-            // SAFETY: column i of the strip.
-            *v = unsafe { *a.offset(at[3] + i as isize * plan.inner_strides[3]) };
-        }
-    }
-    acc[..width].fill(f.zero());
-    let rows = plan.reduced.count();
-    let mut pending = [[0isize; 2]; 4];
-    let mut held = 0;
+    acc.fill(f.zero());
     // SAFETY: offsets of the walks stay inside the views.
-    let (x, y) = unsafe { (plan.x.offset(at[0]), plan.y.offset(at[1])) };
-    let row = |at: [isize; 2]| {
-        // SAFETY: a row of `width` contiguous elements.
-        unsafe {
-            (
-                std::slice::from_raw_parts(x.offset(at[0]), width),
-                std::slice::from_raw_parts(y.offset(at[1]), width),
-            )
+    let from = unsafe {
+        Run {
+            x: plan.x.offset(at[0]),
+            y: plan.y.offset(at[1]),
         }
     };
-    let first = s * ROWS;
-    plan.reduced.each(first..rows.min(first + ROWS), |_, at| {
-        pending[held] = at;
-        held += 1;
-        if held == 4 {
-            held = 0;
-            // Four rows per pass over the accumulators: the same order, a quarter of the loads and stores.
-            fold_rows(f, &aux[..width], &mut acc[..width], pending.map(row));
-        }
-    });
-    for &at in &pending[..held] {
-        fold_row(f, &aux[..width], &mut acc[..width], row(at));
+    let rows = plan.reduced.count();
+    let mut offsets = [[0isize; 2]; ROWS];
+    let range = s * ROWS..rows.min(s * ROWS + ROWS);
+    let held = range.len();
+    plan.reduced.each(range, |i, at| offsets[i % ROWS] = at);
+    let wide = width * plan.pack;
+    fold_block(f, &aux[..wide], &mut acc[..wide], from, &offsets[..held]);
+    if plan.tail > 0 && s + 1 == plan.segments {
+        let (wide, end) = (width * plan.tail, (rows * width * plan.pack) as isize);
+        fold_block(f, &aux[..wide], &mut acc[..wide], from, &[[end; 2]]);
     }
 }
+
+/// Columns whose accumulators stay in registers over all rows of a block.
+const TILE: usize = 32;
 
 multiversion! {
-    fn fold_rows<F: Fold>(f: &F, aux: &[F::Aux], acc: &mut [F::Acc], rows: [(&[F::In], &[F::In]); 4]) {
+    /// Folds rows of `acc.len()` contiguous elements, one per offset, into `acc`; in the order of the offsets.
+    fn fold_block<F: Fold>(
+        f: &F,
+        aux: &[F::Aux],
+        acc: &mut [F::Acc],
+        from: Run<F::In>,
+        offsets: &[[isize; 2]],
+    ) {
         let n = acc.len();
-        let [(x0, y0), (x1, y1), (x2, y2), (x3, y3)] = rows.map(|(x, y)| (&x[..n], &y[..n]));
         let aux = &aux[..n];
-        for i in 0..n {
-            let a = f.step(aux[i], acc[i], x0[i], y0[i]);
-            let a = f.step(aux[i], a, x1[i], y1[i]);
-            let a = f.step(aux[i], a, x2[i], y2[i]);
-            acc[i] = f.step(aux[i], a, x3[i], y3[i]);
+        let row = |o: [isize; 2], first: usize, n: usize| {
+            // SAFETY: each offset is that of a row at least as long as `acc`.
+            unsafe {
+                (
+                    std::slice::from_raw_parts(from.x.offset(o[0]).add(first), n),
+                    std::slice::from_raw_parts(from.y.offset(o[1]).add(first), n),
+                )
+            }
+        };
+        if n <= 8 * TILE {
+            let mut first = 0;
+            while first + TILE <= n {
+                let mut tile = [f.zero(); TILE];
+                let mut own = [F::Aux::default(); TILE];
+                tile.copy_from_slice(&acc[first..first + TILE]);
+                own.copy_from_slice(&aux[first..first + TILE]);
+                for &o in offsets {
+                    let (x, y) = row(o, first, TILE);
+                    for l in 0..TILE {
+                        tile[l] = f.step(own[l], tile[l], x[l], y[l]);
+                    }
+                }
+                acc[first..first + TILE].copy_from_slice(&tile);
+                first += TILE;
+            }
+            let (acc, aux) = (&mut acc[first..], &aux[first..]);
+            for &o in offsets {
+                let (x, y) = row(o, first, n - first);
+                for i in 0..n - first {
+                    acc[i] = f.step(aux[i], acc[i], x[i], y[i]);
+                }
+            }
+            return;
         }
-    }
-}
-
-fn fold_row<F: Fold>(f: &F, aux: &[F::Aux], acc: &mut [F::Acc], (x, y): (&[F::In], &[F::In])) {
-    for (i, acc) in acc.iter_mut().enumerate() {
-        *acc = f.step(aux[i], *acc, x[i], y[i]);
+        // Wide rows are streamed, four at a time: a quarter of the accumulators' loads and stores.
+        let fours = offsets.chunks_exact(4);
+        let rest = fours.remainder();
+        for o in fours {
+            let [(x0, y0), (x1, y1), (x2, y2), (x3, y3)] = [o[0], o[1], o[2], o[3]].map(|o| row(o, 0, n));
+            for i in 0..n {
+                let a = f.step(aux[i], acc[i], x0[i], y0[i]);
+                let a = f.step(aux[i], a, x1[i], y1[i]);
+                let a = f.step(aux[i], a, x2[i], y2[i]);
+                acc[i] = f.step(aux[i], a, x3[i], y3[i]);
+            }
+        }
+        for &o in rest {
+            let (x, y) = row(o, 0, n);
+            for i in 0..n {
+                acc[i] = f.step(aux[i], acc[i], x[i], y[i]);
+            }
+        }
     }
 }
 
@@ -497,10 +629,10 @@ impl<A: Copy> Strips<A> {
         self.stack.truncate(top);
     }
 
-    fn finish<F: Fold<Acc = A>>(&mut self, f: &F) -> &[A] {
+    fn finish<F: Fold<Acc = A>>(&mut self, f: &F) -> &mut [A] {
         while self.stack.len() > self.wide {
             self.merge(f);
         }
-        &self.stack
+        &mut self.stack
     }
 }

@@ -226,6 +226,14 @@ pub(crate) fn beats<T: PartialOrd + Copy, const MAX: bool>(x: T, best: T) -> boo
     better | ((x != x) & (best == best))
 }
 
+/// The better of two values; NaN is better than all, and which NaN does not matter.
+#[inline(always)]
+#[allow(clippy::eq_op)]
+fn best<T: PartialOrd + Copy, const MAX: bool>(a: T, b: T) -> T {
+    let better = if MAX { b > a } else { b < a };
+    if better | (b != b) { b } else { a }
+}
+
 /// The largest (`MAX`) or smallest element; NaN wins.
 #[derive(Clone, Copy)]
 pub(crate) struct Extremum<T, const MAX: bool>(PhantomData<T>);
@@ -247,11 +255,11 @@ impl<T: Ordered, const MAX: bool> Fold for Extremum<T, MAX> {
     }
     #[inline(always)]
     fn step(&self, _: (), acc: T, x: T, _: T) -> T {
-        if beats::<T, MAX>(x, acc) { x } else { acc }
+        best::<T, MAX>(acc, x)
     }
     #[inline(always)]
     fn join(&self, a: T, b: T) -> T {
-        if beats::<T, MAX>(b, a) { b } else { a }
+        best::<T, MAX>(a, b)
     }
     #[inline(always)]
     fn out(&self, _: (), acc: T) -> T {
@@ -306,20 +314,8 @@ impl<T: Real, const KIND: u8> Fold for Norm<T, KIND> {
     #[inline(always)]
     fn join(&self, a: T, b: T) -> T {
         match KIND {
-            LARGEST => {
-                if beats::<T, true>(b, a) {
-                    b
-                } else {
-                    a
-                }
-            }
-            SMALLEST => {
-                if beats::<T, false>(b, a) {
-                    b
-                } else {
-                    a
-                }
-            }
+            LARGEST => best::<T, true>(a, b),
+            SMALLEST => best::<T, false>(a, b),
             _ => a + b,
         }
     }
