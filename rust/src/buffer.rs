@@ -18,6 +18,8 @@ const KEEP: usize = 2 << 30;
 /// Blocks of one class that a pool keeps at most.
 const KEEP_BLOCKS: usize = 256;
 const CLASSES: usize = 192;
+/// Blocks below this do not count in the statistics: counting costs as much as a small block itself.
+const COUNTED: usize = 4096;
 
 /// Counts writes to memory, and remembers the op that wrote last; saved values are checked against it.
 #[derive(Default, Debug)]
@@ -145,7 +147,9 @@ impl Buffer {
                 NonNull::new(p).ok_or_else(|| out_of_memory(bytes))?
             }
         };
-        LIVE.fetch_add(size, Ordering::Relaxed);
+        if size >= COUNTED {
+            LIVE.fetch_add(size, Ordering::Relaxed);
+        }
         let owner = Owner::Pool { class: class as u8, thread_bytes: size };
         Ok(Arc::new(Buffer { ptr, bytes, owner, meta: false, writable: true, version: Version::default() }))
     }
@@ -195,7 +199,9 @@ impl Buffer {
 impl Drop for Buffer {
     fn drop(&mut self) {
         let Owner::Pool { class, thread_bytes: size } = self.owner else { return };
-        LIVE.fetch_sub(size, Ordering::Relaxed);
+        if size >= COUNTED {
+            LIVE.fetch_sub(size, Ordering::Relaxed);
+        }
         let ptr = self.ptr;
         let kept = POOL
             .try_with(|p| {
@@ -228,7 +234,7 @@ pub fn empty_cache() {
     POOL.with(|p| p.borrow_mut().empty());
 }
 
-/// (bytes in tensors, bytes kept by this thread's pool).
+/// (bytes in tensors, small ones left out; bytes kept by this thread's pool).
 pub fn stats() -> (usize, usize) {
     (LIVE.load(Ordering::Relaxed), POOL.with(|p| p.borrow().kept))
 }

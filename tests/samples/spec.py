@@ -19,7 +19,7 @@ from firesteel import _C
 
 FLOATS = ("float32", "float64", "float16", "bfloat16")
 INTS = ("int64", "int32", "int16", "int8", "uint8")
-SETS = {"f": FLOATS, "i": INTS, "b": ("bool",), "F": ("float32", "float64"), "I": ("int64",)}
+SETS = {"f": FLOATS, "i": INTS, "b": ("bool",), "F": ("float32", "float64"), "I": ("int64",), "1": ("float64",)}
 #: Relative and absolute tolerance: a few units in the last place. Narrow floats are computed in float32 and rounded once.
 TOLERANCE = {
     "float32": (2e-6, 1e-6),
@@ -104,9 +104,10 @@ class Row:
     Attributes:
         reference: takes the sample's arguments as arrays, gives an array or a tuple of them; None for random ops.
         samples: the smallest first.
-        dtypes: letters of `SETS`.
-        out: dtype of each result: "same" as tested, "float" (integers become float32), "bool", "int64", "sum"
-            (integers and bool become int64), or a dtype's name.
+        dtypes: letters of `SETS` ("1": one will do, the op makes its own).
+        out: dtype of each result: "same" as tested, "float" (integers become float32), "sum" (integers and bool become
+            int64), "truth" (bool, uint8 for uint8), "reference" (that of the reference's array), or a dtype's name. A
+            `dtype=` in the call goes before.
         domain: range of drawn values.
         tolerance: per dtype, where the default is too strict; `why` says for what reason.
         special: NaN, infinities and signed zeros are tried too, and the reference is right for them.
@@ -278,4 +279,6 @@ def result_dtype(rule: str, dtype: str) -> str:
         return dtype if dtype in FLOATS else "float32"
     if rule == "sum":
         return dtype if dtype in FLOATS else "int64"
+    if rule == "truth":
+        return "uint8" if dtype == "uint8" else "bool"
     return rule

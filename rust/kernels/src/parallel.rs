@@ -107,8 +107,11 @@ fn lock<T>(m: &Mutex<T>) -> MutexGuard<'_, T> {
 pub fn threads() -> usize {
     match POOL.threads.load(Ordering::Relaxed) {
         0 => {
-            // On Linux this is the CPU affinity, further limited by the control group's quota.
-            let n = std::thread::available_parallelism().map_or(1, |n| n.get());
+            // On Linux the CPU affinity, further limited by the control group's quota; FIRESTEEL_NUM_THREADS overrides it.
+            let asked = std::env::var("FIRESTEEL_NUM_THREADS").ok().and_then(|v| v.parse().ok());
+            let n = asked
+                .filter(|n| *n > 0)
+                .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, |n| n.get()));
             match POOL
                 .threads
                 .compare_exchange(0, n, Ordering::Relaxed, Ordering::Relaxed)

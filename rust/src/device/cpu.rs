@@ -153,3 +153,34 @@ pub fn from_slice<T: Element>(values: &[T], shape: Dims) -> Result<Core> {
     unsafe { std::ptr::copy_nonoverlapping(values.as_ptr(), out.buffer.ptr().cast::<T>(), values.len()) };
     Ok(out)
 }
+
+/// The elements of a contiguous tensor.
+pub fn slice<T: Element>(c: &Core) -> &[T] {
+    assert!(c.dtype == T::DTYPE && c.layout.is_contiguous());
+    // SAFETY: the core's layout lies inside its buffer, and contiguous elements are a slice.
+    unsafe { std::slice::from_raw_parts(pointer(c, c.layout.offset).cast::<T>(), c.numel()) }
+}
+
+/// The elements of contiguous tensors of which no two overlap, for writing.
+pub fn slices_mut<'a, T: Element>(list: &[&'a Core]) -> Result<Vec<&'a mut [T]>> {
+    let mut ranges: Vec<(usize, usize)> = list
+        .iter()
+        .map(|c| {
+            let start = c.buffer.ptr() as usize + c.layout.offset * c.dtype.size();
+            (start, start + c.numel() * c.dtype.size())
+        })
+        .filter(|(a, b)| a < b)
+        .collect();
+    ranges.sort_unstable();
+    if ranges.windows(2).any(|w| w[1].0 < w[0].1) {
+        return crate::Error::runtime("two of the tensors to be written share memory");
+    }
+    Ok(list
+        .iter()
+        .map(|c| {
+            assert!(c.dtype == T::DTYPE && c.layout.is_contiguous());
+            // SAFETY: as in `slice`; the ranges are disjoint, so each element is reachable through one slice only.
+            unsafe { std::slice::from_raw_parts_mut(pointer(c, c.layout.offset).cast::<T>(), c.numel()) }
+        })
+        .collect())
+}

@@ -6,8 +6,12 @@ pub mod creation;
 pub mod def;
 pub mod infer;
 pub mod matmul;
+pub mod norm;
 pub mod pool;
+pub mod optim;
 pub mod reduce;
+pub mod scan;
+pub mod softmax;
 mod spatial;
 mod support;
 pub mod unary;
@@ -34,7 +38,7 @@ pub fn overloads(name: &str) -> Vec<&'static Op> {
 
 static TABLE: LazyLock<Vec<&'static Op>> = LazyLock::new(|| {
     let families =
-        [unary::ops(), binary::ops(), creation::ops(), views::ops(), reduce::ops(), matmul::ops(), conv::ops(), pool::ops()];
+        [unary::ops(), binary::ops(), creation::ops(), views::ops(), reduce::ops(), optim::ops(), matmul::ops(), conv::ops(), pool::ops(), norm::ops(), scan::ops(), softmax::ops()];
     families.into_iter().flatten().enumerate().map(|(i, b)| b.finish(i)).collect()
 });
 

@@ -4,11 +4,27 @@ use super::def::{Builder, Call, op};
 use super::infer;
 use crate::device::cpu::{dst, operand};
 use crate::error::Result;
-use firesteel_kernels::elementwise::{self, Unary};
+use crate::dtype::Scalar;
+use firesteel_kernels::elementwise::{self, Binary, Operand, Unary};
 
 fn run(kind: Unary, c: &Call) -> Result<()> {
     let out = &c.outs[0];
     elementwise::unary(kind, c.compute, operand(c.args, 0, out.shape()), dst(out));
+    Ok(())
+}
+
+fn round(c: &Call) -> Result<()> {
+    let decimals = c.args.int(1);
+    if decimals == 0 || !c.outs[0].dtype.is_float() {
+        return run(Unary::Round, c);
+    }
+    // As PyTorch: scaled by a power of ten (whole, so that it is exact), rounded, scaled back.
+    let out = &c.outs[0];
+    let ten = Operand::Scalar(Scalar::Float(10f64.powi(decimals.unsigned_abs().min(400) as i32)));
+    let (there, back) = if decimals > 0 { (Binary::Mul, Binary::Div) } else { (Binary::Div, Binary::Mul) };
+    elementwise::binary(there, c.compute, operand(c.args, 0, out.shape()), ten, dst(out));
+    elementwise::unary(Unary::Round, c.compute, Operand::View(dst(out).as_src()), dst(out));
+    elementwise::binary(back, c.compute, Operand::View(dst(out).as_src()), ten, dst(out));
     Ok(())
 }
 
@@ -82,6 +98,9 @@ pub fn ops() -> Vec<Builder> {
         unary!("floor", Floor, same_no_bool, "Largest integer not above each element."),
         unary!("ceil", Ceil, same_no_bool, "Smallest integer not below each element."),
         unary!("trunc", Trunc, same_no_bool, "Each element without its fraction."),
+        op("round(input, *, decimals: int = 0)", "Each element rounded to the nearest integer, halves to even; `decimals` digits are kept.")
+            .compute(infer::same_no_bool, round)
+            .elementwise(),
         unary!("frac", Frac, float_only, "The fraction of each element, with its sign."),
         unary!("isnan", IsNan, predicate, "True where an element is NaN.").no_inplace(),
         unary!("isinf", IsInf, predicate, "True where an element is infinite.").no_inplace(),

@@ -16,11 +16,27 @@ fn bins(src: &Src<i64>, minlength: usize) -> Result<(Vec<i64>, usize), IndexErro
     }
 }
 
-/// How often each of `0..` occurs; at least `minlength` counts. A negative value is an error. The caller bounds the
-/// largest value, since that many counts are allocated.
+/// `size` zeros; an error where the memory cannot be had.
+fn zeros<T: Clone + Default>(size: usize) -> Result<Vec<T>, IndexError> {
+    let mut all = Vec::new();
+    match all.try_reserve_exact(size) {
+        Ok(()) => all.resize(size, T::default()),
+        Err(_) => {
+            return Err(IndexError {
+                index: size as i64 - 1,
+                size: 0,
+                dim: 0,
+            });
+        }
+    }
+    Ok(all)
+}
+
+/// How often each of `0..` occurs; at least `minlength` counts. A negative value is an error, and so is
+/// one for which the counts do not fit into memory.
 pub fn bincount(src: Src<i64>, minlength: usize) -> Result<Vec<i64>, IndexError> {
     let (all, size) = bins(&src, minlength)?;
-    let mut counts = vec![0; size];
+    let mut counts: Vec<i64> = zeros(size)?;
     for v in all {
         counts[v as usize] += 1;
     }
@@ -30,7 +46,7 @@ pub fn bincount(src: Src<i64>, minlength: usize) -> Result<Vec<i64>, IndexError>
 /// As [`bincount`], adding up `weights` (`f32` or `f64`, of the same shape) in `f64`.
 pub fn bincount_weighted(src: Src<i64>, weights: AnySrc, minlength: usize) -> Result<Vec<f64>, IndexError> {
     let (all, size) = bins(&src, minlength)?;
-    let mut sums = vec![0.0; size];
+    let mut sums: Vec<f64> = zeros(size)?;
     let weights = match weights.dtype() {
         DType::F32 => collect(&weights.typed::<f32>()).into_iter().map(f64::from).collect(),
         _ => collect(&weights.typed::<f64>()),

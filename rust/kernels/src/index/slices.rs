@@ -61,6 +61,11 @@ pub fn index_select(src: AnySrc, axis: usize, index: Src<i64>, dst: AnyDst) -> R
                 let [s, d] = slices.outer.at(o);
                 let s = s + at[j] as isize * slices.along[0];
                 let d = d + j as isize * slices.along[1];
+                if slices.inner.rank() == 0 {
+                    // SAFETY: the index was checked; the rest lies inside the walks.
+                    unsafe { copy(from.ptr().offset(s), to.get().offset(d), run, steps) };
+                    continue;
+                }
                 slices.inner.each(0..slices.inner.count(), |_, [si, di]| {
                     // SAFETY: the index was checked; the rest lies inside the walks.
                     unsafe { copy(from.ptr().offset(s + si), to.get().offset(d + di), run, steps) };

@@ -224,4 +224,6 @@ pub(crate) fn sum_and_dot<T: Real>(y: &Src<T>, x: &Src<T>, axes: &[bool], mean: 
 }
 
 #[cfg(test)]
+mod same_bits;
+#[cfg(test)]
 mod tests;

@@ -3,6 +3,7 @@
 
 use super::folds::{Ordered, Truth};
 use crate::dtype::Element;
+use crate::elementwise::math;
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
 pub(crate) trait Real:
@@ -36,7 +37,7 @@ impl Real for f32 {
     }
     #[inline(always)]
     fn exp(self) -> f32 {
-        exp_f32(self)
+        math::exp(self)
     }
     #[inline(always)]
     fn ln(self) -> f32 {
@@ -78,35 +79,11 @@ impl Real for f64 {
     }
 }
 
-/// e^x: x = n ln 2 + r, a polynomial in r (coefficients of Cephes' expf), scaled by 2^n in two steps so that subnormal
-/// results come out.
-#[inline(always)]
-pub(crate) fn exp_f32(x: f32) -> f32 {
-    // Adding 1.5 * 2^23 rounds to an integer and leaves it in the low bits.
-    const MAGIC: f32 = 12_582_912.0;
-    let x = if x > 89.0 { 89.0 } else { x };
-    let x = if x < -104.0 { -104.0 } else { x };
-    let shifted = x.mul_add(std::f32::consts::LOG2_E, MAGIC);
-    let n = shifted - MAGIC;
-    let r = n.mul_add(-0.693_359_4, x);
-    let r = n.mul_add(2.121_944_4e-4, r);
-    let p = 1.987_569_1e-4_f32;
-    let p = p.mul_add(r, 1.398_2e-3);
-    let p = p.mul_add(r, 8.333_452e-3);
-    let p = p.mul_add(r, 4.166_579_6e-2);
-    let p = p.mul_add(r, 1.666_666_5e-1);
-    let p = p.mul_add(r, 0.5);
-    let e = p.mul_add(r * r, r) + 1.0;
-    let n = (shifted.to_bits() as i32).wrapping_sub(MAGIC.to_bits() as i32);
-    let half = n >> 1;
-    let a = f32::from_bits((half.wrapping_add(127) << 23) as u32);
-    let b = f32::from_bits((n.wrapping_sub(half).wrapping_add(127) << 23) as u32);
-    e * a * b
-}
-
-/// As [`exp_f32`], with the Taylor polynomial of degree 13 (its error is below 2^-57 on |r| <= ln 2 / 2).
+/// e^x: x = n ln 2 + r, the Taylor polynomial of degree 13 in r (its error is below 2^-57 on |r| <= ln 2 / 2), scaled by
+/// 2^n in two steps so that subnormal results come out.
 #[inline(always)]
 pub(crate) fn exp_f64(x: f64) -> f64 {
+    // Adding 1.5 * 2^52 rounds to an integer and leaves it in the low bits.
     const MAGIC: f64 = 6_755_399_441_055_744.0;
     const C: [f64; 14] = [
         1.0 / 6_227_020_800.0,
@@ -191,7 +168,7 @@ mod tests {
             let want = (x as f64).exp();
             let unit = (want * 1.2e-7).max(1.5e-45);
             assert!(
-                ((exp_f32(x) as f64) - want).abs() <= unit || want > f32::MAX as f64,
+                ((math::exp(x) as f64) - want).abs() <= unit || want > f32::MAX as f64,
                 "exp({x})"
             );
             let x = x as f64 * 7.0;
@@ -201,10 +178,10 @@ mod tests {
             assert!((ln_f64(y) - y.ln()).abs() <= y.ln().abs() * 4e-16 + 1e-30, "ln({y})");
         }
         for (x, want) in [(f32::INFINITY, f32::INFINITY), (f32::NEG_INFINITY, 0.0), (0.0, 1.0)] {
-            assert_eq!(exp_f32(x), want);
+            assert_eq!(math::exp(x), want);
             assert_eq!(exp_f64(x as f64), want as f64);
         }
-        assert!(exp_f32(f32::NAN).is_nan() && exp_f64(f64::NAN).is_nan() && ln_f64(-1.0).is_nan());
+        assert!(math::exp(f32::NAN).is_nan() && exp_f64(f64::NAN).is_nan() && ln_f64(-1.0).is_nan());
         assert_eq!(
             (ln_f64(0.0), ln_f64(1.0), ln_f64(f64::INFINITY)),
             (f64::NEG_INFINITY, 0.0, f64::INFINITY)

@@ -1,0 +1,27 @@
+"""Named tuples for functions of this package that return several tensors (`torch.return_types`)."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+_TYPES: dict[str, Any] = {}
+
+
+def _repr(self: Any) -> str:
+    inner = ",\n".join(f"{n}={v!r}" for n, v in zip(self._fields, self, strict=True))
+    return f"torch.return_types.{type(self).__name__}(\n{inner})"
+
+
+def named(name: str, **fields: Any) -> Any:
+    """A named tuple of the fields, of one class for each function."""
+    made = _TYPES.get(name)
+    if made is None:
+        from collections import namedtuple
+
+        made = namedtuple(name, fields)  # noqa: PYI024
+        made.__repr__ = _repr
+        made.__module__ = "firesteel.return_types"
+        _TYPES[name] = made
+    return made(*fields.values())

@@ -1,0 +1,217 @@
+//! The fold along runs: the innermost reduced dim in virtual lanes.
+
+use super::{Fold, Plan, Run, Tree, store};
+use crate::multiversion;
+use crate::parallel;
+use crate::reduce::walk::{Share, grain};
+use std::ops::Range;
+
+const LANES: usize = 64;
+/// Lanes of a single run shorter than `LANES`; below this the run is folded one by one.
+const FEW: usize = 16;
+/// Elements of a segment: a piece of one run, or several runs.
+pub(super) const RUN: usize = 4096;
+
+pub(super) fn fold_outputs<F: Fold>(plan: &Plan<F>, outputs: usize, count: usize) {
+    let segments = plan.segments;
+    if segments <= 1 || outputs >= 64 {
+        parallel::for_range(outputs, grain(count), |range| run_outputs(plan, range));
+        return;
+    }
+    let mut parts = vec![plan.f.zero(); outputs * segments];
+    let share = Share::new(parts.as_mut_ptr());
+    parallel::for_range(outputs * segments, grain(count / segments), |range| {
+        run_segments(plan, range, share)
+    });
+    for o in 0..outputs {
+        let mut tree = Tree::new(plan.f.zero());
+        for &part in &parts[o * segments..][..segments] {
+            tree.push(&plan.f, part);
+        }
+        store(plan, plan.kept.at(o), tree.finish(&plan.f));
+    }
+}
+
+fn run_outputs<F: Fold>(plan: &Plan<F>, range: Range<usize>) {
+    plan.kept.each(range, |_, at| {
+        let acc = match plan.segments {
+            0 => plan.f.zero(),
+            1 => segment(plan, at, 0),
+            n => {
+                let mut tree = Tree::new(plan.f.zero());
+                for s in 0..n {
+                    tree.push(&plan.f, segment(plan, at, s));
+                }
+                tree.finish(&plan.f)
+            }
+        };
+        store(plan, at, acc);
+    });
+}
+
+fn run_segments<F: Fold>(plan: &Plan<F>, range: Range<usize>, parts: Share<F::Acc>) {
+    for i in range {
+        let at = plan.kept.at(i / plan.segments);
+        // SAFETY: `parts` has outputs * segments elements and `i` is this thread's own.
+        unsafe { *parts.at(i) = segment(plan, at, i % plan.segments) };
+    }
+}
+
+/// The value of segment `s` of the output whose first elements are at `at`.
+fn segment<F: Fold>(plan: &Plan<F>, at: [isize; 4], s: usize) -> F::Acc {
+    let f = &plan.f;
+    let n = plan.inner;
+    let [sx, sy, ..] = plan.inner_strides;
+    // SAFETY: offsets of the walks stay inside the views.
+    let aux = plan.aux.map_or(F::Aux::default(), |a| unsafe { *a.offset(at[3]) });
+    // SAFETY: as above.
+    let (x, y) = unsafe { (plan.x.offset(at[0]), plan.y.offset(at[1])) };
+    let runs = plan.reduced.count();
+    if runs == 1 && (FEW..RUN).contains(&n) && [sx, sy] == [1, 1] {
+        return fold_line(f, aux, Run { x, y }, n);
+    }
+    if runs == 1 && n < LANES {
+        let mut acc = f.zero();
+        for i in 0..n as isize {
+            // SAFETY: i < inner.
+            acc = unsafe { f.step(aux, acc, *x.offset(i * sx), *y.offset(i * sy)) };
+        }
+        return acc;
+    }
+    let mut lanes = [f.zero(); LANES];
+    // SAFETY: offsets below come from the walk over the runs.
+    let from = |[ox, oy]: [isize; 2]| unsafe {
+        Run {
+            x: x.offset(ox),
+            y: y.offset(oy),
+        }
+    };
+    let fold_one = |lanes: &mut _, at, len| {
+        if [sx, sy] == [1, 1] {
+            fold_runs(f, aux, lanes, from(at), len, 1, [0, 0]);
+        } else {
+            fold_strided(f, aux, lanes, from(at), len, [sx, sy]);
+        }
+    };
+    if n >= RUN {
+        let per = n.div_ceil(RUN);
+        let [ox, oy] = plan.reduced.at(s / per);
+        let start = s % per * RUN;
+        let len = RUN.min(n - start);
+        let start = start as isize;
+        fold_one(&mut lanes, [ox + start * sx, oy + start * sy], len);
+    } else {
+        let per = RUN / n;
+        let range = s * per..runs.min(s * per + per);
+        if [sx, sy] == [1, 1] && plan.reduced.rank() <= 1 {
+            let (_, gap) = plan.reduced.last();
+            fold_runs(
+                f,
+                aux,
+                &mut lanes,
+                from(plan.reduced.at(range.start)),
+                n,
+                range.len(),
+                gap,
+            );
+        } else {
+            plan.reduced.each(range, |_, at| fold_one(&mut lanes, at, n));
+        }
+    }
+    join_lanes(f, &mut lanes)
+}
+
+/// Joins the halves of `lanes`, the halves of that, and so on.
+#[inline(always)]
+fn halve<F: Fold>(f: &F, lanes: &mut [F::Acc]) -> F::Acc {
+    let mut width = lanes.len() / 2;
+    while width > 0 {
+        for i in 0..width {
+            lanes[i] = f.join(lanes[i], lanes[i + width]);
+        }
+        width /= 2;
+    }
+    lanes[0]
+}
+
+multiversion! {
+    fn join_lanes<F: Fold>(f: &F, lanes: &mut [F::Acc; LANES]) -> F::Acc {
+        halve(f, lanes)
+    }
+}
+
+multiversion! {
+    /// Folds one contiguous run of at least `FEW` elements.
+    fn fold_line<F: Fold>(f: &F, aux: F::Aux, from: Run<F::In>, n: usize) -> F::Acc {
+        // SAFETY: `from` promises n elements.
+        let (x, y) = unsafe { (std::slice::from_raw_parts(from.x, n), std::slice::from_raw_parts(from.y, n)) };
+        if n < LANES { in_lanes::<F, FEW>(f, aux, x, y) } else { in_lanes::<F, LANES>(f, aux, x, y) }
+    }
+}
+
+#[inline(always)]
+fn in_lanes<F: Fold, const N: usize>(f: &F, aux: F::Aux, x: &[F::In], y: &[F::In]) -> F::Acc {
+    let mut lanes = [f.zero(); N];
+    let (xs, ys) = (x.chunks_exact(N), y.chunks_exact(N));
+    let rest = xs.remainder().iter().zip(ys.remainder());
+    for (x, y) in xs.zip(ys) {
+        for l in 0..N {
+            lanes[l] = f.step(aux, lanes[l], x[l], y[l]);
+        }
+    }
+    for (lane, (&x, &y)) in lanes.iter_mut().zip(rest) {
+        *lane = f.step(aux, *lane, x, y);
+    }
+    halve(f, &mut lanes)
+}
+
+multiversion! {
+    /// Folds `runs` runs of `n` contiguous elements, `gap` apart: element i of a run goes to lane i modulo `LANES`.
+    fn fold_runs<F: Fold>(
+        f: &F,
+        aux: F::Aux,
+        lanes: &mut [F::Acc; LANES],
+        from: Run<F::In>,
+        n: usize,
+        runs: usize,
+        gap: [isize; 2],
+    ) {
+        let full = n / LANES * LANES;
+        for r in 0..runs as isize {
+            // SAFETY: `from` promises `runs` runs of `n` elements.
+            let (x, y) = unsafe { (from.x.offset(r * gap[0]), from.y.offset(r * gap[1])) };
+            let mut acc = *lanes;
+            let mut i = 0;
+            while i < full {
+                // SAFETY: i + LANES <= n.
+                let (a, b) = unsafe { (&*x.add(i).cast::<[F::In; LANES]>(), &*y.add(i).cast::<[F::In; LANES]>()) };
+                for l in 0..LANES {
+                    acc[l] = f.step(aux, acc[l], a[l], b[l]);
+                }
+                i += LANES;
+            }
+            *lanes = acc;
+            for (l, lane) in lanes.iter_mut().enumerate().take(n - full) {
+                // SAFETY: full + l < n.
+                *lane = unsafe { f.step(aux, *lane, *x.add(full + l), *y.add(full + l)) };
+            }
+        }
+    }
+}
+
+/// As [`fold_runs`] for one run of strided elements.
+fn fold_strided<F: Fold>(
+    f: &F,
+    aux: F::Aux,
+    lanes: &mut [F::Acc; LANES],
+    from: Run<F::In>,
+    n: usize,
+    step: [isize; 2],
+) {
+    for i in 0..n {
+        let k = i as isize;
+        let lane = &mut lanes[i % LANES];
+        // SAFETY: the run has n elements.
+        *lane = unsafe { f.step(aux, *lane, *from.x.offset(k * step[0]), *from.y.offset(k * step[1])) };
+    }
+}

@@ -1,0 +1,199 @@
+//! One test over the reducing modules: instruction set and thread count do not change a bit of any result.
+
+use super::tests::{layouts, numbers};
+use super::walk::{collect, dense, view_of};
+use super::{Reduce, arg_reduce, keepdim, mean, reduce, var};
+use crate::dtype::{DType, Scalar};
+use crate::parallel::set_threads;
+use crate::scan::{Scan, scan, scan_extremum};
+use crate::view::{AnyDst, AnySrc, Src};
+use crate::{index, norm, softmax, sort};
+use std::process::Command;
+
+/// FNV-1a over what the kernels wrote; NaNs count as one, since their payloads are not promised.
+struct Digest(u64);
+
+impl Digest {
+    fn add(&mut self, word: u64) {
+        self.0 = (self.0 ^ word).wrapping_mul(0x0000_0100_0000_01b3).rotate_left(9);
+    }
+
+    fn floats(&mut self, values: &[f32]) {
+        for v in values {
+            self.add(if v.is_nan() { 1 } else { v.to_bits() as u64 });
+        }
+    }
+}
+
+/// Memory for one result of `shape`, and its digest after `f` wrote it.
+fn into(d: &mut Digest, shape: &[usize], f: impl FnOnce(AnyDst)) -> Vec<f32> {
+    let mut out = vec![0f32; shape.iter().product()];
+    // SAFETY: the vector has the shape's elements.
+    f(unsafe { AnyDst::new(out.as_mut_ptr().cast(), DType::F32, shape, &dense(shape)[..shape.len()]) });
+    d.floats(&out);
+    out
+}
+
+fn any<'a>(v: &'a [f32], shape: &[usize]) -> AnySrc<'a> {
+    assert!(v.len() >= shape.iter().product());
+    // SAFETY: the slice holds the shape's elements.
+    unsafe { AnySrc::new(v.as_ptr().cast(), DType::F32, shape, &dense(shape)[..shape.len()]) }
+}
+
+fn reductions(d: &mut Digest) {
+    for (shape, axes) in [
+        (&[70_001usize][..], &[true][..]),
+        (&[300, 1500], &[true, false]),
+        (&[300, 1500], &[false, true]),
+        (&[9000, 10], &[true, false]),
+        (&[9000, 10], &[false, true]),
+        (&[6, 40, 7, 41], &[true, false, true, true]),
+        (&[90, 33, 20], &[false, true, false]),
+    ] {
+        for (shape, strides, offset, room) in layouts(shape) {
+            let data = numbers(room);
+            // SAFETY: `layouts` says how much room the strides need.
+            let src = unsafe { AnySrc::new(data.as_ptr().offset(offset).cast(), DType::F32, &shape, &strides) };
+            let out = keepdim(&shape, axes);
+            for op in [
+                Reduce::Sum,
+                Reduce::Prod,
+                Reduce::Max,
+                Reduce::LogSumExp,
+                Reduce::Norm(2.0),
+                Reduce::Norm(2.5),
+            ] {
+                into(d, &out, |dst| reduce(op, src, axes, dst));
+            }
+            into(d, &out, |dst| mean(src, axes, dst));
+            into(d, &out, |dst| var(src, axes, 1.0, true, None, dst));
+        }
+    }
+}
+
+fn lines(d: &mut Digest) {
+    let shape = [60usize, 70, 33];
+    let data = numbers(60 * 70 * 33);
+    let x = any(&data, &shape);
+    for axis in 0..3 {
+        for log in [false, true] {
+            let y = into(d, &shape, |dst| softmax::softmax(x, axis, dst, log));
+            into(d, &shape, |dst| {
+                softmax::softmax_backward(x, any(&y, &shape), axis, dst, log)
+            });
+        }
+        for op in [Scan::Sum, Scan::Prod, Scan::LogSumExp] {
+            into(d, &shape, |dst| scan(op, x, axis, dst));
+        }
+        let mut places = vec![0i64; data.len()];
+        let strides = dense(&shape);
+        // SAFETY: one element per element of the shape.
+        let indices = unsafe { AnyDst::new(places.as_mut_ptr().cast(), DType::I64, &shape, &strides[..3]) };
+        into(d, &shape, |dst| scan_extremum(true, x, axis, dst, indices));
+        into(d, &shape, |dst| sort::sort(x, axis, true, true, dst, indices));
+        let mut out = shape;
+        out[axis] = 1;
+        // SAFETY: as above, for fewer elements.
+        let indices = unsafe { AnyDst::new(places.as_mut_ptr().cast(), DType::I64, &out, &dense(&out)[..3]) };
+        into(d, &out, |dst| arg_reduce(false, x, axis, Some(dst), indices));
+        places.iter().for_each(|&p| d.add(p as u64));
+    }
+}
+
+fn norms(d: &mut Digest) {
+    let (n, c) = (40usize, 50usize);
+    let data = numbers(n * c * 81);
+    let w = numbers(c * 81);
+    for s in [1, 81] {
+        let shape = [n, c, s];
+        let (x, weight) = (any(&data, &shape), any(&w, &[c]));
+        let (mut m, mut i) = (vec![0f32; c], vec![0f32; c]);
+        // SAFETY: one element per channel.
+        let stats = |v: &mut Vec<f32>| unsafe { AnyDst::new(v.as_mut_ptr().cast(), DType::F32, &[c], &[1]) };
+        let (md, id) = (stats(&mut m), stats(&mut i));
+        into(d, &shape, |y| {
+            norm::batch_norm_train(x, Some(weight), Some(weight), 1e-5, y, md, id, None)
+        });
+        d.floats(&m);
+        d.floats(&i);
+        let (ms, is) = (any(&m, &[c]), any(&i, &[c]));
+        into(d, &shape, |gx| {
+            norm::batch_norm_backward(x, x, Some(weight), ms, is, true, Some(gx), None, None)
+        });
+    }
+    let shape = [n * 9, c * 9];
+    let (x, weight) = (any(&data, &shape), any(&w, &[c * 9]));
+    let (mut m, mut r) = (vec![0f32; n * 9], vec![0f32; n * 9]);
+    // SAFETY: one element per row.
+    let stats = |v: &mut Vec<f32>| unsafe { AnyDst::new(v.as_mut_ptr().cast(), DType::F32, &[n * 9], &[1]) };
+    let (md, rd) = (stats(&mut m), stats(&mut r));
+    into(d, &shape, |y| {
+        norm::layer_norm_forward(x, Some(weight), Some(weight), 1e-5, y, md, rd)
+    });
+    let (ms, rs) = (any(&m, &[n * 9]), any(&r, &[n * 9]));
+    into(d, &shape, |gx| {
+        norm::layer_norm_backward(x, x, ms, rs, Some(weight), Some(gx), None, None)
+    });
+    into(d, &[c * 9], |gw| {
+        norm::layer_norm_backward(x, x, ms, rs, Some(weight), None, Some(gw), None)
+    });
+}
+
+fn indexed(d: &mut Digest) {
+    let data = numbers(5000 * 600);
+    let index: Vec<i64> = (0..5000).map(|i| i * 7919 % 37).collect();
+    let (grad, at) = (any(&data, &[5000, 600]), view_of(&index, &[5000]));
+    into(d, &[37, 600], |gw| {
+        index::embedding_backward(grad, at, gw, None).unwrap()
+    });
+    into(d, &[37, 600], |to| {
+        index::index_add(to, 0, at, grad, Scalar::Float(0.3)).unwrap()
+    });
+    // SAFETY: the same index for each column.
+    let each = unsafe { Src::new(index.as_ptr(), &[5000, 600], &[1, 0]) };
+    into(d, &[37, 600], |to| {
+        index::scatter_reduce(to, 0, each, grad, index::ScatterReduce::Mean, true).unwrap()
+    });
+    let target = view_of(&index[..4000], &[4000]);
+    let logits = any(&data, &[4000, 40]);
+    into(d, &[4000], |losses| {
+        let mut lse = vec![0f32; 4000];
+        // SAFETY: one element per row.
+        let out = unsafe { AnyDst::new(lse.as_mut_ptr().cast(), DType::F32, &[4000], &[1]) };
+        softmax::cross_entropy_forward(logits, target, -100, losses, out).unwrap();
+    });
+    assert_eq!(collect(&at), index);
+}
+
+fn digest() -> String {
+    let mut d = Digest(0xcbf2_9ce4_8422_2325);
+    reductions(&mut d);
+    lines(&mut d);
+    norms(&mut d);
+    indexed(&mut d);
+    format!("digest {:x}", d.0)
+}
+
+/// Not a test: what the child processes of the test below run.
+#[test]
+#[ignore = "prints a digest for same_bits_everywhere"]
+fn print_digest() {
+    println!("{}", digest());
+}
+
+#[test]
+fn same_bits_everywhere() {
+    set_threads(1);
+    let here = digest();
+    set_threads(3);
+    assert_eq!(digest(), here, "three threads");
+    for isa in ["scalar", "avx2", "avx512"] {
+        let child = Command::new(std::env::current_exe().unwrap())
+            .args(["reduce::same_bits::print_digest", "--exact", "--ignored", "--nocapture"])
+            .env("FIRESTEEL_ISA", isa)
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&child.stdout);
+        assert!(text.contains(&here), "{isa}: {text}, not {here}");
+    }
+}

@@ -1,0 +1,422 @@
+//! Indexing by tensors: of indices per dim, of flat places, of truth values.
+
+use super::def::{Builder, Call, Metas, op};
+use super::infer::axes;
+use super::support::{computed, not_for, one, out_of_range, packed, row};
+use crate::args::Args;
+use crate::core::Core;
+use crate::device::{Device, cpu};
+use crate::dtype::{DType, legacy_name, promote};
+use crate::ensure;
+use crate::error::{Error, Result};
+use crate::layout::{Dims, Layout, broadcast, expands_to};
+use firesteel_kernels::Src;
+use firesteel_kernels::elementwise;
+use firesteel_kernels::index::{self, IndexError};
+use firesteel_kernels::reduce;
+use smallvec::SmallVec;
+
+/// What indexes one dim.
+#[derive(Clone)]
+enum Slot {
+    All,
+    /// int64 or int32 indices.
+    At(Core),
+    /// Column of a mask's nonzero places.
+    Column(Core, usize),
+}
+
+/// How a tensor is indexed: a slot per dim, and the shape that the indices broadcast to.
+struct Plan {
+    slots: SmallVec<[Slot; 4]>,
+    indices: Dims,
+}
+
+/// How many elements of a mask are true.
+fn hits(mask: &Core) -> Result<usize> {
+    if mask.device() == Device::Meta {
+        return Error::unsupported("the size of the result depends on values, which meta tensors lack");
+    }
+    Ok(reduce::count_nonzero(cpu::src(&computed(mask)?)))
+}
+
+impl Plan {
+    fn new(t: &Core, given: &[Option<Core>]) -> Result<Plan> {
+        let mut slots: SmallVec<[Slot; 4]> = SmallVec::new();
+        let mut shapes: SmallVec<[Dims; 4]> = SmallVec::new();
+        for (i, index) in given.iter().enumerate() {
+            match index {
+                None => slots.push(Slot::All),
+                Some(m) if matches!(m.dtype, DType::Bool | DType::U8) => {
+                    let at = slots.len();
+                    for (j, &n) in m.shape().iter().enumerate() {
+                        if t.shape().get(at + j) != Some(&n) {
+                            return Error::index(format!(
+                                "The shape of the mask {} at index {j} does not match the shape of the indexed tensor {} at \
+                                 index {}",
+                                m.shape(),
+                                t.shape(),
+                                at + j
+                            ));
+                        }
+                    }
+                    if m.rank() == 0 {
+                        return Error::index(format!("index {i} is a 0-dim mask: unsqueeze the tensor and the mask first"));
+                    }
+                    slots.extend((0..m.rank()).map(|j| Slot::Column(m.clone(), j)));
+                    shapes.push(row(&[hits(m)?]));
+                }
+                Some(c) if matches!(c.dtype, DType::I64 | DType::I32) => {
+                    slots.push(Slot::At(c.clone()));
+                    shapes.push(*c.shape());
+                }
+                Some(_) => return Error::index("tensors used as indices must be long, int, byte or bool tensors"),
+            }
+        }
+        if slots.len() > t.rank() {
+            return Error::index(format!("too many indices for tensor of dimension {} (got {})", t.rank(), slots.len()));
+        }
+        let mut indices = Dims::EMPTY;
+        for s in &shapes {
+            match broadcast(&indices, s) {
+                Ok(d) => indices = d,
+                Err(_) => {
+                    let all: Vec<String> = shapes.iter().map(Dims::to_string).collect();
+                    return Error::index(format!(
+                        "shape mismatch: indexing tensors could not be broadcast together with shapes {}",
+                        all.join(", ")
+                    ));
+                }
+            }
+        }
+        slots.resize(t.rank(), Slot::All);
+        Ok(Plan { slots, indices })
+    }
+
+    /// Indexed dims, then the others.
+    fn order(&self) -> (SmallVec<[usize; 8]>, usize) {
+        let (at, rest): (SmallVec<[usize; 8]>, SmallVec<[usize; 8]>) =
+            (0..self.slots.len()).partition(|&d| !matches!(self.slots[d], Slot::All));
+        let k = at.len();
+        (at.into_iter().chain(rest).collect(), k)
+    }
+
+    /// Dims of the result before those of the indices: they stay where the indexed dims are if these are neighbours, and
+    /// come first if not.
+    fn lead(&self) -> usize {
+        let (order, k) = self.order();
+        let neighbours = k > 0 && order[k - 1] + 1 - order[0] == k;
+        if neighbours { order[0] } else { 0 }
+    }
+
+    fn shape(&self, t: &Dims) -> Result<Dims> {
+        let lead = self.lead();
+        let (order, k) = self.order();
+        let mut out = Dims::EMPTY;
+        order[k..k + lead].iter().try_for_each(|&d| out.push(t[d]))?;
+        if k > 0 {
+            self.indices.iter().try_for_each(|&n| out.push(n))?;
+        }
+        order[k + lead..].iter().try_for_each(|&d| out.push(t[d]))?;
+        out.check()?;
+        Ok(out)
+    }
+
+    /// A layout of the result's shape with the indices' dims in front.
+    fn indices_first(&self, l: &Layout) -> Layout {
+        let (lead, s) = (self.lead(), self.indices.len());
+        let order: SmallVec<[usize; 8]> = (lead..lead + s).chain(0..lead).chain(lead + s..l.rank()).collect();
+        l.permute(&order)
+    }
+
+    /// Calls a kernel with the indexed dims of `t` in front and the indices as int64 of one shape. A bad index is told by
+    /// the dim that a program knows.
+    fn with_indices(
+        &self,
+        t: &Layout,
+        run: impl FnOnce(&Layout, &[Src<i64>]) -> std::result::Result<(), IndexError>,
+    ) -> Result<()> {
+        let (order, k) = self.order();
+        let mut cores: SmallVec<[Core; 4]> = SmallVec::new();
+        let mut places: Option<Core> = None;
+        for &d in &order[..k] {
+            let c = match &self.slots[d] {
+                Slot::All => continue,
+                Slot::At(c) => cpu::cast(c, DType::I64)?,
+                Slot::Column(mask, j) => {
+                    if *j == 0 {
+                        places = Some(nonzero_places(mask)?);
+                    }
+                    match &places {
+                        Some(p) => p.with_layout(p.layout.select(1, *j)),
+                        None => continue,
+                    }
+                }
+            };
+            ensure!(expands_to(c.shape(), &self.indices), "a mask was changed while it was used as an index");
+            cores.push(c);
+        }
+        let wide: SmallVec<[Src<i64>; 4]> =
+            cores.iter().map(|c| cpu::src_as(c, &c.layout.broadcast_to(&self.indices)).typed()).collect();
+        run(&t.permute(&order), &wide).map_err(|e| out_of_range(IndexError { dim: order[e.dim], ..e }))
+    }
+}
+
+/// Coordinates of what is not zero, `[n, rank]`.
+fn nonzero_places(t: &Core) -> Result<Core> {
+    let rows = index::nonzero(cpu::src(&computed(t)?));
+    let n = match t.rank() {
+        0 => (cpu::item(t).to_f64() != 0.0) as usize,
+        rank => rows.len() / rank,
+    };
+    cpu::from_slice(&rows, row(&[n, t.rank()]))
+}
+
+fn index_infer(a: &Args) -> Result<Metas> {
+    let t = a.tensor(0);
+    one(Plan::new(t, a.opt_tensors(1))?.shape(t.shape())?, t.dtype)
+}
+
+fn index_run(c: &Call) -> Result<()> {
+    let (t, out) = (c.args.tensor(0), &c.outs[0]);
+    let plan = Plan::new(t, c.args.opt_tensors(1))?;
+    if plan.order().1 == 0 {
+        cpu::copy(t, out);
+        return Ok(());
+    }
+    ensure!(plan.shape(t.shape())? == *out.shape(), "a mask was changed while it was used as an index");
+    let to = cpu::dst_as(out, &plan.indices_first(&out.layout));
+    plan.with_indices(&t.layout, |from, indices| index::index_get(cpu::src_as(t, from), indices, to))
+}
+
+fn put_infer(a: &Args) -> Result<Metas> {
+    let (t, v) = (a.tensor(0), a.tensor(2));
+    ensure!(
+        t.dtype == v.dtype,
+        "Index put requires the source and destination dtypes match, got {} for the destination and {} for the source.",
+        legacy_name(t.dtype),
+        legacy_name(v.dtype)
+    );
+    one(*t.shape(), t.dtype)
+}
+
+fn put_run(c: &Call) -> Result<()> {
+    let (t, values, add) = (c.args.tensor(0), c.args.tensor(2), c.args.bool(3));
+    let plan = Plan::new(t, c.args.opt_tensors(1))?;
+    let shape = plan.shape(t.shape())?;
+    let mut from = values.layout;
+    while from.rank() > shape.len() && from.shape[0] == 1 {
+        from = from.remove(0);
+    }
+    ensure!(
+        expands_to(&from.shape, &shape),
+        "shape mismatch: value tensor of shape {} cannot be broadcast to indexing result of shape {shape}",
+        values.shape()
+    );
+    // Only adding needs a dtype that there are kernels for.
+    let work = if add { t.dtype.compute() } else { t.dtype };
+    let out = super::scatter::begin(c, work)?;
+    let values = cpu::cast(&values.with_layout(from), work)?;
+    let wide = plan.indices_first(&values.layout.broadcast_to(&shape));
+    if plan.order().1 == 0 {
+        let (to, from) = (out.dst(), cpu::src_as(&values, &values.layout.broadcast_to(&shape)));
+        if add {
+            let (a, b) = (elementwise::Operand::View(to.as_src()), elementwise::Operand::View(from));
+            let kind = if work == DType::Bool { elementwise::Binary::LogicalOr } else { elementwise::Binary::Add };
+            elementwise::binary(kind, work, a, b, to);
+        } else {
+            elementwise::copy(from, to);
+        }
+    } else {
+        plan.with_indices(&out.core.layout, |to, indices| {
+            index::index_put(cpu::dst_as(&out.core, to), indices, cpu::src_as(&values, &wide), add)
+        })?;
+    }
+    out.store();
+    Ok(())
+}
+
+fn take_infer(a: &Args) -> Result<Metas> {
+    let (t, i) = (a.tensor(0), a.tensor(1));
+    ensure!(i.dtype == DType::I64, "take(): Expected a long tensor for index, but got {}", legacy_name(i.dtype));
+    if t.numel() == 0 && i.numel() > 0 {
+        return Error::index("take(): tried to take from an empty tensor");
+    }
+    one(*i.shape(), t.dtype)
+}
+
+fn take_run(c: &Call) -> Result<()> {
+    let (t, i) = (c.args.tensor(0), c.args.tensor(1));
+    let flat = cpu::contiguous(t, t.dtype)?;
+    let all = packed(row(&[t.numel()]), flat.layout.offset);
+    index::index_get(cpu::src_as(&flat, &all), &[cpu::typed(i)], cpu::dst(&c.outs[0])).map_err(|e| {
+        let text = format!("out of range: tried to access index {} on a tensor of {} elements.", e.index, e.size);
+        Error::new(crate::error::ErrorKind::Index, text)
+    })
+}
+
+// ---- masks ------------------------------------------------------------------------------------------------------------
+
+fn masked_select(a: &Args) -> Result<Vec<Core>> {
+    let (t, m) = (a.tensor(0), a.tensor(1));
+    ensure!(m.dtype == DType::Bool, "masked_select: expected BoolTensor for mask");
+    let shape = broadcast(t.shape(), m.shape())?;
+    let mask = m.with_layout(m.layout.broadcast_to(&shape));
+    let out = Core::empty(row(&[hits(&mask)?]), t.dtype, Device::Cpu)?;
+    let from = cpu::src_as(t, &t.layout.broadcast_to(&shape));
+    let n = index::masked_select(from, cpu::typed(&mask), cpu::dst(&out));
+    ensure!(n == out.numel(), "the mask was changed while it was used");
+    Ok(vec![out])
+}
+
+fn masked_scatter_infer(a: &Args) -> Result<Metas> {
+    let (t, m, s) = (a.tensor(0), a.tensor(1), a.tensor(2));
+    ensure!(
+        t.dtype == s.dtype,
+        "masked_scatter: expected self and source to have same dtypes but got {} and {}",
+        legacy_name(t.dtype),
+        legacy_name(s.dtype)
+    );
+    ensure!(
+        m.dtype == DType::Bool,
+        "masked_scatter_ only supports boolean masks, but got mask with dtype {}",
+        legacy_name(m.dtype)
+    );
+    one(broadcast(t.shape(), m.shape())?, t.dtype)
+}
+
+fn masked_scatter_run(c: &Call) -> Result<()> {
+    let (t, m, s) = (c.args.tensor(0), c.args.tensor(1), c.args.tensor(2));
+    let out = &c.outs[0];
+    let mask = m.with_layout(m.layout.broadcast_to(out.shape()));
+    ensure!(hits(&mask)? <= s.numel(), "Number of elements of source < number of ones in mask");
+    if !t.same_elements(out) {
+        cpu::copy(&t.with_layout(t.layout.broadcast_to(out.shape())), out);
+    }
+    let enough = index::masked_scatter(cpu::dst(out), cpu::typed(&mask), cpu::src(s));
+    ensure!(enough, "Number of elements of source < number of ones in mask");
+    Ok(())
+}
+
+// ---- counting and searching -------------------------------------------------------------------------------------------
+
+fn bincount(a: &Args) -> Result<Vec<Core>> {
+    const INTEGRAL: &str = "bincount only supports 1-d non-negative integral inputs.";
+    let (t, weights, least) = (a.tensor(0), a.opt_tensor(1), a.int(2));
+    if !t.dtype.is_int() {
+        return not_for(t.dtype);
+    }
+    ensure!(t.rank() == 1, "{INTEGRAL}");
+    ensure!(least >= 0, "minlength should be >= 0");
+    if let Some(w) = weights {
+        ensure!(w.shape() == t.shape(), "weights should be 1-d and have the same length as input");
+    }
+    let x = cpu::contiguous(t, DType::I64)?;
+    let largest = cpu::to_i64(&x)?.into_iter().try_fold(-1i64, |m, v| if v < 0 { None } else { Some(m.max(v)) });
+    let Some(largest) = largest else { return Error::runtime(INTEGRAL) };
+    // Allocated here once as a trial, so that a huge value is an error and not the end of the process.
+    let n = largest.saturating_add(1).max(least);
+    drop(Core::empty(Dims::from_ints(&[n])?, DType::I64, Device::Cpu)?);
+    let bad = |_: IndexError| Error::new(crate::error::ErrorKind::Runtime, INTEGRAL);
+    let least = least as usize;
+    let Some(w) = weights else {
+        let counts = index::bincount(cpu::typed(&x), least).map_err(bad)?;
+        return Ok(vec![cpu::from_slice(&counts, row(&[counts.len()]))?]);
+    };
+    let d = if w.dtype == DType::F32 { DType::F32 } else { DType::F64 };
+    let sums = index::bincount_weighted(cpu::typed(&x), cpu::src(&cpu::cast(w, d)?), least).map_err(bad)?;
+    Ok(vec![cpu::cast(&cpu::from_slice(&sums, row(&[sums.len()]))?, d)?])
+}
+
+fn histc_infer(a: &Args) -> Result<Metas> {
+    let (t, bins) = (a.tensor(0), a.int(1));
+    ensure!(bins > 0, "bins must be > 0, but got {bins} for dimension 0");
+    let (lo, hi) = (a.scalar(2).to_f64(), a.scalar(3).to_f64());
+    ensure!(lo.is_finite() && hi.is_finite(), "range of [{lo}, {hi}] is not finite");
+    ensure!(lo <= hi, "max must be larger than min");
+    one(Dims::from_ints(&[bins])?, super::support::float_only(t.dtype)?)
+}
+
+fn histc_run(c: &Call) -> Result<()> {
+    let (x, out) = (computed(c.args.tensor(0))?, &c.outs[0]);
+    let (mut lo, mut hi) = (c.args.scalar(2).to_f64(), c.args.scalar(3).to_f64());
+    if lo == hi && x.numel() > 0 {
+        let end = |kind| -> Result<f64> {
+            let at = Core::empty(Dims::EMPTY, x.dtype, Device::Cpu)?;
+            let one = packed(row(&[1, 1, 1, 1, 1, 1, 1, 1][..x.rank()]), 0);
+            reduce::reduce(kind, cpu::src(&x), &axes(None, x.rank())?[..x.rank()], cpu::dst_as(&at, &one));
+            Ok(cpu::item(&at).to_f64())
+        };
+        (lo, hi) = (end(reduce::Reduce::Min)?, end(reduce::Reduce::Max)?);
+    }
+    if lo == hi {
+        (lo, hi) = (lo - 1.0, hi + 1.0);
+    }
+    ensure!(lo.is_finite() && hi.is_finite(), "range of [{lo}, {hi}] is not finite");
+    let counts = index::histc(cpu::src(&x), out.numel(), lo, hi);
+    cpu::copy(&cpu::from_slice(&counts, row(&[counts.len()]))?, out);
+    Ok(())
+}
+
+fn searchsorted_infer(a: &Args) -> Result<Metas> {
+    let (s, v) = (a.tensor(0), a.tensor(1));
+    ensure!(s.rank() > 0, "boundaries tensor should have positive dimension, but got 0 dimension");
+    ensure!(
+        v.rank() > 0 || s.rank() == 1,
+        "input value can be a scalar only when boundaries tensor dimension is 1, but we got boundaries tensor dim({}) and \
+         input value's dim(0) numel(1)",
+        s.rank()
+    );
+    let lead = |d: &Dims| d.len().saturating_sub(1);
+    ensure!(
+        s.rank() == 1 || s.rank() == v.rank() && s.shape()[..lead(s.shape())] == v.shape()[..lead(v.shape())],
+        "boundaries tensor should be 1 dimension or the first N-1 dimensions of boundaries tensor and input value tensor must \
+         match, but we got boundaries tensor {} and input value tensor {}",
+        s.shape(),
+        v.shape()
+    );
+    if matches!(search_dtype(s, v)?, DType::Bool | DType::U64) {
+        return not_for(DType::Bool);
+    }
+    one(*v.shape(), if a.bool(2) { DType::I32 } else { DType::I64 })
+}
+
+fn search_dtype(s: &Core, v: &Core) -> Result<DType> {
+    match promote(s.dtype, v.dtype) {
+        Some(d) => Ok(d),
+        None => Error::runtime(format!("cannot compare {} with {}", legacy_name(s.dtype), legacy_name(v.dtype))),
+    }
+}
+
+fn searchsorted_run(c: &Call) -> Result<()> {
+    let (s, v) = (c.args.tensor(0), c.args.tensor(1));
+    let work = search_dtype(s, v)?.compute();
+    let (s, v, out) = (cpu::cast(s, work)?, cpu::cast(v, work)?, cpu::output(&c.outs[0], DType::I64)?);
+    index::searchsorted(cpu::src(&s), cpu::src(&v), c.args.bool(3), out.dst().typed());
+    out.store();
+    Ok(())
+}
+
+pub fn ops() -> Vec<Builder> {
+    vec![
+        op("index(input, indices: Tensor?[])", "The elements at the given indices, one tensor per dim (None: all of it), broadcast together; bool and uint8 tensors pick where they are true. An index out of range raises IndexError.")
+            .compute(index_infer, index_run),
+        op("index_put(input, indices: Tensor?[], values, accumulate: bool = False)", "The input with the values put at the given indices (see `index`), or added there. An index out of range raises IndexError and writes nothing.")
+            .compute(put_infer, put_run)
+            .inplace(),
+        op("take(input, index)", "The elements at places of the flattened input; negative ones count from the end. A place out of range raises IndexError.")
+            .compute(take_infer, take_run),
+        op("masked_select(input, mask)", "The elements where the mask is true, in row-major order, as one dim; both are broadcast.").data_shape(masked_select),
+        op("masked_scatter(input, mask, source)", "The input with the elements of source, in order, where the mask is true. Too few of them raise RuntimeError.")
+            .compute(masked_scatter_infer, masked_scatter_run)
+            .inplace(),
+        op("nonzero(input)", "The indices of the elements that are not zero, a row for each: int64 [n, dims].\n\n>>> firesteel.tensor([0, 5, 7]).nonzero()\ntensor([[1],\n        [2]])")
+            .data_shape(|a| Ok(vec![nonzero_places(a.tensor(0))?])),
+        op("bincount(input, weights: Tensor? = None, minlength: int = 0)", "How often each of 0, 1, … occurs among integers, or the sum of its weights. Negative values raise RuntimeError.").data_shape(bincount),
+        op("histc(input, bins: int = 100, min: Scalar = 0, max: Scalar = 0)", "Counts of the elements in equal bins from min to max, or over all of the input's range if both are equal. Only floats; a range that is not finite raises RuntimeError.")
+            .compute(histc_infer, histc_run),
+        op("searchsorted(sorted_sequence, input, *, out_int32: bool = False, right: bool = False)", "Where in the sorted last dim each value would go: before its equals, or after them (`right`). Shapes that do not fit raise RuntimeError.")
+            .compute(searchsorted_infer, searchsorted_run)
+            .function_only(),
+    ]
+}
