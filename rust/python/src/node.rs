@@ -294,6 +294,9 @@ impl Node {
             if text.starts_with('_') {
                 return call::generic_getattr(slf.as_any(), name);
             }
+            if let Some(p) = op.param(&text) {
+                return Node::parameter(slf, op, p);
+            }
             if let Some(i) = op.outputs.iter().position(|o| *o == text) {
                 return match Node::unpack(slf, i, true)? {
                     Some(t) => Ok(t.into_any()),

@@ -241,9 +241,8 @@ pub fn record<'py>(
     }
     let cores: SmallVec<[Core; 1]> = outs.iter().map(|o| o.get().core(py)).collect();
     let differentiable = |i: usize, c: &Core| c.dtype.is_float() && op.nondiff_outputs & (1 << i.min(31)) == 0;
-    if !cores.iter().enumerate().any(|(i, c)| differentiable(i, c)) {
-        return Ok(());
-    }
+    // Outputs behind the last differentiable one (indices, statistics) have no place in the graph.
+    let Some(last) = cores.iter().enumerate().rposition(|(i, c)| differentiable(i, c)) else { return Ok(()) };
     let inputs = inputs_of(py, tensors)?;
     let mut saved = SmallVec::new();
     if let Some(row) = found {
@@ -251,7 +250,7 @@ pub fn record<'py>(
         save_outputs(row, &inputs, &cores, &mut saved);
     }
     let mut state = state_of(args, inputs, saved, mode::trace(py)?);
-    state.outputs = cores.iter().map(|c| (*c.shape(), c.dtype)).collect();
+    state.outputs = cores[..=last].iter().map(|c| (*c.shape(), c.dtype)).collect();
     let node = Py::new(py, Node::new(Some(op), state))?;
     for (i, (o, c)) in outs.iter().zip(&cores).enumerate() {
         if differentiable(i, c) {

@@ -1,0 +1,76 @@
+"""Matrix products."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .spec import F, Row, S
+
+ROWS: dict[str, Row] = {}
+SUMS = {"float32": (1e-5, 1e-5), "float64": (1e-12, 1e-12), "float16": (2e-3, 4e-3), "bfloat16": (1.6e-2, 3e-2)}
+WHY = "terms of a sum cancel: the error is relative to the terms, not to their sum"
+
+
+def product(reference, samples, medium=(), dtypes="fi") -> Row:
+    return Row(reference, samples, dtypes, tolerance=SUMS, why=WHY, medium=list(medium))
+
+
+def linear(x, w, b=None):
+    out = x @ w.T
+    return out if b is None else out + b
+
+
+ROWS.update(
+    matmul=product(
+        np.matmul,
+        [
+            S(F(2, 2), F(2, 2)),
+            S(F(3), F(3)),
+            S(F(3), F(3, 2)),
+            S(F(2, 3), F(3)),
+            S(F(2, 3, 4), F(4, 2)),
+            S(F(2, 3, 4), F(4)),
+            S(F(4), F(2, 4, 3)),
+            S(F(2, 1, 3, 4), F(5, 4, 2)),
+            S(F(3, 4), F(2, 4, 3)),
+            S(F(2, 0), F(0, 3)),
+            S(F(0, 2), F(2, 3)),
+            S(F(0, 2, 3), F(3, 2)),
+            S(F(1, 3, 4), F(2, 4, 1)),
+        ],
+        [
+            S(F(61, 67), F(67, 71)),
+            S(F(257, 300), F(300, 65)),
+            S(F(4, 33, 29), F(4, 29, 31)),
+            S(F(300), F(300)),
+            S(F(129, 513), F(513)),
+            S(F(3, 4000), F(4000, 5)),
+        ],
+    ),
+    mm=product(
+        np.matmul,
+        [S(F(2, 2), F(2, 2)), S(F(2, 3), F(3, 4)), S(F(2, 0), F(0, 3)), S(F(0, 2), F(2, 1)), S(F(17, 33), F(33, 15))],
+        [S(F(128, 96), F(96, 130)), S(F(64, 784), F(784, 10))],
+    ),
+    bmm=product(
+        np.matmul,
+        [S(F(1, 2, 2), F(1, 2, 2)), S(F(2, 3, 4), F(2, 4, 3)), S(F(0, 2, 3), F(0, 3, 2)), S(F(2, 2, 0), F(2, 0, 3))],
+        [S(F(5, 33, 29), F(5, 29, 31))],
+    ),
+    mv=product(np.matmul, [S(F(2, 3), F(3)), S(F(3, 0), F(0)), S(F(0, 3), F(3))], [S(F(129, 513), F(513)), S(F(513, 64), F(64))]),
+    dot=product(np.dot, [S(F(3), F(3)), S(F(0), F(0)), S(F(100), F(100))], [S(F(10007), F(10007))]),
+    linear=product(
+        linear,
+        [
+            S(F(2, 3), F(2, 3), F(2)),
+            S(F(2, 3), F(4, 3)),
+            S(F(3), F(4, 3), F(4)),
+            S(F(2, 2, 3), F(4, 3), F(4)),
+            S(F(2, 3), F(3)),
+            S(F(0, 3), F(4, 3), F(4)),
+            S(F(2, 0), F(4, 0), F(4)),
+        ],
+        [S(F(64, 784), F(128, 784), F(128)), S(F(64, 128), F(10, 128), F(10))],
+        "f",
+    ),
+)
