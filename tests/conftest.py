@@ -2,7 +2,7 @@
 
 import os
 
-# Read when the library is loaded. A worker of pytest -n has a core of its own; tests of threads ask for more themselves.
+# Read when the library is loaded: each worker of pytest -n has one core. Tests of threads ask for more themselves.
 os.environ.setdefault("FIRESTEEL_NUM_THREADS", "1")
 
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Comparisons with a real PyTorch: `make parity` runs them; where torch is not installed there is nothing to collect."""
+"""Comparisons with a real PyTorch, run by `make parity`; where torch is not installed nothing is collected."""
 
 import importlib.util
 

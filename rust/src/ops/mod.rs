@@ -4,14 +4,18 @@ pub mod binary;
 pub mod conv;
 pub mod creation;
 pub mod def;
+pub mod index;
 pub mod infer;
+pub mod join;
 pub mod matmul;
 pub mod norm;
 pub mod pool;
 pub mod optim;
 pub mod reduce;
 pub mod scan;
+pub mod scatter;
 pub mod softmax;
+pub mod sort;
 mod spatial;
 mod support;
 pub mod unary;
@@ -38,7 +42,7 @@ pub fn overloads(name: &str) -> Vec<&'static Op> {
 
 static TABLE: LazyLock<Vec<&'static Op>> = LazyLock::new(|| {
     let families =
-        [unary::ops(), binary::ops(), creation::ops(), views::ops(), reduce::ops(), optim::ops(), matmul::ops(), conv::ops(), pool::ops(), norm::ops(), scan::ops(), softmax::ops()];
+        [unary::ops(), binary::ops(), creation::ops(), views::ops(), reduce::ops(), optim::ops(), matmul::ops(), conv::ops(), pool::ops(), norm::ops(), scan::ops(), softmax::ops(), sort::ops(), index::ops(), scatter::ops(), join::ops()];
     families.into_iter().flatten().enumerate().map(|(i, b)| b.finish(i)).collect()
 });
 

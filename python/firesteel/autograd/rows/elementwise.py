@@ -30,7 +30,7 @@ def _pow_scalar(n, g):
     return g * (n.result * (log(base) if base > 0 else float("nan")))
 
 
-def _ties(chosen, other):
+def _ties(chosen):
     """Gradient of a maximum: all of it to the larger, half to each of two equals."""
 
     def row(n, g):
@@ -38,6 +38,10 @@ def _ties(chosen, other):
         return where(x == y, g / 2, where(chosen(x, y), g, 0.0))
 
     return row
+
+
+_MAXIMUM = {"saves": "input other", "input": _ties(lambda x, y: x > y), "other": _ties(lambda x, y: x < y)}
+_MINIMUM = {"saves": "input other", "input": _ties(lambda x, y: x < y), "other": _ties(lambda x, y: x > y)}
 
 
 def _div_other(n, g):
@@ -128,7 +132,7 @@ def _hypot(which):
     return lambda n, g: g * (getattr(n, which) / n.result)
 
 
-def _atan2(own, other, sign):
+def _atan2(other, sign):
     def row(n, g):
         x, y = n.input, n.other
         square = x * x + y * y
@@ -167,16 +171,10 @@ ROWS = {
     },
     "pow": {"saves": "input exponent result>exponent", "input": _pow_input, "exponent": _pow_exponent},
     "pow.scalar": {"saves": "exponent result", "exponent": _pow_scalar},
-    "maximum": {
-        "saves": "input other",
-        "input": _ties(lambda x, y: x > y, None),
-        "other": _ties(lambda x, y: x < y, None),
-    },
-    "minimum": {
-        "saves": "input other",
-        "input": _ties(lambda x, y: x < y, None),
-        "other": _ties(lambda x, y: x > y, None),
-    },
+    "maximum": _MAXIMUM,
+    "minimum": _MINIMUM,
+    "max.other": _MAXIMUM,
+    "min.other": _MINIMUM,
     "fmax": {
         "saves": "input other",
         "input": lambda n, g: where((n.input >= n.other) | n.other.isnan(), g, 0.0),
@@ -189,8 +187,8 @@ ROWS = {
     },
     "atan2": {
         "saves": "input other",
-        "input": _atan2(None, lambda x, y: y, 1),
-        "other": _atan2(None, lambda x, y: x, -1),
+        "input": _atan2(lambda x, y: y, 1),
+        "other": _atan2(lambda x, y: x, -1),
     },
     "hypot": {"saves": "input>input other>other result", "input": _hypot("input"), "other": _hypot("other")},
     "copysign": {"saves": "input>input result>input", "input": _copysign},

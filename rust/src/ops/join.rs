@@ -1,0 +1,182 @@
+//! Rearrangements that copy: cat, stack, flip, triangles.
+
+use super::def::{Builder, Call, Metas, op};
+use super::support::one;
+use crate::args::Args;
+use crate::core::Core;
+use crate::device::cpu;
+use crate::dtype::{DType, legacy_name, promote};
+use crate::ensure;
+use crate::error::{Error, Result};
+use crate::layout::{Dims, wrap_dim};
+use firesteel_kernels::{MAX_RANK, elementwise, index};
+
+/// Promoted dtype of a list, ranks apart.
+fn common_dtype(list: &[Core]) -> Result<DType> {
+    let mut d = list[0].dtype;
+    for c in &list[1..] {
+        d = match promote(d, c.dtype) {
+            Some(d) => d,
+            None => {
+                return Error::runtime(format!(
+                    "Promotion for uint16, uint32, uint64 types is not supported, attempted to promote {} and {}",
+                    legacy_name(d),
+                    legacy_name(c.dtype)
+                ));
+            }
+        };
+    }
+    Ok(d)
+}
+
+/// An empty vector joins anything and adds nothing, as ever in PyTorch.
+fn is_nothing(c: &Core) -> bool {
+    c.rank() == 1 && c.numel() == 0
+}
+
+/// The dim along which a list is joined.
+fn cat_dim(a: &Args) -> Result<usize> {
+    let list = a.tensors(0);
+    let rank = list.iter().find(|c| !is_nothing(c)).map_or(1, Core::rank);
+    wrap_dim(a.int(1), rank)
+}
+
+fn cat_infer(a: &Args) -> Result<Metas> {
+    let list = a.tensors(0);
+    if list.is_empty() {
+        return Error::value("torch.cat(): expected a non-empty list of Tensors");
+    }
+    if let Some(i) = list.iter().position(|c| c.rank() == 0) {
+        return Error::runtime(format!("zero-dimensional tensor (at position {i}) cannot be concatenated"));
+    }
+    let d = cat_dim(a)?;
+    let dtype = common_dtype(list)?;
+    let mut real = list.iter().enumerate().filter(|(_, c)| !is_nothing(c));
+    let Some((_, first)) = real.next() else { return one(*list[0].shape(), dtype) };
+    let mut shape = *first.shape();
+    for (i, c) in real {
+        ensure!(
+            c.rank() == shape.len(),
+            "Tensors must have same number of dimensions: got {} and {}",
+            shape.len(),
+            c.rank()
+        );
+        if let Some(e) = (0..shape.len()).find(|&e| e != d && c.shape()[e] != shape[e]) {
+            return Error::runtime(format!(
+                "Sizes of tensors must match except in dimension {d}. Expected size {} but got size {} for tensor number {i} \
+                 in the list.",
+                shape[e],
+                c.shape()[e]
+            ));
+        }
+        shape[d] = shape[d].saturating_add(c.shape()[d]);
+    }
+    shape.check()?;
+    one(shape, dtype)
+}
+
+/// Dispatch checks single arguments for overlap with the output; here are lists.
+fn apart(list: &[Core], out: &Core) -> Result<()> {
+    match list.iter().position(|c| c.overlaps(out)) {
+        None => Ok(()),
+        Some(i) => Error::runtime(format!(
+            "unsupported operation: the input tensors cannot refer to any of the output memory locations. Found overlap in \
+             input tensor {i}."
+        )),
+    }
+}
+
+fn cat_run(c: &Call) -> Result<()> {
+    let (list, out) = (c.args.tensors(0), &c.outs[0]);
+    apart(list, out)?;
+    let d = cat_dim(c.args)?;
+    let mut start = 0;
+    for t in list.iter().filter(|t| !is_nothing(t)) {
+        let n = t.shape()[d];
+        elementwise::copy(cpu::src(t), cpu::dst_as(out, &out.layout.slice(d, start, n, 1)));
+        start += n;
+    }
+    Ok(())
+}
+
+fn stack_infer(a: &Args) -> Result<Metas> {
+    let list = a.tensors(0);
+    ensure!(!list.is_empty(), "stack expects a non-empty TensorList");
+    let first = list[0].shape();
+    if let Some(i) = list.iter().position(|c| c.shape() != first) {
+        return Error::runtime(format!(
+            "stack expects each tensor to be equal size, but got {first} at entry 0 and {} at entry {i}",
+            list[i].shape()
+        ));
+    }
+    let d = wrap_dim(a.int(1), first.len() + 1)?;
+    let mut shape = Dims::EMPTY;
+    first[..d].iter().try_for_each(|&n| shape.push(n))?;
+    shape.push(list.len())?;
+    first[d..].iter().try_for_each(|&n| shape.push(n))?;
+    shape.check()?;
+    one(shape, common_dtype(list)?)
+}
+
+fn stack_run(c: &Call) -> Result<()> {
+    let (list, out) = (c.args.tensors(0), &c.outs[0]);
+    apart(list, out)?;
+    let d = wrap_dim(c.args.int(1), out.rank())?;
+    for (i, t) in list.iter().enumerate() {
+        elementwise::copy(cpu::src(t), cpu::dst_as(out, &out.layout.select(d, i)));
+    }
+    Ok(())
+}
+
+fn flipped(a: &Args) -> Result<[bool; MAX_RANK]> {
+    let rank = a.tensor(0).rank();
+    let mut mask = [false; MAX_RANK];
+    for &d in a.ints(1) {
+        let d = wrap_dim(d, rank)?;
+        ensure!(!mask[d], "dim {d} appears multiple times in the list of dims");
+        mask[d] = true;
+    }
+    Ok(mask)
+}
+
+fn flip_infer(a: &Args) -> Result<Metas> {
+    flipped(a)?;
+    one(*a.tensor(0).shape(), a.tensor(0).dtype)
+}
+
+fn flip_run(c: &Call) -> Result<()> {
+    let t = c.args.tensor(0);
+    let from = t.layout.flipped(&flipped(c.args)?);
+    elementwise::copy(cpu::src_as(t, &from), cpu::dst(&c.outs[0]));
+    Ok(())
+}
+
+fn triangle_infer(a: &Args, name: &str) -> Result<Metas> {
+    let t = a.tensor(0);
+    ensure!(t.rank() >= 2, "{name}: input tensor must have at least 2 dimensions");
+    one(*t.shape(), t.dtype)
+}
+
+pub fn ops() -> Vec<Builder> {
+    vec![
+        op("cat(tensors: Tensor[], dim: int = 0)", "The tensors one after another along a dim, their dtypes promoted; empty vectors are skipped. Other sizes that differ raise RuntimeError.\n\n>>> firesteel.cat([firesteel.tensor([1]), firesteel.tensor([2, 3])])\ntensor([1, 2, 3])")
+            .compute(cat_infer, cat_run)
+            .function_only(),
+        op("stack(tensors: Tensor[], dim: int = 0)", "The tensors side by side in a new dim, their dtypes promoted. Unequal shapes raise RuntimeError.")
+            .compute(stack_infer, stack_run)
+            .function_only(),
+        op("flip(input, dims: int[])", "The elements in reverse order along some dims.").compute(flip_infer, flip_run),
+        op("tril(input, diagonal: int = 0)", "The lower triangles of the last two dims, zero above the diagonal. Fewer dims raise RuntimeError.")
+            .compute(|a| triangle_infer(a, "tril"), |c| {
+                index::tril(cpu::src(c.args.tensor(0)), c.args.int(1), cpu::dst(&c.outs[0]));
+                Ok(())
+            })
+            .inplace(),
+        op("triu(input, diagonal: int = 0)", "The upper triangles of the last two dims, zero below the diagonal. Fewer dims raise RuntimeError.")
+            .compute(|a| triangle_infer(a, "triu"), |c| {
+                index::triu(cpu::src(c.args.tensor(0)), c.args.int(1), cpu::dst(&c.outs[0]));
+                Ok(())
+            })
+            .inplace(),
+    ]
+}
