@@ -69,12 +69,14 @@ MODULES = dict(modules())
 
 
 def docstrings():
+    """The doctests of each module, without the methods that the table has brought already."""
     finder = doctest.DocTestFinder(exclude_empty=True)
+    ops = {f"firesteel.Tensor.{op['name']}{end}" for op in TABLE for end in ("", "_")}
     for name, module in MODULES.items():
         if isinstance(module, str) or module is fs._C:
             continue
         for case in finder.find(module, name, extraglobs=NAMES):
-            if case.examples:
+            if case.examples and case.name not in ops:
                 yield case
 
 
@@ -85,7 +87,7 @@ def test_modules_load_and_say_what_they_are(name):
     assert module is fs._C or module.__doc__
 
 
-@pytest.mark.parametrize("case", docstrings(), ids=lambda case: case.name)
+@pytest.mark.parametrize("case", list(docstrings()), ids=lambda case: case.name)
 def test_examples_of_modules(case):
     run(case)
 
@@ -103,7 +105,7 @@ def blocks():
             yield pytest.param(file, line, block[1], id=f"{file.name}:{line}")
 
 
-@pytest.mark.parametrize(("file", "line", "text"), blocks())
+@pytest.mark.parametrize(("file", "line", "text"), list(blocks()))
 def test_examples_of_documents(file, line, text, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     if ">>>" in text:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from firesteel import _C
+from firesteel import _C, ops
 
 from . import init
 from .functional import multi_head_attention_forward
@@ -77,7 +77,7 @@ class MultiheadAttention(Module):
         made = {"device": device, "dtype": dtype}
 
         def parameter(*shape: int) -> Parameter:
-            return Parameter(_C.empty(shape, **made))
+            return Parameter(ops.empty(shape, **made))
 
         separate = ("q_proj_weight", "k_proj_weight", "v_proj_weight")
         if self._qkv_same_embed_dim:

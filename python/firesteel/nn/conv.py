@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from firesteel import _C
+from firesteel import _C, ops
 
 from . import init
 from .functional.padding import pad
@@ -64,9 +64,9 @@ class _ConvNd(Module):
         self.padding_mode = padding_mode
         self._reversed_padding_repeated_twice = self._around()
         shape = (in_channels, out_channels // groups) if transposed else (out_channels, in_channels // groups)
-        self.weight = Parameter(_C.empty((*shape, *kernel_size), device=device, dtype=dtype))
+        self.weight = Parameter(ops.empty((*shape, *kernel_size), device=device, dtype=dtype))
         if bias:
-            self.bias = Parameter(_C.empty(out_channels, device=device, dtype=dtype))
+            self.bias = Parameter(ops.empty(out_channels, device=device, dtype=dtype))
         else:
             self.register_parameter("bias", None)
         self.reset_parameters()
@@ -265,7 +265,7 @@ class ConvTranspose1d(_ConvTransposeNd):
     """The transpose of a convolution over (N, C, L); the arguments are those of `ConvTranspose2d`."""
 
     _dims = 1
-    _conv = staticmethod(_C.conv_transpose1d)
+    _conv = staticmethod(ops.conv_transpose1d)
 
 
 class ConvTranspose2d(_ConvTransposeNd):
@@ -291,11 +291,11 @@ class ConvTranspose2d(_ConvTransposeNd):
     """
 
     _dims = 2
-    _conv = staticmethod(_C.conv_transpose2d)
+    _conv = staticmethod(ops.conv_transpose2d)
 
 
 class ConvTranspose3d(_ConvTransposeNd):
     """The transpose of a convolution over (N, C, D, H, W); the arguments are those of `ConvTranspose2d`."""
 
     _dims = 3
-    _conv = staticmethod(_C.conv_transpose3d)
+    _conv = staticmethod(ops.conv_transpose3d)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import warnings
 
-from firesteel import _C
+from firesteel import _C, ops
 from firesteel.autograd import no_grad
 
 TYPE_CHECKING = False
@@ -134,7 +134,7 @@ def eye_(tensor: Tensor) -> Tensor:
     if tensor.dim() != 2:
         raise ValueError("Only tensors with 2 dimensions are supported")
     with no_grad():
-        return tensor.copy_(_C.eye(*tensor.shape))
+        return tensor.copy_(ops.eye(*tensor.shape))
 
 
 def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
@@ -256,7 +256,7 @@ def orthogonal_(tensor: Tensor, gain: float = 1, generator: Any = None) -> Tenso
     rows = tensor.size(0)
     columns = tensor.numel() // rows
     with no_grad():
-        flat = normal_(_C.empty(max(rows, columns), min(rows, columns), dtype=_C.float64), generator=generator)
+        flat = normal_(ops.empty(max(rows, columns), min(rows, columns), dtype=_C.float64), generator=generator)
         q = _orthogonal_columns(flat)
         if rows < columns:
             q = q.t()
@@ -295,7 +295,7 @@ def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: Any =
     normal_(tensor, 0, std, generator)
     with no_grad():
         for column in range(columns):
-            tensor[_C.randperm(rows)[:zeros], column] = 0
+            tensor[ops.randperm(rows)[:zeros], column] = 0
     return tensor
 
 

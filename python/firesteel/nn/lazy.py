@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from firesteel import _C
+from firesteel import _C, ops
 
 from . import conv, norm
 from .linear import Linear
@@ -241,7 +241,7 @@ class _LazyNorm(LazyModuleMixin):
         if track_running_stats:
             self.running_mean = UninitializedBuffer(**made)
             self.running_var = UninitializedBuffer(**made)
-            self.num_batches_tracked = _C.tensor(0, dtype=_C.int64, device=device)
+            self.num_batches_tracked = ops.tensor(0, dtype=_C.int64, device=device)
 
     def reset_parameters(self) -> None:
         if not self.has_uninitialized_params() and self.num_features != 0:

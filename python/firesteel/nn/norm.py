@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from firesteel import _C
+from firesteel import _C, ops
 
 from . import init
 from .functional import norm as F
@@ -38,12 +38,12 @@ class _NormBase(Module):
         self.affine = affine
         self.track_running_stats = track_running_stats
         made = {"device": device, "dtype": dtype}
-        self.register_parameter("weight", Parameter(_C.empty(num_features, **made)) if affine else None)
-        self.register_parameter("bias", Parameter(_C.empty(num_features, **made)) if affine and bias else None)
+        self.register_parameter("weight", Parameter(ops.empty(num_features, **made)) if affine else None)
+        self.register_parameter("bias", Parameter(ops.empty(num_features, **made)) if affine and bias else None)
         if track_running_stats:
-            self.register_buffer("running_mean", _C.zeros(num_features, **made))
-            self.register_buffer("running_var", _C.ones(num_features, **made))
-            self.register_buffer("num_batches_tracked", _C.tensor(0, dtype=_C.int64, device=device))
+            self.register_buffer("running_mean", ops.zeros(num_features, **made))
+            self.register_buffer("running_var", ops.ones(num_features, **made))
+            self.register_buffer("num_batches_tracked", ops.tensor(0, dtype=_C.int64, device=device))
         else:
             for name in ("running_mean", "running_var", "num_batches_tracked"):
                 self.register_buffer(name, None)
@@ -82,7 +82,7 @@ class _NormBase(Module):
             count = self.num_batches_tracked
             key = prefix + "num_batches_tracked"
             if key not in state_dict:
-                state_dict[key] = count if count is not None else _C.tensor(0, dtype=_C.int64)
+                state_dict[key] = count if count is not None else ops.tensor(0, dtype=_C.int64)
         super()._load_from_state_dict(
             state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
         )
@@ -279,8 +279,8 @@ class LayerNorm(Module):
         self.eps = eps
         self.elementwise_affine = elementwise_affine
         made = {"device": device, "dtype": dtype}
-        self.register_parameter("weight", Parameter(_C.empty(shape, **made)) if elementwise_affine else None)
-        self.register_parameter("bias", Parameter(_C.empty(shape, **made)) if elementwise_affine and bias else None)
+        self.register_parameter("weight", Parameter(ops.empty(shape, **made)) if elementwise_affine else None)
+        self.register_parameter("bias", Parameter(ops.empty(shape, **made)) if elementwise_affine and bias else None)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -322,7 +322,7 @@ class RMSNorm(Module):
         self.normalized_shape = shape
         self.eps = eps
         self.elementwise_affine = elementwise_affine
-        weight = Parameter(_C.empty(shape, device=device, dtype=dtype)) if elementwise_affine else None
+        weight = Parameter(ops.empty(shape, device=device, dtype=dtype)) if elementwise_affine else None
         self.register_parameter("weight", weight)
         self.reset_parameters()
 
@@ -368,8 +368,8 @@ class GroupNorm(Module):
         self.eps = eps
         self.affine = affine
         made = {"device": device, "dtype": dtype}
-        self.register_parameter("weight", Parameter(_C.empty(num_channels, **made)) if affine else None)
-        self.register_parameter("bias", Parameter(_C.empty(num_channels, **made)) if affine and bias else None)
+        self.register_parameter("weight", Parameter(ops.empty(num_channels, **made)) if affine else None)
+        self.register_parameter("bias", Parameter(ops.empty(num_channels, **made)) if affine and bias else None)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:

@@ -9,7 +9,7 @@ tensor([0., 0.], requires_grad=True)
 
 from __future__ import annotations
 
-from firesteel import _C
+from firesteel import _C, ops
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class Parameter(Tensor):
 
     def __new__(cls, data: Tensor | None = None, requires_grad: bool = True) -> Parameter:
         if data is None:
-            data = _C.empty(0)
+            data = ops.empty(0)
         return Tensor._make_subclass(cls, data, requires_grad)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Parameter:
@@ -97,7 +97,7 @@ class Buffer(Tensor, metaclass=_BufferType):
 
     def __new__(cls, data: Tensor | None = None, *, persistent: bool = True) -> Any:
         if data is None:
-            data = _C.empty(0)
+            data = ops.empty(0)
         buffer = data.detach().requires_grad_(data.requires_grad)
         buffer.persistent = persistent
         buffer._is_buffer = True
@@ -118,7 +118,7 @@ class _Uninitialized(_Base):
             device: where, by default where it is.
             dtype: by default the dtype it was made with.
         """
-        self.data = _C.empty(tuple(shape), device=device or self.data.device, dtype=dtype or self.data.dtype)
+        self.data = ops.empty(tuple(shape), device=device or self.data.device, dtype=dtype or self.data.dtype)
         self.__class__ = self.cls_to_become
 
     @property
@@ -160,7 +160,7 @@ class UninitializedParameter(_Uninitialized, Parameter):  # type: ignore[misc]
     cls_to_become = Parameter
 
     def __new__(cls, requires_grad: bool = True, device: Any = None, dtype: Any = None) -> UninitializedParameter:
-        return Tensor._make_subclass(cls, _C.empty(0, device=device, dtype=dtype), requires_grad)
+        return Tensor._make_subclass(cls, ops.empty(0, device=device, dtype=dtype), requires_grad)
 
 
 class _KeptTensor(Tensor):
@@ -182,7 +182,7 @@ class UninitializedBuffer(_Uninitialized, Tensor):  # type: ignore[misc]
     def __new__(
         cls, requires_grad: bool = False, device: Any = None, dtype: Any = None, persistent: bool = True
     ) -> UninitializedBuffer:
-        buffer = Tensor._make_subclass(cls, _C.empty(0, device=device, dtype=dtype), requires_grad)
+        buffer = Tensor._make_subclass(cls, ops.empty(0, device=device, dtype=dtype), requires_grad)
         buffer.persistent = persistent
         buffer._is_buffer = True
         return buffer

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 
-from firesteel import _C
+from firesteel import _C, ops
 
 from . import init
 from .functional import dropout
@@ -138,7 +138,7 @@ class RNNBase(Module):
                 if proj_size > 0:
                     shapes[f"weight_hr_{suffix}"] = (proj_size, hidden_size)
                 for name, shape in shapes.items():
-                    setattr(self, name, Parameter(_C.empty(shape, device=device, dtype=dtype)))
+                    setattr(self, name, Parameter(ops.empty(shape, device=device, dtype=dtype)))
                 self._all_weights.append(list(shapes))
         self.reset_parameters()
 
@@ -400,10 +400,10 @@ class RNNCellBase(Module):
         self.bias = bias
         gates = num_chunks * hidden_size
         made = {"device": device, "dtype": dtype}
-        self.weight_ih = Parameter(_C.empty((gates, input_size), **made))
-        self.weight_hh = Parameter(_C.empty((gates, hidden_size), **made))
+        self.weight_ih = Parameter(ops.empty((gates, input_size), **made))
+        self.weight_hh = Parameter(ops.empty((gates, hidden_size), **made))
         for name in ("bias_ih", "bias_hh"):
-            self.register_parameter(name, Parameter(_C.empty(gates, **made)) if bias else None)
+            self.register_parameter(name, Parameter(ops.empty(gates, **made)) if bias else None)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from firesteel import _C
+from firesteel import _C, ops
 from firesteel.autograd import no_grad
 
 from . import init
@@ -34,7 +34,7 @@ class _Table(Module):
     def _make_weight(self, given: Tensor | None, freeze: bool, device: Any, dtype: Any) -> None:
         shape = (self.num_embeddings, self.embedding_dim)
         if given is None:
-            self.weight = Parameter(_C.empty(shape, device=device, dtype=dtype), requires_grad=not freeze)
+            self.weight = Parameter(ops.empty(shape, device=device, dtype=dtype), requires_grad=not freeze)
             self.reset_parameters()
         else:
             if tuple(given.shape) != shape:

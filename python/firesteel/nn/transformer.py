@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 
-from firesteel import _C
+from firesteel import _C, ops
 
 from . import functional as F
 from . import init
@@ -394,4 +394,4 @@ class Transformer(Module):
         tensor([[0., -inf],
                 [0., 0.]])
         """
-        return _C.full((sz, sz), float("-inf"), dtype=dtype, device=device).triu(1)
+        return ops.full((sz, sz), float("-inf"), dtype=dtype, device=device).triu(1)

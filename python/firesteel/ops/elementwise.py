@@ -101,37 +101,7 @@ def rad2deg(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     return deliver(_C.mul(input, 180 / math.pi), out)
 
 
-# ---- rounding, parts of numbers ---------------------------------------------------------------------------------------
-
-
-def _nearest(x: Tensor) -> Tensor:
-    """The nearest integer, of two the even one."""
-    low = x.floor()
-    part = x - low
-    up = (part > 0.5) | ((part == 0.5) & (low.remainder(2) != 0))
-    rounded = low + up
-    return _C.where(rounded == 0, _C.copysign(rounded, x), rounded)
-
-
-def round(input: Tensor, *, decimals: int = 0, out: Tensor | None = None) -> Tensor:
-    """Each element to the nearest integer, halves to even; with `decimals`, to that many digits.
-
-    >>> import firesteel as fs
-    >>> fs.round(fs.tensor([0.5, 1.5, -2.7]))
-    tensor([0., 2., -3.])
-    """
-    require_tensor(input, "round")
-    if input.dtype is _C.bool:
-        raise NotImplementedError("\"round_vml_cpu\" not implemented for 'Bool'")
-    if input.dtype not in FLOATS:
-        return deliver(input.clone(), out)
-    if decimals == 0:
-        rounded = _nearest(input)
-    elif decimals > 0:
-        rounded = _nearest(input * 10.0**decimals) / 10.0**decimals
-    else:
-        rounded = _nearest(input / 10.0**-decimals) * 10.0**-decimals
-    return deliver(rounded, out)
+# ---- parts of numbers -------------------------------------------------------------------------------------------------
 
 
 def frexp(input: Tensor, *, out: Any = None) -> Any:
@@ -301,11 +271,11 @@ def selu(input: Tensor) -> Tensor:
 _FUNCTIONS = (
     "angle", "clamp_max", "clamp_min", "conj", "conj_physical", "deg2rad", "float_power", "frexp", "imag", "ldexp",
     "logit", "mvlgamma", "nan_to_num", "polygamma", "positive", "prelu", "rad2deg", "real", "resolve_conj",
-    "resolve_neg", "round", "rrelu", "rsub", "selu",
+    "resolve_neg", "rrelu", "rsub", "selu",
 )  # fmt: skip
 _IN_PLACE = {
     f.__name__ + "_": in_place(f)
-    for f in (clamp_max, clamp_min, conj_physical, deg2rad, ldexp, logit, mvlgamma, nan_to_num, rad2deg, round, rrelu,
+    for f in (clamp_max, clamp_min, conj_physical, deg2rad, ldexp, logit, mvlgamma, nan_to_num, rad2deg, rrelu,
               selu)
 }  # fmt: skip
 globals().update(_IN_PLACE)

@@ -143,9 +143,7 @@ def _quantile(
     elif interpolation == "higher":
         ranks = ranks.ceil()
     elif interpolation == "nearest":
-        from .elementwise import round
-
-        ranks = round(ranks)
+        ranks = _C.round(ranks)
     below = ranks.detach().floor()
     low = _C.gather(x, -1, below.to(_C.int64))
     if interpolation in ("linear", "midpoint"):

@@ -390,11 +390,11 @@ pub fn package<'py>(py: Python<'py>, op: &'static Op, mut outs: Outs<'py>) -> Py
     if op.list {
         return Ok(PyTuple::new(py, outs)?.into_any().unbind());
     }
-    if outs.len() == 1 || op.visible == 1 {
-        return Ok(outs.remove(0).into_any().unbind());
-    }
     if outs.is_empty() {
         return Ok(py.None());
+    }
+    if outs.len() == 1 || op.visible == 1 {
+        return Ok(outs.remove(0).into_any().unbind());
     }
     named_tuple(py, op, outs)
 }

@@ -158,5 +158,7 @@ fn _C(m: &Bound<'_, PyModule>) -> PyResult<()> {
         tensor::_shares_memory,
         tensor::_fresh_copy,
     ];
-    call::install(m)
+    call::install(m)?;
+    // PyO3 lists its own functions only; without the list, `import *` takes every public name.
+    m.delattr("__all__")
 }

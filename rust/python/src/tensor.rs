@@ -203,8 +203,8 @@ impl Tensor {
         Ok(Tensor::new(legacy_new(args, firesteel::ops::infer::default_dtype())?))
     }
 
-    #[classmethod]
-    #[pyo3(signature = (data, require_grad = false))]
+    #[staticmethod]
+    #[pyo3(signature = (class, data, require_grad = false))]
     fn _make_subclass<'py>(class: &Bound<'py, PyType>, data: &Bound<'py, Tensor>, require_grad: bool) -> PyResult<Bound<'py, PyAny>> {
         let py = class.py();
         let core = data.get().core(py);

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 
-from firesteel import _C
+from firesteel import _C, ops
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -341,5 +341,5 @@ def gumbel_softmax(logits: Tensor, tau: float = 1, hard: bool = False, eps: floa
     if not hard:
         return soft
     index = soft.max(dim, keepdim=True)[1]
-    one_hot = _C.zeros_like(logits).scatter_(dim, index, 1.0).detach()
+    one_hot = ops.zeros_like(logits).scatter_(dim, index, 1.0).detach()
     return one_hot - soft.detach() + soft

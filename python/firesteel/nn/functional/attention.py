@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 
-from firesteel import _C
+from firesteel import _C, ops
 
 from .dropout import dropout
 from .padding import pad
@@ -53,7 +53,7 @@ def scaled_dot_product_attention(
         key = key.repeat_interleave(query.size(-3) // key.size(-3), -3)
         value = value.repeat_interleave(query.size(-3) // value.size(-3), -3)
     if is_causal:
-        attn_mask = _C.ones([query.size(-2), key.size(-2)], dtype=_C.bool, device=query.device).tril()
+        attn_mask = ops.ones([query.size(-2), key.size(-2)], dtype=_C.bool, device=query.device).tril()
     # Half of the scale on each side keeps the products of half precision in range.
     half = math.sqrt(1.0 / math.sqrt(query.size(-1)) if scale is None else abs(scale))
     if scale is not None and scale < 0:
@@ -130,7 +130,7 @@ def canonical_mask(
         )
     if floating:
         return mask
-    return _C.zeros(mask.shape, dtype=target_type, device=mask.device).masked_fill(mask, -math.inf)
+    return ops.zeros(mask.shape, dtype=target_type, device=mask.device).masked_fill(mask, -math.inf)
 
 
 def _project(

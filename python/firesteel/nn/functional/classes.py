@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from firesteel import _C
+from firesteel import _C, ops
 
 from .activation import logsigmoid
 from .loss import chosen, reduced
@@ -270,7 +270,7 @@ def multi_margin_loss(
         distance = distance.square()
     if weight is not None:
         distance = distance * weight.gather(0, index.flatten()).unsqueeze(1)
-    own = _C.zeros_like(rows, dtype=_C.bool).scatter(1, index, True)
+    own = ops.zeros_like(rows, dtype=_C.bool).scatter(1, index, True)
     loss = distance.masked_fill(own, 0).sum(1) / rows.size(1)
     loss = reduced(loss, reduction)
     return loss.squeeze(0) if reduction == "none" and target.dim() == 0 else loss
@@ -300,7 +300,7 @@ def multilabel_margin_loss(
     # A target counts as long as no -1 stands before it.
     counts = (targets < 0).to(_C.int64).cumsum(1) == 0
     index = targets.masked_fill(counts.logical_not(), 0)
-    hits = _C.zeros_like(rows).scatter_add(1, index, counts.to(rows.dtype)) > 0
+    hits = ops.zeros_like(rows).scatter_add(1, index, counts.to(rows.dtype)) > 0
     own = rows.gather(1, index)
     gaps = (1 - own.unsqueeze(2) + rows.unsqueeze(1)).clamp(min=0)
     use = counts.unsqueeze(2) & hits.logical_not().unsqueeze(1)
@@ -335,8 +335,8 @@ def ctc_loss(
     batched = log_probs.dim() == 3
     if not batched:
         log_probs, targets = log_probs.unsqueeze(1), targets.reshape([1, -1])
-    steps = [int(n) for n in _C.as_tensor(input_lengths).reshape([-1]).tolist()]
-    sizes = [int(n) for n in _C.as_tensor(target_lengths).reshape([-1]).tolist()]
+    steps = [int(n) for n in ops.as_tensor(input_lengths).reshape([-1]).tolist()]
+    sizes = [int(n) for n in ops.as_tensor(target_lengths).reshape([-1]).tolist()]
     losses = []
     start = 0
     for at, (length, size) in enumerate(zip(steps, sizes, strict=False)):
@@ -345,7 +345,7 @@ def ctc_loss(
         losses.append(_one_ctc(log_probs[:length, at], labels.to(_C.int64), blank))
     loss = _C.stack(losses)
     if zero_infinity:
-        loss = _C.where(loss == float("inf"), _C.zeros_like(loss), loss)
+        loss = _C.where(loss == float("inf"), ops.zeros_like(loss), loss)
     if reduction == "mean":
         return (loss / loss.new_tensor([max(size, 1) for size in sizes])).mean()
     if reduction == "sum":
@@ -356,11 +356,11 @@ def ctc_loss(
 def _one_ctc(log_probs: Tensor, labels: Tensor, blank: int) -> Tensor:
     """The loss of one sequence: (T, C) and (S,)."""
     size = labels.size(0)
-    states = _C.full([2 * size + 1], blank, dtype=_C.int64)
+    states = ops.full([2 * size + 1], blank, dtype=_C.int64)
     states[1::2] = labels
     emitted = log_probs.index_select(1, states)
     # A label may be entered from the one before it, skipping the blank between, unless the two are equal.
-    skips = _C.zeros([2 * size + 1], dtype=_C.bool)
+    skips = ops.zeros([2 * size + 1], dtype=_C.bool)
     if size > 1:
         skips[3::2] = labels[1:] != labels[:-1]
     never = log_probs.new_full([2], -float("inf"))
@@ -381,5 +381,5 @@ def _log_sum(input: Tensor) -> Tensor:
     top = input.detach().max(0)[0]
     impossible = top == -float("inf")
     total = (input - top.masked_fill(impossible, 0)).exp().sum(0)
-    safe = _C.where(impossible, _C.ones_like(total), total)
+    safe = _C.where(impossible, ops.ones_like(total), total)
     return (safe.log() + top.masked_fill(impossible, 0)).masked_fill(impossible, -float("inf"))

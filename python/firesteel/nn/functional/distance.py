@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from firesteel import _C
+from firesteel import _C, ops
 
 Tensor = _C.Tensor
 
@@ -22,7 +22,7 @@ def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -
     >>> fs.nn.functional.cosine_similarity(fs.tensor([[1.0, 0.0]]), fs.tensor([[2.0, 0.0]]))
     tensor([1.])
     """
-    x1, x2 = _C.broadcast_tensors(x1, x2)
+    x1, x2 = ops.broadcast_tensors(x1, x2)
     if not x1.is_floating_point():
         raise RuntimeError(f"expected common dtype to be floating point, yet common dtype is {x1.dtype}")
     # Shorter vectors than eps count as eps long, and pass no gradient through their length.
@@ -61,5 +61,5 @@ def pdist(input: Tensor, p: float = 2.0) -> Tensor:
     rows = input.shape[0]
     first = [i for i in range(rows) for _ in range(i + 1, rows)]
     second = [j for i in range(rows) for j in range(i + 1, rows)]
-    index = _C.tensor(first, dtype=_C.int64), _C.tensor(second, dtype=_C.int64)
+    index = ops.tensor(first, dtype=_C.int64), ops.tensor(second, dtype=_C.int64)
     return (input.index_select(0, index[0]) - input.index_select(0, index[1])).norm(p, -1)

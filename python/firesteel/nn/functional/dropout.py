@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 
-from firesteel import _C
+from firesteel import _C, ops
 
 Tensor = _C.Tensor
 
@@ -41,16 +41,16 @@ def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool 
     """
     _check(p)
     if not inplace:
-        return _C.dropout(input, p, training)
+        return ops.dropout(input, p, training)
     if not training or p == 0:
         return input
-    return input.mul_(_C.dropout(_C.ones_like(input), p, True))
+    return input.mul_(ops.dropout(ops.ones_like(input), p, True))
 
 
 def _drop_channels(input: Tensor, p: float, training: bool, inplace: bool) -> Tensor:
     if not training or p == 0 or input.numel() == 0:
         return input
-    mask = _C.dropout(input.new_ones(_per_channel(input)), p, True)
+    mask = ops.dropout(input.new_ones(_per_channel(input)), p, True)
     return input.mul_(mask) if inplace else input * mask
 
 
@@ -126,7 +126,7 @@ def _alpha(input: Tensor, shape: list[int], p: float, training: bool, inplace: b
         return input
     if p == 1:
         return input.mul_(0) if inplace else input * 0
-    kept = _C.dropout(input.new_ones(shape), p, True) != 0
+    kept = ops.dropout(input.new_ones(shape), p, True) != 0
     # Chosen so that mean 0 and variance 1 stay what they are (arXiv 1706.02515, section 3).
     scale = ((_SELU_LIMIT**2 * p + 1) * (1 - p)) ** -0.5
     shift = scale * _SELU_LIMIT * p

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from firesteel import _C
+from firesteel import _C, ops
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -57,15 +57,15 @@ def _pool(
     image = input if batched else input.unsqueeze(0)
     lead = list(image.shape[:2])
     if samples is None:
-        samples = _C.empty([*lead, dims], dtype=input.dtype, device=input.device).uniform_(0, 1)
+        samples = ops.empty([*lead, dims], dtype=input.dtype, device=input.device).uniform_(0, 1)
     # Flat positions of each window: (N * C, windows, values in a window).
     rows = []
     for row in samples.reshape([-1, dims])[: lead[0] * lead[1]].tolist():
         flat: Any = None
         for at in range(dims):
             # PyTorch gives the samples of two dimensions last one first, those of three first one first.
-            starts = _C.tensor(_starts(row[1 - at if dims == 2 else at], spatial[at], sizes[at], kernel[at]))
-            place = starts.unsqueeze(1) + _C.arange(kernel[at])
+            starts = ops.tensor(_starts(row[1 - at if dims == 2 else at], spatial[at], sizes[at], kernel[at]))
+            place = starts.unsqueeze(1) + ops.arange(kernel[at])
             if flat is None:
                 flat = place
             else:
@@ -76,7 +76,7 @@ def _pool(
     shape = [*lead, *sizes] if batched else [lead[1], *sizes]
     if not rows:
         nothing = image[..., : sizes[0], : sizes[1]] if dims == 2 else image[..., : sizes[0], : sizes[1], : sizes[2]]
-        return nothing.reshape(shape), _C.zeros(shape, dtype=_C.int64)
+        return nothing.reshape(shape), ops.zeros(shape, dtype=_C.int64)
     count, window = rows[0].shape
     places = _C.stack(rows).reshape([*lead, count, window])
     values = image.flatten(2).gather(2, places.flatten(2)).reshape([*lead, count, window])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from firesteel import _C
+from firesteel import _C, ops
 
 Tensor = _C.Tensor
 
@@ -15,9 +15,9 @@ linear = _C.linear
 conv1d = _C.conv1d
 conv2d = _C.conv2d
 conv3d = _C.conv3d
-conv_transpose1d = _C.conv_transpose1d
-conv_transpose2d = _C.conv_transpose2d
-conv_transpose3d = _C.conv_transpose3d
+conv_transpose1d = ops.conv_transpose1d
+conv_transpose2d = ops.conv_transpose2d
+conv_transpose3d = ops.conv_transpose3d
 
 
 def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:

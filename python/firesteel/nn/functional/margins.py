@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from firesteel import _C
+from firesteel import _C, ops
 
 from .distance import pairwise_distance
 from .loss import chosen, reduced
@@ -109,7 +109,7 @@ def cosine_embedding_loss(
     dot = (input1 * input2).sum(-1)
     lengths = ((input1.square().sum(-1) + small) * (input2.square().sum(-1) + small)).sqrt()
     cosine = dot / lengths
-    zeros = _C.zeros_like(cosine)
+    zeros = ops.zeros_like(cosine)
     loss = _C.where(target == 1, 1 - cosine, zeros) + _C.where(target == -1, (cosine - margin).clamp(min=0), zeros)
     return reduced(loss, reduction)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from firesteel import _C
+from firesteel import _C, ops
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ def rms_norm(
         weight: of that shape, the factor after normalising.
         eps: added to the mean square; by default the dtype's own.
     """
-    return _C.rms_norm(input, normalized_shape, weight, eps)
+    return ops.rms_norm(input, normalized_shape, weight, eps)
 
 
 def group_norm(

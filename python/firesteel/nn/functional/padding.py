@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from firesteel import _C
+from firesteel import _C, ops
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
             f"{len(pad)} and input of dimension {input.dim()}"
         )
     if mode == "constant":
-        return _C.constant_pad_nd(input, pad, 0 if value is None else value)
+        return ops.constant_pad_nd(input, pad, 0 if value is None else value)
     if value is not None and value != 0:
         raise ValueError(f"Padding mode '{mode}' doesn't take in value argument")
     if mode not in ("reflect", "replicate", "circular"):
@@ -59,7 +59,7 @@ def pad_by_copying(input: Tensor, pad: list[int], mode: str) -> Tensor:
         dim = input.dim() - 1 - at
         size = input.size(dim)
         _check(input, mode, size, before, after, dim)
-        place = _C.arange(-before, size + after, device=input.device)
+        place = ops.arange(-before, size + after, device=input.device)
         if mode == "circular":
             # What negative numbers take away is gone before the rest is wrapped around.
             start = max(-before, 0)

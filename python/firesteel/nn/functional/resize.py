@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 
-from firesteel import _C
+from firesteel import _C, ops
 
 from .pooling import adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d
 
@@ -134,7 +134,7 @@ def _step(size: int, new: int, factor: float | None, align_corners: bool = False
 def _nearest(input: Tensor, dim: int, new: int, factor: float | None, mode: str, align: bool) -> Tensor:
     size = input.size(dim)
     # In float32, as PyTorch computes it: ties fall as they do there.
-    place = _C.arange(new, dtype=_C.float32)
+    place = ops.arange(new, dtype=_C.float32)
     if mode == "nearest-exact":
         place = place + 0.5
     elif new == size:
@@ -146,7 +146,7 @@ def _nearest(input: Tensor, dim: int, new: int, factor: float | None, mode: str,
 def _centres(size: int, new: int, factor: float | None, align: bool, input: Tensor) -> Tensor:
     """Where, in the input, the centres of the output's values lie."""
     dtype = _C.float64 if input.dtype == _C.float64 else _C.float32
-    place = _C.arange(new, dtype=dtype)
+    place = ops.arange(new, dtype=dtype)
     step = _step(size, new, factor, align)
     return place * step if align else (place + 0.5) * step - 0.5
 
@@ -186,7 +186,7 @@ def cubic_weight(distance: Tensor, a: float) -> Tensor:
     """The kernel of cubic convolution (Keys, 1981) at distances of at least 0."""
     near = ((a + 2) * distance - (a + 3)) * distance * distance + 1
     far = ((distance - 5) * distance + 8) * distance * a - 4 * a
-    return _C.where(distance <= 1, near, _C.where(distance < 2, far, _C.zeros_like(far)))
+    return _C.where(distance <= 1, near, _C.where(distance < 2, far, ops.zeros_like(far)))
 
 
 def _smooth(input: Tensor, dim: int, new: int, factor: float | None, mode: str, align: bool) -> Tensor:
@@ -196,10 +196,10 @@ def _smooth(input: Tensor, dim: int, new: int, factor: float | None, mode: str, 
     width = max(step, 1.0)
     support = (1.0 if mode == "bilinear" else 2.0) * width
     dtype = _C.float64 if input.dtype == _C.float64 else _C.float32
-    centre = (_C.arange(new, dtype=dtype) + 0.5).mul(step).unsqueeze(1)
+    centre = (ops.arange(new, dtype=dtype) + 0.5).mul(step).unsqueeze(1)
     first = (centre - support + 0.5).to(_C.int64).clamp(min=0)
     last = (centre + support + 0.5).to(_C.int64).clamp(max=size)
-    place = _C.arange(size, dtype=dtype).unsqueeze(0)
+    place = ops.arange(size, dtype=dtype).unsqueeze(0)
     distance = ((place + 0.5 - centre) / width).abs()
     weight = (1 - distance).clamp(min=0) if mode == "bilinear" else cubic_weight(distance, -0.5)
     weight = weight.masked_fill((place < first) | (place >= last), 0)

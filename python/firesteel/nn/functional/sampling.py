@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 
-from firesteel import _C
+from firesteel import _C, ops
 
 from .resize import cubic_weight
 
@@ -59,11 +59,11 @@ def affine_grid(theta: Tensor, size: Sequence[int], align_corners: bool | None =
     axes = []
     for at in reversed(range(dims)):
         steps = spatial[at]
-        line = (_C.arange(steps, dtype=theta.dtype) * 2 + 1) / steps - 1
+        line = (ops.arange(steps, dtype=theta.dtype) * 2 + 1) / steps - 1
         if align_corners:
-            line = _C.arange(steps, dtype=theta.dtype) * (2 / (steps - 1)) - 1 if steps > 1 else line * 0
+            line = ops.arange(steps, dtype=theta.dtype) * (2 / (steps - 1)) - 1 if steps > 1 else line * 0
         axes.append(line.view([-1 if i == at else 1 for i in range(dims)]).expand(spatial))
-    axes.append(_C.ones(spatial, dtype=theta.dtype))
+    axes.append(ops.ones(spatial, dtype=theta.dtype))
     base = _C.stack(axes, -1).reshape([1, -1, dims + 1])
     return _C.matmul(base, theta.transpose(1, 2)).reshape([size[0], *spatial, dims])
 

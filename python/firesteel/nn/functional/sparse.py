@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from firesteel import _C
+from firesteel import _C, ops
 from firesteel.autograd import no_grad
 
 Tensor = _C.Tensor
@@ -33,7 +33,7 @@ def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
     if tensor.numel() == 0:
         if num_classes <= 0:
             raise RuntimeError("Can not infer total number of classes from empty tensor.")
-        return _C.zeros([*tensor.shape, num_classes], dtype=_C.int64)
+        return ops.zeros([*tensor.shape, num_classes], dtype=_C.int64)
     if int(tensor.min()) < 0:
         raise RuntimeError("Class values must be non-negative.")
     top = int(tensor.max())
@@ -43,16 +43,16 @@ def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
         raise RuntimeError("num_classes should be positive")
     elif num_classes <= top:
         raise RuntimeError("Class values must be smaller than num_classes.")
-    zeros = _C.zeros([*tensor.shape, num_classes], dtype=_C.int64, device=tensor.device)
+    zeros = ops.zeros([*tensor.shape, num_classes], dtype=_C.int64, device=tensor.device)
     return zeros.scatter(-1, tensor.unsqueeze(-1), 1)
 
 
 def _renormalise(weight: Tensor, input: Tensor, max_norm: float, norm_type: float) -> None:
     """Scales the rows that the input names down to a norm, in place."""
     with no_grad():
-        rows = _C.unique(input.reshape([-1]))
+        rows = ops.unique(input.reshape([-1]))
         norms = weight.index_select(0, rows).norm(norm_type, 1, keepdim=True)
-        factor = _C.where(norms > max_norm, max_norm / (norms + 1e-7), _C.ones_like(norms))
+        factor = _C.where(norms > max_norm, max_norm / (norms + 1e-7), ops.ones_like(norms))
         weight.index_copy_(0, rows, weight.index_select(0, rows) * factor)
 
 
@@ -180,7 +180,7 @@ def _bags(
     padding: int,
 ) -> Tensor:  # fmt: skip
     count = len(lengths)
-    bag = _C.tensor([at for at, length in enumerate(lengths) for _ in range(length)], dtype=_C.int64)
+    bag = ops.tensor([at for at, length in enumerate(lengths) for _ in range(length)], dtype=_C.int64)
     if padding >= 0:
         used = (input != padding).nonzero().reshape([-1])
         input, bag = input.index_select(0, used), bag.index_select(0, used)
@@ -195,5 +195,5 @@ def _bags(
     total = zeros.index_add(0, bag, rows)
     if mode == "sum":
         return total
-    sizes = _C.zeros([count], dtype=rows.dtype).index_add(0, bag, _C.ones([bag.size(0)], dtype=rows.dtype))
+    sizes = ops.zeros([count], dtype=rows.dtype).index_add(0, bag, ops.ones([bag.size(0)], dtype=rows.dtype))
     return total / sizes.clamp(min=1).unsqueeze(1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from firesteel import _C
+from firesteel import _C, ops
 
 from .padding import pad
 
@@ -116,8 +116,8 @@ def _steps(size: list[int], kernel: list[int], dilation: list[int], stride: list
 def _places(size: list[int], kernel: list[int], dilation: list[int], stride: list[int]) -> tuple[Tensor, int]:
     """Where the values of every window lie in a flat image, kernel position by kernel position; and their number."""
     steps = _steps(size, kernel, dilation, stride)
-    rows = _C.arange(kernel[0]).mul(dilation[0]).unsqueeze(1) + _C.arange(steps[0]).mul(stride[0])
-    columns = _C.arange(kernel[1]).mul(dilation[1]).unsqueeze(1) + _C.arange(steps[1]).mul(stride[1])
+    rows = ops.arange(kernel[0]).mul(dilation[0]).unsqueeze(1) + ops.arange(steps[0]).mul(stride[0])
+    columns = ops.arange(kernel[1]).mul(dilation[1]).unsqueeze(1) + ops.arange(steps[1]).mul(stride[1])
     flat = rows.view(kernel[0], 1, steps[0], 1) * size[1] + columns.view(1, kernel[1], 1, steps[1])
     return flat.reshape(-1), steps[0] * steps[1]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 
-from firesteel import _C
+from firesteel import _C, ops
 from firesteel.autograd import no_grad
 
 TYPE_CHECKING = False
@@ -46,7 +46,7 @@ def get_total_norm(
     tensors = _list(tensors)
     norm_type = float(norm_type)
     if not tensors:
-        return _C.tensor(0.0)
+        return ops.tensor(0.0)
     with no_grad():
         norms = [tensor.norm(norm_type) for tensor in tensors]
         total = _C.stack([norm.to(norms[0].device) for norm in norms]).norm(norm_type)

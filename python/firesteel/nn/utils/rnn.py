@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from firesteel import _C
+from firesteel import _C, ops
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ def invert_permutation(permutation: Tensor | None) -> Tensor | None:
     """The permutation that takes one back; None for None."""
     if permutation is None:
         return None
-    places = _C.arange(permutation.numel(), device=permutation.device)
+    places = ops.arange(permutation.numel(), device=permutation.device)
     return _C.empty_like(permutation).scatter_(0, permutation, places.to(permutation.dtype))
 
 
@@ -148,7 +148,7 @@ def pack_padded_sequence(
     >>> packed.data, packed.batch_sizes
     (tensor([1, 3, 2]), tensor([2, 1]))
     """
-    lengths = _C.as_tensor(lengths, dtype=_C.int64).cpu()
+    lengths = ops.as_tensor(lengths, dtype=_C.int64).cpu()
     if enforce_sorted:
         sorted_indices = None
     else:
@@ -176,7 +176,7 @@ def pack_padded_sequence(
         raise RuntimeError(f"Expected lengths of at most {steps.size(0)}, but got {sizes[0]}")
     counts = [sum(size > step for size in sizes) for step in range(sizes[0])]
     data = _C.cat([steps[step, :count] for step, count in enumerate(counts)])
-    return PackedSequence(data, _C.tensor(counts, dtype=_C.int64), sorted_indices, None)
+    return PackedSequence(data, ops.tensor(counts, dtype=_C.int64), sorted_indices, None)
 
 
 def pad_packed_sequence(
@@ -217,7 +217,7 @@ def pad_packed_sequence(
         lines.append(line)
     lines += [sequence.data.new_full([counts[0], *rest], padding_value)] * (length - len(counts))
     padded = _C.stack(lines, 1 if batch_first else 0)
-    lengths = _C.tensor([sum(count > at for count in counts) for at in range(counts[0])], dtype=_C.int64)
+    lengths = ops.tensor([sum(count > at for count in counts) for at in range(counts[0])], dtype=_C.int64)
     if sequence.unsorted_indices is not None:
         padded = padded.index_select(0 if batch_first else 1, sequence.unsorted_indices)
         lengths = lengths.index_select(0, sequence.unsorted_indices.cpu())
