@@ -10,6 +10,7 @@ import importlib
 import io
 import pkgutil
 import re
+import textwrap
 import traceback
 from pathlib import Path
 
@@ -94,7 +95,7 @@ def test_examples_of_modules(case):
 
 # ---- README and docs/ ------------------------------------------------------------------------------------------------
 
-BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r"^( *)```python\n(.*?)^\1```", re.MULTILINE | re.DOTALL)
 
 
 def blocks():
@@ -102,7 +103,7 @@ def blocks():
         text = file.read_text()
         for block in BLOCK.finditer(text):
             line = text[: block.start()].count("\n") + 1
-            yield pytest.param(file, line, block[1], id=f"{file.name}:{line}")
+            yield pytest.param(file, line, textwrap.dedent(block[2]), id=f"{file.name}:{line}")
 
 
 @pytest.mark.parametrize(("file", "line", "text"), list(blocks()))

@@ -16,6 +16,7 @@ import difflib
 import inspect
 import keyword
 import sys
+from functools import cache
 from pathlib import Path
 
 from . import _C
@@ -363,11 +364,41 @@ def class_lines(cls: type, ops: dict[str, list[str]]) -> Iterator[str]:
     yield ""
 
 
+@cache
+def written(module: str) -> set[str]:
+    """The names that a module's text defines at its top; others are made by running it, and no checker sees them."""
+    names: set[str] = set()
+    for node in ast.parse(inspect.getsource(sys.modules[module])).body:
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            names.add(node.name)
+        elif isinstance(node, (ast.Assign, ast.AnnAssign)):
+            names |= {n.id for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+    return names
+
+
+def home(name: str, value: Any) -> str | None:
+    """The import of what Python has put into the module; None for what is native."""
+    if type(value).__name__ in ("builtin_function_or_method", "dtype", "list") or name in MEMBERS:
+        return None
+    if isinstance(value, type) and issubclass(value, BaseException):
+        return None
+    # `ops` and `firesteel` only hand on what others define.
+    parts = sorted(m for m in sys.modules if m.startswith("firesteel.") and m not in ("firesteel._C", "firesteel.ops"))
+    for module in (getattr(value, "__module__", ""), *parts):
+        if module in parts and vars(sys.modules[module]).get(name) is value and name in written(module):
+            return f"from .{module.removeprefix('firesteel.')} import {name} as {name}"
+    return None
+
+
 def module_lines(functions: dict[str, list[str]]) -> Iterator[str]:
     for name, value in sorted(vars(_C).items()):
-        if name in SKIPPED or name in functions or isinstance(value, type):
+        if name in SKIPPED:
             continue
-        if name in MEMBERS[""]:
+        if (line := home(name, value)) is not None:
+            yield line
+        elif name in functions or isinstance(value, type):
+            continue
+        elif name in MEMBERS[""]:
             yield from listed(name, MEMBERS[""][name])
         elif isinstance(value, _C.dtype):
             yield f"{name}: dtype"
@@ -394,7 +425,8 @@ def stub() -> str:
             functions[name] = lines
         elif type(vars(_C.Tensor).get(name)).__name__ == "method_descriptor":
             methods[name] = lines
-    classes = [c for c in vars(_C).values() if isinstance(c, type)]
+    classes = [c for n, c in vars(_C).items() if isinstance(c, type) and home(n, c) is None]
+    functions = {n: lines for n, lines in functions.items() if home(n, getattr(_C, n)) is None}
     parts: list[Iterable[str]] = [HEAD.splitlines(), [""]]
     for cls in classes:
         if issubclass(cls, BaseException):

@@ -102,9 +102,9 @@ def nextafter(x, y):
 NONZERO = (0.4, 3.0)
 ROWS.update(
     {
-        "add": binary(add, EXACT, number=2, more=[S(F(3), F(3), alpha=2)], special=True),
+        "add": binary(add, EXACT, "weak", number=2, more=[S(F(3), F(3), alpha=2)], special=True),
         "sub": binary(lambda x, y, alpha=1: x - alpha * np.asarray(y), "fi", number=2, more=[S(F(3), F(3), alpha=2)], special=True),
-        "mul": binary(mul, EXACT, number=2, special=True),
+        "mul": binary(mul, EXACT, "weak", number=2, special=True),
         "div": binary(
             div,
             "f",
@@ -163,9 +163,9 @@ ROWS.update(
         ),
         "gcd": binary(np.gcd, "i", a=(-50, 50), b=(-50, 50)),
         "lcm": binary(np.lcm, "i", a=(-9, 9), b=(-9, 9)),
-        "bitwise_and": binary(np.bitwise_and, "ib", a=(-50, 50), b=(-50, 50), number=1),
-        "bitwise_or": binary(np.bitwise_or, "ib", a=(-50, 50), b=(-50, 50), number=1),
-        "bitwise_xor": binary(np.bitwise_xor, "ib", a=(-50, 50), b=(-50, 50), number=1),
+        "bitwise_and": binary(np.bitwise_and, "ib", "weak", a=(-50, 50), b=(-50, 50), number=1),
+        "bitwise_or": binary(np.bitwise_or, "ib", "weak", a=(-50, 50), b=(-50, 50), number=1),
+        "bitwise_xor": binary(np.bitwise_xor, "ib", "weak", a=(-50, 50), b=(-50, 50), number=1),
         "bitwise_left_shift": binary(np.left_shift, "i", a=(-9, 9), b=(0, 4), number=1),
         "bitwise_right_shift": binary(np.right_shift, "i", a=(-50, 50), b=(0, 4), number=1),
         "bitwise_and.scalar": scalar_first(np.bitwise_and, 6, "i"),
@@ -220,6 +220,7 @@ ROWS.update(
                 S(B(), F(), F()),
             ],
             EXACT,
+            "weak",
             medium=[S(B(91, 33), F(91, 33), F(33))],
         ),
         "clamp": Row(

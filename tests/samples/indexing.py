@@ -160,6 +160,9 @@ REDUCE_WITHOUT = [
     S(F(3, 4), 0, V([[0, 1, 1, 2], [0, 0, 1, 0]], "int64"), F(2, 4), how, include_self=False) for how in ("sum", "prod", "mean", "amax", "amin")
 ]
 SOME = V([2, 0, 2], "int64")
+ROWS["scatter.value"] = Row(
+    lifted(scatter), [S(F(3), 0, V([2, 0], "int64"), 1), S(F(2, 3), 1, V([[0, 2], [1, 0]], "int64"), 1), S(F(), 0, V(0, "int64"), 1)], ALL
+)
 ROWS.update(
     index=Row(
         lambda x, indices: x[ix(indices)],
@@ -208,7 +211,7 @@ ROWS.update(
         medium=[S(F(33, 97), 1, I(33, 300, high=97), F(33, 300), "sum"), S(F(33, 97), 1, I(33, 300, high=97), F(33, 300), "amax")],
     ),
     index_select=Row(
-        lambda x, d, i: np.take(x, i, d) if x.ndim else x,
+        lambda x, d, i: np.take(x, np.atleast_1d(i), d) if x.ndim else x,
         [S(F(3), 0, SOME), S(F(2, 3), -1, SOME), S(F(3, 2), 0, V(1, "int64")), S(F(), 0, V([0], "int64")), S(F(3, 0), 0, SOME)],
         ALL,
         medium=[S(F(301, 33), 0, I(500, high=301))],

@@ -82,7 +82,7 @@ def conv_weight(grad, x, size, stride, padding, dilation, groups):
         part = x[(..., *window(at, grad.shape[2:], stride, dilation))]
         for g in range(groups):
             o, i = slice(g * per_out, (g + 1) * per_out), slice(g * per_in, (g + 1) * per_in)
-            w[(o, slice(None), *at)] = np.einsum("bo...,bc...->oc", grad[:, o], part[:, i])
+            w[(o, slice(None), *at)] = np.tensordot(grad[:, o], part[:, i], [[0, *range(2, n + 2)]] * 2)
     return w
 
 

@@ -107,7 +107,7 @@ class Row:
         dtypes: letters of `SETS` ("1": one will do, the op makes its own).
         out: dtype of each result: "same" as tested, "float" (integers become float32), "sum" (integers and bool become
             int64), "truth" (bool, uint8 for uint8), "reference" (that of the reference's array), or a dtype's name. A
-            `dtype=` in the call goes before.
+            `dtype=` in the call goes before. "weak" is "same", but a number other than True and False makes int64 of bool.
         domain: range of drawn values.
         tolerance: per dtype, where the default is too strict; `why` says for what reason.
         special: NaN, infinities and signed zeros are tried too, and the reference is right for them.

@@ -40,7 +40,11 @@ for _module in _MODULES:
     for _name, _value in getattr(_module, "METHODS", {}).items():
         setattr(_C.Tensor, _name, _value)
 
-# Programs of this package that name `_C` find these functions there too.
+# Both namespaces have all public names: functions of the table are found here, those made of them in `_C`.
 for _name in __all__:
     if not hasattr(_C, _name):
         setattr(_C, _name, globals()[_name])
+for _name, _value in vars(_C).items():
+    if _name[0] != "_" and _name not in globals() and _name != "register":
+        globals()[_name] = _value
+        __all__.append(_name)

@@ -190,7 +190,7 @@ fn save_inputs<'py>(
                 continue;
             }
             let mut core = t.get().core(py);
-            if overwritten.is_some_and(|o| o.overlaps(&core)) {
+            if overwritten.is_some_and(|o| k == 0 || o.overlaps(&core)) {
                 // The op is about to write over a value that its derivative needs.
                 core = dispatch::fresh_copy(&core).map_err(to_python)?;
             }

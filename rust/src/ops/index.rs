@@ -89,6 +89,10 @@ impl Plan {
                 }
             }
         }
+        let nowhere = slots.iter().zip(t.shape().iter()).any(|(s, &n)| n == 0 && !matches!(s, Slot::All));
+        if nowhere && indices.numel() > 0 {
+            return Error::index("index is out of bounds for dimension with size 0");
+        }
         slots.resize(t.rank(), Slot::All);
         Ok(Plan { slots, indices })
     }
@@ -190,20 +194,19 @@ fn index_run(c: &Call) -> Result<()> {
 }
 
 fn put_infer(a: &Args) -> Result<Metas> {
-    let (t, v) = (a.tensor(0), a.tensor(2));
-    ensure!(
-        t.dtype == v.dtype,
-        "Index put requires the source and destination dtypes match, got {} for the destination and {} for the source.",
-        legacy_name(t.dtype),
-        legacy_name(v.dtype)
-    );
-    one(*t.shape(), t.dtype)
+    one(*a.tensor(0).shape(), a.tensor(0).dtype)
 }
 
 fn put_run(c: &Call) -> Result<()> {
     let (t, values, add) = (c.args.tensor(0), c.args.tensor(2), c.args.bool(3));
     let plan = Plan::new(t, c.args.opt_tensors(1))?;
     let shape = plan.shape(t.shape())?;
+    ensure!(
+        t.dtype == values.dtype,
+        "Index put requires the source and destination dtypes match, got {} for the destination and {} for the source.",
+        legacy_name(t.dtype),
+        legacy_name(values.dtype)
+    );
     let mut from = values.layout;
     while from.rank() > shape.len() && from.shape[0] == 1 {
         from = from.remove(0);

@@ -34,13 +34,6 @@ fn is_nothing(c: &Core) -> bool {
     c.rank() == 1 && c.numel() == 0
 }
 
-/// The dim along which a list is joined.
-fn cat_dim(a: &Args) -> Result<usize> {
-    let list = a.tensors(0);
-    let rank = list.iter().find(|c| !is_nothing(c)).map_or(1, Core::rank);
-    wrap_dim(a.int(1), rank)
-}
-
 fn cat_infer(a: &Args) -> Result<Metas> {
     let list = a.tensors(0);
     if list.is_empty() {
@@ -49,10 +42,10 @@ fn cat_infer(a: &Args) -> Result<Metas> {
     if let Some(i) = list.iter().position(|c| c.rank() == 0) {
         return Error::runtime(format!("zero-dimensional tensor (at position {i}) cannot be concatenated"));
     }
-    let d = cat_dim(a)?;
     let dtype = common_dtype(list)?;
     let mut real = list.iter().enumerate().filter(|(_, c)| !is_nothing(c));
     let Some((_, first)) = real.next() else { return one(*list[0].shape(), dtype) };
+    let d = wrap_dim(a.int(1), first.rank())?;
     let mut shape = *first.shape();
     for (i, c) in real {
         ensure!(
@@ -89,7 +82,10 @@ fn apart(list: &[Core], out: &Core) -> Result<()> {
 fn cat_run(c: &Call) -> Result<()> {
     let (list, out) = (c.args.tensors(0), &c.outs[0]);
     apart(list, out)?;
-    let d = cat_dim(c.args)?;
+    if out.numel() == 0 {
+        return Ok(());
+    }
+    let d = wrap_dim(c.args.int(1), out.rank())?;
     let mut start = 0;
     for t in list.iter().filter(|t| !is_nothing(t)) {
         let n = t.shape()[d];
@@ -103,13 +99,13 @@ fn stack_infer(a: &Args) -> Result<Metas> {
     let list = a.tensors(0);
     ensure!(!list.is_empty(), "stack expects a non-empty TensorList");
     let first = list[0].shape();
+    let d = wrap_dim(a.int(1), first.len() + 1)?;
     if let Some(i) = list.iter().position(|c| c.shape() != first) {
         return Error::runtime(format!(
             "stack expects each tensor to be equal size, but got {first} at entry 0 and {} at entry {i}",
             list[i].shape()
         ));
     }
-    let d = wrap_dim(a.int(1), first.len() + 1)?;
     let mut shape = Dims::EMPTY;
     first[..d].iter().try_for_each(|&n| shape.push(n))?;
     shape.push(list.len())?;

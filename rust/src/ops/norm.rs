@@ -152,6 +152,7 @@ fn channels(x: &Dims) -> Result<[usize; 3]> {
 fn batch_infer(a: &Args) -> Result<Metas> {
     let (x, training) = (a.tensor(0), a.bool(5));
     let count = channels(x.shape())?[1];
+    let d = float_only(x.dtype)?;
     let names = ["weight", "bias", "running_mean", "running_var"];
     for (i, name) in names.iter().enumerate() {
         if let Some(p) = a.opt_tensor(i + 1) {
@@ -164,7 +165,6 @@ fn batch_infer(a: &Args) -> Result<Metas> {
     if let (Some(m), Some(v)) = (a.opt_tensor(3), a.opt_tensor(4)) {
         ensure!(m.dtype == v.dtype, "expected scalar type {} but found {}", legacy_name(m.dtype), legacy_name(v.dtype));
     }
-    let d = float_only(x.dtype)?;
     let stats = Meta::new(row(&[if training { count } else { 0 }]), d.compute());
     Ok(smallvec![Meta::new(*x.shape(), d), stats.clone(), stats])
 }

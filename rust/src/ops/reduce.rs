@@ -376,16 +376,17 @@ macro_rules! extrema {
         [
             op(concat!($name, "(input)"), concat!("The ", $which, " element; NaN if there is one. An empty tensor raises RuntimeError."))
                 .compute(|a| extremum_infer(a, $name), |c| extremum_run(c, Reduce::$kind, &everything(c.args)?)),
+            // Before `.dim`: a 0-d integer tensor is the other operand, not a dim.
+            op(concat!($name, ".other(input, other)"), concat!("The ", $which, " of two elements, broadcast; NaN if either is."))
+                .compute(promoted, |c| pairwise(c, Binary::$pair))
+                .elementwise()
+                .no_inplace(),
             op(
                 concat!($name, ".dim(input, dim: int, keepdim: bool = False) -> (values, indices)"),
                 concat!("The ", $which, " elements along a dim and where they are (the first of equals); an empty dim raises IndexError."),
             )
             .compute(extremum_dim_infer, |c| extremum_dim_run(c, $max))
             .nondiff_output(1),
-            op(concat!($name, ".other(input, other)"), concat!("The ", $which, " of two elements, broadcast; NaN if either is."))
-                .compute(promoted, |c| pairwise(c, Binary::$pair))
-                .elementwise()
-                .no_inplace(),
             op(
                 concat!("a", $name, "(input, dim: int[1] = [], keepdim: bool = False)"),
                 concat!("The ", $which, " elements over some dims (all, if none is named); equals share the gradient. An empty dim raises IndexError."),

@@ -2,7 +2,7 @@
 
 use super::def::{Builder, Call, Meta, Metas, op};
 use super::infer::arithmetic;
-use super::support::{computed, float_only, one};
+use super::support::{computed, float_only, not_for, one};
 use crate::args::Args;
 use crate::device::cpu;
 use crate::dtype::DType;
@@ -15,16 +15,16 @@ fn sum_infer(a: &Args) -> Result<Metas> {
     let t = a.tensor(0);
     wrap_dim(a.int(1), t.rank())?;
     let d = arithmetic(t.dtype)?;
-    one(*t.shape(), a.dtype(2).unwrap_or(if d.is_float() { d } else { DType::I64 }))
+    match a.dtype(2).unwrap_or(if d.is_float() { d } else { DType::I64 }) {
+        DType::Bool => not_for(DType::Bool),
+        d => one(*t.shape(), arithmetic(d)?),
+    }
 }
 
 fn run(c: &Call, kind: Scan) -> Result<()> {
     let t = c.args.tensor(0);
     let d = wrap_dim(c.args.int(1), t.rank())?;
-    let work = match c.outs[0].dtype.compute() {
-        DType::Bool => DType::I64,
-        w => w,
-    };
+    let work = c.outs[0].dtype.compute();
     let (x, out) = (cpu::cast(t, work)?, cpu::output(&c.outs[0], work)?);
     scan::scan(kind, cpu::src(&x), d, out.dst());
     out.store();

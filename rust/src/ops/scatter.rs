@@ -1,7 +1,7 @@
 //! Reading and writing along one dim: gather, scatter, index_select and their like, embedding.
 
 use super::def::{Builder, Call, Metas, op};
-use super::support::{at_least_1d, computed, float_only, one, out_of_range, out_of_range_runtime, output_as, reshaped, row};
+use super::support::{at_least_1d, computed, float_only, not_for, one, out_of_range, out_of_range_runtime, output_as, reshaped, row};
 use crate::args::{Arg, Args};
 use crate::core::Core;
 use crate::device::cpu::{self, Output};
@@ -49,7 +49,8 @@ fn dim(a: &Args) -> Result<usize> {
 /// Checks an index for gather (`src` none) or scatter.
 fn check_elements(a: &Args, name: &str, src: Option<&Core>) -> Result<()> {
     let (t, i, d) = (a.tensor(0), a.tensor(2), dim(a)?);
-    ensure!(is_index(i.dtype), "{name}(): Expected dtype int32/int64 for index");
+    // PyTorch does not look at the dtype of an empty index.
+    ensure!(is_index(i.dtype) || i.numel() == 0, "{name}(): Expected dtype int32/int64 for index");
     if let Some(s) = src {
         ensure!(t.dtype == s.dtype, "{name}(): Expected self.dtype to be equal to src.dtype");
     }
@@ -240,6 +241,13 @@ fn add_run(c: &Call) -> Result<()> {
 }
 
 fn copy_infer(a: &Args) -> Result<Metas> {
+    let (to, from) = (a.tensor(0).rank(), a.tensor(3).rank());
+    if to != from && to > 0 && from > 0 {
+        return Error::index(format!(
+            "index_copy_(): When source and destination are not scalars, their dimensionality must match. Source \
+             dimensionality ({from}), destination dimensionality ({to})"
+        ));
+    }
     let metas = check_slices(a, "index_copy")?;
     let (i, from, d) = (a.tensor(2), line_shape(a.tensor(3)), dim(a)?);
     ensure!(
@@ -267,11 +275,6 @@ fn copy_run(c: &Call) -> Result<()> {
 
 fn fill_infer(a: &Args) -> Result<Metas> {
     let (t, i) = (a.tensor(0), a.tensor(2));
-    dim(a)?;
-    if i.dtype != DType::I64 {
-        return Error::index("index_fill_(): Expected dtype int64 for index.");
-    }
-    ensure!(i.rank() <= 1, "Index has to be a vector/scalar");
     if let Arg::Tensor(v) = &a[3] {
         ensure!(
             v.rank() == 0,
@@ -279,6 +282,11 @@ fn fill_infer(a: &Args) -> Result<Metas> {
             v.rank()
         );
     }
+    dim(a)?;
+    if i.dtype != DType::I64 {
+        return Error::index("index_fill_(): Expected dtype int64 for index.");
+    }
+    ensure!(i.rank() <= 1, "Index has to be a vector/scalar");
     one(*t.shape(), t.dtype)
 }
 
@@ -372,7 +380,10 @@ fn element_ops() -> Vec<Builder> {
         op("scatter_reduce(input, dim: int, index, src, reduce: str, *, include_self: bool = True)", "As `scatter_add`, values of one place joined by `reduce`: sum, prod, mean, amax or amin, the input's own among them if include_self. Another word raises RuntimeError.")
             .compute(
                 |a| {
-                    reduction(a)?;
+                    dim(a)?;
+                    if reduction(a)? == ScatterReduce::Mean && a.tensor(0).dtype == DType::Bool {
+                        return not_for(DType::Bool);
+                    }
                     scatter_infer(a)
                 },
                 |c| joined(c, reduction(c.args)?, c.args.bool(5)),

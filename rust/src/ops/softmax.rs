@@ -68,14 +68,14 @@ fn check_target(input: &Dims, target: &Core, weight: Option<&Core>, dtype: DType
     match input.len() {
         1 => ensure!(t.len() <= 1 && t.numel() == 1, "size mismatch (got input: {input}, target: {t})"),
         2 => {
-            ensure!(t.len() <= 1, "0D or 1D target tensor expected, multi-target not supported");
-            if t.len() != 1 || t[0] != input[0] {
+            if t.first() != Some(&input[0]) {
                 let n = t.first().copied().unwrap_or(1);
                 return Error::value(format!(
                     "Expected input batch_size ({}) to match target batch_size ({n}).",
                     input[0]
                 ));
             }
+            ensure!(t.len() == 1, "0D or 1D target tensor expected, multi-target not supported");
         }
         _ => {
             let mut want = Dims::new(&input[..1])?;
@@ -111,7 +111,8 @@ fn nll_infer(a: &Args) -> Result<Metas> {
     let x = a.tensor(0);
     check_target(x.shape(), a.tensor(1), a.opt_tensor(2), x.dtype)?;
     let d = float_only(x.dtype)?;
-    let shape = if reduction(a, 3)? == 0 { *a.tensor(1).shape() } else { Dims::EMPTY };
+    let each = reduction(a, 3)? == 0 && x.rank() > 1;
+    let shape = if each { *a.tensor(1).shape() } else { Dims::EMPTY };
     Ok(smallvec![Meta::new(shape, d), Meta::new(Dims::EMPTY, d.compute())])
 }
 

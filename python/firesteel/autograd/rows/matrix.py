@@ -5,6 +5,11 @@ from __future__ import annotations
 from ... import _C
 
 
+def _rows(x):
+    """All dims but the last made one; -1 would be ambiguous where there are no elements."""
+    return x.flatten(0, -2)
+
+
 def _matmul_input(n, g):
     a, b = n._size("input"), n.other
     if len(a) == 1:
@@ -26,7 +31,7 @@ def _matmul_other(n, g):
         return _C.matmul(a.transpose(-1, -2), g.unsqueeze(-1)).squeeze(-1)
     if len(b) == 2 and a.ndim > 2:
         # One product over all rows instead of one per batch entry and a sum.
-        return _C.mm(a.reshape(-1, a.shape[-1]).t(), g.reshape(-1, g.shape[-1]))
+        return _C.mm(_rows(a).t(), _rows(g))
     return _C.matmul(a.transpose(-1, -2), g)
 
 
@@ -38,12 +43,17 @@ def _linear_input(n, g):
 def _linear_weight(n, g):
     x = n.input
     if len(n._size("weight")) == 1:
-        return _C.mv(x.reshape(-1, x.shape[-1]).t(), g.reshape(-1))
-    return _C.mm(g.reshape(-1, g.shape[-1]).t(), x.reshape(-1, x.shape[-1]))
+        return _C.mv(_rows(x).t(), g.flatten()) if x.ndim > 1 else x * g
+    if x.ndim == 1:
+        return g.unsqueeze(1) * x
+    return _C.mm(_rows(g).t(), _rows(x))
 
 
 def _linear_bias(n, g):
-    return g if g.ndim == len(n._size("bias")) else g.reshape((-1, *n._size("bias"))).sum(0)
+    size = n._size("bias")
+    if g.ndim == len(size) or len(size) == 0:
+        return g
+    return _rows(g).sum(0)
 
 
 ROWS = {

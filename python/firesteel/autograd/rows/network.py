@@ -31,7 +31,21 @@ def _conv(n, x, weight):
     return CONV[len(weight.shape) - 2](x, weight, None, n.stride, n.padding, n.dilation, n.groups)
 
 
-def same_padding(conv, pad):
+def _conv_input_grad(n, gg):
+    out = _conv(n, gg, n.weight)
+    # A transposed convolution with output padding may leave room for windows that were not there.
+    for d, size in enumerate(n._size("grad")):
+        if out.shape[d] > size:
+            out = out.narrow(d, 0, size)
+    return out
+
+
+def _each(value, count):
+    items = [value] if isinstance(value, int) else list(value)
+    return items * count if len(items) == 1 else items
+
+
+def same_padding(conv):
     """The convolution whose padding is 'same' or 'valid'."""
 
     def composite(input, weight, bias, stride, padding, dilation, groups):
@@ -40,10 +54,10 @@ def same_padding(conv, pad):
             return conv(input, weight, bias, stride, 0, dilation, groups)
         if padding != "same":
             raise RuntimeError(f"Invalid padding string: '{padding}'")
-        if any(s != 1 for s in stride):
+        if any(s != 1 for s in _each(stride, spatial)):
             raise RuntimeError("padding='same' is not supported for strided convolutions")
         left, extra = [], []
-        for k, d in zip(weight.shape[2:], dilation * spatial if len(dilation) == 1 else dilation, strict=True):
+        for k, d in zip(weight.shape[2:], _each(dilation, spatial), strict=True):
             total = d * (k - 1)
             left.append(total // 2)
             extra.append(total - 2 * (total // 2))
@@ -52,7 +66,7 @@ def same_padding(conv, pad):
                 dim = input.ndim - spatial + i
                 shape = list(input.shape)
                 shape[dim] = e
-                input = _C.cat((input, _C._full(shape, 0, dtype=input.dtype)), dim)
+                input = _C.cat((input, _C._full(shape, 0, dtype=input.dtype, device=input.device)), dim)
         return conv(input, weight, bias, stride, left, dilation, groups)
 
     return composite
@@ -199,10 +213,10 @@ def _nll2(n, gg):
 
 ROWS = {
     **{key: _CONVOLUTION for key in ("conv1d", "conv2d", "conv3d")},
-    **{f"conv{d}d.padding": {"composite": same_padding(CONV[d], d)} for d in (1, 2, 3)},
+    **{f"conv{d}d.padding": {"composite": same_padding(CONV[d])} for d in (1, 2, 3)},
     "_conv_input": {
         "saves": "grad>weight weight>grad",
-        "grad": lambda n, gg: _conv(n, gg, n.weight),
+        "grad": _conv_input_grad,
         "weight": lambda n, gg: _C._conv_weight(
             n.grad, gg, n._size("weight"), n.stride, n.padding, n.dilation, n.groups
         ),

@@ -59,7 +59,7 @@ def _as_strided(n, g):
 def _pieces(n, g):
     """Gradients of a list of pieces; None where a piece was not used."""
     parts = []
-    for i, part in enumerate(g):
+    for i, part in enumerate(g if isinstance(g, list) else [g]):
         if part is None:
             shape, dtype = n._output_meta(i)
             part = _C._full(shape, 0, dtype=dtype)
