@@ -72,8 +72,9 @@ stubs: $(VENV)/.wheel
 
 # The wheel: compiled once, with the one profile, and installed without touching what else is in the environment.
 $(VENV)/.wheel: $(VENV)/.tools $(SOURCES)
-	@rm -f $(WHEELS)/*.whl
-	$(BIN)/maturin build --release --locked --interpreter $(BIN)/python --out $(WHEELS)
+	@rm -rf $(WHEELS).new
+	$(BIN)/maturin build --release --locked --interpreter $(BIN)/python --out $(WHEELS).new
+	@rm -rf $(WHEELS) && mv $(WHEELS).new $(WHEELS)
 	$(BIN)/python -m pip install --quiet --force-reinstall --no-deps $(WHEELS)/firesteel-*.whl
 	@touch $@
 

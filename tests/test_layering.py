@@ -118,7 +118,7 @@ LAYERS = (
     {"autograd", "_format", "_rebuild"},
     {"tensor"},
     {"ops"},
-    {"", "cuda", "gpu", "linalg", "random", "special", "testing", "types"},  # "" is the package itself
+    {"", "cuda", "gpu", "linalg", "masked", "random", "signal", "special", "testing", "types"},  # "": the package
     {"nn"},
     {"optim", "utils"},
     {"vision"},

@@ -43,7 +43,7 @@ fn convolutions(c: &mut Criterion) {
         group.throughput(Throughput::Elements(flops as u64));
         for threads in [1, 2] {
             set_threads(threads);
-            let id = |what: &str| BenchmarkId::new(format!("{what}, {threads} threads"), name);
+            let id = |what: &str| BenchmarkId::new(format!("{what} x{threads}"), name);
             let mut result = Array::new(&[s.n, s.c_out, 1, out, out]);
             group.bench_function(id("forward"), |b| {
                 b.iter(|| forward(&s, x.src(), w.src(), Some(bias.src()), result.dst()));

@@ -459,6 +459,7 @@ class Tensor:
     def masked_scatter_(self, mask: Tensor, source: Tensor) -> Self: ...
     def masked_select(self, mask: Tensor) -> Tensor: ...
     def matmul(self, other: Tensor, *, out: Tensor | None = None) -> Tensor: ...
+    def matrix_exp(input: Tensor) -> Tensor: ...
     def matrix_power(input: Tensor, n: b.int, *, out: Tensor | None = None) -> Tensor: ...
     @overload
     def max(self, *, out: Tensor | None = None) -> Tensor: ...
@@ -1100,6 +1101,7 @@ from .ops.elementwise import logit as logit
 def logit_(self, *args: Any, **kwargs: Any) -> Tensor: ...
 from .ops.ranges import logspace as logspace
 from .ops.random import manual_seed as manual_seed
+from .ops.products import matrix_exp as matrix_exp
 from .ops.products import matrix_power as matrix_power
 from ._formats import memory_format as memory_format
 from .ops.ranges import meshgrid as meshgrid
@@ -1153,6 +1155,7 @@ from .ops.elementwise import real as real
 def register(rows: Any) -> Any: ...
 from .ops.reduction import renorm as renorm
 from .ops.shape import repeat_interleave as repeat_interleave
+from .ops.creation import resize_as_ as resize_as_
 from .ops.elementwise import resolve_conj as resolve_conj
 from .ops.elementwise import resolve_neg as resolve_neg
 from .ops.comparing import result_type as result_type
@@ -1225,6 +1228,7 @@ from .ops.products import vdot as vdot
 def view_copy(input: Tensor, *args: Any, out: Any = None, **kwargs: Any) -> Any: ...
 from .ops.joining import vsplit as vsplit
 from .ops.joining import vstack as vstack
+from .ops.creation import zero_ as zero_
 from .ops.creation import zeros as zeros
 from .ops.creation import zeros_like as zeros_like
 

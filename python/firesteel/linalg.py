@@ -198,7 +198,7 @@ def matrix_power(A: Tensor, n: int, *, out: Tensor | None = None) -> Tensor:
         raise NotImplementedError("linalg.matrix_power with a negative power needs the inverse, which is not there yet")
     if n == 0:
         eye = _C._eye(A.shape[-1], dtype=A.dtype, device=A.device)
-        return deliver(eye.expand(A.shape).clone(), out)
+        return deliver(_C.masked_fill(A, _C._full((), True), 0) + eye, out)
     result, factor = None, A
     while True:
         if n & 1:
@@ -294,7 +294,7 @@ def vander(x: Tensor, N: int | None = None) -> Tensor:
     """The Vandermonde matrix: powers 0 … N-1 of the last dim's elements, in a new last dim."""
     require_tensor(x, "linalg.vander", "x")
     if x.dim() == 0:
-        raise RuntimeError("linalg.vander: The input should have at least one dimension.")
+        x = x.reshape(1)
     n = x.shape[-1] if N is None else N
     if n <= 1:
         raise RuntimeError("N must be greater than 1.")

@@ -17,7 +17,7 @@ pub const ALIGN: usize = 64;
 const KEEP: usize = 2 << 30;
 /// Blocks of one class that a pool keeps at most.
 const KEEP_BLOCKS: usize = 256;
-const CLASSES: usize = 192;
+const CLASSES: usize = 224;
 /// Blocks below this do not count in the statistics: counting costs as much as a small block itself.
 const COUNTED: usize = 4096;
 
@@ -150,14 +150,31 @@ impl Buffer {
         if size >= COUNTED {
             LIVE.fetch_add(size, Ordering::Relaxed);
         }
-        let owner = Owner::Pool { class: class as u8, thread_bytes: size };
-        Ok(Arc::new(Buffer { ptr, bytes, owner, meta: false, writable: true, version: Version::default() }))
+        let owner = Owner::Pool {
+            class: class as u8,
+            thread_bytes: size,
+        };
+        Ok(Arc::new(Buffer {
+            ptr,
+            bytes,
+            owner,
+            meta: false,
+            writable: true,
+            version: Version::default(),
+        }))
     }
 
     /// No memory at all: a tensor on the `meta` device.
     pub fn meta(bytes: usize) -> Arc<Buffer> {
         let ptr = NonNull::<u64>::dangling().cast();
-        Arc::new(Buffer { ptr, bytes, owner: Owner::Nobody, meta: true, writable: true, version: Version::default() })
+        Arc::new(Buffer {
+            ptr,
+            bytes,
+            owner: Owner::Nobody,
+            meta: true,
+            writable: true,
+            version: Version::default(),
+        })
     }
 
     /// Memory of someone else, alive as long as `owner`.
@@ -172,7 +189,14 @@ impl Buffer {
     ) -> Arc<Buffer> {
         let ptr = NonNull::new(ptr).unwrap_or(NonNull::<u64>::dangling().cast());
         let owner = Owner::Foreign(owner);
-        Arc::new(Buffer { ptr, bytes, owner, meta: false, writable, version: Version::default() })
+        Arc::new(Buffer {
+            ptr,
+            bytes,
+            owner,
+            meta: false,
+            writable,
+            version: Version::default(),
+        })
     }
 
     #[inline(always)]
@@ -198,7 +222,13 @@ impl Buffer {
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        let Owner::Pool { class, thread_bytes: size } = self.owner else { return };
+        let Owner::Pool {
+            class,
+            thread_bytes: size,
+        } = self.owner
+        else {
+            return;
+        };
         if size >= COUNTED {
             LIVE.fetch_sub(size, Ordering::Relaxed);
         }
@@ -225,7 +255,9 @@ impl Drop for Buffer {
 fn out_of_memory(bytes: usize) -> Error {
     Error::new(
         ErrorKind::OutOfMemory,
-        format!("[enforce fail at alloc_cpu] DefaultCPUAllocator: can't allocate memory: you tried to allocate {bytes} bytes"),
+        format!(
+            "[enforce fail at alloc_cpu] DefaultCPUAllocator: can't allocate memory: you tried to allocate {bytes} bytes"
+        ),
     )
 }
 
@@ -249,8 +281,16 @@ mod tests {
         while bytes < 1 << 44 {
             for b in [bytes, bytes + 1, bytes * 3 / 2 + 7] {
                 let c = class_of(b);
-                assert!(c < CLASSES && class_bytes(c) >= b, "{b} bytes in class {c} of {}", class_bytes(c));
-                assert!(b <= 512 || class_bytes(c) <= b + b / 4 + 1, "{b} bytes waste in {}", class_bytes(c));
+                assert!(
+                    c < CLASSES && class_bytes(c) >= b,
+                    "{b} bytes in class {c} of {}",
+                    class_bytes(c)
+                );
+                assert!(
+                    b <= 512 || class_bytes(c) <= b + b / 4 + 1,
+                    "{b} bytes waste in {}",
+                    class_bytes(c)
+                );
                 assert!(c == 0 || class_bytes(c - 1) < b);
             }
             bytes = bytes * 5 / 4 + 1;

@@ -35,7 +35,12 @@ impl Deref for Core {
 impl Core {
     #[inline]
     fn make(buffer: Arc<Buffer>, layout: Layout, dtype: DType, own_version: Option<Arc<Version>>) -> Core {
-        Core(Arc::new(Inner { buffer, layout, dtype, own_version }))
+        Core(Arc::new(Inner {
+            buffer,
+            layout,
+            dtype,
+            own_version,
+        }))
     }
 
     /// Uninitialised and contiguous.
@@ -91,7 +96,11 @@ impl Core {
 
     #[inline(always)]
     pub fn device(&self) -> Device {
-        if self.buffer.is_meta() { Device::Meta } else { Device::Cpu }
+        if self.buffer.is_meta() {
+            Device::Meta
+        } else {
+            Device::Cpu
+        }
     }
 
     #[inline(always)]
@@ -115,6 +124,22 @@ impl Core {
         let range = |c: &Core| (c.layout.offset * c.dtype.size(), c.layout.end() * c.dtype.size());
         let ((a, b), (c, d)) = (range(self), range(other));
         a < d && c < b
+    }
+
+    /// Refuses to write where elements share memory, or where the memory was handed over read-only.
+    pub fn check_writable(&self) -> Result<()> {
+        if self.layout.self_overlaps() {
+            return Error::runtime(
+                "unsupported operation: more than one element of the written-to tensor refers to a single memory \
+                 location. Please clone() the tensor before performing the operation.",
+            );
+        }
+        if !self.buffer.is_writable() {
+            return Error::runtime(
+                "the tensor's memory is read-only (it came from a read-only array); clone() it first",
+            );
+        }
+        Ok(())
     }
 
     /// How many hold this core; `None` when other cores use its buffer too.

@@ -85,7 +85,11 @@ fn run(op: &'static Op, args: &Args, outs: &mut Outputs) -> Result<()> {
             let m = &infer(args)?[0];
             outs.push(Core::empty(m.shape, m.dtype, base.device())?);
             if base.device() == Device::Cpu {
-                cpu(&Call { args, outs, compute: m.compute })?;
+                cpu(&Call {
+                    args,
+                    outs,
+                    compute: m.compute,
+                })?;
             }
         }
         Kind::DataShape { run } => {
@@ -156,7 +160,7 @@ fn into(op: &'static Op, args: &Args, outs: &[Core], inplace: bool) -> Result<()
                 legacy_name(o.dtype)
             ));
         }
-        check_writable(o)?;
+        o.check_writable()?;
     }
     let device = device_of(args)?;
     if device == Device::Meta {
@@ -164,27 +168,49 @@ fn into(op: &'static Op, args: &Args, outs: &[Core], inplace: bool) -> Result<()
     }
     let compute = metas.first().map_or(crate::DType::F32, |m| m.compute);
     // An input that shares memory with an output is read from a copy, unless it is the output itself, element by element.
-    let mut safe = None;
+    let mut safe: Option<Args> = None;
     for (i, a) in args.items.iter().enumerate() {
-        if let Arg::Tensor(c) = a
-            && outs.iter().any(|o| c.overlaps(o) && !(op.elementwise && c.same_elements(o)))
-        {
-            if inplace && i > 0 && op.elementwise && !c.same_elements(&outs[0]) && c.layout.self_overlaps() == outs[0].layout.self_overlaps() && partial(c, &outs[0]) {
-                return Error::runtime(
-                    "unsupported operation: some elements of the input tensor and the written-to tensor refer to a \
-                     single memory location. Please clone() the tensor before performing the operation.",
-                );
+        let clashes = |c: &Core| {
+            let in_step = op.elementwise || op.updates_self && i == 0;
+            outs.iter().any(|o| c.overlaps(o) && !(in_step && c.same_elements(o)))
+        };
+        let fresh = match a {
+            Arg::Tensor(c) if clashes(c) => {
+                if inplace && i > 0 && op.elementwise && partial(c, &outs[0]) {
+                    return Error::runtime(
+                        "unsupported operation: some elements of the input tensor and the written-to tensor refer to a \
+                         single memory location. Please clone() the tensor before performing the operation.",
+                    );
+                }
+                Arg::Tensor(fresh_copy(c)?)
             }
-            safe.get_or_insert_with(|| args.clone()).items[i] = Arg::Tensor(fresh_copy(c)?);
-        }
+            Arg::Tensors(list) if list.iter().any(clashes) => {
+                Arg::Tensors(list.iter().map(fresh_copy).collect::<Result<_>>()?)
+            }
+            Arg::OptTensors(list) if list.iter().flatten().any(clashes) => Arg::OptTensors(
+                list.iter()
+                    .map(|c| c.as_ref().map(fresh_copy).transpose())
+                    .collect::<Result<_>>()?,
+            ),
+            _ => continue,
+        };
+        safe.get_or_insert_with(|| args.clone()).items[i] = fresh;
     }
-    let direct = op.elementwise || outs.iter().zip(&metas).all(|(o, m)| o.dtype == m.dtype && o.layout.is_contiguous());
+    let plain = |(o, m): (&Core, &crate::ops::def::Meta)| o.dtype == m.dtype && o.layout.is_contiguous();
+    let direct = op.elementwise || op.updates_self && inplace || outs.iter().zip(&metas).all(plain);
     let args = safe.as_ref().unwrap_or(args);
     if direct {
         cpu(&Call { args, outs, compute })?;
     } else {
-        let temps: Outputs = metas.iter().map(|m| Core::empty(m.shape, m.dtype, device)).collect::<Result<_>>()?;
-        cpu(&Call { args, outs: &temps, compute })?;
+        let temps: Outputs = metas
+            .iter()
+            .map(|m| Core::empty(m.shape, m.dtype, device))
+            .collect::<Result<_>>()?;
+        cpu(&Call {
+            args,
+            outs: &temps,
+            compute,
+        })?;
         for (t, o) in temps.iter().zip(outs) {
             cpu::copy(t, o);
         }
@@ -198,20 +224,6 @@ fn partial(a: &Core, b: &Core) -> bool {
     a.layout.is_dense() && b.layout.is_dense() && a.layout.offset != b.layout.offset
 }
 
-/// Refuses to write where elements share memory, or where the memory was handed over read-only.
-pub fn check_writable(c: &Core) -> Result<()> {
-    if c.layout.self_overlaps() {
-        return Error::runtime(
-            "unsupported operation: more than one element of the written-to tensor refers to a single memory location. \
-             Please clone() the tensor before performing the operation.",
-        );
-    }
-    if !c.buffer.is_writable() {
-        return Error::runtime("the tensor's memory is read-only (it came from a read-only array); clone() it first");
-    }
-    Ok(())
-}
-
 /// A dense copy in new memory.
 pub fn fresh_copy(c: &Core) -> Result<Core> {
     let out = Core::empty_with(Layout::dense_like(*c.shape(), &c.layout), c.dtype, c.device())?;
@@ -223,7 +235,7 @@ pub fn fresh_copy(c: &Core) -> Result<Core> {
 
 /// Arguments from a few values, for calls inside Rust.
 pub fn args<const N: usize>(items: [Arg; N]) -> Args {
-    let mut list: SmallVec<[Arg; 4]> = smallvec![];
-    list.extend(items);
-    Args { items: list }
+    let mut args = Args::default();
+    args.items.extend(items);
+    args
 }

@@ -32,7 +32,10 @@ pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Error {
-        Error { kind, message: message.into() }
+        Error {
+            kind,
+            message: message.into(),
+        }
     }
     pub fn runtime<T>(message: impl Into<String>) -> Result<T> {
         Err(Error::new(ErrorKind::Runtime, message))

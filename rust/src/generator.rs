@@ -13,7 +13,9 @@ pub const DEFAULT_SEED: u64 = 67280421310721;
 
 impl Generator {
     pub fn new(seed: u64) -> Arc<Generator> {
-        Arc::new(Generator { state: Mutex::new((seed, 0)) })
+        Arc::new(Generator {
+            state: Mutex::new((seed, 0)),
+        })
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, (u64, u64)> {

@@ -7,12 +7,16 @@ use std::fmt;
 /// A shape: up to [`MAX_RANK`] sizes, inline.
 #[derive(Clone, Copy, Eq)]
 pub struct Dims {
-    len: u8,
+    // A whole word: a byte would be copied together with its padding, in pieces that stall the next read.
+    len: usize,
     at: [usize; MAX_RANK],
 }
 
 impl Dims {
-    pub const EMPTY: Dims = Dims { len: 0, at: [0; MAX_RANK] };
+    pub const EMPTY: Dims = Dims {
+        len: 0,
+        at: [0; MAX_RANK],
+    };
 
     /// Fails when there are more than [`MAX_RANK`] dims.
     pub fn new(sizes: &[usize]) -> Result<Dims> {
@@ -21,7 +25,7 @@ impl Dims {
             return Error::runtime(format!("tensors have at most {MAX_RANK} dims, got {}", sizes.len()));
         }
         at[..sizes.len()].copy_from_slice(sizes);
-        Ok(Dims { len: sizes.len() as u8, at })
+        Ok(Dims { len: sizes.len(), at })
     }
 
     /// Checks sizes given by a program: none negative, no overflow of the element count.
@@ -32,18 +36,23 @@ impl Dims {
         }
         for (to, &n) in at.iter_mut().zip(sizes) {
             if n < 0 {
-                return Error::runtime(format!("Trying to create tensor with negative dimension {n}: {sizes:?}"));
+                return Error::runtime(format!(
+                    "Trying to create tensor with negative dimension {n}: {sizes:?}"
+                ));
             }
             *to = n as usize;
         }
-        let dims = Dims { len: sizes.len() as u8, at };
+        let dims = Dims { len: sizes.len(), at };
         dims.check()?;
         Ok(dims)
     }
 
     /// The element count fits in memory addresses, whatever the dtype.
     pub fn check(&self) -> Result<()> {
-        let n = self.iter().filter(|&&n| n != 0).try_fold(1usize, |a, &n| a.checked_mul(n));
+        let n = self
+            .iter()
+            .filter(|&&n| n != 0)
+            .try_fold(1usize, |a, &n| a.checked_mul(n));
         match n {
             Some(n) if n <= (isize::MAX as usize) / 8 => Ok(()),
             _ => Error::runtime(format!("Storage size calculation overflowed with sizes={self:?}")),
@@ -51,10 +60,10 @@ impl Dims {
     }
 
     pub fn push(&mut self, n: usize) -> Result<()> {
-        if self.len as usize == MAX_RANK {
+        if self.len == MAX_RANK {
             return Error::runtime(format!("tensors have at most {MAX_RANK} dims"));
         }
-        self.at[self.len as usize] = n;
+        self.at[self.len] = n;
         self.len += 1;
         Ok(())
     }
@@ -71,7 +80,7 @@ impl Dims {
 impl PartialEq for Dims {
     #[inline(always)]
     fn eq(&self, other: &Dims) -> bool {
-        self.len == other.len && (0..self.len as usize).all(|i| self.at[i] == other.at[i])
+        self.len == other.len && (0..self.len).all(|i| self.at[i] == other.at[i])
     }
 }
 
@@ -79,14 +88,14 @@ impl std::ops::Deref for Dims {
     type Target = [usize];
     #[inline(always)]
     fn deref(&self) -> &[usize] {
-        &self.at[..self.len as usize]
+        &self.at[..self.len]
     }
 }
 
 impl std::ops::DerefMut for Dims {
     #[inline(always)]
     fn deref_mut(&mut self) -> &mut [usize] {
-        &mut self.at[..self.len as usize]
+        &mut self.at[..self.len]
     }
 }
 
@@ -119,13 +128,21 @@ impl Layout {
             strides[i] = step;
             step *= shape[i].max(1) as isize;
         }
-        Layout { shape, strides, offset: 0 }
+        Layout {
+            shape,
+            strides,
+            offset: 0,
+        }
     }
 
     pub fn strided(shape: Dims, strides: &[isize], offset: usize) -> Layout {
         let mut s = [0; MAX_RANK];
         s[..shape.len()].copy_from_slice(&strides[..shape.len()]);
-        Layout { shape, strides: s, offset }
+        Layout {
+            shape,
+            strides: s,
+            offset,
+        }
     }
 
     /// Dense layout with dims in the order of `like`'s strides (what PyTorch's `preserve_format` gives).
@@ -142,7 +159,11 @@ impl Layout {
             strides[i] = step;
             step *= shape[i].max(1) as isize;
         }
-        Layout { shape, strides, offset: 0 }
+        Layout {
+            shape,
+            strides,
+            offset: 0,
+        }
     }
 
     #[inline(always)]
@@ -178,8 +199,10 @@ impl Layout {
 
     /// Every element has an address of its own and together they fill one block (any order of dims).
     pub fn is_dense(&self) -> bool {
-        let mut dims: Vec<(isize, usize)> =
-            (0..self.rank()).filter(|&i| self.shape[i] != 1).map(|i| (self.strides[i], self.shape[i])).collect();
+        let mut dims: Vec<(isize, usize)> = (0..self.rank())
+            .filter(|&i| self.shape[i] != 1)
+            .map(|i| (self.strides[i], self.shape[i]))
+            .collect();
         dims.sort_unstable();
         let mut expect = 1isize;
         dims.iter().all(|&(s, n)| {
@@ -194,8 +217,10 @@ impl Layout {
         if self.numel() <= 1 {
             return false;
         }
-        let mut dims: Vec<(isize, usize)> =
-            (0..self.rank()).filter(|&i| self.shape[i] > 1).map(|i| (self.strides[i], self.shape[i])).collect();
+        let mut dims: Vec<(isize, usize)> = (0..self.rank())
+            .filter(|&i| self.shape[i] > 1)
+            .map(|i| (self.strides[i], self.shape[i]))
+            .collect();
         dims.sort_unstable();
         let mut reach = 0isize;
         for (s, n) in dims {
@@ -212,7 +237,9 @@ impl Layout {
         if self.numel() == 0 {
             return self.offset;
         }
-        let reach: isize = (0..self.rank()).map(|i| (self.shape[i] as isize - 1) * self.strides[i]).sum();
+        let reach: isize = (0..self.rank())
+            .map(|i| (self.shape[i] as isize - 1) * self.strides[i])
+            .sum();
         (self.offset as isize + reach + 1) as usize
     }
 
@@ -225,16 +252,26 @@ impl Layout {
                 strides[i + pad] = self.strides[i];
             }
         }
-        Layout { shape: *shape, strides, offset: self.offset }
+        Layout {
+            shape: *shape,
+            strides,
+            offset: self.offset,
+        }
     }
 
     /// The strides under which the same elements have another shape, if there are any (as `Tensor.view`).
     pub fn view(&self, shape: &Dims) -> Option<Layout> {
         if self.is_contiguous() {
-            return Some(Layout { offset: self.offset, ..Layout::contiguous(*shape) });
+            return Some(Layout {
+                offset: self.offset,
+                ..Layout::contiguous(*shape)
+            });
         }
         if self.numel() == 0 {
-            return Some(Layout { offset: self.offset, ..Layout::contiguous(*shape) });
+            return Some(Layout {
+                offset: self.offset,
+                ..Layout::contiguous(*shape)
+            });
         }
         let mut strides = [0isize; MAX_RANK];
         let mut to = shape.len();
@@ -272,7 +309,11 @@ impl Layout {
             to -= 1;
             strides[to] = 1;
         }
-        (to == 0).then_some(Layout { shape: *shape, strides, offset: self.offset })
+        (to == 0).then_some(Layout {
+            shape: *shape,
+            strides,
+            offset: self.offset,
+        })
     }
 
     pub fn permute(&self, order: &[usize]) -> Layout {
@@ -309,7 +350,7 @@ impl Layout {
 
     fn from_parts(sizes: &[usize], strides: &[isize], offset: usize) -> Layout {
         let mut shape = Dims::EMPTY;
-        shape.len = sizes.len() as u8;
+        shape.len = sizes.len();
         shape.copy_from_slice(sizes);
         Layout::strided(shape, strides, offset)
     }

@@ -133,7 +133,13 @@ ROWS.update(
         "xlogy.scalar": scalar_first(xlogy, 2.0, "f", domain=(0.2, 3)),
         "special_xlog1py": binary(lambda x, y: np.where(np.equal(x, 0), 0.0, x * np.log1p(y)), "F", b=(-0.8, 3), number=2.0),
         "special_xlog1py.scalar": scalar_first(lambda x, y: x * np.log1p(y), 2.0, "F", domain=(-0.8, 3)),
-        "special_zeta": binary(special.elementwise(special.zeta), "F", a=(1.3, 6), b=(0.2, 5)),
+        "special_zeta": Row(
+            special.elementwise(special.zeta),
+            [S(F(*s, low=1.3, high=6, grad=False), F(*t)) for s, t in (((3,), (3,)), ((3, 1), (4,)), ((), ()), ((0,), (0,)))],
+            "F",
+            domain=(0.2, 5),
+            medium=[S(F(33, 21, low=1.3, high=6, grad=False), F(33, 21))],
+        ),
         "special_zeta.scalar": scalar_first(special.elementwise(special.zeta), 2.5, "F", domain=(0.2, 5)),
         "polygamma": Row(
             special.elementwise(special.polygamma),

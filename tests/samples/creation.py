@@ -53,7 +53,7 @@ ROWS.update(
     clone=Row(lambda x, memory_format=None: x, [S(F(3)), S(F(2, 3)), S(F()), S(F(0)), S(F(2, 3), memory_format="contiguous")], "fib", medium=[S(F(91, 33))]),
     _to_copy=Row(
         lambda x, dtype: x.astype(named(dtype)) if x.dtype != bool or dtype is not fs.float32 else x.astype(np.float32),
-        [S(F(3), fs.float64), S(F(2, 3), fs.float32), S(F(2, 3), fs.int32), S(F(), fs.bool), S(F(0), fs.float64)],
+        [S(F(3), fs.float64), S(F(2, 3, grad=False), fs.float32), S(F(2, 3), fs.int32), S(F(), fs.bool), S(F(0), fs.float64)],
         "fib",
         "reference",
     ),

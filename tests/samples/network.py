@@ -538,7 +538,7 @@ ROWS.update(
             S(F(3, 4), TARGET, None, 2),
             S(F(3, 4), V([1, 2, 1], "int64"), None, 1, 1),
             S(F(2, 4, 3), I(2, 3, high=4), F(4, **POSITIVE, grad=False), 1),
-            S(F(2, 3), V([-100, -100], "int64"), None, 1),
+            S(F(2, 3, grad=False), V([-100, -100], "int64"), None, 1),
             S(F(2, 3), V([-100, 1], "int64"), None, 0),
         ],
         "F",
@@ -549,7 +549,7 @@ ROWS.update(
         [
             S(F(), TARGET, None, V(3.0, grad=False), 1, -100, [3, 4]),
             S(F(3), TARGET, F(4, **POSITIVE, grad=False), V(1.0, grad=False), 0, -100, [3, 4]),
-            S(F(), I(2, 3, high=4), F(4, **POSITIVE, grad=False), V(2.5, grad=False), 1, 1, [2, 4, 3]),
+            S(F(), V([[0, 1], [3, 2]], "int64"), V([0.5, 1.0, 2.0, 1.5], grad=False), V(4.0, grad=False), 1, 1, [2, 4, 2]),
             S(F(), V(2, "int64"), None, V(1.0, grad=False), 2, -100, [4]),
         ],
         "F",

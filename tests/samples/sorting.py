@@ -108,7 +108,7 @@ ROWS.update(
         ),
         "topk": Row(topk, [S(F(4), 2), S(F(2, 5), 3, 1), S(F(4, 3), 2, 0, False), S(F(), 1), S(F(4), 0), S(F(4), 4)], "fi", PAIR, medium=[S(F(31, 301), 7, 1)]),
         "kthvalue": Row(kth, [S(F(4), 2), S(F(2, 5), 3, 1), S(F(4, 3), 1, 0, True), S(F(), 1)], "fi", PAIR, medium=[S(F(31, 301), 7, 1)]),
-        "mode": Row(mode, [S(F(3)), S(F(2, 5), 1), S(V([1.0, 2.0, 2.0, 1.0, 3.0])), S(V([[1.0, 2.0], [3.0, 2.0]]), 0, True), S(F())], "fi", PAIR),
+        "mode": Row(mode, [S(F(3)), S(F(2, 5), 1), S(V([1.0, 2.0, 2.0, 1.0, 3.0], grad=False)), S(V([[1.0, 2.0], [3.0, 2.0]], grad=False), 0, True), S(F())], "fi", PAIR),
         "median.dim": Row(median, [*DIMS, S(V([[1.0, np.nan], [3.0, 2.0]]), 1)], "fi", PAIR, medium=[S(F(31, 301), 1)], **KNOWN),
         "nanmedian.dim": Row(nanmedian, [*DIMS, S(V([[1.0, np.nan], [3.0, 2.0]]), 1)], "fi", PAIR, medium=[S(F(31, 301), 1)], **KNOWN),
         "median": Row(flat(median), [S(F(3)), S(F(2, 4)), S(F())], "fi", medium=[S(F(20011))]),

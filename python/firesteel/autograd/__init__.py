@@ -31,9 +31,9 @@ def __getattr__(name):
     from importlib import import_module
 
     module = import_module(f"firesteel.autograd.{home}")
-    if name == "gradcheck":
-        # The function and its module share a name, as in PyTorch.
-        globals()["gradgradcheck"], globals()["GradcheckError"] = module.gradgradcheck, module.GradcheckError
+    if home == "gradcheck":
+        # The function and its module share a name, as in PyTorch: the import above has just bound the module.
+        globals()["gradcheck"] = module.gradcheck
     found = getattr(module, name)
     globals()[name] = found
     return found

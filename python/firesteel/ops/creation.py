@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "as_tensor", "asarray", "empty", "empty_like", "empty_permuted", "empty_strided", "from_dlpack", "from_numpy",
-    "frombuffer", "full", "full_like", "ones", "ones_like", "scalar_tensor", "tensor", "zeros", "zeros_like",
+    "frombuffer", "full", "full_like", "ones", "ones_like", "resize_as_", "scalar_tensor", "tensor", "zero_",
+    "zeros", "zeros_like",
 ]  # fmt: skip
 
 Tensor = _C.Tensor
@@ -506,6 +507,11 @@ def resize_(self: Tensor, *shape: Any, memory_format: Any = None) -> Tensor:
     else:
         memory = self.detach()
     return self._become(_C._over(memory, self.dtype, list(wanted), strides[::-1], start))
+
+
+def zero_(input: Tensor) -> Tensor:
+    """Zero in every element, in place."""
+    return input.zero_()
 
 
 def resize_as_(self: Tensor, the_template: Tensor, memory_format: Any = None) -> Tensor:

@@ -81,11 +81,15 @@ def ldexp(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
 
 def clamp_min(input: Tensor, min: Any, *, out: Tensor | None = None) -> Tensor:
     """Elements not below `min`."""
+    if getattr(input, "dtype", None) is _C.bool:
+        return deliver(_C.maximum(input, min if isinstance(min, Tensor) else _C._tensor(min, None)), out)
     return deliver(_C.clamp(input, min), out)
 
 
 def clamp_max(input: Tensor, max: Any, *, out: Tensor | None = None) -> Tensor:
     """Elements not above `max`."""
+    if getattr(input, "dtype", None) is _C.bool:
+        return deliver(_C.minimum(input, max if isinstance(max, Tensor) else _C._tensor(max, None)), out)
     return deliver(_C.clamp(input, None, max), out)
 
 

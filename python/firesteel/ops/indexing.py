@@ -21,7 +21,8 @@ def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None, *, ou
     if indices.dtype is not _C.int64:
         raise RuntimeError(f"torch.take_along_dim(): dtype of indices should be Long but got {indices.dtype!r}")
     if dim is None:
-        return deliver(_C.gather(input.reshape(-1), 0, indices.reshape(-1)), out)
+        flat = indices.reshape(-1)
+        return deliver(_C.gather(input.reshape(-1), 0, _C.where(flat < 0, flat + input.numel(), flat)), out)
     if input.dim() != indices.dim():
         raise RuntimeError(
             "torch.take_along_dim(): input and indices should have the same number of dimensions, but got "
@@ -34,6 +35,7 @@ def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None, *, ou
     shape[d] = input.shape[d]
     source = input.expand(shape)
     shape[d] = indices.shape[d]
+    indices = _C.where(indices < 0, indices + input.shape[d], indices)
     return deliver(_C.gather(source, d, indices.expand(shape)), out)
 
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "addbmm", "addmm", "addmv", "addr", "baddbmm", "chain_matmul", "cross", "einsum", "ger", "inner", "kron",
-    "matrix_power", "outer", "tensordot", "vdot",
+    "matrix_exp", "matrix_power", "outer", "tensordot", "vdot",
 ]  # fmt: skip
 
 Tensor = _C.Tensor
@@ -31,9 +31,9 @@ def _same_dtype(what: str, *tensors: Tensor) -> None:
 
 def _add(input: Tensor, product: Tensor, beta: Any, alpha: Any, what: str) -> Tensor:
     if not product.dtype.is_floating_point and product.dtype is not _C.bool:
-        for name, value in (("beta", beta), ("alpha", alpha)):
-            if isinstance(value, float):
-                raise RuntimeError(f"For integral input tensors, argument {name} must not be a floating point number.")
+        if what == "addr" and isinstance(beta, float) | isinstance(alpha, float):
+            raise RuntimeError("For integral input tensors, argument alpha must not be a floating point number.")
+        beta, alpha = int(beta), int(alpha)
     if product.dtype is _C.bool and isinstance(alpha, bool):
         product = product if alpha else product & False
     elif alpha != 1:
@@ -184,6 +184,13 @@ def matrix_power(input: Tensor, n: int, *, out: Tensor | None = None) -> Tensor:
     from ..linalg import matrix_power as power
 
     return power(input, n, out=out)
+
+
+def matrix_exp(input: Tensor) -> Tensor:
+    """The exponential of square matrices."""
+    from ..linalg import matrix_exp as exponential
+
+    return exponential(input)
 
 
 # ---- over named dims --------------------------------------------------------------------------------------------------
@@ -414,7 +421,7 @@ def _pair(a: Tensor, la: list[Any], b: Tensor, lb: list[Any], later: set[Any]) -
 
 METHODS: dict[str, Any] = {
     f.__name__: f
-    for f in (addbmm, addmm, addmv, addr, baddbmm, cross, inner, kron, matrix_power, outer, vdot)
+    for f in (addbmm, addmm, addmv, addr, baddbmm, cross, inner, kron, matrix_exp, matrix_power, outer, vdot)
 }
 METHODS["ger"] = outer
 METHODS.update({f.__name__ + "_": in_place(f) for f in (addbmm, addmm, addmv, addr, baddbmm)})

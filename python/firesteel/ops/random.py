@@ -249,10 +249,14 @@ def multinomial(
         raise RuntimeError("prob_dist must be 1 or 2 dim")
     if not input.dtype.is_floating_point:
         raise RuntimeError(f"multinomial only supports floating-point dtypes for input, got: {input.dtype}")
+    if out is not None and out.dtype is not _C.int64:
+        raise RuntimeError(f"multinomial expects Long tensor out, got: {out.dtype}")
     if num_samples <= 0:
         raise RuntimeError("cannot sample n_sample <= 0 samples")
     if not replacement and num_samples > input.shape[-1]:
         raise RuntimeError("cannot sample n_sample > prob_dist.size(-1) samples without replacement")
+    if input.shape[-1] > 2**24:
+        raise RuntimeError("number of categories cannot exceed 2^24")
     p = input.detach()
     if not bool(_C.logical_and(p >= 0, p < float("inf")).all()):
         raise RuntimeError("probability tensor contains either `inf`, `nan` or element < 0")

@@ -42,8 +42,14 @@ def arange(
         start, end, step = bounds
     elif n or end is None:
         raise TypeError("arange() takes from 1 to 3 positional arguments: (end), (start, end) or (start, end, step)")
+    if dtype is None and out is not None:
+        dtype = out.dtype
+    if dtype is not None and not dtype.is_floating_point:
+        if 0 < abs(step) < 1:
+            raise ValueError("step must be nonzero")
+        start, end, step = (int(b) if isinstance(b, float) and math.isfinite(b) else b for b in (start, end, step))
     if out is not None:
-        return deliver(_C._arange(start, end, step, dtype=dtype or out.dtype, device=device), out)
+        return deliver(_C._arange(start, end, step, dtype=dtype, device=device), out)
     made = _C._arange(start, end, step, dtype=dtype, device=device)
     return made.requires_grad_() if requires_grad else made
 
@@ -83,20 +89,26 @@ def linspace(
     >>> fs.linspace(0, 1, 5)
     tensor([0.0000, 0.2500, 0.5000, 0.7500, 1.0000])
     """
-    made = _C._linspace(_end(start, "start"), _end(end, "end"), steps, dtype=dtype, device=device)
+    start, end = _ends(start, end, dtype)
+    made = _C._linspace(start, end, steps, dtype=dtype, device=device)
     if out is not None:
         return deliver(made, out)
     return made.requires_grad_() if requires_grad else made
 
 
-def _end(value: Any, name: str) -> Any:
-    if isinstance(value, Tensor):
-        if value.dim():
-            raise RuntimeError(
-                f"linspace only supports 0-dimensional {name} tensors, but got {name} with {value.dim()} dimension(s)"
-            )
-        return value.item()
-    return value
+def _ends(start: Any, end: Any, dtype: Any) -> list[Any]:
+    """Both ends as numbers; as ints for a dtype of integers, from which PyTorch steps."""
+    ends = []
+    for name, value in (("start", start), ("end", end)):
+        if isinstance(value, Tensor):
+            if value.dim():
+                raise RuntimeError(
+                    f"linspace only supports 0-dimensional start and end tensors, but got {name} with {value.dim()} "
+                    "dimension(s)."
+                )
+            value = value.item()
+        ends.append(value if dtype is None or dtype.is_floating_point else int(value))
+    return ends
 
 
 def logspace(
@@ -105,9 +117,8 @@ def logspace(
 ) -> Tensor:  # fmt: skip
     """base to the power of `steps` evenly spaced exponents from start to end."""
     wanted = dtype or _C.get_default_dtype()
-    exponents = _C._linspace(_end(start, "start"), _end(end, "end"), steps, dtype=_C.float64, device=device)
-    if not wanted.is_floating_point:
-        exponents = exponents.trunc() if steps > 1 else exponents
+    start, end = _ends(start, end, wanted)
+    exponents = _C._linspace(start, end, steps, dtype=_C.float64, device=device)
     made = _C._to_copy(_C.pow(float(base), exponents), wanted)
     if out is not None:
         return deliver(made, out)
@@ -218,11 +229,11 @@ def combinations(input: Tensor, r: int = 2, with_replacement: bool = False) -> T
     if r < 0:
         raise RuntimeError(f"Expect a non-negative number, but got {r}")
     if r == 0:
-        return input.new_empty(0)
+        return input.narrow(0, 0, 0)
     pick = itertools.combinations_with_replacement if with_replacement else itertools.combinations
     rows = list(pick(_count(input.numel()), r))
     if not rows:
-        return input.new_empty(0, r)
+        return input.narrow(0, 0, 0).reshape(0, r)
     return input[_C._tensor(rows, _C.int64)]
 
 

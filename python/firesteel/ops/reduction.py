@@ -37,6 +37,9 @@ def aminmax(input: Tensor, *, dim: int | None = None, keepdim: bool = False, out
     low, high = _C.amin(input, over, keepdim), _C.amax(input, over, keepdim)
     if dim is None and keepdim:
         low, high = (t.reshape([1] * input.dim()) for t in (low, high))
+    for t in out or ():
+        if t.dtype is not input.dtype:
+            raise RuntimeError(f"Expected out tensor to have dtype {input.dtype}, but got {t.dtype} instead")
     return deliver(named("aminmax", min=low, max=high), out)
 
 
@@ -229,6 +232,8 @@ def diff(
         raise RuntimeError("diff expects input to be at least one-dimensional")
     if n < 0:
         raise RuntimeError(f"order must be non-negative but got {n}")
+    if n == 0:
+        return deliver(input.clone(), out)
     d = wrap_dim(dim, input.dim())
     ends = [t for t in (prepend, append) if t is not None]
     for t in ends:
@@ -242,7 +247,7 @@ def diff(
                 )
     if ends:
         input = _C.cat([t for t in (prepend, input, append) if t is not None], d)
-    result = input.clone() if n == 0 else input
+    result = input
     for _ in range(n):
         length = result.shape[d]
         if length == 0:

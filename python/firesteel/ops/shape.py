@@ -149,11 +149,11 @@ def roll(input: Tensor, shifts: int | tuple[int, ...], dims: int | tuple[int, ..
     if len(along) != len(by):
         raise RuntimeError(f"shifts and dimensions must align. shifts: {len(by)}, dims:{len(along)}")
     if input.dim() == 0:
-        wrap_dim(along[0], 0)
+        raise IndexError("Dimension specified as 0 but tensor has no dimensions")
     result = input
     for shift, dim in zip(by, along, strict=True):
         d = wrap_dim(dim, input.dim())
-        n = input.shape[d] if input.dim() else 0
+        n = input.shape[d]
         shift = shift % n if n else 0
         if shift:
             result = _C.cat([result.narrow(d, n - shift, shift), result.narrow(d, 0, n - shift)], d)
@@ -501,7 +501,9 @@ def sum_to_size(self: Tensor, *size: Any) -> Tensor:
         raise RuntimeError(
             f"size {{{list(wanted)}}} is not expandable to size {{{list(self.shape)}}}."
         )
-    return self if wanted == tuple(self.shape) else _C._sum_to(self, wanted)
+    if wanted == tuple(self.shape):
+        return self
+    return _C._sum_to(self if self.dtype.is_floating_point else self.to(_C.int64), wanted)
 
 
 def _expands(small: tuple, large: tuple) -> bool:

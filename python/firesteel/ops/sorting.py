@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .. import _C
 from ._args import deliver, require_tensor, wrap_dim
+from .shape import movedim
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ Tensor = _C.Tensor
 def msort(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Sorted along the first dim."""
     require_tensor(input, "msort")
-    return deliver(_C.sort(input, 0)[0], out)
+    return deliver(_C.sort(input, stable=True, dim=0)[0], out)
 
 
 def argsort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = False) -> Tensor:
@@ -167,7 +168,7 @@ def _rows(x: Tensor, dim: int) -> tuple[Tensor, Tensor, int]:
         raise RuntimeError(
             f"There are 0 sized dimensions, and they aren't selected, so unique cannot be applied: {list(x.shape)}"
         )
-    return x, x.transpose(0, d).reshape(n, -1) if n else x.reshape(0, 1), d
+    return x, movedim(x, d, 0).reshape(n, -1) if n else x.reshape(0, 1), d
 
 
 def _runs(rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -211,7 +211,7 @@ def _edges(x: Tensor, bins: Any, span: Any, what: str) -> Tensor:
     elif x.numel():
         lo, hi = float(x.min()), float(x.max())
     else:
-        lo, hi = 0.0, 0.0
+        lo, hi = 0.0, 1.0
     if not (math.isfinite(lo) and math.isfinite(hi)):
         raise RuntimeError(f"{what}(): range [{lo}, {hi}] is not finite")
     if lo > hi:

@@ -14,16 +14,16 @@ macro_rules! view_common {
     () => {
         #[inline(always)]
         pub fn rank(&self) -> usize {
-            self.rank as usize
+            self.rank
         }
         #[inline(always)]
         pub fn shape(&self) -> &[usize] {
-            &self.shape[..self.rank as usize]
+            &self.shape[..self.rank]
         }
         /// Strides in elements.
         #[inline(always)]
         pub fn strides(&self) -> &[isize] {
-            &self.strides[..self.rank as usize]
+            &self.strides[..self.rank]
         }
         pub fn numel(&self) -> usize {
             self.shape().iter().product()
@@ -47,15 +47,15 @@ macro_rules! view_common {
     };
 }
 
-fn dims(shape: &[usize], strides: &[isize]) -> (u8, [usize; MAX_RANK], [isize; MAX_RANK]) {
+fn dims(shape: &[usize], strides: &[isize]) -> (usize, [usize; MAX_RANK], [isize; MAX_RANK]) {
     assert!(shape.len() <= MAX_RANK && shape.len() == strides.len());
     let (mut s, mut t) = ([1; MAX_RANK], [0; MAX_RANK]);
     // A plain loop: `copy_from_slice` of a few words costs a call.
-    for i in 0..shape.len() {
-        s[i] = shape[i];
-        t[i] = strides[i];
+    for (i, (&n, &step)) in shape.iter().zip(strides).enumerate() {
+        s[i] = n;
+        t[i] = step;
     }
-    (shape.len() as u8, s, t)
+    (shape.len(), s, t)
 }
 
 macro_rules! typed_view {
@@ -64,7 +64,7 @@ macro_rules! typed_view {
         #[derive(Clone, Copy)]
         pub struct $name<'a, T> {
             ptr: $ptr,
-            rank: u8,
+            rank: usize,
             shape: [usize; MAX_RANK],
             strides: [isize; MAX_RANK],
             life: PhantomData<$life>,
@@ -109,7 +109,7 @@ macro_rules! any_view {
         pub struct $name<'a> {
             ptr: $ptr,
             dtype: DType,
-            rank: u8,
+            rank: usize,
             shape: [usize; MAX_RANK],
             strides: [isize; MAX_RANK],
             life: PhantomData<$life>,

@@ -36,7 +36,10 @@ pub fn step<'py>(node: &Bound<'py, Node>, grad: &Bound<'py, PyAny>, hooked: bool
     }
     let grads: SmallVec<[Option<Bound<'py, PyAny>>; 3]> = if let Some(ctx) = python {
         let list = ctx.bind(py).call_method1("_backward", (node, &grad))?;
-        list.cast::<PyTuple>()?.iter().map(|g| (!g.is_none()).then_some(g)).collect()
+        list.cast::<PyTuple>()?
+            .iter()
+            .map(|g| (!g.is_none()).then_some(g))
+            .collect()
     } else if copies {
         copy_slices(node, &grad)?
     } else {
@@ -44,8 +47,12 @@ pub fn step<'py>(node: &Bound<'py, Node>, grad: &Bound<'py, PyAny>, hooked: bool
         derive(node, op, &grad)?
     };
     let out = PyList::empty(py);
-    let edges: SmallVec<[(Edge, Dims, DType); 3]> =
-        this.state(py, |s| s.inputs.iter().map(|i| (i.edge.clone_ref(py), i.shape, i.dtype)).collect());
+    let edges: SmallVec<[(Edge, Dims, DType); 3]> = this.state(py, |s| {
+        s.inputs
+            .iter()
+            .map(|i| (i.edge.clone_ref(py), i.shape, i.dtype))
+            .collect()
+    });
     let mut fitted: SmallVec<[Option<Bound<'py, PyAny>>; 3]> = SmallVec::new();
     for (k, g) in grads.into_iter().enumerate() {
         fitted.push(match (g, edges.get(k)) {
@@ -62,14 +69,22 @@ pub fn step<'py>(node: &Bound<'py, Node>, grad: &Bound<'py, PyAny>, hooked: bool
     if let Some(table) = &hooks {
         let given = PyTuple::new(py, fitted.iter().map(|g| g.clone()))?;
         let made = helper(py, "run_post_hooks")?.call1((table, given, grad))?;
-        fitted = made.cast::<PyTuple>()?.iter().map(|g| (!g.is_none()).then_some(g)).collect();
+        fitted = made
+            .cast::<PyTuple>()?
+            .iter()
+            .map(|g| (!g.is_none()).then_some(g))
+            .collect();
     }
     for (g, (edge, _, _)) in fitted.into_iter().zip(edges) {
         let Some(g) = g else { continue };
         match edge {
             Edge::Node(n, i) => {
                 let target = n.get();
-                let slot = if target.state(py, |s| s.outputs.len()) == 1 { 0 } else { i as i64 + 1 };
+                let slot = if target.state(py, |s| s.outputs.len()) == 1 {
+                    0
+                } else {
+                    i as i64 + 1
+                };
                 let key = -(target.seq as i64);
                 out.append((n, slot, key, g))?;
             }
@@ -102,8 +117,9 @@ fn derive<'py>(
     let Some(row) = row(py, op) else {
         return Err(runtime(format!("derivative for {} is not implemented", op.key)));
     };
-    let inputs: SmallVec<[(u8, bool); 4]> =
-        node.get().state(py, |s| s.inputs.iter().map(|i| (i.param, !i.edge.is_none())).collect());
+    let inputs: SmallVec<[(u8, bool); 4]> = node
+        .get()
+        .state(py, |s| s.inputs.iter().map(|i| (i.param, !i.edge.is_none())).collect());
     let mut out: SmallVec<[Option<Bound<'py, PyAny>>; 3]> = smallvec![None; inputs.len()];
     if let Some(composite) = &row.composite
         && (crate::mode::mode().grad || row.all.is_none() && row.each.iter().all(Option::is_none))
@@ -117,7 +133,9 @@ fn derive<'py>(
     if let Some(all) = &row.all {
         // One gradient per tensor parameter, in their order.
         let made = all.bind(py).call1((node, grad))?;
-        let made = made.cast::<PyTuple>().map_err(|_| runtime(format!("the row of {} must return a tuple", op.key)))?;
+        let made = made
+            .cast::<PyTuple>()
+            .map_err(|_| runtime(format!("the row of {} must return a tuple", op.key)))?;
         let params = (0..op.params.len()).filter(|&p| is_tensor(op.params[p].ty));
         for (p, g) in params.zip(made.iter()) {
             place(&inputs, p, g, &mut out)?;
@@ -163,10 +181,19 @@ fn place<'py>(
 }
 
 /// A gradient in the shape and dtype of the input it belongs to: broadcast dims are summed away.
-pub fn fit<'py>(g: Bound<'py, PyAny>, shape: &Dims, dtype: DType, who: impl Fn() -> String) -> PyResult<Bound<'py, PyAny>> {
+pub fn fit<'py>(
+    g: Bound<'py, PyAny>,
+    shape: &Dims,
+    dtype: DType,
+    who: impl Fn() -> String,
+) -> PyResult<Bound<'py, PyAny>> {
     let py = g.py();
     let t = g.cast::<Tensor>().map_err(|_| {
-        runtime(format!("{} returned {} instead of a gradient tensor", who(), g.get_type()))
+        runtime(format!(
+            "{} returned {} instead of a gradient tensor",
+            who(),
+            g.get_type()
+        ))
     })?;
     let (have, kind) = t.get().with(py, |s| (*s.core.shape(), s.core.dtype));
     if have == *shape && kind == dtype {
@@ -180,7 +207,12 @@ pub fn fit<'py>(g: Bound<'py, PyAny>, shape: &Dims, dtype: DType, who: impl Fn()
                 who()
             )));
         }
-        out = one(py, "_sum_to", &out, Arg::Ints(shape.iter().map(|&n| n as i64).collect()))?;
+        out = one(
+            py,
+            "_sum_to",
+            &out,
+            Arg::Ints(shape.iter().map(|&n| n as i64).collect()),
+        )?;
     }
     if kind != dtype {
         out = one(py, "_to_copy", &out, Arg::Dtype(dtype))?;
@@ -213,9 +245,15 @@ fn copy_slices<'py>(
         let c = s.copy.as_ref().expect("a CopySlices node");
         (c.chain.clone(), c.base, c.base_dtype)
     });
-    let grad = grad.cast::<Tensor>().map_err(|_| runtime("CopySlices has one gradient"))?;
+    let grad = grad
+        .cast::<Tensor>()
+        .map_err(|_| runtime("CopySlices has one gradient"))?;
     // A copy with the base's strides, so that the chain of views applies to it.
-    let layout = if base.is_dense() && base.offset == 0 { base } else { Layout::contiguous(base.shape) };
+    let layout = if base.is_dense() && base.offset == 0 {
+        base
+    } else {
+        Layout::contiguous(base.shape)
+    };
     let fresh = Core::empty_with(layout, dtype, firesteel::Device::Cpu).map_err(crate::error::to_python)?;
     let whole = Bound::new(py, Tensor::new(fresh))?;
     call::inplace(py, "copy", &whole, grad)?;

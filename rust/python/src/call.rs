@@ -28,7 +28,10 @@ const RELEASE: usize = 32 * 1024;
 pub fn apply<'py>(py: Python<'py>, op: &'static Op, args: &Args, tensors: &Tensors<'py>) -> PyResult<Outs<'py>> {
     let mut cores = dispatch::Outputs::new();
     if work(args) > RELEASE {
-        py.detach(|| dispatch::call_into(op, args, &mut cores)).map_err(to_python)?;
+        // Without the GIL another thread may replace a tensor's core: the call owns what it uses.
+        let args = args.clone();
+        py.detach(|| dispatch::call_into(op, &args, &mut cores))
+            .map_err(to_python)?;
     } else {
         dispatch::call_into(op, args, &mut cores).map_err(to_python)?;
     }
@@ -50,18 +53,16 @@ fn finish<'py>(
     tensors: &Tensors<'py>,
     cores: dispatch::Outputs,
 ) -> PyResult<Outs<'py>> {
+    // Lent cores are not looked at once Python objects are made: a collection may run finalizers.
+    let views = match (&op.kind, args.items.first()) {
+        (Kind::View { .. }, _) => true,
+        (Kind::MaybeView { .. }, Some(Arg::Tensor(c))) => std::sync::Arc::ptr_eq(&c.buffer, &cores[0].buffer),
+        _ => false,
+    };
     let mut outs: Outs<'py> = SmallVec::with_capacity(cores.len());
     for c in cores {
         outs.push(Bound::new(py, Tensor::new(c))?);
     }
-    let views = match op.kind {
-        Kind::View { .. } => true,
-        Kind::MaybeView { .. } => outs[0].get().with(py, |s| match &args[0] {
-            Arg::Tensor(c) => std::sync::Arc::ptr_eq(&c.buffer, &s.core.buffer),
-            _ => false,
-        }),
-        _ => false,
-    };
     if views {
         record::track_views(py, op, args, &tensors[0].1, &outs);
     }
@@ -79,9 +80,18 @@ fn finish<'py>(
 
 /// Runs an op with its result written to its first tensor, and records it.
 pub fn apply_inplace<'py>(py: Python<'py>, op: &'static Op, args: &Args, tensors: &Tensors<'py>) -> PyResult<()> {
+    // Recording makes Python objects before the kernel runs: the call then owns its cores.
+    let owned;
+    let args = if mode().grad {
+        owned = args.clone();
+        &owned
+    } else {
+        args
+    };
     let pending = record::before_inplace(py, op, args, tensors)?;
     if work(args) > RELEASE {
-        py.detach(|| dispatch::call_inplace(op, args)).map_err(to_python)?;
+        let args = args.clone();
+        py.detach(|| dispatch::call_inplace(op, &args)).map_err(to_python)?;
     } else {
         dispatch::call_inplace(op, args).map_err(to_python)?;
     }
@@ -92,7 +102,12 @@ pub fn apply_inplace<'py>(py: Python<'py>, op: &'static Op, args: &Args, tensors
 }
 
 /// `target.key_(source)` for an op of two tensors.
-pub fn inplace<'py>(py: Python<'py>, key: &str, target: &Bound<'py, Tensor>, source: &Bound<'py, Tensor>) -> PyResult<()> {
+pub fn inplace<'py>(
+    py: Python<'py>,
+    key: &str,
+    target: &Bound<'py, Tensor>,
+    source: &Bound<'py, Tensor>,
+) -> PyResult<()> {
     let op = ops::get(key).ok_or_else(|| runtime(format!("no op {key}")))?;
     let mut args = Args::default();
     args.items.push(Arg::Tensor(target.get().core(py)));
@@ -141,15 +156,19 @@ pub fn default_argument(p: &Param) -> Arg {
 static NAMES: GilCell<Vec<Vec<Py<PyString>>>> = GilCell::new(Vec::new());
 
 fn intern_names(py: Python<'_>) {
-    let names: Vec<Vec<Py<PyString>>> =
-        ops::table().iter().map(|o| o.params.iter().map(|p| PyString::intern(py, p.name).unbind()).collect()).collect();
+    let names: Vec<Vec<Py<PyString>>> = ops::table()
+        .iter()
+        .map(|o| o.params.iter().map(|p| PyString::intern(py, p.name).unbind()).collect())
+        .collect();
     NAMES.with_mut(py, |n| *n = names);
 }
 
 /// Index of the parameter called `name`, by pointer or by text.
 #[inline]
 pub fn parameter_index(py: Python<'_>, op: &'static Op, name: &Bound<'_, PyString>) -> Option<usize> {
-    NAMES.with(py, |n| n[op.index as usize].iter().position(|p| p.as_ptr() == name.as_ptr()))
+    NAMES.with(py, |n| {
+        n[op.index as usize].iter().position(|p| p.as_ptr() == name.as_ptr())
+    })
 }
 
 /// NumPy's and PyTorch's other names of parameters.
@@ -208,7 +227,13 @@ struct Given<'a, 'py> {
     keywords: &'a [(Bound<'py, PyString>, Bound<'py, PyAny>)],
 }
 
-fn bind<'py>(py: Python<'py>, op: &'static Op, given: &Given<'_, 'py>, name: &str, composite: bool) -> Result<Bindings<'py>, Refusal> {
+fn bind<'py>(
+    py: Python<'py>,
+    op: &'static Op,
+    given: &Given<'_, 'py>,
+    name: &str,
+    composite: bool,
+) -> Result<Bindings<'py>, Refusal> {
     let mut objects: SmallVec<[Option<Bound<'py, PyAny>>; 8]> = smallvec![None; op.params.len()];
     let mut next = 0;
     if let Some(this) = given.this {
@@ -243,16 +268,24 @@ fn bind<'py>(py: Python<'py>, op: &'static Op, given: &Given<'_, 'py>, name: &st
     for (key, value) in given.keywords {
         match keyword_index(py, op, key).map_err(Refusal::Error)? {
             Some(i) if objects[i].is_none() => objects[i] = Some(value.clone()),
-            Some(_) => return Err(Refusal::Shape(format!("{name}() got multiple values for argument '{key}'"))),
+            Some(_) => {
+                return Err(Refusal::Shape(format!(
+                    "{name}() got multiple values for argument '{key}'"
+                )));
+            }
             None if op.out && key.to_cow().is_ok_and(|k| k == "out") => {
                 if !value.is_none() {
                     out = Some(value.clone());
                 }
             }
-            None => return Err(Refusal::Shape(format!("{name}() got an unexpected keyword argument '{key}'"))),
+            None => {
+                return Err(Refusal::Shape(format!(
+                    "{name}() got an unexpected keyword argument '{key}'"
+                )));
+            }
         }
     }
-    let mut args = Args::default();
+    let mut args = Args::lent();
     let mut tensors = Tensors::new();
     for (i, p) in op.params.iter().enumerate() {
         match &objects[i] {
@@ -272,6 +305,13 @@ fn bind<'py>(py: Python<'py>, op: &'static Op, given: &Given<'_, 'py>, name: &st
                 )));
             }
             None => args.items.push(default_argument(p)),
+            Some(o) if matches!(p.ty, Ty::Tensor | Ty::Operand) && o.cast::<Tensor>().is_ok() => {
+                tensors.push((
+                    i as u8,
+                    o.cast::<Tensor>().map_err(|e| Refusal::Error(e.into()))?.clone(),
+                ));
+                args.items.push(Arg::None);
+            }
             Some(o) => match argument(o, p, i, &mut tensors) {
                 Ok(a) => args.items.push(a),
                 Err(Mismatch::Error(e)) => return Err(Refusal::Error(e)),
@@ -287,14 +327,30 @@ fn bind<'py>(py: Python<'py>, op: &'static Op, given: &Given<'_, 'py>, name: &st
             },
         }
     }
+    // Lent last: converting numbers may run a program's `__index__`, which may replace a tensor's core.
+    for (i, t) in &tensors {
+        if matches!(op.params[*i as usize].ty, Ty::Tensor | Ty::Operand) {
+            // SAFETY: `args` is made for lent cores; `tensors` holds the owners, and no Python runs before the kernel.
+            args.items[*i as usize] = Arg::Tensor(unsafe { t.get().lend(py) });
+        }
+    }
     if composite {
         for (i, p) in op.params.iter().enumerate() {
             if objects[i].is_none() {
-                objects[i] = Some(argument_object(py, &default_argument(p)).map_err(Refusal::Error)?.into_bound(py));
+                objects[i] = Some(
+                    argument_object(py, &default_argument(p))
+                        .map_err(Refusal::Error)?
+                        .into_bound(py),
+                );
             }
         }
     }
-    Ok(Bindings { args, tensors, objects, out })
+    Ok(Bindings {
+        args,
+        tensors,
+        objects,
+        out,
+    })
 }
 
 fn is_intlike(o: &Bound<'_, PyAny>) -> bool {
@@ -302,7 +358,8 @@ fn is_intlike(o: &Bound<'_, PyAny>) -> bool {
         || (!o.is_instance_of::<PyTuple>()
             && !o.is_instance_of::<PyList>()
             && o.hasattr("__index__").unwrap_or(false)
-            && o.cast::<Tensor>().is_ok_and(|t| t.get().with(o.py(), |s| s.core.rank() == 0)))
+            && o.cast::<Tensor>()
+                .is_ok_and(|t| t.get().with(o.py(), |s| s.core.rank() == 0)))
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -343,16 +400,20 @@ fn call_entry<'py>(py: Python<'py>, index: usize, given: &Given<'_, 'py>) -> PyR
     Err(type_error(match &refusals[..] {
         [one] => one.clone(),
         _ => {
-            let got: Vec<String> = given
-                .positional
+            let got: Vec<String> =
+                given
+                    .positional
+                    .iter()
+                    .map(|o| o.get_type().name().map(|n| n.to_string()).unwrap_or_default())
+                    .chain(given.keywords.iter().map(|(k, v)| {
+                        format!("{k}={}", v.get_type().name().map(|n| n.to_string()).unwrap_or_default())
+                    }))
+                    .collect();
+            let forms: Vec<String> = entry
+                .overloads
                 .iter()
-                .map(|o| o.get_type().name().map(|n| n.to_string()).unwrap_or_default())
-                .chain(given.keywords.iter().map(|(k, v)| {
-                    format!("{k}={}", v.get_type().name().map(|n| n.to_string()).unwrap_or_default())
-                }))
+                .map(|o| format!("\n * {}{}", entry.name, o.text_signature()))
                 .collect();
-            let forms: Vec<String> =
-                entry.overloads.iter().map(|o| format!("\n * {}{}", entry.name, o.text_signature())).collect();
             format!(
                 "{}() received an invalid combination of arguments - got ({}), but expected one of:{}",
                 entry.name,
@@ -402,7 +463,9 @@ pub fn package<'py>(py: Python<'py>, op: &'static Op, mut outs: Outs<'py>) -> Py
 static RETURN_TYPES: GilCell<Vec<(u32, Py<PyAny>)>> = GilCell::new(Vec::new());
 
 fn named_tuple<'py>(py: Python<'py>, op: &'static Op, outs: Outs<'py>) -> PyResult<Py<PyAny>> {
-    let found = RETURN_TYPES.with(py, |t| t.iter().find(|(i, _)| *i == op.index).map(|(_, t)| t.clone_ref(py)));
+    let found = RETURN_TYPES.with(py, |t| {
+        t.iter().find(|(i, _)| *i == op.index).map(|(_, t)| t.clone_ref(py))
+    });
     let class = match found {
         Some(t) => t,
         None => {
@@ -410,9 +473,15 @@ fn named_tuple<'py>(py: Python<'py>, op: &'static Op, outs: Outs<'py>) -> PyResu
             let mut fields: Vec<ffi::PyStructSequence_Field> = op
                 .outputs
                 .iter()
-                .map(|o| ffi::PyStructSequence_Field { name: text(o), doc: std::ptr::null() })
+                .map(|o| ffi::PyStructSequence_Field {
+                    name: text(o),
+                    doc: std::ptr::null(),
+                })
                 .collect();
-            fields.push(ffi::PyStructSequence_Field { name: std::ptr::null(), doc: std::ptr::null() });
+            fields.push(ffi::PyStructSequence_Field {
+                name: std::ptr::null(),
+                doc: std::ptr::null(),
+            });
             let n = op.outputs.len() as i32;
             let desc = Box::leak(Box::new(ffi::PyStructSequence_Desc {
                 name: text(&format!("firesteel.return_types.{}", op.name)),
@@ -421,7 +490,8 @@ fn named_tuple<'py>(py: Python<'py>, op: &'static Op, outs: Outs<'py>) -> PyResu
                 n_in_sequence: n,
             }));
             // SAFETY: the description lives for ever; the result is a new reference or null with an error set.
-            let made = unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyStructSequence_NewType(desc).cast()) }?.unbind();
+            let made =
+                unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyStructSequence_NewType(desc).cast()) }?.unbind();
             let keep = made.clone_ref(py);
             RETURN_TYPES.with_mut(py, |t| t.push((op.index, keep)));
             made
@@ -437,17 +507,35 @@ fn named_tuple<'py>(py: Python<'py>, op: &'static Op, outs: Outs<'py>) -> PyResu
     }
 }
 
-fn run_out<'py>(py: Python<'py>, op: &'static Op, args: &Args, tensors: &Tensors<'py>, out: &Bound<'py, PyAny>) -> PyResult<Py<PyAny>> {
+fn run_out<'py>(
+    py: Python<'py>,
+    op: &'static Op,
+    args: &Args,
+    tensors: &Tensors<'py>,
+    out: &Bound<'py, PyAny>,
+) -> PyResult<Py<PyAny>> {
+    let args = &args.clone(); // a warning below may run Python
     let targets: Vec<Bound<'py, Tensor>> = match out.cast::<Tensor>() {
         Ok(t) => vec![t.clone()],
         Err(_) => out
             .try_iter()
-            .map_err(|_| type_error(format!("{}(): argument 'out' must be Tensor, not {}", op.name, out.get_type())))?
+            .map_err(|_| {
+                type_error(format!(
+                    "{}(): argument 'out' must be Tensor, not {}",
+                    op.name,
+                    out.get_type()
+                ))
+            })?
             .map(|o| Ok(o?.cast::<Tensor>()?.clone()))
             .collect::<PyResult<_>>()?,
     };
     if targets.len() != op.outputs.len() {
-        return Err(type_error(format!("{}() has {} outputs, out= has {}", op.name, op.outputs.len(), targets.len())));
+        return Err(type_error(format!(
+            "{}() has {} outputs, out= has {}",
+            op.name,
+            op.outputs.len(),
+            targets.len()
+        )));
     }
     if mode().grad {
         for t in tensors.iter().map(|(_, t)| t).chain(&targets) {
@@ -523,10 +611,12 @@ fn operands<'py>(
     };
     for place in 0..2u8 {
         if (place == 0) != reflected {
-            args.items.push(Arg::Tensor(this.get().core(py)));
+            // SAFETY: `args` was made by `Args::lent`; `tensors` holds the owner, and kernels run no Python.
+            args.items.push(Arg::Tensor(unsafe { this.get().lend(py) }));
             tensors.push((place, this.clone()));
         } else if let Some(t) = theirs {
-            args.items.push(Arg::Tensor(t.get().core(py)));
+            // SAFETY: as above.
+            args.items.push(Arg::Tensor(unsafe { t.get().lend(py) }));
             tensors.push((place, t.clone()));
         } else if let Some(s) = number {
             args.items.push(Arg::Scalar(s));
@@ -549,7 +639,7 @@ pub fn operator<'py>(
     let py = this.py();
     let op = op.get();
     guarded(op.name, || {
-        let (mut args, mut tensors) = (Args::default(), Tensors::new());
+        let (mut args, mut tensors) = (Args::lent(), Tensors::new());
         if !operands(op, this, other, reflected, &mut args, &mut tensors)? {
             return Ok(py.NotImplemented());
         }
@@ -561,7 +651,7 @@ pub fn operator<'py>(
 pub fn operator_inplace<'py>(op: &Common, this: &Bound<'py, Tensor>, other: &Bound<'py, PyAny>) -> PyResult<()> {
     let op = op.get();
     guarded(op.inplace_name, || {
-        let (mut args, mut tensors) = (Args::default(), Tensors::new());
+        let (mut args, mut tensors) = (Args::lent(), Tensors::new());
         if !operands(op, this, other, false, &mut args, &mut tensors)? {
             return Err(type_error(format!(
                 "unsupported operand type(s) for {}: 'Tensor' and '{}'",
@@ -578,8 +668,9 @@ pub fn unary<'py>(op: &Common, this: &Bound<'py, Tensor>) -> PyResult<Bound<'py,
     let py = this.py();
     let op = op.get();
     guarded(op.name, || {
-        let mut args = Args::default();
-        args.items.push(Arg::Tensor(this.get().core(py)));
+        let mut args = Args::lent();
+        // SAFETY: `this` outlives the call, and kernels run no Python.
+        args.items.push(Arg::Tensor(unsafe { this.get().lend(py) }));
         args.items.extend(op.params.iter().skip(1).map(default_argument));
         Ok(apply(py, op, &args, &smallvec![(0, this.clone())])?.remove(0))
     })
@@ -618,7 +709,11 @@ unsafe fn enter(
         Python::attach_unchecked(|py| {
             let result = guarded("call", || {
                 let is_method = ENTRIES.with(py, |e| e[slot].method);
-                let this = if is_method { Some(Bound::from_borrowed_ptr(py, this)) } else { None };
+                let this = if is_method {
+                    Some(Bound::from_borrowed_ptr(py, this))
+                } else {
+                    None
+                };
                 let n = nargs as usize;
                 let positional: SmallVec<[Bound<'_, PyAny>; 6]> =
                     (0..n).map(|i| Bound::from_borrowed_ptr(py, *args.add(i))).collect();
@@ -626,10 +721,21 @@ unsafe fn enter(
                 if !names.is_null() {
                     let names = Bound::from_borrowed_ptr(py, names).cast_into::<PyTuple>()?;
                     for (i, name) in names.iter().enumerate() {
-                        keywords.push((name.cast_into::<PyString>()?, Bound::from_borrowed_ptr(py, *args.add(n + i))));
+                        keywords.push((
+                            name.cast_into::<PyString>()?,
+                            Bound::from_borrowed_ptr(py, *args.add(n + i)),
+                        ));
                     }
                 }
-                call_entry(py, slot, &Given { this: this.as_ref(), positional: &positional, keywords: &keywords })
+                call_entry(
+                    py,
+                    slot,
+                    &Given {
+                        this: this.as_ref(),
+                        positional: &positional,
+                        keywords: &keywords,
+                    },
+                )
             });
             match result {
                 Ok(v) => v.into_ptr(),
@@ -662,13 +768,16 @@ macro_rules! instances {
     };
 }
 
-static FUNCTIONS: [[CFunction; 8]; SLOTS / 8] = instances!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23);
+static FUNCTIONS: [[CFunction; 8]; SLOTS / 8] =
+    instances!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23);
 
 fn method_def(slot: usize, name: &'static str, doc: &str) -> *mut ffi::PyMethodDef {
     let text = |s: &str| CString::new(s.replace('\0', "")).unwrap_or_default().into_raw();
     Box::leak(Box::new(ffi::PyMethodDef {
         ml_name: text(name),
-        ml_meth: ffi::PyMethodDefPointer { PyCFunctionFastWithKeywords: FUNCTIONS[slot / 8][slot % 8] },
+        ml_meth: ffi::PyMethodDefPointer {
+            PyCFunctionFastWithKeywords: FUNCTIONS[slot / 8][slot % 8],
+        },
         ml_flags: ffi::METH_FASTCALL | ffi::METH_KEYWORDS,
         ml_doc: text(doc),
     }))
@@ -692,7 +801,12 @@ pub fn install(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let mut made: Vec<(usize, *mut ffi::PyMethodDef)> = Vec::new();
     for name in order {
         let group = &groups[name];
-        for (form, method) in [(Form::Plain, false), (Form::Plain, true), (Form::InPlace, false), (Form::InPlace, true)] {
+        for (form, method) in [
+            (Form::Plain, false),
+            (Form::Plain, true),
+            (Form::InPlace, false),
+            (Form::InPlace, true),
+        ] {
             let overloads: Vec<&'static Op> = group
                 .iter()
                 .copied()
@@ -704,18 +818,37 @@ pub fn install(module: &Bound<'_, PyModule>) -> PyResult<()> {
                 })
                 .filter(|o| !method || matches!(o.params.first().map(|p| p.ty), Some(Ty::Tensor)))
                 .collect();
-            let Some(first) = overloads.first().copied() else { continue };
-            let public = if form == Form::InPlace { first.inplace_name } else { name };
+            let Some(first) = overloads.first().copied() else {
+                continue;
+            };
+            let public = if form == Form::InPlace {
+                first.inplace_name
+            } else {
+                name
+            };
             let signature = first.text_signature();
-            let signature = if method { signature.replacen("(input", "($self", 1) } else { signature };
-            let doc = if form == Form::InPlace { format!("In-place version of `{name}`: {}", first.doc) } else { first.doc.to_string() };
+            let signature = if method {
+                signature.replacen("(input", "($self", 1)
+            } else {
+                signature
+            };
+            let doc = if form == Form::InPlace {
+                format!("In-place version of `{name}`: {}", first.doc)
+            } else {
+                first.doc.to_string()
+            };
             let doc = format!("{public}{signature}\n--\n\n{doc}");
             let slot = entries.len();
             if slot >= SLOTS {
                 return Err(runtime("more public names than call slots: raise SLOTS in call.rs"));
             }
             made.push((slot, method_def(slot, public, &doc)));
-            entries.push(Entry { name: public, form, method, overloads });
+            entries.push(Entry {
+                name: public,
+                form,
+                method,
+                overloads,
+            });
         }
     }
     let plan: Vec<(&'static str, bool)> = entries.iter().map(|e| (e.name, e.method)).collect();
@@ -730,7 +863,10 @@ pub fn install(module: &Bound<'_, PyModule>) -> PyResult<()> {
         } else {
             // SAFETY: the definition lives for ever; `self` of a module function is not used.
             let f = unsafe {
-                Bound::from_owned_ptr_or_err(py, ffi::PyCFunction_NewEx(def, std::ptr::null_mut(), module_name.as_ptr()))
+                Bound::from_owned_ptr_or_err(
+                    py,
+                    ffi::PyCFunction_NewEx(def, std::ptr::null_mut(), module_name.as_ptr()),
+                )
             }?;
             module.setattr(public, f)?;
         }
@@ -759,12 +895,20 @@ pub fn _op_table(py: Python<'_>) -> PyResult<Bound<'_, PyList>> {
             q.set_item("type", ty)?;
             q.set_item("fixed", fixed)?;
             q.set_item("optional", p.optional)?;
-            q.set_item("default", if p.default == Default::Required { None } else { Some(p.default.python()) })?;
+            q.set_item(
+                "default",
+                if p.default == Default::Required {
+                    None
+                } else {
+                    Some(p.default.python())
+                },
+            )?;
             q.set_item("keyword_only", p.keyword_only)?;
             params.append(q)?;
         }
         d.set_item("params", params)?;
         d.set_item("outputs", op.outputs.clone())?;
+        d.set_item("visible", op.visible)?;
         d.set_item("list", op.list)?;
         let kind = match op.kind {
             Kind::Compute { .. } => "compute",

@@ -52,8 +52,14 @@ pub fn number(obj: &Bound<'_, PyAny>) -> PyResult<Option<Scalar>> {
         return Ok(Some(Scalar::Float(obj.extract()?)));
     }
     // NumPy scalars: 0-d, and they say what they are.
-    if let Ok(kind) = obj.getattr("dtype").and_then(|d| d.getattr("kind")).and_then(|k| k.extract::<String>())
-        && obj.getattr("ndim").and_then(|n| n.extract::<usize>()).is_ok_and(|n| n == 0)
+    if let Ok(kind) = obj
+        .getattr("dtype")
+        .and_then(|d| d.getattr("kind"))
+        .and_then(|k| k.extract::<String>())
+        && obj
+            .getattr("ndim")
+            .and_then(|n| n.extract::<usize>())
+            .is_ok_and(|n| n == 0)
         && obj.cast::<Tensor>().is_err()
     {
         return Ok(match kind.as_str() {
@@ -69,7 +75,9 @@ pub fn number(obj: &Bound<'_, PyAny>) -> PyResult<Option<Scalar>> {
 /// An int, or what can stand for one (`__index__`, a 0-d integer tensor); not a float, not a bool unless `bools`.
 fn int(obj: &Bound<'_, PyAny>) -> Result<i64, Mismatch> {
     if obj.is_instance_of::<PyInt>() {
-        return obj.extract::<i64>().map_err(|_| Mismatch::Error(runtime("Overflow when unpacking long: the int does not fit in 64 bits")));
+        return obj
+            .extract::<i64>()
+            .map_err(|_| Mismatch::Error(runtime("Overflow when unpacking long: the int does not fit in 64 bits")));
     }
     if obj.is_instance_of::<PyFloat>() || obj.is_instance_of::<PyString>() {
         return Err(Mismatch::Type);
@@ -100,11 +108,13 @@ fn sequence_items<'py>(obj: &Bound<'py, PyAny>) -> Option<SmallVec<[Bound<'py, P
 }
 
 pub fn ints(obj: &Bound<'_, PyAny>) -> Result<Ints, Mismatch> {
-    let Some(items) = sequence_items(obj) else { return Err(Mismatch::Type) };
+    let Some(items) = sequence_items(obj) else {
+        return Err(Mismatch::Type);
+    };
     items.iter().map(int).collect()
 }
 
-/// Converts one argument for a parameter; tensors met are added to `tensors`.
+/// Converts one argument for a parameter that is not a single tensor; tensors of lists are added to `tensors`.
 pub fn argument<'py>(
     obj: &Bound<'py, PyAny>,
     p: &Param,
@@ -113,21 +123,19 @@ pub fn argument<'py>(
 ) -> Result<Arg, Mismatch> {
     let py = obj.py();
     if obj.is_none() {
-        return if p.optional || p.default == firesteel::ops::Default::None { Ok(Arg::None) } else { Err(Mismatch::Type) };
+        return if p.optional || p.default == firesteel::ops::Default::None {
+            Ok(Arg::None)
+        } else {
+            Err(Mismatch::Type)
+        };
     }
     let mut tensor = |t: &Bound<'py, Tensor>| {
         tensors.push((position as u8, t.clone()));
         t.get().core(py)
     };
     Ok(match p.ty {
-        Ty::Tensor => match obj.cast::<Tensor>() {
-            Ok(t) => Arg::Tensor(tensor(t)),
-            Err(_) => return Err(Mismatch::Type),
-        },
-        Ty::Operand => match obj.cast::<Tensor>() {
-            Ok(t) => Arg::Tensor(tensor(t)),
-            Err(_) => Arg::Scalar(number(obj)?.ok_or(Mismatch::Type)?),
-        },
+        Ty::Tensor => return Err(Mismatch::Type),
+        Ty::Operand => Arg::Scalar(number(obj)?.ok_or(Mismatch::Type)?),
         Ty::Tensors => {
             let items = sequence_items(obj).ok_or(Mismatch::Type)?;
             let mut list = Vec::with_capacity(items.len());
@@ -140,7 +148,11 @@ pub fn argument<'py>(
             let items = sequence_items(obj).ok_or(Mismatch::Type)?;
             let mut list = Vec::with_capacity(items.len());
             for i in &items {
-                list.push(if i.is_none() { None } else { Some(tensor(i.cast::<Tensor>().map_err(|_| Mismatch::Type)?)) });
+                list.push(if i.is_none() {
+                    None
+                } else {
+                    Some(tensor(i.cast::<Tensor>().map_err(|_| Mismatch::Type)?))
+                });
             }
             Arg::OptTensors(list)
         }
@@ -303,7 +315,11 @@ pub fn from_data(obj: &Bound<'_, PyAny>, dtype: Option<DType>) -> PyResult<Core>
         Some(1) => DType::I64,
         _ => values.array.unwrap_or_else(default_dtype),
     });
-    let d = if dtype.is_none() { values.array.filter(|_| values.plain == 0).unwrap_or(d) } else { d };
+    let d = if dtype.is_none() {
+        values.array.filter(|_| values.plain == 0).unwrap_or(d)
+    } else {
+        d
+    };
     if d.is_float() {
         let list: Vec<f64> = values.list.iter().map(|s| s.to_f64()).collect();
         cast_copy(&cpu::from_slice(&list, dims).map_err(to_python)?, d)
@@ -321,7 +337,10 @@ fn number_dtype(obj: &Bound<'_, PyAny>, s: Scalar) -> DType {
     // A NumPy scalar keeps its own dtype.
     let named = |name: &str| DType::ALL.into_iter().find(|d| d.name() == name);
     if !obj.is_exact_instance_of::<PyFloat>()
-        && let Ok(name) = obj.getattr("dtype").and_then(|d| d.getattr("name")).and_then(|n| n.extract::<String>())
+        && let Ok(name) = obj
+            .getattr("dtype")
+            .and_then(|d| d.getattr("name"))
+            .and_then(|n| n.extract::<String>())
         && let Some(d) = named(&name)
     {
         return d;
@@ -341,7 +360,14 @@ fn check_fits(s: Scalar, d: DType) -> PyResult<()> {
         DType::U32 => u32::try_from(v).is_ok(),
         _ => true,
     };
-    if fits { Ok(()) } else { Err(runtime(format!("value cannot be converted to type {} without overflow: {v}", d.name()))) }
+    if fits {
+        Ok(())
+    } else {
+        Err(runtime(format!(
+            "value cannot be converted to type {} without overflow: {v}",
+            d.name()
+        )))
+    }
 }
 
 #[derive(Default)]
@@ -389,9 +415,11 @@ fn nested(obj: &Bound<'_, PyAny>, depth: usize, shape: &mut SmallVec<[usize; 8]>
         out.category = Some(out.category.map_or(category, |c| c.max(category)));
         out.array = Some(core.dtype);
         if core.dtype.is_float() {
-            out.list.extend(cpu::to_f64(&core).map_err(to_python)?.into_iter().map(Scalar::Float));
+            out.list
+                .extend(cpu::to_f64(&core).map_err(to_python)?.into_iter().map(Scalar::Float));
         } else {
-            out.list.extend(cpu::to_i64(&core).map_err(to_python)?.into_iter().map(Scalar::Int));
+            out.list
+                .extend(cpu::to_i64(&core).map_err(to_python)?.into_iter().map(Scalar::Int));
         }
         return Ok(());
     }
@@ -536,7 +564,9 @@ pub fn from_buffer(obj: &Bound<'_, PyAny>) -> PyResult<Option<Core>> {
     let bytes = layout.end() * dtype.size();
     let ptr = v.buf.cast::<u8>();
     if !(ptr as usize).is_multiple_of(dtype.size()) {
-        return Err(PyErr::new::<pyo3::exceptions::PyValueError, _>("the array's memory is not aligned to its element size"));
+        return Err(PyErr::new::<pyo3::exceptions::PyValueError, _>(
+            "the array's memory is not aligned to its element size",
+        ));
     }
     // SAFETY: the exporter keeps `bytes` bytes at `ptr` alive until the view is released with `export`.
     let buffer = unsafe { Buffer::foreign(ptr, bytes, writable, Box::new(export)) };
@@ -576,7 +606,10 @@ impl Memory {
         d.set_item("version", 3)?;
         d.set_item("typestr", format!("{order}{kind}{size}"))?;
         d.set_item("shape", PyTuple::new(py, c.shape().iter())?)?;
-        d.set_item("strides", PyTuple::new(py, c.layout.strides().iter().map(|s| s * size as isize))?)?;
+        d.set_item(
+            "strides",
+            PyTuple::new(py, c.layout.strides().iter().map(|s| s * size as isize))?,
+        )?;
         let address = c.buffer.ptr() as usize + c.layout.offset * size;
         d.set_item("data", (address, !c.buffer.is_writable()))?;
         Ok(d)
@@ -622,7 +655,12 @@ pub fn to_list(py: Python<'_>, c: &Core) -> PyResult<Py<PyAny>> {
 }
 
 /// A type object looked up once.
-pub fn cached<'py>(py: Python<'py>, slot: &'static PyOnceLock<Py<PyAny>>, module: &str, name: &str) -> PyResult<Bound<'py, PyAny>> {
+pub fn cached<'py>(
+    py: Python<'py>,
+    slot: &'static PyOnceLock<Py<PyAny>>,
+    module: &str,
+    name: &str,
+) -> PyResult<Bound<'py, PyAny>> {
     let found = slot.get_or_try_init(py, || Ok::<_, PyErr>(py.import(module)?.getattr(name)?.unbind()))?;
     Ok(found.bind(py).clone())
 }

@@ -7,8 +7,18 @@ use pyo3::prelude::*;
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-create_exception!(firesteel, OutOfMemoryError, PyRuntimeError, "Memory that cannot be had.");
-create_exception!(firesteel, LinAlgError, PyRuntimeError, "A matrix for which the operation has no answer.");
+create_exception!(
+    firesteel,
+    OutOfMemoryError,
+    PyRuntimeError,
+    "Memory that cannot be had."
+);
+create_exception!(
+    firesteel,
+    LinAlgError,
+    PyRuntimeError,
+    "A matrix for which the operation has no answer."
+);
 
 /// The Python exception for an error of the core.
 #[cold]

@@ -23,7 +23,8 @@ pub fn select<'py>(x: &Bound<'py, Tensor>, op: &Common, i: i64) -> PyResult<Boun
     let py = x.py();
     let op = op.get();
     let mut args = Args::default();
-    args.items.extend([Arg::Tensor(x.get().core(py)), Arg::Int(0), Arg::Int(i)]);
+    args.items
+        .extend([Arg::Tensor(x.get().core(py)), Arg::Int(0), Arg::Int(i)]);
     let tensors: Tensors<'py> = smallvec![(0, x.clone())];
     Ok(call::apply(py, op, &args, &tensors)?.remove(0))
 }
@@ -60,7 +61,9 @@ fn parts<'py>(x: &Bound<'py, Tensor>, key: &Bound<'py, PyAny>) -> PyResult<Small
     let mut used = 0;
     for i in &items {
         used += match i.cast::<Tensor>() {
-            Ok(t) if matches!(t.get().with(py, |s| s.core.dtype), DType::Bool | DType::U8) => t.get().with(py, |s| s.core.rank()),
+            Ok(t) if matches!(t.get().with(py, |s| s.core.dtype), DType::Bool | DType::U8) => {
+                t.get().with(py, |s| s.core.rank())
+            }
             _ if i.is_none() || i.is_instance_of::<PyEllipsis>() || i.is_instance_of::<PyBool>() => 0,
             _ => 1,
         };
@@ -86,7 +89,9 @@ fn parts<'py>(x: &Bound<'py, Tensor>, key: &Bound<'py, PyAny>) -> PyResult<Small
             if r == 0 && dtype.is_int() && dtype != DType::U8 {
                 out.push(Part::Int(cpu::item(&t.get().core(py)).to_i64()));
             } else if dtype.is_float() {
-                return Err(PyIndexError::new_err("tensors used as indices must be long, int, byte or bool tensors"));
+                return Err(PyIndexError::new_err(
+                    "tensors used as indices must be long, int, byte or bool tensors",
+                ));
             } else {
                 out.push(Part::Tensor(t.clone()));
             }
@@ -125,13 +130,19 @@ fn view<'py>(x: &Bound<'py, Tensor>, key: &str, rest: &[Arg]) -> PyResult<Bound<
 }
 
 /// The views of a key applied; tensors that index what is left, by dim.
-fn basic<'py>(x: &Bound<'py, Tensor>, parts: SmallVec<[Part<'py>; 4]>) -> PyResult<(Bound<'py, Tensor>, Vec<Option<Bound<'py, Tensor>>>)> {
+fn basic<'py>(
+    x: &Bound<'py, Tensor>,
+    parts: SmallVec<[Part<'py>; 4]>,
+) -> PyResult<(Bound<'py, Tensor>, Vec<Option<Bound<'py, Tensor>>>)> {
     let py = x.py();
     let mut at = x.clone();
     let mut dim = 0i64;
     let mut indices: Vec<Option<Bound<'py, Tensor>>> = Vec::new();
     let too_many = |x: &Bound<'py, Tensor>| {
-        PyIndexError::new_err(format!("too many indices for tensor of dimension {}", x.get().with(py, |s| s.core.rank())))
+        PyIndexError::new_err(format!(
+            "too many indices for tensor of dimension {}",
+            x.get().with(py, |s| s.core.rank())
+        ))
     };
     for p in parts {
         let rank = at.get().with(py, |s| s.core.rank()) as i64;
@@ -220,7 +231,11 @@ fn basic<'py>(x: &Bound<'py, Tensor>, parts: SmallVec<[Part<'py>; 4]>) -> PyResu
                     if dim >= rank {
                         return Err(too_many(x));
                     }
-                    let t = if dtype == DType::I64 { t } else { one(py, "_to_copy", &t, Arg::Dtype(DType::I64))? };
+                    let t = if dtype == DType::I64 {
+                        t
+                    } else {
+                        one(py, "_to_copy", &t, Arg::Dtype(DType::I64))?
+                    };
                     indices.push(Some(t));
                     dim += 1;
                 }
@@ -239,7 +254,9 @@ fn nonzero<'py>(mask: &Bound<'py, Tensor>) -> PyResult<Vec<Bound<'py, Tensor>>> 
     args.items.extend(op.params.iter().skip(1).map(default_argument));
     let rows = call::apply(py, op, &args, &smallvec![(0, mask.clone())])?.remove(0);
     let rank = mask.get().with(py, |s| s.core.rank());
-    (0..rank).map(|d| view(&rows, "select", &[Arg::Int(1), Arg::Int(d as i64)])).collect()
+    (0..rank)
+        .map(|d| view(&rows, "select", &[Arg::Int(1), Arg::Int(d as i64)]))
+        .collect()
 }
 
 fn index_arguments<'py>(
@@ -250,7 +267,9 @@ fn index_arguments<'py>(
     let mut args = Args::default();
     let mut tensors: Tensors<'py> = smallvec![(0, at.clone())];
     args.items.push(Arg::Tensor(at.get().core(py)));
-    args.items.push(Arg::OptTensors(indices.iter().map(|i| i.as_ref().map(|t| t.get().core(py))).collect()));
+    args.items.push(Arg::OptTensors(
+        indices.iter().map(|i| i.as_ref().map(|t| t.get().core(py))).collect(),
+    ));
     tensors.extend(indices.iter().flatten().map(|t| (1, t.clone())));
     (args, tensors)
 }
@@ -272,7 +291,12 @@ pub fn get<'py>(x: &Bound<'py, Tensor>, key: &Bound<'py, PyAny>, select_op: &Com
 }
 
 /// `x[key] = value`.
-pub fn set<'py>(x: &Bound<'py, Tensor>, key: &Bound<'py, PyAny>, value: &Bound<'py, PyAny>, select_op: &Common) -> PyResult<()> {
+pub fn set<'py>(
+    x: &Bound<'py, Tensor>,
+    key: &Bound<'py, PyAny>,
+    value: &Bound<'py, PyAny>,
+    select_op: &Common,
+) -> PyResult<()> {
     let py = x.py();
     let dtype = x.get().with(py, |s| s.core.dtype);
     let source = match value.cast::<Tensor>() {
@@ -289,6 +313,11 @@ pub fn set<'py>(x: &Bound<'py, Tensor>, key: &Bound<'py, PyAny>, value: &Bound<'
             Bound::new(py, Tensor::new(convert::from_data(value, is_number.then_some(dtype))?))?
         }
     };
+    if let Some(mask) = whole_mask(x, key)?
+        && source.get().with(py, |s| s.core.numel()) == 1
+    {
+        return fill_masked(x, &mask, &source);
+    }
     let (at, indices) = if key.is_exact_instance_of::<PyInt>() && x.get().with(py, |s| s.core.rank()) > 0 {
         (select(x, select_op, key.extract()?)?, Vec::new())
     } else {
@@ -297,16 +326,59 @@ pub fn set<'py>(x: &Bound<'py, Tensor>, key: &Bound<'py, PyAny>, value: &Bound<'
     if indices.is_empty() {
         // Leading dims of size 1 in the value do not count.
         let (want, mut source) = (at.get().with(py, |s| *s.core.shape()), source);
-        while source.get().with(py, |s| s.core.rank() > want.len() && s.core.shape()[0] == 1) {
+        while source
+            .get()
+            .with(py, |s| s.core.rank() > want.len() && s.core.shape()[0] == 1)
+        {
             source = view(&source, "select", &[Arg::Int(0), Arg::Int(0)])?;
         }
         return call::inplace(py, "copy", &at, &source);
     }
     let op = ops::get("index_put").ok_or_else(|| runtime("no op index_put"))?;
     let (mut args, mut tensors) = index_arguments(py, &at, &indices);
-    let source = if source.get().with(py, |s| s.core.dtype) != dtype { one(py, "_to_copy", &source, Arg::Dtype(dtype))? } else { source };
+    let source = if source.get().with(py, |s| s.core.dtype) != dtype {
+        one(py, "_to_copy", &source, Arg::Dtype(dtype))?
+    } else {
+        source
+    };
     args.items.push(Arg::Tensor(source.get().core(py)));
     tensors.push((2, source));
     args.items.push(Arg::Bool(false));
+    call::apply_inplace(py, op, &args, &tensors)
+}
+
+/// A key that is one bool tensor over the first dims, with the missing dims put behind.
+fn whole_mask<'py>(x: &Bound<'py, Tensor>, key: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, Tensor>>> {
+    let py = x.py();
+    let Ok(mask) = key.cast::<Tensor>() else {
+        return Ok(None);
+    };
+    let (dtype, shape) = mask.get().with(py, |s| (s.core.dtype, *s.core.shape()));
+    let have = x.get().with(py, |s| *s.core.shape());
+    if dtype != DType::Bool || shape.is_empty() || shape.len() > have.len() || have[..shape.len()] != shape[..] {
+        return Ok(None);
+    }
+    let mut mask = mask.clone();
+    for _ in shape.len()..have.len() {
+        mask = view(&mask, "unsqueeze", &[Arg::Int(-1)])?;
+    }
+    Ok(Some(mask))
+}
+
+/// One value wherever the mask is true, without looking for the places first.
+fn fill_masked<'py>(x: &Bound<'py, Tensor>, mask: &Bound<'py, Tensor>, value: &Bound<'py, Tensor>) -> PyResult<()> {
+    let py = x.py();
+    let op = ops::get("masked_fill").ok_or_else(|| runtime("no op masked_fill"))?;
+    let value = if value.get().with(py, |s| s.core.rank()) == 0 {
+        value.clone()
+    } else {
+        view(value, "view", &[Arg::Ints(smallvec![])])?
+    };
+    let mut args = Args::default();
+    let mut tensors = Tensors::new();
+    for (i, t) in [x, mask, &value].into_iter().enumerate() {
+        args.items.push(Arg::Tensor(t.get().core(py)));
+        tensors.push((i as u8, t.clone()));
+    }
     call::apply_inplace(py, op, &args, &tensors)
 }

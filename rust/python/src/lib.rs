@@ -18,6 +18,7 @@ mod mode;
 mod node;
 mod record;
 mod rows;
+#[allow(unsafe_code)] // lending cores
 mod tensor;
 mod types;
 
@@ -34,7 +35,9 @@ fn get_default_dtype(py: Python<'_>) -> Py<types::PyDType> {
 fn set_default_dtype(d: &Bound<'_, PyAny>) -> PyResult<()> {
     let d = tensor::dtype_argument(d)?;
     if !d.is_float() {
-        return Err(error::type_error("only floating-point types are supported as the default type"));
+        return Err(error::type_error(
+            "only floating-point types are supported as the default type",
+        ));
     }
     infer::set_default_dtype(d);
     Ok(())
@@ -48,7 +51,9 @@ fn get_num_threads() -> usize {
 #[pyfunction]
 fn set_num_threads(n: i64) -> PyResult<()> {
     if n <= 0 {
-        return Err(error::runtime(format!("set_num_threads expects a positive integer, got {n}")));
+        return Err(error::runtime(format!(
+            "set_num_threads expects a positive integer, got {n}"
+        )));
     }
     firesteel_kernels::parallel::set_threads(n as usize);
     Ok(())
@@ -64,11 +69,19 @@ fn _result_type(py: Python<'_>, operands: &Bound<'_, pyo3::types::PyTuple>) -> P
             Ok(t) => firesteel::Arg::Tensor(t.get().core(py)),
             Err(_) => match convert::number(&o)? {
                 Some(s) => firesteel::Arg::Scalar(s),
-                None => return Err(error::type_error(format!("result_type() takes tensors and numbers, not {}", o.get_type()))),
+                None => {
+                    return Err(error::type_error(format!(
+                        "result_type() takes tensors and numbers, not {}",
+                        o.get_type()
+                    )));
+                }
             },
         });
     }
-    Ok(types::dtype_object(py, infer::result_type(args.iter()).map_err(error::to_python)?))
+    Ok(types::dtype_object(
+        py,
+        infer::result_type(args.iter()).map_err(error::to_python)?,
+    ))
 }
 
 #[pyfunction]
@@ -76,18 +89,27 @@ fn promote_types(py: Python<'_>, type1: &Bound<'_, PyAny>, type2: &Bound<'_, PyA
     let (a, b) = (tensor::dtype_argument(type1)?, tensor::dtype_argument(type2)?);
     match firesteel::dtype::promote(a, b) {
         Some(d) => Ok(types::dtype_object(py, d)),
-        None => Err(error::runtime(format!("Promotion for {} and {} is not supported", a.name(), b.name()))),
+        None => Err(error::runtime(format!(
+            "Promotion for {} and {} is not supported",
+            a.name(),
+            b.name()
+        ))),
     }
 }
 
 #[pyfunction]
 fn can_cast(from: &Bound<'_, PyAny>, to: &Bound<'_, PyAny>) -> PyResult<bool> {
-    Ok(firesteel::dtype::can_cast(tensor::dtype_argument(from)?, tensor::dtype_argument(to)?))
+    Ok(firesteel::dtype::can_cast(
+        tensor::dtype_argument(from)?,
+        tensor::dtype_argument(to)?,
+    ))
 }
 
 #[pyfunction]
 fn default_generator() -> types::PyGenerator {
-    types::PyGenerator { inner: firesteel::generator::default_generator() }
+    types::PyGenerator {
+        inner: firesteel::generator::default_generator(),
+    }
 }
 
 /// Gives unused memory back to the system.

@@ -37,7 +37,13 @@ pub fn is_inference_mode_enabled() -> bool {
 
 #[pyfunction]
 pub fn _set_inference(on: bool) -> bool {
-    MODE.with(|m| m.replace(Mode { inference: on, ..m.get() }).inference)
+    MODE.with(|m| {
+        m.replace(Mode {
+            inference: on,
+            ..m.get()
+        })
+        .inference
+    })
 }
 
 #[pyfunction]
@@ -55,5 +61,9 @@ pub fn trace(py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
     if !mode().anomaly {
         return Ok(None);
     }
-    Ok(Some(py.import("firesteel.autograd.anomaly")?.call_method0("forward_trace")?.unbind()))
+    Ok(Some(
+        py.import("firesteel.autograd.anomaly")?
+            .call_method0("forward_trace")?
+            .unbind(),
+    ))
 }

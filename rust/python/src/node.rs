@@ -126,8 +126,16 @@ fn bury(edges: impl IntoIterator<Item = Edge>) {
 impl NodeState {
     fn take_edges(&mut self) -> SmallVec<[Edge; 4]> {
         let mut edges: SmallVec<[Edge; 4]> = SmallVec::new();
-        edges.extend(self.inputs.iter_mut().map(|i| std::mem::replace(&mut i.edge, Edge::None)));
-        edges.extend(self.saved.iter_mut().map(|s| std::mem::replace(&mut s.edge, Edge::None)));
+        edges.extend(
+            self.inputs
+                .iter_mut()
+                .map(|i| std::mem::replace(&mut i.edge, Edge::None)),
+        );
+        edges.extend(
+            self.saved
+                .iter_mut()
+                .map(|s| std::mem::replace(&mut s.edge, Edge::None)),
+        );
         edges
     }
 }
@@ -141,7 +149,11 @@ impl Drop for Node {
 
 impl Node {
     pub fn new(op: Option<&'static Op>, state: NodeState) -> Node {
-        Node { cell: GilCell::new(state), op, seq: SEQUENCE.fetch_add(1, Ordering::Relaxed) }
+        Node {
+            cell: GilCell::new(state),
+            op,
+            seq: SEQUENCE.fetch_add(1, Ordering::Relaxed),
+        }
     }
 
     pub fn state<R>(&self, py: Python<'_>, f: impl FnOnce(&NodeState) -> R) -> R {
@@ -154,7 +166,11 @@ impl Node {
 
     pub fn title(&self, py: Python<'_>) -> String {
         if let Some(p) = self.state(py, |s| s.python.as_ref().map(|p| p.clone_ref(py))) {
-            return p.bind(py).getattr("_name").and_then(|n| n.extract()).unwrap_or_else(|_| "FunctionBackward".into());
+            return p
+                .bind(py)
+                .getattr("_name")
+                .and_then(|n| n.extract())
+                .unwrap_or_else(|_| "FunctionBackward".into());
         }
         if self.state(py, |s| s.copy.is_some()) {
             return "CopySlices".into();
@@ -167,9 +183,10 @@ impl Node {
         let py = slf.py();
         let this = slf.get();
         let found = this.state(py, |s| {
-            s.saved.iter().find(|v| v.index as usize == index && v.is_output == is_output).map(|v| {
-                (v.core.clone(), v.version, v.edge.clone_ref(py))
-            })
+            s.saved
+                .iter()
+                .find(|v| v.index as usize == index && v.is_output == is_output)
+                .map(|v| (v.core.clone(), v.version, v.edge.clone_ref(py)))
         });
         let Some((core, version, edge)) = found else {
             if this.state(py, |s| s.released) {
@@ -184,9 +201,17 @@ impl Node {
         };
         let now = core.version().get();
         if now != version {
-            let writer = core.version().last_op().and_then(|i| ops::table().get(i as usize)).map_or("an in-place op", |o| {
-                if o.inplace_name.is_empty() { o.name } else { o.inplace_name }
-            });
+            let writer = core
+                .version()
+                .last_op()
+                .and_then(|i| ops::table().get(i as usize))
+                .map_or("an in-place op", |o| {
+                    if o.inplace_name.is_empty() {
+                        o.name
+                    } else {
+                        o.inplace_name
+                    }
+                });
             let what = if is_output {
                 format!("output {index} of {}", this.title(py))
             } else {
@@ -204,7 +229,11 @@ impl Node {
                 core.shape()
             )));
         }
-        let edge = if is_output { Edge::Node(slf.clone().unbind(), index as u32) } else { edge };
+        let edge = if is_output {
+            Edge::Node(slf.clone().unbind(), index as u32)
+        } else {
+            edge
+        };
         let diff = core.dtype.is_float();
         let tensor = Bound::new(py, Tensor::new(core))?;
         if diff && !edge.is_none() {
@@ -222,7 +251,12 @@ impl Node {
         match op.params[position].ty {
             Ty::Tensor | Ty::Operand | Ty::Tensors | Ty::OptTensors => {
                 let at: SmallVec<[usize; 4]> = this.state(py, |s| {
-                    s.inputs.iter().enumerate().filter(|(_, i)| i.param as usize == position).map(|(k, _)| k).collect()
+                    s.inputs
+                        .iter()
+                        .enumerate()
+                        .filter(|(_, i)| i.param as usize == position)
+                        .map(|(k, _)| k)
+                        .collect()
                 });
                 if matches!(op.params[position].ty, Ty::Tensors | Ty::OptTensors) {
                     // Lists with gaps left a mask of what was given.
@@ -243,7 +277,11 @@ impl Node {
                 if let [k] = at[..] {
                     return match Node::unpack(slf, k, false)? {
                         Some(t) => Ok(t.into_any()),
-                        None => Err(runtime(format!("{} did not save '{}'", this.title(py), op.params[position].name))),
+                        None => Err(runtime(format!(
+                            "{} did not save '{}'",
+                            this.title(py),
+                            op.params[position].name
+                        ))),
                     };
                 }
             }
@@ -256,7 +294,9 @@ impl Node {
     /// Index among the inputs of the parameter called `name`.
     fn input_named(&self, py: Python<'_>, name: &str) -> PyResult<Option<usize>> {
         let Some(op) = self.op else { return Ok(None) };
-        let p = op.param(name).ok_or_else(|| type_error(format!("{} has no parameter '{name}'", op.key)))?;
+        let p = op
+            .param(name)
+            .ok_or_else(|| type_error(format!("{} has no parameter '{name}'", op.key)))?;
         Ok(self.state(py, |s| s.inputs.iter().position(|i| i.param as usize == p)))
     }
 }
@@ -322,8 +362,13 @@ impl Node {
         let py = slf.py();
         let this = slf.get();
         let p = this.op.and_then(|op| op.param(name));
-        let shapes: Vec<Dims> =
-            this.state(py, |s| s.inputs.iter().filter(|i| Some(i.param as usize) == p).map(|i| i.shape).collect());
+        let shapes: Vec<Dims> = this.state(py, |s| {
+            s.inputs
+                .iter()
+                .filter(|i| Some(i.param as usize) == p)
+                .map(|i| i.shape)
+                .collect()
+        });
         let list = PyList::empty(py);
         for s in &shapes {
             list.append(size_object(py, s)?)?;
@@ -344,7 +389,11 @@ impl Node {
     fn _needs(slf: &Bound<'_, Self>, name: &str) -> PyResult<bool> {
         let py = slf.py();
         let p = slf.get().op.and_then(|op| op.param(name));
-        Ok(slf.get().state(py, |s| s.inputs.iter().any(|i| Some(i.param as usize) == p && !i.edge.is_none())))
+        Ok(slf.get().state(py, |s| {
+            s.inputs
+                .iter()
+                .any(|i| Some(i.param as usize) == p && !i.edge.is_none())
+        }))
     }
 
     /// Whether a tensor was given for the parameter called `name`.
@@ -355,8 +404,15 @@ impl Node {
     /// [(name, 'tensor' or 'value'), …] of the op's parameters.
     fn _params(&self) -> Vec<(&'static str, &'static str)> {
         use firesteel::ops::Ty;
-        let kind = |ty| if matches!(ty, Ty::Tensor | Ty::Operand | Ty::Tensors | Ty::OptTensors) { "tensor" } else { "value" };
-        self.op.map_or_else(Vec::new, |op| op.params.iter().map(|p| (p.name, kind(p.ty))).collect())
+        let kind = |ty| {
+            if matches!(ty, Ty::Tensor | Ty::Operand | Ty::Tensors | Ty::OptTensors) {
+                "tensor"
+            } else {
+                "value"
+            }
+        };
+        self.op
+            .map_or_else(Vec::new, |op| op.params.iter().map(|p| (p.name, kind(p.ty))).collect())
     }
 
     /// Whether the op has a parameter of this name.
@@ -368,7 +424,9 @@ impl Node {
     #[getter]
     fn _needs_input_grad<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyTuple>> {
         let py = slf.py();
-        let flags: Vec<bool> = slf.get().state(py, |s| s.inputs.iter().map(|i| !i.edge.is_none()).collect());
+        let flags: Vec<bool> = slf
+            .get()
+            .state(py, |s| s.inputs.iter().map(|i| !i.edge.is_none()).collect());
         PyTuple::new(py, flags)
     }
 
@@ -390,7 +448,9 @@ impl Node {
     #[getter]
     fn next_functions<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyTuple>> {
         let py = slf.py();
-        let edges: SmallVec<[Edge; 4]> = slf.get().state(py, |s| s.inputs.iter().map(|i| i.edge.clone_ref(py)).collect());
+        let edges: SmallVec<[Edge; 4]> = slf
+            .get()
+            .state(py, |s| s.inputs.iter().map(|i| i.edge.clone_ref(py)).collect());
         let mut items = Vec::new();
         for e in edges {
             items.push(match e {
@@ -408,7 +468,9 @@ impl Node {
     /// [(target, output index), …] with leaves as (tensor, -1): for walking the graph.
     fn _targets<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyList>> {
         let py = slf.py();
-        let edges: SmallVec<[Edge; 4]> = slf.get().state(py, |s| s.inputs.iter().map(|i| i.edge.clone_ref(py)).collect());
+        let edges: SmallVec<[Edge; 4]> = slf
+            .get()
+            .state(py, |s| s.inputs.iter().map(|i| i.edge.clone_ref(py)).collect());
         let list = PyList::empty(py);
         for e in edges {
             match e {
@@ -454,7 +516,12 @@ impl Node {
     /// `slot` is 0 for a node with one output, the output's index plus one for others, -1 for a leaf; `key` is the negated
     /// sequence number. `keep` false gives the saved values back; `hooked` says that tensor hooks ran already.
     #[pyo3(signature = (grad, keep, hooked = false))]
-    fn _step<'py>(slf: &Bound<'py, Self>, grad: &Bound<'py, PyAny>, keep: bool, hooked: bool) -> PyResult<Bound<'py, PyList>> {
+    fn _step<'py>(
+        slf: &Bound<'py, Self>,
+        grad: &Bound<'py, PyAny>,
+        keep: bool,
+        hooked: bool,
+    ) -> PyResult<Bound<'py, PyList>> {
         let py = slf.py();
         let out = crate::backward::step(slf, grad, hooked)?;
         if !keep {
@@ -499,7 +566,16 @@ impl Node {
             let (edges, python, hooks) = self.state_mut(py, |s| {
                 s.released = true;
                 let edges = s.take_edges();
-                (edges, s.python.take(), (s.tensor_hooks.take(), s.hooks.take(), s.pre_hooks.take(), s.trace.take()))
+                (
+                    edges,
+                    s.python.take(),
+                    (
+                        s.tensor_hooks.take(),
+                        s.hooks.take(),
+                        s.pre_hooks.take(),
+                        s.trace.take(),
+                    ),
+                )
             });
             bury(edges);
             drop(python);
@@ -534,9 +610,19 @@ pub fn _record_function<'py>(
             Ok(t) => {
                 let core = t.get().core(py);
                 let edge = crate::record::edge_of(t)?;
-                state.inputs.push(Input { edge, shape: *core.shape(), dtype: core.dtype, param: 0 });
+                state.inputs.push(Input {
+                    edge,
+                    shape: *core.shape(),
+                    dtype: core.dtype,
+                    param: 0,
+                });
             }
-            Err(_) => state.inputs.push(Input { edge: Edge::None, shape: Dims::EMPTY, dtype: DType::F32, param: 0 }),
+            Err(_) => state.inputs.push(Input {
+                edge: Edge::None,
+                shape: Dims::EMPTY,
+                dtype: DType::F32,
+                param: 0,
+            }),
         }
     }
     let mut outs = Vec::new();

@@ -20,7 +20,11 @@ pub fn edge_of(t: &Bound<'_, Tensor>) -> PyResult<Edge> {
     let py = t.py();
     refresh(t)?;
     let (edge, leaf) = t.get().with(py, |s| (s.edge.clone_ref(py), s.requires_grad));
-    Ok(if edge.is_none() && leaf { Edge::Leaf(t.clone().unbind()) } else { edge })
+    Ok(if edge.is_none() && leaf {
+        Edge::Leaf(t.clone().unbind())
+    } else {
+        edge
+    })
 }
 
 /// Whether ops on `t` are to be recorded.
@@ -75,7 +79,12 @@ fn links(chain: Option<&Arc<Link>>) -> Vec<Arc<Link>> {
 
 /// A node for a view op that is applied to a tensor with this edge, without running anything.
 fn view_node(py: Python<'_>, link: &Link, edge: Edge) -> PyResult<Edge> {
-    let input = Input { edge, shape: link.shape, dtype: link.dtype, param: 0 };
+    let input = Input {
+        edge,
+        shape: link.shape,
+        dtype: link.dtype,
+        param: 0,
+    };
     let state = NodeState {
         args: link.args.clone(),
         inputs: smallvec![input],
@@ -151,7 +160,12 @@ pub fn track_views<'py>(
             outputs: shapes.clone(),
             output: i as u32,
         };
-        let view = ViewOf { base: base.clone_ref(py), chain: Some(Arc::new(link)), generation, forbidden };
+        let view = ViewOf {
+            base: base.clone_ref(py),
+            chain: Some(Arc::new(link)),
+            generation,
+            forbidden,
+        };
         o.get().state_mut(py, |s| s.view = Some(Box::new(view)));
     }
 }
@@ -170,7 +184,12 @@ fn inputs_of<'py>(py: Python<'py>, tensors: &Tensors<'py>) -> PyResult<SmallVec<
     for (param, t) in tensors {
         let edge = edge_of(t)?;
         let (shape, dtype) = t.get().with(py, |s| (*s.core.shape(), s.core.dtype));
-        inputs.push(Input { edge, shape, dtype, param: *param });
+        inputs.push(Input {
+            edge,
+            shape,
+            dtype,
+            param: *param,
+        });
     }
     Ok(inputs)
 }
@@ -183,8 +202,15 @@ fn save_inputs<'py>(
     saved: &mut SmallVec<[Saved; 2]>,
     overwritten: Option<&Core>,
 ) -> PyResult<()> {
-    let wanted = inputs.iter().filter(|i| !i.edge.is_none()).fold(0u32, |m, i| m | 1 << i.param);
-    for save in row.saves.iter().filter(|s| !s.is_output && (s.needed_by == 0 || s.needed_by & wanted != 0)) {
+    let wanted = inputs
+        .iter()
+        .filter(|i| !i.edge.is_none())
+        .fold(0u32, |m, i| m | 1 << i.param);
+    for save in row
+        .saves
+        .iter()
+        .filter(|s| !s.is_output && (s.needed_by == 0 || s.needed_by & wanted != 0))
+    {
         for (k, (param, t)) in tensors.iter().enumerate() {
             if *param != save.index {
                 continue;
@@ -195,23 +221,47 @@ fn save_inputs<'py>(
                 core = dispatch::fresh_copy(&core).map_err(to_python)?;
             }
             let version = core.version().get();
-            saved.push(Saved { index: k as u8, is_output: false, version, core, edge: inputs[k].edge.clone_ref(py) });
+            saved.push(Saved {
+                index: k as u8,
+                is_output: false,
+                version,
+                core,
+                edge: inputs[k].edge.clone_ref(py),
+            });
         }
     }
     Ok(())
 }
 
 fn save_outputs(row: &Row, inputs: &[Input], outs: &[Core], saved: &mut SmallVec<[Saved; 2]>) {
-    let wanted = inputs.iter().filter(|i| !i.edge.is_none()).fold(0u32, |m, i| m | 1 << i.param);
-    for save in row.saves.iter().filter(|s| s.is_output && (s.needed_by == 0 || s.needed_by & wanted != 0)) {
+    let wanted = inputs
+        .iter()
+        .filter(|i| !i.edge.is_none())
+        .fold(0u32, |m, i| m | 1 << i.param);
+    for save in row
+        .saves
+        .iter()
+        .filter(|s| s.is_output && (s.needed_by == 0 || s.needed_by & wanted != 0))
+    {
         if let Some(core) = outs.get(save.index as usize) {
             let (core, version) = (core.clone(), core.version().get());
-            saved.push(Saved { index: save.index, is_output: true, version, core, edge: Edge::None });
+            saved.push(Saved {
+                index: save.index,
+                is_output: true,
+                version,
+                core,
+                edge: Edge::None,
+            });
         }
     }
 }
 
-fn state_of(args: &Args, inputs: SmallVec<[Input; 2]>, saved: SmallVec<[Saved; 2]>, trace: Option<Py<PyAny>>) -> NodeState {
+fn state_of(
+    args: &Args,
+    inputs: SmallVec<[Input; 2]>,
+    saved: SmallVec<[Saved; 2]>,
+    trace: Option<Py<PyAny>>,
+) -> NodeState {
     NodeState {
         args: without_tensors(args),
         inputs,
@@ -242,7 +292,9 @@ pub fn record<'py>(
     let cores: SmallVec<[Core; 1]> = outs.iter().map(|o| o.get().core(py)).collect();
     let differentiable = |i: usize, c: &Core| c.dtype.is_float() && op.nondiff_outputs & (1 << i.min(31)) == 0;
     // Outputs behind the last differentiable one (indices, statistics) have no place in the graph.
-    let Some(last) = cores.iter().enumerate().rposition(|(i, c)| differentiable(i, c)) else { return Ok(()) };
+    let Some(last) = cores.iter().enumerate().rposition(|(i, c)| differentiable(i, c)) else {
+        return Ok(());
+    };
     let inputs = inputs_of(py, tensors)?;
     let mut saved = SmallVec::new();
     if let Some(row) = found {
@@ -279,7 +331,10 @@ pub fn before_inplace<'py>(
     }
     let target = &tensors[0].1;
     let (view, dtype) = target.get().with(py, |s| {
-        (s.view.as_ref().map(|v| (v.base.clone_ref(py), v.forbidden)), s.core.dtype)
+        (
+            s.view.as_ref().map(|v| (v.base.clone_ref(py), v.forbidden)),
+            s.core.dtype,
+        )
     });
     let mut wanted = false;
     for (_, t) in tensors {
@@ -293,11 +348,15 @@ pub fn before_inplace<'py>(
     }
     let leaf = |t: &Bound<'py, Tensor>| t.get().with(py, |s| s.requires_grad && s.edge.is_none());
     if leaf(target) {
-        return Err(runtime("a leaf Variable that requires grad is being used in an in-place operation."));
+        return Err(runtime(
+            "a leaf Variable that requires grad is being used in an in-place operation.",
+        ));
     }
     if let Some((base, forbidden)) = &view {
         if leaf(base.bind(py)) {
-            return Err(runtime("a view of a leaf Variable that requires grad is being used in an in-place operation."));
+            return Err(runtime(
+                "a view of a leaf Variable that requires grad is being used in an in-place operation.",
+            ));
         }
         if let Some(why) = forbidden {
             let (name, index) = target.get().with(py, |s| match &s.edge {
@@ -305,7 +364,11 @@ pub fn before_inplace<'py>(
                 _ => (None, 0),
             });
             let what = name.map(|n| n.get().title(py)).unwrap_or_else(|| "a view op".into());
-            return Err(runtime(if why.starts_with("A view") { why.to_string() } else { format!("Output {index} of {what} {why}") }));
+            return Err(runtime(if why.starts_with("A view") {
+                why.to_string()
+            } else {
+                format!("Output {index} of {what} {why}")
+            }));
         }
     }
     let found = row(py, op);
@@ -328,7 +391,11 @@ pub fn before_inplace<'py>(
         });
         inputs[0].edge = edge_of(base)?;
         state.outputs = smallvec![(layout.shape, base_dtype)];
-        state.copy = Some(Box::new(CopySlices { chain, base: layout, base_dtype }));
+        state.copy = Some(Box::new(CopySlices {
+            chain,
+            base: layout,
+            base_dtype,
+        }));
     } else {
         state.outputs = smallvec![(*target_core.shape(), target_core.dtype)];
     }
@@ -337,7 +404,12 @@ pub fn before_inplace<'py>(
 }
 
 /// Sets the edges after an in-place op has run.
-pub fn after_inplace<'py>(py: Python<'py>, op: &'static Op, target: &Bound<'py, Tensor>, pending: Pending) -> PyResult<()> {
+pub fn after_inplace<'py>(
+    py: Python<'py>,
+    op: &'static Op,
+    target: &Bound<'py, Tensor>,
+    pending: Pending,
+) -> PyResult<()> {
     let Pending { mut state, row } = pending;
     let core = target.get().core(py);
     if let Some(row) = row {
@@ -365,5 +437,7 @@ pub fn can_require_grad(d: DType) -> PyResult<()> {
     if d.is_float() {
         return Ok(());
     }
-    Err(runtime("only Tensors of floating point and complex dtype can require gradients"))
+    Err(runtime(
+        "only Tensors of floating point and complex dtype can require gradients",
+    ))
 }

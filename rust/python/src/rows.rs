@@ -74,7 +74,9 @@ fn parse(op: &'static Op, dict: &Bound<'_, PyDict>) -> PyResult<Row> {
             "composite" => row.composite = Some(v.unbind()),
             "nondiff" => row.nondiff = v.is_truthy()?,
             name => {
-                let p = op.param(name).ok_or_else(|| type_error(format!("{} has no parameter '{name}'", op.key)))?;
+                let p = op
+                    .param(name)
+                    .ok_or_else(|| type_error(format!("{} has no parameter '{name}'", op.key)))?;
                 row.each[p] = Some(v.unbind());
             }
         }
@@ -86,22 +88,38 @@ fn save(op: &'static Op, text: &str) -> PyResult<Save> {
     let (name, users) = text.split_once('>').unwrap_or((text, ""));
     let mut needed_by = 0;
     for u in users.split(',').filter(|u| !u.is_empty()) {
-        let p = op.param(u).ok_or_else(|| type_error(format!("{} has no parameter '{u}'", op.key)))?;
+        let p = op
+            .param(u)
+            .ok_or_else(|| type_error(format!("{} has no parameter '{u}'", op.key)))?;
         needed_by |= 1 << p;
     }
     if let Some(p) = op.param(name) {
-        return Ok(Save { is_output: false, index: p as u8, needed_by });
+        return Ok(Save {
+            is_output: false,
+            index: p as u8,
+            needed_by,
+        });
     }
     match op.outputs.iter().position(|o| *o == name) {
-        Some(i) => Ok(Save { is_output: true, index: i as u8, needed_by }),
-        None => Err(type_error(format!("{} has neither a parameter nor an output '{name}'", op.key))),
+        Some(i) => Ok(Save {
+            is_output: true,
+            index: i as u8,
+            needed_by,
+        }),
+        None => Err(type_error(format!(
+            "{} has neither a parameter nor an output '{name}'",
+            op.key
+        ))),
     }
 }
 
 /// Keys of the ops that have a row, and those that have none.
 #[pyfunction]
 pub fn _row_keys(py: Python<'_>) -> (Vec<&'static str>, Vec<&'static str>) {
-    ops::table().iter().partition_map(|o| row(py, o).is_some() || matches!(o.kind, ops::Kind::Composite), |o| o.key)
+    ops::table().iter().partition_map(
+        |o| row(py, o).is_some() || matches!(o.kind, ops::Kind::Composite),
+        |o| o.key,
+    )
 }
 
 trait PartitionMap: Iterator + Sized {

@@ -4,11 +4,11 @@ use crate::call::{self, Common, operator, operator_inplace, unary};
 use crate::cell::GilCell;
 use crate::convert::{self, from_data};
 use crate::error::{guarded, runtime, to_python, type_error};
+use crate::index;
 use crate::mode::mode;
 use crate::node::{Edge, Node};
 use crate::record;
 use crate::types::{PyDevice, dtype_object};
-use crate::index;
 use firesteel::device::{Device, cpu};
 use firesteel::dtype::{DType, Scalar, legacy_name};
 use firesteel::layout::{Dims, wrap_dim};
@@ -125,6 +125,17 @@ impl Tensor {
         self.cell.with(py, |s| s.core.clone())
     }
 
+    /// The core without counting it.
+    ///
+    /// # Safety
+    /// The copy is forgotten, not dropped, and not used after Python code has run, the GIL was released or the tensor's
+    /// core was replaced.
+    #[inline(always)]
+    pub unsafe fn lend(&self, py: Python<'_>) -> Core {
+        // SAFETY: reading a valid core; the caller keeps to the contract.
+        self.cell.with(py, |s| unsafe { std::ptr::read(&s.core) })
+    }
+
     /// Another core for the same tensor.
     pub fn set_core(&self, py: Python<'_>, core: Core) {
         let old = self.state_mut(py, |s| (std::mem::replace(&mut s.core, core), s.size.take()));
@@ -141,7 +152,10 @@ impl Tensor {
 fn only(t: &Tensor, py: Python<'_>) -> PyResult<Scalar> {
     let core = t.core(py);
     if core.numel() != 1 {
-        return Err(runtime(format!("a Tensor with {} elements cannot be converted to Scalar", core.numel())));
+        return Err(runtime(format!(
+            "a Tensor with {} elements cannot be converted to Scalar",
+            core.numel()
+        )));
     }
     on_cpu(&core, "item")?;
     Ok(cpu::item(&core))
@@ -151,7 +165,10 @@ fn on_cpu(core: &Core, what: &str) -> PyResult<()> {
     if core.device() == Device::Cpu {
         return Ok(());
     }
-    Err(runtime(format!("Tensor.{what}() cannot be called on {} tensors", core.device().name())))
+    Err(runtime(format!(
+        "Tensor.{what}() cannot be called on {} tensors",
+        core.device().name()
+    )))
 }
 
 macro_rules! op {
@@ -205,7 +222,11 @@ impl Tensor {
 
     #[staticmethod]
     #[pyo3(signature = (class, data, require_grad = false))]
-    fn _make_subclass<'py>(class: &Bound<'py, PyType>, data: &Bound<'py, Tensor>, require_grad: bool) -> PyResult<Bound<'py, PyAny>> {
+    fn _make_subclass<'py>(
+        class: &Bound<'py, PyType>,
+        data: &Bound<'py, Tensor>,
+        require_grad: bool,
+    ) -> PyResult<Bound<'py, PyAny>> {
         let py = class.py();
         let core = data.get().core(py);
         if require_grad {
@@ -226,7 +247,9 @@ impl Tensor {
     #[getter]
     fn shape<'py>(slf: &Bound<'py, Self>) -> PyResult<Object> {
         let py = slf.py();
-        let (cached, shape) = slf.get().with(py, |s| (s.size.as_ref().map(|z| z.clone_ref(py)), s.core.layout.shape));
+        let (cached, shape) = slf
+            .get()
+            .with(py, |s| (s.size.as_ref().map(|z| z.clone_ref(py)), s.core.layout.shape));
         if let Some(s) = cached {
             return Ok(s);
         }
@@ -245,9 +268,14 @@ impl Tensor {
             Some(d) => {
                 let shape = slf.get().with(py, |s| s.core.layout.shape);
                 if shape.is_empty() {
-                    return Err(PyIndexError::new_err("dimension specified as 0 but tensor has no dimensions"));
+                    return Err(PyIndexError::new_err(
+                        "dimension specified as 0 but tensor has no dimensions",
+                    ));
                 }
-                Ok(shape[wrap_dim(d, shape.len()).map_err(to_python)?].into_pyobject(py)?.into_any().unbind())
+                Ok(shape[wrap_dim(d, shape.len()).map_err(to_python)?]
+                    .into_pyobject(py)?
+                    .into_any()
+                    .unbind())
             }
         }
     }
@@ -322,7 +350,8 @@ impl Tensor {
 
     /// (address, bytes) of the whole buffer, which views share.
     fn _storage(slf: &Bound<'_, Self>) -> (usize, usize) {
-        slf.get().with(slf.py(), |s| (s.core.buffer.ptr() as usize, s.core.buffer.bytes()))
+        slf.get()
+            .with(slf.py(), |s| (s.core.buffer.ptr() as usize, s.core.buffer.bytes()))
     }
 
     #[pyo3(signature = (memory_format = None))]
@@ -565,7 +594,10 @@ impl Tensor {
     fn set_data(slf: &Bound<'_, Self>, value: &Bound<'_, PyAny>) -> PyResult<()> {
         let py = slf.py();
         let t = value.cast::<Tensor>().map_err(|_| {
-            type_error(format!("Variable data has to be a tensor, but got {}", value.get_type()))
+            type_error(format!(
+                "Variable data has to be a tensor, but got {}",
+                value.get_type()
+            ))
         })?;
         let core = t.get().core(py);
         if slf.get().requires_grad_now(py) {
@@ -629,14 +661,23 @@ impl Tensor {
             (edge, view, generation)
         };
         if slf.get().with(py, |s| s.requires_grad && s.edge.is_none()) && mode().grad {
-            return Err(runtime("a leaf Variable that requires grad is being used in an in-place operation."));
+            return Err(runtime(
+                "a leaf Variable that requires grad is being used in an in-place operation.",
+            ));
         }
-        let edge = if matches!(&edge, Edge::Leaf(t) if t.is(other)) { Edge::None } else { edge };
+        let edge = if matches!(&edge, Edge::Leaf(t) if t.is(other)) {
+            Edge::None
+        } else {
+            edge
+        };
         // A view of itself would be a cycle: the tensor stands on its own from here on.
         let view = view.filter(|v| !v.base.is(slf));
         let old = slf.get().state_mut(py, |s| {
             s.generation = s.generation.wrapping_add(generation) + 1;
-            (std::mem::replace(&mut s.edge, edge), std::mem::replace(&mut s.view, view.map(Box::new)))
+            (
+                std::mem::replace(&mut s.edge, edge),
+                std::mem::replace(&mut s.view, view.map(Box::new)),
+            )
         });
         drop(old);
         slf.get().set_core(py, core);
@@ -683,7 +724,9 @@ impl Tensor {
         let py = slf.py();
         let core = slf.get().core(py);
         if core.numel() != 1 || core.dtype.is_float() {
-            return Err(PyTypeError::new_err("only integer tensors of a single element can be converted to an index"));
+            return Err(PyTypeError::new_err(
+                "only integer tensors of a single element can be converted to an index",
+            ));
         }
         Ok(only(slf.get(), py)?.to_i64())
     }
@@ -700,7 +743,10 @@ impl Tensor {
 
     fn __len__(slf: &Bound<'_, Self>) -> PyResult<usize> {
         let shape = slf.get().with(slf.py(), |s| s.core.layout.shape);
-        shape.first().copied().ok_or_else(|| PyTypeError::new_err("len() of a 0-d tensor"))
+        shape
+            .first()
+            .copied()
+            .ok_or_else(|| PyTypeError::new_err("len() of a 0-d tensor"))
     }
 
     fn __hash__(slf: &Bound<'_, Self>) -> isize {
@@ -904,7 +950,12 @@ impl Tensor {
     fn __clear__(&self) {
         let _ = Python::try_attach(|py| {
             let old = self.state_mut(py, |s| {
-                (std::mem::replace(&mut s.edge, Edge::None), s.grad.take(), s.view.take(), s.hooks.take())
+                (
+                    std::mem::replace(&mut s.edge, Edge::None),
+                    s.grad.take(),
+                    s.view.take(),
+                    s.hooks.take(),
+                )
             });
             drop(old);
         });
@@ -946,7 +997,10 @@ fn legacy_new(args: &Bound<'_, PyTuple>, dtype: DType) -> PyResult<Core> {
     let mut sizes = Vec::with_capacity(args.len());
     for a in args.iter() {
         sizes.push(a.extract::<i64>().map_err(|_| {
-            type_error(format!("new(): argument 'size' must be tuple of ints, but found element of type {}", a.get_type()))
+            type_error(format!(
+                "new(): argument 'size' must be tuple of ints, but found element of type {}",
+                a.get_type()
+            ))
         })?);
     }
     empty(&sizes)
@@ -985,23 +1039,43 @@ pub fn _from_buffer(array: &Bound<'_, PyAny>) -> PyResult<Option<Tensor>> {
 
 /// A tensor over part of another's buffer (checkpoints, shared storages).
 #[pyfunction]
-pub fn _over(owner: &Bound<'_, Tensor>, dtype: &Bound<'_, PyAny>, size: Vec<i64>, stride: Vec<i64>, offset: i64) -> PyResult<Tensor> {
+pub fn _over(
+    owner: &Bound<'_, Tensor>,
+    dtype: &Bound<'_, PyAny>,
+    size: Vec<i64>,
+    stride: Vec<i64>,
+    offset: i64,
+) -> PyResult<Tensor> {
     let py = owner.py();
     let core = owner.get().core(py);
     let shape = Dims::from_ints(&size).map_err(to_python)?;
     if stride.len() != size.len() || offset < 0 || stride.iter().any(|&s| s < 0) {
-        return Err(PyValueError::new_err(format!("sizes {size:?}, strides {stride:?}, offset {offset} do not fit together")));
+        return Err(PyValueError::new_err(format!(
+            "sizes {size:?}, strides {stride:?}, offset {offset} do not fit together"
+        )));
     }
-    let reach = shape.iter().zip(&stride).try_fold(offset as usize + 1, |end, (&n, &s)| {
-        (n.max(1) - 1).checked_mul(s as usize).and_then(|r| end.checked_add(r))
-    });
+    let reach = shape
+        .iter()
+        .zip(&stride)
+        .try_fold(offset as usize + 1, |end, (&n, &s)| {
+            (n.max(1) - 1).checked_mul(s as usize).and_then(|r| end.checked_add(r))
+        });
     let dtype = dtype_argument(dtype)?;
-    if shape.numel() > 0 && reach.and_then(|r| r.checked_mul(dtype.size())).is_none_or(|b| b > core.buffer.bytes()) {
-        return Err(runtime(format!("sizes {size:?}, strides {stride:?}, offset {offset} reach outside the storage of {} bytes", core.buffer.bytes())));
+    if shape.numel() > 0
+        && reach
+            .and_then(|r| r.checked_mul(dtype.size()))
+            .is_none_or(|b| b > core.buffer.bytes())
+    {
+        return Err(runtime(format!(
+            "sizes {size:?}, strides {stride:?}, offset {offset} reach outside the storage of {} bytes",
+            core.buffer.bytes()
+        )));
     }
     let strides: Vec<isize> = stride.iter().map(|&s| s as isize).collect();
     let layout = firesteel::Layout::strided(shape, &strides, offset as usize);
-    Ok(Tensor::new(Core::over(core.buffer.clone(), layout, dtype).map_err(to_python)?))
+    Ok(Tensor::new(
+        Core::over(core.buffer.clone(), layout, dtype).map_err(to_python)?,
+    ))
 }
 
 /// Whether two tensors use the same buffer.
@@ -1018,4 +1092,3 @@ pub fn _fresh_copy<'py>(t: &Bound<'py, Tensor>) -> PyResult<Bound<'py, Tensor>> 
     let core = dispatch::fresh_copy(&t.get().core(py)).map_err(to_python)?;
     Bound::new(py, Tensor::new(core))
 }
-

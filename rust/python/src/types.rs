@@ -21,7 +21,10 @@ static DTYPES: PyOnceLock<Vec<Py<PyDType>>> = PyOnceLock::new();
 /// The one object of a dtype.
 pub fn dtype_object(py: Python<'_>, d: DType) -> Py<PyDType> {
     let all = DTYPES.get_or_init(py, || {
-        DType::ALL.iter().map(|&dtype| Py::new(py, PyDType { dtype }).expect("a small object can be allocated")).collect()
+        DType::ALL
+            .iter()
+            .map(|&dtype| Py::new(py, PyDType { dtype }).expect("a small object can be allocated"))
+            .collect()
     });
     all[d as usize].clone_ref(py)
 }
@@ -63,7 +66,10 @@ pub struct PyDevice {
 
 impl PyDevice {
     pub fn of(d: Device) -> PyDevice {
-        PyDevice { kind: d.name().into(), index: None }
+        PyDevice {
+            kind: d.name().into(),
+            index: None,
+        }
     }
 
     /// The device of the core, or why there is none.
@@ -92,15 +98,24 @@ impl PyDevice {
             return Ok(d.get().clone());
         }
         if let Ok(i) = r#type.extract::<i64>() {
-            return Ok(PyDevice { kind: "cuda".into(), index: Some(i) });
+            return Ok(PyDevice {
+                kind: "cuda".into(),
+                index: Some(i),
+            });
         }
-        let text: String = r#type
-            .extract()
-            .map_err(|_| type_error(format!("device(): argument 'type' (position 1) must be str, not {}", r#type.get_type())))?;
+        let text: String = r#type.extract().map_err(|_| {
+            type_error(format!(
+                "device(): argument 'type' (position 1) must be str, not {}",
+                r#type.get_type()
+            ))
+        })?;
         let (kind, own) = match text.split_once(':') {
             Some((k, i)) => {
                 let n = i.parse::<i64>().ok().filter(|n| *n >= 0);
-                (k, Some(n.ok_or_else(|| runtime(format!("Invalid device string: '{text}'")))?))
+                (
+                    k,
+                    Some(n.ok_or_else(|| runtime(format!("Invalid device string: '{text}'")))?),
+                )
             }
             None => (text.as_str(), None),
         };
@@ -111,9 +126,14 @@ impl PyDevice {
             )));
         }
         if own.is_some() && index.is_some() {
-            return Err(runtime(format!("type (string) must not include an index because index was passed explicitly: {text}")));
+            return Err(runtime(format!(
+                "type (string) must not include an index because index was passed explicitly: {text}"
+            )));
         }
-        Ok(PyDevice { kind: kind.into(), index: own.or(index) })
+        Ok(PyDevice {
+            kind: kind.into(),
+            index: own.or(index),
+        })
     }
 
     #[getter]
@@ -152,7 +172,9 @@ impl PyGenerator {
         if let Some(d) = device {
             PyDevice::new(d, None)?.resolve()?;
         }
-        Ok(PyGenerator { inner: Generator::new(firesteel::generator::DEFAULT_SEED) })
+        Ok(PyGenerator {
+            inner: Generator::new(firesteel::generator::DEFAULT_SEED),
+        })
     }
     /// Starts again from a seed; returns the generator.
     fn manual_seed<'py>(slf: &Bound<'py, Self>, seed: &Bound<'py, PyAny>) -> PyResult<Bound<'py, Self>> {
@@ -165,7 +187,9 @@ impl PyGenerator {
     }
     /// A seed that differs from call to call, set and returned.
     fn seed(&self) -> u64 {
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_nanos() as u64);
+        let now = std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .map_or(0, |d| d.as_nanos() as u64);
         let seed = (now ^ (std::process::id() as u64).rotate_left(40)) & (i64::MAX as u64);
         self.inner.set_state(seed, 0);
         seed
@@ -212,5 +236,8 @@ pub fn device_from(obj: &Bound<'_, PyAny>) -> PyResult<Device> {
     if obj.is_instance_of::<PyString>() || obj.extract::<i64>().is_ok() {
         return PyDevice::new(obj, None)?.resolve();
     }
-    Err(type_error(format!("argument 'device' must be a device or a str, not {}", obj.get_type().name()?)))
+    Err(type_error(format!(
+        "argument 'device' must be a device or a str, not {}",
+        obj.get_type().name()?
+    )))
 }

@@ -90,9 +90,15 @@ pub struct Output {
 /// Where a kernel compiled for `dtype` may write `out`.
 pub fn output(out: &Core, dtype: DType) -> Result<Output> {
     if out.dtype == dtype {
-        return Ok(Output { core: out.clone(), to: None });
+        return Ok(Output {
+            core: out.clone(),
+            to: None,
+        });
     }
-    Ok(Output { core: Core::empty(*out.shape(), dtype, Device::Cpu)?, to: Some(out.clone()) })
+    Ok(Output {
+        core: Core::empty(*out.shape(), dtype, Device::Cpu)?,
+        to: Some(out.clone()),
+    })
 }
 
 /// As [`output`], and row-major.
@@ -100,7 +106,10 @@ pub fn contiguous_output(out: &Core, dtype: DType) -> Result<Output> {
     if out.layout.is_contiguous() {
         return output(out, dtype);
     }
-    Ok(Output { core: Core::empty(*out.shape(), dtype, Device::Cpu)?, to: Some(out.clone()) })
+    Ok(Output {
+        core: Core::empty(*out.shape(), dtype, Device::Cpu)?,
+        to: Some(out.clone()),
+    })
 }
 
 impl Output {

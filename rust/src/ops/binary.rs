@@ -11,7 +11,13 @@ use firesteel_kernels::elementwise::{self, Binary, Operand, Ternary};
 fn run(kind: Binary, c: &Call) -> Result<()> {
     let out = &c.outs[0];
     let shape = out.shape();
-    elementwise::binary(kind, c.compute, operand(c.args, 0, shape), operand(c.args, 1, shape), dst(out));
+    elementwise::binary(
+        kind,
+        c.compute,
+        operand(c.args, 0, shape),
+        operand(c.args, 1, shape),
+        dst(out),
+    );
     Ok(())
 }
 
@@ -37,7 +43,11 @@ fn run_scaled(c: &Call, sign: i64) -> Result<()> {
                 Scalar::Float(v) => Scalar::Float(v * sign as f64),
                 v => Scalar::Int(v.to_i64().wrapping_mul(sign)),
             };
-            let compute = if c.compute == DType::Bool { DType::I64 } else { c.compute };
+            let compute = if c.compute == DType::Bool {
+                DType::I64
+            } else {
+                c.compute
+            };
             elementwise::ternary(Ternary::AddScaled, compute, a, b, Operand::Scalar(alpha), dst(out));
         }
     }
@@ -47,9 +57,7 @@ fn run_scaled(c: &Call, sign: i64) -> Result<()> {
 fn check_alpha(a: &Args, metas: Metas) -> Result<Metas> {
     let d = metas[0].dtype;
     match a.scalar(2) {
-        Scalar::Bool(_) if d != DType::Bool => {
-            Error::runtime("Boolean alpha only supported for Boolean results.")
-        }
+        Scalar::Bool(_) if d != DType::Bool => Error::runtime("Boolean alpha only supported for Boolean results."),
         Scalar::Float(_) if category(d) < 2 => {
             Error::runtime("For integral input tensors, argument alpha must not be a floating point number.")
         }
@@ -82,7 +90,11 @@ fn no_zero_divisor(c: &Call) -> Result<()> {
         Arg::Scalar(s) => s.to_i64() == 0,
         _ => false,
     };
-    if zero { Error::runtime("ZeroDivisionError") } else { Ok(()) }
+    if zero {
+        Error::runtime("ZeroDivisionError")
+    } else {
+        Ok(())
+    }
 }
 
 fn div_infer(a: &Args) -> Result<Metas> {
@@ -140,7 +152,10 @@ fn shift(a: &Args) -> Result<Metas> {
 fn float_same(a: &Args) -> Result<Metas> {
     let m = infer::promoted(a, 0..2)?;
     if !m[0].dtype.is_float() {
-        return Error::unsupported(format!("not implemented for '{}'", crate::dtype::legacy_name(m[0].dtype)));
+        return Error::unsupported(format!(
+            "not implemented for '{}'",
+            crate::dtype::legacy_name(m[0].dtype)
+        ));
     }
     Ok(m)
 }
@@ -242,7 +257,10 @@ fn addc(a: &Args, divide: bool) -> Result<Metas> {
         );
     }
     if category(d) < 2 && matches!(a.scalar(3), Scalar::Float(_)) {
-        return Error::runtime(format!("value cannot be converted to type {} without overflow", d.name()));
+        return Error::runtime(format!(
+            "value cannot be converted to type {} without overflow",
+            d.name()
+        ));
     }
     Ok(m)
 }
@@ -251,7 +269,11 @@ fn addc_run(c: &Call, divide: bool) -> Result<()> {
     let out = &c.outs[0];
     let s = out.shape();
     let [a, x, y] = [0, 1, 2].map(|i| operand(c.args, i, s));
-    let f = if divide { elementwise::addcdiv } else { elementwise::addcmul };
+    let f = if divide {
+        elementwise::addcdiv
+    } else {
+        elementwise::addcmul
+    };
     f(c.compute, a, x, y, c.args.scalar(3), dst(out));
     Ok(())
 }
@@ -290,90 +312,315 @@ pub fn ops() -> Vec<Builder> {
 
 fn arithmetic_ops() -> Vec<Builder> {
     vec![
-        op("add(input, other: Operand, *, alpha: Scalar = 1)", "input + alpha * other, broadcast.\n\n>>> firesteel.add(firesteel.tensor([1, 2]), 10)\ntensor([11, 12])")
-            .compute(|a| check_alpha(a, infer::promoted(a, 0..2)?), |c| run_scaled(c, 1))
-            .elementwise(),
-        op("sub(input, other: Operand, *, alpha: Scalar = 1)", "input - alpha * other, broadcast.")
-            .compute(sub_infer, |c| run_scaled(c, -1))
-            .elementwise(),
+        op(
+            "add(input, other: Operand, *, alpha: Scalar = 1)",
+            "input + alpha * other, broadcast.\n\n>>> firesteel.add(firesteel.tensor([1, 2]), 10)\ntensor([11, 12])",
+        )
+        .compute(|a| check_alpha(a, infer::promoted(a, 0..2)?), |c| run_scaled(c, 1))
+        .elementwise(),
+        op(
+            "sub(input, other: Operand, *, alpha: Scalar = 1)",
+            "input - alpha * other, broadcast.",
+        )
+        .compute(sub_infer, |c| run_scaled(c, -1))
+        .elementwise(),
         binary!("mul(input, other: Operand)", Mul, promoted, "input * other, broadcast."),
-        op("div(input, other: Operand, *, rounding_mode: str? = None)", "input / other, broadcast; integers become floats unless `rounding_mode` is 'trunc' or 'floor'.")
-            .compute(div_infer, |c| match &c.args[2] {
-                Arg::Str(m) => {
-                    no_zero_divisor(c)?;
-                    run(if &**m == "floor" { Binary::FloorDivide } else { Binary::TruncDivide }, c)
-                }
-                _ => run(Binary::Div, c),
-            })
-            .elementwise(),
-        op("floor_divide(input, other: Operand)", "floor(input / other), broadcast.")
-            .compute(no_bool, |c| {
+        op(
+            "div(input, other: Operand, *, rounding_mode: str? = None)",
+            "input / other, broadcast; integers become floats unless `rounding_mode` is 'trunc' or 'floor'.",
+        )
+        .compute(div_infer, |c| match &c.args[2] {
+            Arg::Str(m) => {
                 no_zero_divisor(c)?;
-                run(Binary::FloorDivide, c)
-            })
-            .elementwise(),
-        op("remainder(input, other: Operand)", "Python's input % other: the sign is the divisor's.")
-            .compute(no_bool, |c| {
-                no_zero_divisor(c)?;
-                run(Binary::Remainder, c)
-            })
-            .elementwise(),
-        op("remainder.scalar(input: Scalar, other)", "Python's input % other for a number and a tensor.")
-            .compute(no_bool, |c| {
-                no_zero_divisor(c)?;
-                run(Binary::Remainder, c)
-            })
-            .function_only(),
+                run(
+                    if &**m == "floor" {
+                        Binary::FloorDivide
+                    } else {
+                        Binary::TruncDivide
+                    },
+                    c,
+                )
+            }
+            _ => run(Binary::Div, c),
+        })
+        .elementwise(),
+        op(
+            "floor_divide(input, other: Operand)",
+            "floor(input / other), broadcast.",
+        )
+        .compute(no_bool, |c| {
+            no_zero_divisor(c)?;
+            run(Binary::FloorDivide, c)
+        })
+        .elementwise(),
+        op(
+            "remainder(input, other: Operand)",
+            "Python's input % other: the sign is the divisor's.",
+        )
+        .compute(no_bool, |c| {
+            no_zero_divisor(c)?;
+            run(Binary::Remainder, c)
+        })
+        .elementwise(),
+        op(
+            "remainder.scalar(input: Scalar, other)",
+            "Python's input % other for a number and a tensor.",
+        )
+        .compute(no_bool, |c| {
+            no_zero_divisor(c)?;
+            run(Binary::Remainder, c)
+        })
+        .function_only(),
         op("fmod(input, other: Operand)", "C's fmod: the sign is the dividend's.")
             .compute(no_bool, |c| {
                 no_zero_divisor(c)?;
                 run(Binary::Fmod, c)
             })
             .elementwise(),
-        op("pow(input, exponent: Operand)", "input to the power of exponent, broadcast.")
-            .compute(pow_infer, pow_run)
-            .elementwise(),
-        op("pow.scalar(input: Scalar, exponent)", "A number to the power of each element.")
-            .compute(pow_infer, |c| run(Binary::Pow, c))
-            .function_only(),
-        binary!("maximum(input, other)", Maximum, promoted, "The larger of two elements; NaN if either is.").no_inplace(),
-        binary!("minimum(input, other)", Minimum, promoted, "The smaller of two elements; NaN if either is.").no_inplace(),
-        binary!("fmax(input, other)", Fmax, promoted, "The larger of two elements; a NaN loses.").no_inplace(),
-        binary!("fmin(input, other)", Fmin, promoted, "The smaller of two elements; a NaN loses.").no_inplace(),
-        binary!("atan2(input, other)", Atan2, promoted_float, "Angle of the point (other, input), in radians."),
-        binary!("hypot(input, other)", Hypot, float_same, "sqrt(input² + other²) without overflow."),
-        binary!("copysign(input, other: Operand)", Copysign, promoted_float, "input with the sign of other."),
-        binary!("nextafter(input, other)", Nextafter, float_same, "The next float after input towards other."),
-        binary!("logaddexp(input, other)", Logaddexp, float_same, "log(exp(input) + exp(other)), without overflow.").no_inplace(),
-        binary!("logaddexp2(input, other)", Logaddexp2, float_same, "log2(2^input + 2^other), without overflow.").no_inplace(),
-        binary!("xlogy(input, other: Operand)", Xlogy, promoted_float, "input * log(other), 0 where input is 0."),
-        binary!("xlogy.scalar(input: Scalar, other)", Xlogy, promoted_float, "input * log(other) for a number and a tensor.").no_inplace().function_only(),
-        binary!("special_xlog1py(input, other: Operand)", Xlog1py, promoted_float, "input * log1p(other), 0 where input is 0.").no_inplace().function_only(),
-        binary!("special_xlog1py.scalar(input: Scalar, other)", Xlog1py, promoted_float, "input * log1p(other) for a number and a tensor.").no_inplace().function_only(),
-        binary!("special_zeta(input, other: Operand)", Zeta, promoted_float, "Hurwitz zeta function.").no_inplace().function_only(),
-        binary!("special_zeta.scalar(input: Scalar, other)", Zeta, promoted_float, "Hurwitz zeta function of a number and a tensor.").no_inplace().function_only(),
-        binary!("polygamma(n: Scalar, input)", Polygamma, promoted_float, "The n-th derivative of `digamma`.").no_inplace().function_only(),
-        binary!("heaviside(input, values)", Heaviside, promoted, "0 below zero, 1 above, `values` at zero."),
-        binary!("igamma(input, other)", Igamma, float_same, "Regularised lower incomplete gamma function."),
-        binary!("igammac(input, other)", Igammac, float_same, "Regularised upper incomplete gamma function."),
-        binary!("gcd(input, other)", Gcd, integral, "Greatest common divisor, never negative."),
-        binary!("lcm(input, other)", Lcm, integral, "Least common multiple, never negative."),
-        binary!("bitwise_and(input, other: Operand)", BitwiseAnd, integral, "Bits set in both; `a & b`."),
-        binary!("bitwise_or(input, other: Operand)", BitwiseOr, integral, "Bits set in either; `a | b`."),
-        binary!("bitwise_xor(input, other: Operand)", BitwiseXor, integral, "Bits set in just one; `a ^ b`."),
-        binary!("bitwise_and.scalar(input: Scalar, other)", BitwiseAnd, integral, "Bits set in both.").no_inplace().function_only(),
-        binary!("bitwise_or.scalar(input: Scalar, other)", BitwiseOr, integral, "Bits set in either.").no_inplace().function_only(),
-        binary!("bitwise_xor.scalar(input: Scalar, other)", BitwiseXor, integral, "Bits set in just one.").no_inplace().function_only(),
-        binary!("bitwise_left_shift(input, other: Operand)", LeftShift, shift, "Bits moved left; `a << b`."),
-        binary!("bitwise_right_shift(input, other: Operand)", RightShift, shift, "Bits moved right, the sign kept; `a >> b`."),
-        binary!("bitwise_left_shift.scalar(input: Scalar, other)", LeftShift, shift, "Bits of a number moved left.").no_inplace().function_only(),
-        binary!("bitwise_right_shift.scalar(input: Scalar, other)", RightShift, shift, "Bits of a number moved right.").no_inplace().function_only(),
-        op("addcmul(input, tensor1, tensor2, *, value: Scalar = 1)", "input + value * tensor1 * tensor2.")
-            .compute(|a| addc(a, false), |c| addc_run(c, false))
-            .elementwise(),
-        op("addcdiv(input, tensor1, tensor2, *, value: Scalar = 1)", "input + value * tensor1 / tensor2.")
-            .compute(|a| addc(a, true), |c| addc_run(c, true))
-            .elementwise(),
+        op(
+            "pow(input, exponent: Operand)",
+            "input to the power of exponent, broadcast.",
+        )
+        .compute(pow_infer, pow_run)
+        .elementwise(),
+        op(
+            "pow.scalar(input: Scalar, exponent)",
+            "A number to the power of each element.",
+        )
+        .compute(pow_infer, |c| run(Binary::Pow, c))
+        .function_only(),
+        binary!(
+            "maximum(input, other)",
+            Maximum,
+            promoted,
+            "The larger of two elements; NaN if either is."
+        )
+        .no_inplace(),
+        binary!(
+            "minimum(input, other)",
+            Minimum,
+            promoted,
+            "The smaller of two elements; NaN if either is."
+        )
+        .no_inplace(),
+        binary!(
+            "fmax(input, other)",
+            Fmax,
+            promoted,
+            "The larger of two elements; a NaN loses."
+        )
+        .no_inplace(),
+        binary!(
+            "fmin(input, other)",
+            Fmin,
+            promoted,
+            "The smaller of two elements; a NaN loses."
+        )
+        .no_inplace(),
+        binary!(
+            "atan2(input, other)",
+            Atan2,
+            promoted_float,
+            "Angle of the point (other, input), in radians."
+        ),
+        binary!(
+            "hypot(input, other)",
+            Hypot,
+            float_same,
+            "sqrt(input² + other²) without overflow."
+        ),
+        binary!(
+            "copysign(input, other: Operand)",
+            Copysign,
+            promoted_float,
+            "input with the sign of other."
+        ),
+        binary!(
+            "nextafter(input, other)",
+            Nextafter,
+            float_same,
+            "The next float after input towards other."
+        ),
+        binary!(
+            "logaddexp(input, other)",
+            Logaddexp,
+            float_same,
+            "log(exp(input) + exp(other)), without overflow."
+        )
+        .no_inplace(),
+        binary!(
+            "logaddexp2(input, other)",
+            Logaddexp2,
+            float_same,
+            "log2(2^input + 2^other), without overflow."
+        )
+        .no_inplace(),
+        binary!(
+            "xlogy(input, other: Operand)",
+            Xlogy,
+            promoted_float,
+            "input * log(other), 0 where input is 0."
+        ),
+        binary!(
+            "xlogy.scalar(input: Scalar, other)",
+            Xlogy,
+            promoted_float,
+            "input * log(other) for a number and a tensor."
+        )
+        .no_inplace()
+        .function_only(),
+        binary!(
+            "special_xlog1py(input, other: Operand)",
+            Xlog1py,
+            promoted_float,
+            "input * log1p(other), 0 where input is 0."
+        )
+        .no_inplace()
+        .function_only(),
+        binary!(
+            "special_xlog1py.scalar(input: Scalar, other)",
+            Xlog1py,
+            promoted_float,
+            "input * log1p(other) for a number and a tensor."
+        )
+        .no_inplace()
+        .function_only(),
+        binary!(
+            "special_zeta(input, other: Operand)",
+            Zeta,
+            promoted_float,
+            "Hurwitz zeta function."
+        )
+        .no_inplace()
+        .function_only(),
+        binary!(
+            "special_zeta.scalar(input: Scalar, other)",
+            Zeta,
+            promoted_float,
+            "Hurwitz zeta function of a number and a tensor."
+        )
+        .no_inplace()
+        .function_only(),
+        binary!(
+            "polygamma(n: Scalar, input)",
+            Polygamma,
+            promoted_float,
+            "The n-th derivative of `digamma`."
+        )
+        .no_inplace()
+        .function_only(),
+        binary!(
+            "heaviside(input, values)",
+            Heaviside,
+            promoted,
+            "0 below zero, 1 above, `values` at zero."
+        ),
+        binary!(
+            "igamma(input, other)",
+            Igamma,
+            float_same,
+            "Regularised lower incomplete gamma function."
+        ),
+        binary!(
+            "igammac(input, other)",
+            Igammac,
+            float_same,
+            "Regularised upper incomplete gamma function."
+        ),
+        binary!(
+            "gcd(input, other)",
+            Gcd,
+            integral,
+            "Greatest common divisor, never negative."
+        ),
+        binary!(
+            "lcm(input, other)",
+            Lcm,
+            integral,
+            "Least common multiple, never negative."
+        ),
+        binary!(
+            "bitwise_and(input, other: Operand)",
+            BitwiseAnd,
+            integral,
+            "Bits set in both; `a & b`."
+        ),
+        binary!(
+            "bitwise_or(input, other: Operand)",
+            BitwiseOr,
+            integral,
+            "Bits set in either; `a | b`."
+        ),
+        binary!(
+            "bitwise_xor(input, other: Operand)",
+            BitwiseXor,
+            integral,
+            "Bits set in just one; `a ^ b`."
+        ),
+        binary!(
+            "bitwise_and.scalar(input: Scalar, other)",
+            BitwiseAnd,
+            integral,
+            "Bits set in both."
+        )
+        .no_inplace()
+        .function_only(),
+        binary!(
+            "bitwise_or.scalar(input: Scalar, other)",
+            BitwiseOr,
+            integral,
+            "Bits set in either."
+        )
+        .no_inplace()
+        .function_only(),
+        binary!(
+            "bitwise_xor.scalar(input: Scalar, other)",
+            BitwiseXor,
+            integral,
+            "Bits set in just one."
+        )
+        .no_inplace()
+        .function_only(),
+        binary!(
+            "bitwise_left_shift(input, other: Operand)",
+            LeftShift,
+            shift,
+            "Bits moved left; `a << b`."
+        ),
+        binary!(
+            "bitwise_right_shift(input, other: Operand)",
+            RightShift,
+            shift,
+            "Bits moved right, the sign kept; `a >> b`."
+        ),
+        binary!(
+            "bitwise_left_shift.scalar(input: Scalar, other)",
+            LeftShift,
+            shift,
+            "Bits of a number moved left."
+        )
+        .no_inplace()
+        .function_only(),
+        binary!(
+            "bitwise_right_shift.scalar(input: Scalar, other)",
+            RightShift,
+            shift,
+            "Bits of a number moved right."
+        )
+        .no_inplace()
+        .function_only(),
+        op(
+            "addcmul(input, tensor1, tensor2, *, value: Scalar = 1)",
+            "input + value * tensor1 * tensor2.",
+        )
+        .compute(|a| addc(a, false), |c| addc_run(c, false))
+        .elementwise(),
+        op(
+            "addcdiv(input, tensor1, tensor2, *, value: Scalar = 1)",
+            "input + value * tensor1 / tensor2.",
+        )
+        .compute(|a| addc(a, true), |c| addc_run(c, true))
+        .elementwise(),
         op("lerp(input, end, weight: Operand)", "input + weight * (end - input).")
             .compute(lerp_infer, |c| run3(Ternary::Lerp, c))
             .elementwise(),
@@ -382,15 +629,45 @@ fn arithmetic_ops() -> Vec<Builder> {
 
 fn comparison_ops() -> Vec<Builder> {
     vec![
-        binary!("eq(input, other: Operand)", Eq, compared, "True where elements are equal."),
+        binary!(
+            "eq(input, other: Operand)",
+            Eq,
+            compared,
+            "True where elements are equal."
+        ),
         binary!("ne(input, other: Operand)", Ne, compared, "True where elements differ."),
         binary!("lt(input, other: Operand)", Lt, ordered, "True where input is less."),
-        binary!("le(input, other: Operand)", Le, ordered, "True where input is less or equal."),
+        binary!(
+            "le(input, other: Operand)",
+            Le,
+            ordered,
+            "True where input is less or equal."
+        ),
         binary!("gt(input, other: Operand)", Gt, ordered, "True where input is greater."),
-        binary!("ge(input, other: Operand)", Ge, ordered, "True where input is greater or equal."),
-        binary!("logical_and(input, other)", LogicalAnd, logical, "True where both are non-zero."),
-        binary!("logical_or(input, other)", LogicalOr, logical, "True where either is non-zero."),
-        binary!("logical_xor(input, other)", LogicalXor, logical, "True where just one is non-zero."),
+        binary!(
+            "ge(input, other: Operand)",
+            Ge,
+            ordered,
+            "True where input is greater or equal."
+        ),
+        binary!(
+            "logical_and(input, other)",
+            LogicalAnd,
+            logical,
+            "True where both are non-zero."
+        ),
+        binary!(
+            "logical_or(input, other)",
+            LogicalOr,
+            logical,
+            "True where either is non-zero."
+        ),
+        binary!(
+            "logical_xor(input, other)",
+            LogicalXor,
+            logical,
+            "True where just one is non-zero."
+        ),
     ]
 }
 
@@ -439,17 +716,89 @@ fn choice_ops() -> Vec<Builder> {
 /// Activations with parameters, and the fused backward formulas (names start with an underscore).
 fn activation_ops() -> Vec<Builder> {
     let mut all = vec![
-        binary!("leaky_relu(input, negative_slope: Scalar = 0.01)", LeakyRelu, float_same, "x above zero, negative_slope * x below.").function_only(),
-        binary!("hardshrink(input, lambd: Scalar = 0.5)", Hardshrink, float_same, "0 within [-lambd, lambd], else x.").no_inplace(),
-        binary!("softshrink(input, lambd: Scalar = 0.5)", Softshrink, float_same, "x moved towards zero by lambd.").no_inplace().function_only(),
-        binary!("celu(input, alpha: Scalar = 1.0)", Celu, float_same, "max(0, x) + min(0, alpha * (exp(x / alpha) - 1)).").function_only(),
-        binary!("_prelu(input, weight)", LeakyRelu, float_same, "x above zero, weight * x below, weight broadcast.").no_inplace().function_only(),
-        ternary!("threshold(input, threshold: Scalar, value: Scalar)", Threshold, three_same, "x above the threshold, else value.").function_only(),
-        ternary!("softplus(input, beta: Scalar = 1, threshold: Scalar = 20)", Softplus, three_float, "log(1 + exp(beta * x)) / beta; x itself where beta * x is above the threshold.").no_inplace().function_only(),
-        ternary!("elu(input, alpha: Scalar = 1.0, scale: Scalar = 1.0)", Elu, three_float, "scale * (x above zero, alpha * (exp(x) - 1) below).").function_only(),
-        ternary!("_leaky_relu_backward(grad, input, negative_slope: Scalar)", LeakyReluBackward, three_float, "Gradient of `leaky_relu`.").no_inplace().function_only(),
-        ternary!("_elu_backward(grad, input, alpha: Scalar)", EluBackward, three_float, "Gradient of `elu`.").no_inplace().function_only(),
-        ternary!("_softplus_backward(grad, input, beta: Scalar)", SoftplusBackward, three_float, "Gradient of `softplus`.").no_inplace().function_only(),
+        binary!(
+            "leaky_relu(input, negative_slope: Scalar = 0.01)",
+            LeakyRelu,
+            float_same,
+            "x above zero, negative_slope * x below."
+        )
+        .function_only(),
+        binary!(
+            "hardshrink(input, lambd: Scalar = 0.5)",
+            Hardshrink,
+            float_same,
+            "0 within [-lambd, lambd], else x."
+        )
+        .no_inplace(),
+        binary!(
+            "softshrink(input, lambd: Scalar = 0.5)",
+            Softshrink,
+            float_same,
+            "x moved towards zero by lambd."
+        )
+        .no_inplace()
+        .function_only(),
+        binary!(
+            "celu(input, alpha: Scalar = 1.0)",
+            Celu,
+            float_same,
+            "max(0, x) + min(0, alpha * (exp(x / alpha) - 1))."
+        )
+        .function_only(),
+        binary!(
+            "_prelu(input, weight)",
+            LeakyRelu,
+            float_same,
+            "x above zero, weight * x below, weight broadcast."
+        )
+        .no_inplace()
+        .function_only(),
+        ternary!(
+            "threshold(input, threshold: Scalar, value: Scalar)",
+            Threshold,
+            three_same,
+            "x above the threshold, else value."
+        )
+        .function_only(),
+        ternary!(
+            "softplus(input, beta: Scalar = 1, threshold: Scalar = 20)",
+            Softplus,
+            three_float,
+            "log(1 + exp(beta * x)) / beta; x itself where beta * x is above the threshold."
+        )
+        .no_inplace()
+        .function_only(),
+        ternary!(
+            "elu(input, alpha: Scalar = 1.0, scale: Scalar = 1.0)",
+            Elu,
+            three_float,
+            "scale * (x above zero, alpha * (exp(x) - 1) below)."
+        )
+        .function_only(),
+        ternary!(
+            "_leaky_relu_backward(grad, input, negative_slope: Scalar)",
+            LeakyReluBackward,
+            three_float,
+            "Gradient of `leaky_relu`."
+        )
+        .no_inplace()
+        .function_only(),
+        ternary!(
+            "_elu_backward(grad, input, alpha: Scalar)",
+            EluBackward,
+            three_float,
+            "Gradient of `elu`."
+        )
+        .no_inplace()
+        .function_only(),
+        ternary!(
+            "_softplus_backward(grad, input, beta: Scalar)",
+            SoftplusBackward,
+            three_float,
+            "Gradient of `softplus`."
+        )
+        .no_inplace()
+        .function_only(),
     ];
     macro_rules! backward {
         ($($sig:literal $kind:ident $of:literal),* $(,)?) => {

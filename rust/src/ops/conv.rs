@@ -28,7 +28,10 @@ impl Steps {
         let groups = a.int(first + 3);
         ensure!(stride.iter().all(|&v| v > 0), "non-positive stride is not supported");
         ensure!(padding.iter().all(|&v| v >= 0), "negative padding is not supported");
-        ensure!(dilation.iter().all(|&v| v > 0), "dilation should be greater than zero, but got {dilation:?}");
+        ensure!(
+            dilation.iter().all(|&v| v > 0),
+            "dilation should be greater than zero, but got {dilation:?}"
+        );
         ensure!(groups > 0, "non-positive groups is not supported");
         let list = |values: &[i64], fill: usize, name: &str| {
             per_dim(values, n, fill, || {
@@ -104,7 +107,10 @@ fn output_shape(s: &Steps, input: &Dims, weight: &Dims) -> Result<Dims> {
         weight[1].saturating_mul(groups)
     );
     let (size, kernel) = (sizes(input, n), sizes(weight, n));
-    ensure!(kernel.iter().all(|&k| k > 0), "kernel size should be greater than zero, but got weight of size {weight}");
+    ensure!(
+        kernel.iter().all(|&k| k > 0),
+        "kernel size should be greater than zero, but got weight of size {weight}"
+    );
     let Some(out) = s.output(size, kernel) else {
         let padded = std::array::from_fn(|d| size[d] + 2 * s.padding[d]);
         let reach = std::array::from_fn(|d| s.dilation[d].saturating_mul(kernel[d] - 1).saturating_add(1));
@@ -167,7 +173,10 @@ fn forward_run<const N: usize>(c: &Call) -> Result<()> {
             cpu::copy(&wide, &out.core.with_layout(to));
         }
     } else {
-        let (from, weights) = (cpu::src_as(&x, &five(&x.layout, N)), cpu::src_as(&w, &five(&w.layout, N)));
+        let (from, weights) = (
+            cpu::src_as(&x, &five(&x.layout, N)),
+            cpu::src_as(&w, &five(&w.layout, N)),
+        );
         with_float!(x.dtype, T => {
             let bias = bias.as_ref().map(cpu::typed::<T>);
             conv::forward::<T>(&s, from.typed(), weights.typed(), bias, cpu::dst_as(&out.core, &to).typed())
@@ -180,14 +189,20 @@ fn forward_run<const N: usize>(c: &Call) -> Result<()> {
 /// Checks that `grad` may be the gradient of the output of a convolution of these shapes. It may be smaller, as the input
 /// of a transposed convolution with output padding is.
 fn gradient_fits(a: &Args, grad: &Dims, input: &Dims, weight: &Dims) -> Result<Steps> {
-    ensure!((3..=5).contains(&weight.len()), "weight should have three to five dimensions, but got size {weight}");
+    ensure!(
+        (3..=5).contains(&weight.len()),
+        "weight should have three to five dimensions, but got size {weight}"
+    );
     let n = weight.len() - 2;
     let s = Steps::new(a, 3, n)?;
     let full = output_shape(&s, input, weight)?;
     let fits = grad.len() == full.len()
         && grad[..grad.len() - n] == full[..full.len() - n]
         && (full.len() - n..full.len()).all(|d| grad[d] <= full[d]);
-    ensure!(fits, "a convolution of input {input} with weight {weight} has output {full}, got a gradient of shape {grad}");
+    ensure!(
+        fits,
+        "a convolution of input {input} with weight {weight} has output {full}, got a gradient of shape {grad}"
+    );
     Ok(s)
 }
 
@@ -203,7 +218,10 @@ fn input_run(c: &Call) -> Result<()> {
     let out = cpu::output(&c.outs[0], g.dtype)?;
     let s = gradient_fits(c.args, g.shape(), out.core.shape(), w.shape())?;
     let shape = s.shape(out.core.shape(), w.shape(), g.shape());
-    let (from, weights) = (cpu::src_as(&g, &five(&g.layout, s.n)), cpu::src_as(&w, &five(&w.layout, s.n)));
+    let (from, weights) = (
+        cpu::src_as(&g, &five(&g.layout, s.n)),
+        cpu::src_as(&w, &five(&w.layout, s.n)),
+    );
     let to = cpu::dst_as(&out.core, &five(&out.core.layout, s.n));
     with_float!(g.dtype, T => conv::backward_data::<T>(&shape, from.typed(), weights.typed(), to.typed()));
     out.store();
@@ -222,7 +240,10 @@ fn weight_run(c: &Call) -> Result<()> {
     let out = cpu::output(&c.outs[0], g.dtype)?;
     let s = gradient_fits(c.args, g.shape(), x.shape(), out.core.shape())?;
     let shape = s.shape(x.shape(), out.core.shape(), g.shape());
-    let (from, grad) = (cpu::src_as(&x, &five(&x.layout, s.n)), cpu::src_as(&g, &five(&g.layout, s.n)));
+    let (from, grad) = (
+        cpu::src_as(&x, &five(&x.layout, s.n)),
+        cpu::src_as(&g, &five(&g.layout, s.n)),
+    );
     let to = cpu::dst_as(&out.core, &five(&out.core.layout, s.n));
     with_float!(x.dtype, T => conv::backward_weight::<T>(&shape, from.typed(), grad.typed(), to.typed()));
     out.store();
@@ -234,11 +255,23 @@ macro_rules! convolution {
         [
             op(
                 concat!(
-                    "conv", $n, "d(input, weight, bias: Tensor? = None, stride: int[", $n, "] = 1, padding: int[", $n,
-                    "] = 0, dilation: int[", $n, "] = 1, groups: int = 1)"
+                    "conv",
+                    $n,
+                    "d(input, weight, bias: Tensor? = None, stride: int[",
+                    $n,
+                    "] = 1, padding: int[",
+                    $n,
+                    "] = 0, dilation: int[",
+                    $n,
+                    "] = 1, groups: int = 1)"
                 ),
                 concat!(
-                    "Cross-correlation of [N, C, ", $dims, "] or [C, ", $dims, "] with filters [out, C / groups, ", $dims,
+                    "Cross-correlation of [N, C, ",
+                    $dims,
+                    "] or [C, ",
+                    $dims,
+                    "] with filters [out, C / groups, ",
+                    $dims,
                     "], plus a bias per filter. Only floats; shapes that do not fit raise RuntimeError."
                 ),
             )
@@ -246,11 +279,18 @@ macro_rules! convolution {
             .function_only(),
             op(
                 concat!(
-                    "conv", $n, "d.padding(input, weight, bias: Tensor? = None, stride: int[", $n,
-                    "] = 1, padding: str = 'valid', dilation: int[", $n, "] = 1, groups: int = 1)"
+                    "conv",
+                    $n,
+                    "d.padding(input, weight, bias: Tensor? = None, stride: int[",
+                    $n,
+                    "] = 1, padding: str = 'valid', dilation: int[",
+                    $n,
+                    "] = 1, groups: int = 1)"
                 ),
                 concat!(
-                    "`conv", $n, "d` with padding 'valid' (none) or 'same': the output has the input's size, an odd total \
+                    "`conv",
+                    $n,
+                    "d` with padding 'valid' (none) or 'same': the output has the input's size, an odd total \
                      pads one more at the end. Other words raise RuntimeError."
                 ),
             )
@@ -283,9 +323,18 @@ mod tests {
     #[test]
     fn five_dims_from_any_number() {
         let l = Layout::contiguous(Dims::new(&[2, 3, 5]).unwrap());
-        assert_eq!((&*five(&l, 1).shape, five(&l, 1).strides()), (&[2, 3, 1, 1, 5][..], &[15, 5, 0, 0, 1][..]));
-        assert_eq!((&*five(&l, 2).shape, five(&l, 2).strides()), (&[1, 2, 1, 3, 5][..], &[0, 15, 0, 5, 1][..]));
+        assert_eq!(
+            (&*five(&l, 1).shape, five(&l, 1).strides()),
+            (&[2, 3, 1, 1, 5][..], &[15, 5, 0, 0, 1][..])
+        );
+        assert_eq!(
+            (&*five(&l, 2).shape, five(&l, 2).strides()),
+            (&[1, 2, 1, 3, 5][..], &[0, 15, 0, 5, 1][..])
+        );
         let l = Layout::contiguous(Dims::new(&[2, 3, 5, 7]).unwrap());
-        assert_eq!((&*five(&l, 3).shape, five(&l, 3).strides()), (&[1, 2, 3, 5, 7][..], &[0, 105, 35, 7, 1][..]));
+        assert_eq!(
+            (&*five(&l, 3).shape, five(&l, 3).strides()),
+            (&[1, 2, 3, 5, 7][..], &[0, 105, 35, 7, 1][..])
+        );
     }
 }

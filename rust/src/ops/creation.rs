@@ -13,7 +13,10 @@ use smallvec::smallvec;
 
 /// `(size, [fill_value,] *, dtype, device)`: dtype at position `d`.
 fn sized(a: &Args, d: usize) -> Result<Metas> {
-    Ok(smallvec![Meta::new(Dims::from_ints(a.ints(0))?, a.dtype(d).unwrap_or_else(default_dtype))])
+    Ok(smallvec![Meta::new(
+        Dims::from_ints(a.ints(0))?,
+        a.dtype(d).unwrap_or_else(default_dtype)
+    )])
 }
 
 fn fill_with(c: &Call, v: Scalar) -> Result<()> {
@@ -29,7 +32,11 @@ fn kept_layout(t: &crate::Core) -> Option<Box<Layout>> {
 /// `(input, …, *, dtype)`: dtype at position `d`, else the input's; strides kept.
 fn like(a: &Args, d: usize) -> Result<Metas> {
     let t = a.tensor(0);
-    let dtype = if d < a.items.len() { a.dtype(d).unwrap_or(t.dtype) } else { t.dtype };
+    let dtype = if d < a.items.len() {
+        a.dtype(d).unwrap_or(t.dtype)
+    } else {
+        t.dtype
+    };
     Ok(smallvec![Meta {
         shape: *t.shape(),
         dtype,
@@ -80,10 +87,18 @@ fn arange_run(c: &Call) -> Result<()> {
     let n = c.outs[0].numel();
     let made = if c.outs[0].dtype.is_float() {
         let (s, d) = (s.to_f64(), d.to_f64());
-        cpu::from_slice(&(0..n).map(|i| s + i as f64 * d).collect::<Vec<f64>>(), Dims::new(&[n])?)?
+        cpu::from_slice(
+            &(0..n).map(|i| s + i as f64 * d).collect::<Vec<f64>>(),
+            Dims::new(&[n])?,
+        )?
     } else {
         let (s, d) = (s.to_i64(), d.to_i64());
-        cpu::from_slice(&(0..n as i64).map(|i| s.wrapping_add(i.wrapping_mul(d))).collect::<Vec<i64>>(), Dims::new(&[n])?)?
+        cpu::from_slice(
+            &(0..n as i64)
+                .map(|i| s.wrapping_add(i.wrapping_mul(d)))
+                .collect::<Vec<i64>>(),
+            Dims::new(&[n])?,
+        )?
     };
     cpu::copy(&made, &c.outs[0]);
     Ok(())
@@ -94,7 +109,10 @@ fn linspace_infer(a: &Args) -> Result<Metas> {
     if n < 0 {
         return Error::runtime("number of steps must be non-negative");
     }
-    Ok(smallvec![Meta::new(Dims::from_ints(&[n])?, a.dtype(3).unwrap_or_else(default_dtype))])
+    Ok(smallvec![Meta::new(
+        Dims::from_ints(&[n])?,
+        a.dtype(3).unwrap_or_else(default_dtype)
+    )])
 }
 
 fn linspace_run(c: &Call) -> Result<()> {
@@ -105,7 +123,11 @@ fn linspace_run(c: &Call) -> Result<()> {
     let step = if n > 1 { (e - s) / (n - 1) as f64 } else { 0.0 };
     let values: Vec<f64> = (0..n)
         .map(|i| {
-            let v = if i < n.div_ceil(2) || n == 1 { s + step * i as f64 } else { e - step * (n - 1 - i) as f64 };
+            let v = if i < n.div_ceil(2) || n == 1 {
+                s + step * i as f64
+            } else {
+                e - step * (n - 1 - i) as f64
+            };
             if integral { v.trunc() } else { v }
         })
         .collect();
@@ -119,7 +141,10 @@ fn eye_infer(a: &Args) -> Result<Metas> {
     if n < 0 || m < 0 {
         return Error::runtime(format!("n and m must be greater or equal to 0, got {n} and {m}"));
     }
-    Ok(smallvec![Meta::new(Dims::from_ints(&[n, m])?, a.dtype(2).unwrap_or_else(default_dtype))])
+    Ok(smallvec![Meta::new(
+        Dims::from_ints(&[n, m])?,
+        a.dtype(2).unwrap_or_else(default_dtype)
+    )])
 }
 
 fn eye_run(c: &Call) -> Result<()> {
@@ -154,7 +179,9 @@ fn normal_run(c: &Call, mean: f64, std: f64, generator: usize) -> Result<()> {
 
 fn randint_check(low: i64, high: i64) -> Result<()> {
     if low >= high {
-        return Error::runtime(format!("random_ expects 'from' to be less than 'to', but got from={low} >= to={high}"));
+        return Error::runtime(format!(
+            "random_ expects 'from' to be less than 'to', but got from={low} >= to={high}"
+        ));
     }
     Ok(())
 }
@@ -167,7 +194,10 @@ fn randint_run(c: &Call, low: i64, high: i64, generator: usize) -> Result<()> {
 
 fn float_dtype(m: Metas) -> Result<Metas> {
     if !m[0].dtype.is_float() {
-        return Error::unsupported(format!("not implemented for '{}'", crate::dtype::legacy_name(m[0].dtype)));
+        return Error::unsupported(format!(
+            "not implemented for '{}'",
+            crate::dtype::legacy_name(m[0].dtype)
+        ));
     }
     Ok(m)
 }
@@ -200,7 +230,12 @@ fn clone_infer(a: &Args) -> Result<Metas> {
         Arg::Str(s) if &**s == "contiguous" => None,
         _ => kept_layout(t),
     };
-    Ok(smallvec![Meta { shape: *t.shape(), dtype: t.dtype, compute: t.dtype, layout }])
+    Ok(smallvec![Meta {
+        shape: *t.shape(),
+        dtype: t.dtype,
+        compute: t.dtype,
+        layout
+    }])
 }
 
 pub fn ops() -> Vec<Builder> {

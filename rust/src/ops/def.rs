@@ -85,11 +85,16 @@ impl std::fmt::Debug for Layout {
 
 impl Meta {
     pub fn new(shape: Dims, dtype: DType) -> Meta {
-        Meta { shape, dtype, compute: dtype, layout: None }
+        Meta {
+            shape,
+            dtype,
+            compute: dtype,
+            layout: None,
+        }
     }
 }
 
-pub type Metas = SmallVec<[Meta; 2]>;
+pub type Metas = SmallVec<[Meta; 1]>;
 pub type Infer = fn(&Args) -> Result<Metas>;
 /// Writes the outputs; `Call` says how.
 pub type Kernel = fn(&Call) -> Result<()>;
@@ -107,9 +112,15 @@ pub enum Kind {
     /// Shapes from `infer`, values from kernels that write into given outputs.
     Compute { infer: Infer, cpu: Kernel },
     /// The first argument's memory under other layouts; no kernel.
-    View { layouts: fn(&Args) -> Result<SmallVec<[Layout; 1]>> },
+    View {
+        layouts: fn(&Args) -> Result<SmallVec<[Layout; 1]>>,
+    },
     /// A view where the strides allow it (`Some`), else a copy (`reshape`).
-    MaybeView { layout: fn(&Args) -> Result<Option<Layout>>, infer: Infer, cpu: Kernel },
+    MaybeView {
+        layout: fn(&Args) -> Result<Option<Layout>>,
+        infer: Infer,
+        cpu: Kernel,
+    },
     /// The result's size is known only after running.
     DataShape { run: fn(&Args) -> Result<Vec<Core>> },
     /// Made of other ops, in Python (`autograd/`), from `register`.
@@ -142,6 +153,8 @@ pub struct Op {
     pub method_only: bool,
     /// Each output element depends on the input elements at its own place: output may be the input's memory.
     pub elementwise: bool,
+    /// The kernel takes its first input's memory as output, in any layout, and writes only what changes.
+    pub updates_self: bool,
     /// Arguments that the op writes, as a bit mask.
     pub mutates: u32,
     pub random: bool,
@@ -238,6 +251,7 @@ pub fn op(signature: &'static str, doc: &'static str) -> Builder {
             function_only: false,
             method_only: false,
             elementwise: false,
+            updates_self: false,
             mutates: 0,
             random: false,
             index: 0,
@@ -300,7 +314,13 @@ fn parse_params(text: &'static str) -> Vec<Param> {
                 Err(_) => Default::Float(v.parse().expect("a literal default")),
             },
         };
-        params.push(Param { name, ty, optional, default, keyword_only });
+        params.push(Param {
+            name,
+            ty,
+            optional,
+            default,
+            keyword_only,
+        });
     }
     params
 }
@@ -352,6 +372,12 @@ impl Builder {
     }
     pub fn inplace(mut self) -> Builder {
         self.op.inplace = true;
+        self
+    }
+    /// In place, and the kernel itself leaves alone what does not change.
+    pub fn updates_self(mut self) -> Builder {
+        self.op.inplace = true;
+        self.op.updates_self = true;
         self
     }
     pub fn no_inplace(mut self) -> Builder {

@@ -61,7 +61,9 @@ impl Plan {
                         }
                     }
                     if m.rank() == 0 {
-                        return Error::index(format!("index {i} is a 0-dim mask: unsqueeze the tensor and the mask first"));
+                        return Error::index(format!(
+                            "index {i} is a 0-dim mask: unsqueeze the tensor and the mask first"
+                        ));
                     }
                     slots.extend((0..m.rank()).map(|j| Slot::Column(m.clone(), j)));
                     shapes.push(row(&[hits(m)?]));
@@ -74,7 +76,11 @@ impl Plan {
             }
         }
         if slots.len() > t.rank() {
-            return Error::index(format!("too many indices for tensor of dimension {} (got {})", t.rank(), slots.len()));
+            return Error::index(format!(
+                "too many indices for tensor of dimension {} (got {})",
+                t.rank(),
+                slots.len()
+            ));
         }
         let mut indices = Dims::EMPTY;
         for s in &shapes {
@@ -89,7 +95,10 @@ impl Plan {
                 }
             }
         }
-        let nowhere = slots.iter().zip(t.shape().iter()).any(|(s, &n)| n == 0 && !matches!(s, Slot::All));
+        let nowhere = slots
+            .iter()
+            .zip(t.shape().iter())
+            .any(|(s, &n)| n == 0 && !matches!(s, Slot::All));
         if nowhere && indices.numel() > 0 {
             return Error::index("index is out of bounds for dimension with size 0");
         }
@@ -157,11 +166,16 @@ impl Plan {
                     }
                 }
             };
-            ensure!(expands_to(c.shape(), &self.indices), "a mask was changed while it was used as an index");
+            ensure!(
+                expands_to(c.shape(), &self.indices),
+                "a mask was changed while it was used as an index"
+            );
             cores.push(c);
         }
-        let wide: SmallVec<[Src<i64>; 4]> =
-            cores.iter().map(|c| cpu::src_as(c, &c.layout.broadcast_to(&self.indices)).typed()).collect();
+        let wide: SmallVec<[Src<i64>; 4]> = cores
+            .iter()
+            .map(|c| cpu::src_as(c, &c.layout.broadcast_to(&self.indices)).typed())
+            .collect();
         run(&t.permute(&order), &wide).map_err(|e| out_of_range(IndexError { dim: order[e.dim], ..e }))
     }
 }
@@ -188,9 +202,14 @@ fn index_run(c: &Call) -> Result<()> {
         cpu::copy(t, out);
         return Ok(());
     }
-    ensure!(plan.shape(t.shape())? == *out.shape(), "a mask was changed while it was used as an index");
+    ensure!(
+        plan.shape(t.shape())? == *out.shape(),
+        "a mask was changed while it was used as an index"
+    );
     let to = cpu::dst_as(out, &plan.indices_first(&out.layout));
-    plan.with_indices(&t.layout, |from, indices| index::index_get(cpu::src_as(t, from), indices, to))
+    plan.with_indices(&t.layout, |from, indices| {
+        index::index_get(cpu::src_as(t, from), indices, to)
+    })
 }
 
 fn put_infer(a: &Args) -> Result<Metas> {
@@ -224,8 +243,15 @@ fn put_run(c: &Call) -> Result<()> {
     if plan.order().1 == 0 {
         let (to, from) = (out.dst(), cpu::src_as(&values, &values.layout.broadcast_to(&shape)));
         if add {
-            let (a, b) = (elementwise::Operand::View(to.as_src()), elementwise::Operand::View(from));
-            let kind = if work == DType::Bool { elementwise::Binary::LogicalOr } else { elementwise::Binary::Add };
+            let (a, b) = (
+                elementwise::Operand::View(to.as_src()),
+                elementwise::Operand::View(from),
+            );
+            let kind = if work == DType::Bool {
+                elementwise::Binary::LogicalOr
+            } else {
+                elementwise::Binary::Add
+            };
             elementwise::binary(kind, work, a, b, to);
         } else {
             elementwise::copy(from, to);
@@ -241,7 +267,11 @@ fn put_run(c: &Call) -> Result<()> {
 
 fn take_infer(a: &Args) -> Result<Metas> {
     let (t, i) = (a.tensor(0), a.tensor(1));
-    ensure!(i.dtype == DType::I64, "take(): Expected a long tensor for index, but got {}", legacy_name(i.dtype));
+    ensure!(
+        i.dtype == DType::I64,
+        "take(): Expected a long tensor for index, but got {}",
+        legacy_name(i.dtype)
+    );
     if t.numel() == 0 && i.numel() > 0 {
         return Error::index("take(): tried to take from an empty tensor");
     }
@@ -253,7 +283,10 @@ fn take_run(c: &Call) -> Result<()> {
     let flat = cpu::contiguous(t, t.dtype)?;
     let all = packed(row(&[t.numel()]), flat.layout.offset);
     index::index_get(cpu::src_as(&flat, &all), &[cpu::typed(i)], cpu::dst(&c.outs[0])).map_err(|e| {
-        let text = format!("out of range: tried to access index {} on a tensor of {} elements.", e.index, e.size);
+        let text = format!(
+            "out of range: tried to access index {} on a tensor of {} elements.",
+            e.index, e.size
+        );
         Error::new(crate::error::ErrorKind::Index, text)
     })
 }
@@ -292,7 +325,10 @@ fn masked_scatter_run(c: &Call) -> Result<()> {
     let (t, m, s) = (c.args.tensor(0), c.args.tensor(1), c.args.tensor(2));
     let out = &c.outs[0];
     let mask = m.with_layout(m.layout.broadcast_to(out.shape()));
-    ensure!(hits(&mask)? <= s.numel(), "Number of elements of source < number of ones in mask");
+    ensure!(
+        hits(&mask)? <= s.numel(),
+        "Number of elements of source < number of ones in mask"
+    );
     if !t.same_elements(out) {
         cpu::copy(&t.with_layout(t.layout.broadcast_to(out.shape())), out);
     }
@@ -312,17 +348,25 @@ fn bincount(a: &Args) -> Result<Vec<Core>> {
     ensure!(t.rank() == 1, "{INTEGRAL}");
     ensure!(least >= 0, "minlength should be >= 0");
     if let Some(w) = weights {
-        ensure!(w.shape() == t.shape(), "weights should be 1-d and have the same length as input");
+        ensure!(
+            w.shape() == t.shape(),
+            "weights should be 1-d and have the same length as input"
+        );
     }
     let x = cpu::contiguous(t, DType::I64)?;
-    let largest = cpu::to_i64(&x)?.into_iter().try_fold(-1i64, |m, v| if v < 0 { None } else { Some(m.max(v)) });
-    let Some(largest) = largest else { return Error::runtime(INTEGRAL) };
+    let largest = cpu::to_i64(&x)?
+        .into_iter()
+        .try_fold(-1i64, |m, v| if v < 0 { None } else { Some(m.max(v)) });
+    let Some(largest) = largest else {
+        return Error::runtime(INTEGRAL);
+    };
     // Allocated here once as a trial, so that a huge value is an error and not the end of the process.
     let n = largest.saturating_add(1).max(least);
     drop(Core::empty(Dims::from_ints(&[n])?, DType::I64, Device::Cpu)?);
     let bad = |_: IndexError| Error::new(crate::error::ErrorKind::Runtime, INTEGRAL);
     let least = least as usize;
-    let Some(w) = weights else {
+    // No elements: PyTorch's result is int64 then, weights or not.
+    let Some(w) = weights.filter(|_| t.numel() > 0) else {
         let counts = index::bincount(cpu::typed(&x), least).map_err(bad)?;
         return Ok(vec![cpu::from_slice(&counts, row(&[counts.len()]))?]);
     };
@@ -336,7 +380,9 @@ fn histc_infer(a: &Args) -> Result<Metas> {
     ensure!(bins > 0, "bins must be > 0, but got {bins} for dimension 0");
     let (lo, hi) = (a.scalar(2).to_f64(), a.scalar(3).to_f64());
     ensure!(lo.is_finite() && hi.is_finite(), "range of [{lo}, {hi}] is not finite");
-    ensure!(lo <= hi, "max must be larger than min");
+    if lo > hi {
+        return Error::runtime("max must be larger than min");
+    }
     one(Dims::from_ints(&[bins])?, super::support::float_only(t.dtype)?)
 }
 
@@ -347,7 +393,12 @@ fn histc_run(c: &Call) -> Result<()> {
         let end = |kind| -> Result<f64> {
             let at = Core::empty(Dims::EMPTY, x.dtype, Device::Cpu)?;
             let one = packed(row(&[1, 1, 1, 1, 1, 1, 1, 1][..x.rank()]), 0);
-            reduce::reduce(kind, cpu::src(&x), &axes(None, x.rank())?[..x.rank()], cpu::dst_as(&at, &one));
+            reduce::reduce(
+                kind,
+                cpu::src(&x),
+                &axes(None, x.rank())?[..x.rank()],
+                cpu::dst_as(&at, &one),
+            );
             Ok(cpu::item(&at).to_f64())
         };
         (lo, hi) = (end(reduce::Reduce::Min)?, end(reduce::Reduce::Max)?);
@@ -356,6 +407,7 @@ fn histc_run(c: &Call) -> Result<()> {
         (lo, hi) = (lo - 1.0, hi + 1.0);
     }
     ensure!(lo.is_finite() && hi.is_finite(), "range of [{lo}, {hi}] is not finite");
+    drop(Core::empty(*out.shape(), DType::I64, Device::Cpu)?); // as a trial, see `bincount`
     let counts = index::histc(cpu::src(&x), out.numel(), lo, hi);
     cpu::copy(&cpu::from_slice(&counts, row(&[counts.len()]))?, out);
     Ok(())
@@ -363,7 +415,10 @@ fn histc_run(c: &Call) -> Result<()> {
 
 fn searchsorted_infer(a: &Args) -> Result<Metas> {
     let (s, v) = (a.tensor(0), a.tensor(1));
-    ensure!(s.rank() > 0, "boundaries tensor should have positive dimension, but got 0 dimension");
+    ensure!(
+        s.rank() > 0,
+        "boundaries tensor should have positive dimension, but got 0 dimension"
+    );
     ensure!(
         v.rank() > 0 || s.rank() == 1,
         "input value can be a scalar only when boundaries tensor dimension is 1, but we got boundaries tensor dim({}) and \
@@ -387,14 +442,22 @@ fn searchsorted_infer(a: &Args) -> Result<Metas> {
 fn search_dtype(s: &Core, v: &Core) -> Result<DType> {
     match promote(s.dtype, v.dtype) {
         Some(d) => Ok(d),
-        None => Error::runtime(format!("cannot compare {} with {}", legacy_name(s.dtype), legacy_name(v.dtype))),
+        None => Error::runtime(format!(
+            "cannot compare {} with {}",
+            legacy_name(s.dtype),
+            legacy_name(v.dtype)
+        )),
     }
 }
 
 fn searchsorted_run(c: &Call) -> Result<()> {
     let (s, v) = (c.args.tensor(0), c.args.tensor(1));
     let work = search_dtype(s, v)?.compute();
-    let (s, v, out) = (cpu::cast(s, work)?, cpu::cast(v, work)?, cpu::output(&c.outs[0], DType::I64)?);
+    let (s, v, out) = (
+        cpu::cast(s, work)?,
+        cpu::cast(v, work)?,
+        cpu::output(&c.outs[0], DType::I64)?,
+    );
     index::searchsorted(cpu::src(&s), cpu::src(&v), c.args.bool(3), out.dst().typed());
     out.store();
     Ok(())
@@ -406,13 +469,13 @@ pub fn ops() -> Vec<Builder> {
             .compute(index_infer, index_run),
         op("index_put(input, indices: Tensor?[], values, accumulate: bool = False)", "The input with the values put at the given indices (see `index`), or added there. An index out of range raises IndexError and writes nothing.")
             .compute(put_infer, put_run)
-            .inplace(),
+            .updates_self(),
         op("take(input, index)", "The elements at places of the flattened input; negative ones count from the end. A place out of range raises IndexError.")
             .compute(take_infer, take_run),
         op("masked_select(input, mask)", "The elements where the mask is true, in row-major order, as one dim; both are broadcast.").data_shape(masked_select),
         op("masked_scatter(input, mask, source)", "The input with the elements of source, in order, where the mask is true. Too few of them raise RuntimeError.")
             .compute(masked_scatter_infer, masked_scatter_run)
-            .inplace(),
+            .updates_self(),
         op("nonzero(input)", "The indices of the elements that are not zero, a row for each: int64 [n, dims].\n\n>>> firesteel.tensor([0, 5, 7]).nonzero()\ntensor([[1],\n        [2]])")
             .data_shape(|a| Ok(vec![nonzero_places(a.tensor(0))?])),
         op("bincount(input, weights: Tensor? = None, minlength: int = 0)", "How often each of 0, 1, … occurs among integers, or the sum of its weights. Negative values raise RuntimeError.").data_shape(bincount),

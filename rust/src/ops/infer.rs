@@ -54,16 +54,18 @@ pub fn result_type<'a>(operands: impl Iterator<Item = &'a Arg>) -> Result<DType>
 fn no_promotion(a: DType, b: DType) -> Error {
     Error::new(
         ErrorKind::Runtime,
-        format!("Promotion for uint16, uint32, uint64 types is not supported, attempted to promote {} and {}", legacy_name(a), legacy_name(b)),
+        format!(
+            "Promotion for uint16, uint32, uint64 types is not supported, attempted to promote {} and {}",
+            legacy_name(a),
+            legacy_name(b)
+        ),
     )
 }
 
 /// Refuses uint16, uint32 and uint64, which only store, copy, index and compare.
 pub fn arithmetic(d: DType) -> Result<DType> {
     match d {
-        DType::U16 | DType::U32 | DType::U64 => {
-            Error::unsupported(format!("not implemented for '{}'", legacy_name(d)))
-        }
+        DType::U16 | DType::U32 | DType::U64 => Error::unsupported(format!("not implemented for '{}'", legacy_name(d))),
         d => Ok(d),
     }
 }
@@ -102,7 +104,12 @@ pub fn elementwise_shape(args: &Args, range: std::ops::Range<usize>) -> Result<(
 /// One result of the operands' broadcast shape.
 pub fn elementwise(args: &Args, range: std::ops::Range<usize>, dtype: DType, compute: DType) -> Result<Metas> {
     let (shape, layout) = elementwise_shape(args, range)?;
-    Ok(smallvec![Meta { shape, dtype, compute: compute.compute(), layout }])
+    Ok(smallvec![Meta {
+        shape,
+        dtype,
+        compute: compute.compute(),
+        layout
+    }])
 }
 
 /// Unary: the input's dtype.

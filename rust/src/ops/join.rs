@@ -40,11 +40,15 @@ fn cat_infer(a: &Args) -> Result<Metas> {
         return Error::value("torch.cat(): expected a non-empty list of Tensors");
     }
     if let Some(i) = list.iter().position(|c| c.rank() == 0) {
-        return Error::runtime(format!("zero-dimensional tensor (at position {i}) cannot be concatenated"));
+        return Error::runtime(format!(
+            "zero-dimensional tensor (at position {i}) cannot be concatenated"
+        ));
     }
     let dtype = common_dtype(list)?;
     let mut real = list.iter().enumerate().filter(|(_, c)| !is_nothing(c));
-    let Some((_, first)) = real.next() else { return one(*list[0].shape(), dtype) };
+    let Some((_, first)) = real.next() else {
+        return one(*list[0].shape(), dtype);
+    };
     let d = wrap_dim(a.int(1), first.rank())?;
     let mut shape = *first.shape();
     for (i, c) in real {

@@ -22,7 +22,11 @@ struct Plan {
 /// `[.., m, k] @ [.., k, n]`; vectors are a row on the left, a column on the right, and leave no dim of their own.
 fn plan(a: &Layout, b: &Layout) -> Result<Plan> {
     let (ra, rb) = (a.rank(), b.rank());
-    let (m, k) = if ra == 1 { (1, a.shape[0]) } else { (a.shape[ra - 2], a.shape[ra - 1]) };
+    let (m, k) = if ra == 1 {
+        (1, a.shape[0])
+    } else {
+        (a.shape[ra - 2], a.shape[ra - 1])
+    };
     let n = if rb == 1 { 1 } else { b.shape[rb - 1] };
     if k != b.shape[rb.max(2) - 2] {
         return mismatch(a, b);
@@ -53,7 +57,12 @@ fn plan(a: &Layout, b: &Layout) -> Result<Plan> {
         // One matrix on the right: the rows of the whole stack make one product, if they follow each other.
         let rows = batch.numel() * m;
         if let Some(a) = left.view(&Dims::new(&[rows, k])?) {
-            return Ok(Plan { a, b: right, c: Dims::new(&[rows, n])?, shape });
+            return Ok(Plan {
+                a,
+                b: right,
+                c: Dims::new(&[rows, n])?,
+                shape,
+            });
         }
     }
     let stack = |rows: usize, cols: usize| {
@@ -63,7 +72,12 @@ fn plan(a: &Layout, b: &Layout) -> Result<Plan> {
         Ok(d)
     };
     let (a, b) = (left.broadcast_to(&stack(m, k)?), right.broadcast_to(&stack(k, n)?));
-    Ok(Plan { a, b, c: stack(m, n)?, shape })
+    Ok(Plan {
+        a,
+        b,
+        c: stack(m, n)?,
+        shape,
+    })
 }
 
 #[cold]
@@ -77,14 +91,26 @@ fn mismatch<T>(a: &Layout, b: &Layout) -> Result<T> {
         ),
         (ra, 1) => {
             let rows: usize = a[..ra - 1].iter().product();
-            format!("size mismatch, got input ({rows}), mat ({rows}x{}), vec ({})", a[ra - 1], b[0])
+            format!(
+                "size mismatch, got input ({rows}), mat ({rows}x{}), vec ({})",
+                a[ra - 1],
+                b[0]
+            )
         }
         (ra, 2) => {
             let rows: usize = a[..ra - 1].iter().product();
-            format!("mat1 and mat2 shapes cannot be multiplied ({rows}x{} and {})", a[ra - 1], by(b))
+            format!(
+                "mat1 and mat2 shapes cannot be multiplied ({rows}x{} and {})",
+                a[ra - 1],
+                by(b)
+            )
         }
         (ra, rb) => {
-            let batch: usize = if ra > rb { a[..ra - 2].iter().product() } else { b[..rb - 2].iter().product() };
+            let batch: usize = if ra > rb {
+                a[..ra - 2].iter().product()
+            } else {
+                b[..rb - 2].iter().product()
+            };
             format!(
                 "Expected size for first two dimensions of batch2 tensor to be: [{batch}, {}] but got: [{batch}, {}].",
                 a[ra - 1],
@@ -103,7 +129,11 @@ fn product_dtype(a: &Core, b: &Core) -> Result<DType> {
             c_name(b.dtype)
         ));
     }
-    if a.dtype == DType::Bool { not_for(a.dtype) } else { arithmetic(a.dtype) }
+    if a.dtype == DType::Bool {
+        not_for(a.dtype)
+    } else {
+        arithmetic(a.dtype)
+    }
 }
 
 /// What is added to the product.
@@ -121,8 +151,15 @@ fn multiply(p: &Plan, a: &Core, b: &Core, bias: &Bias, out: &Core) {
     let (x, y, z) = (cpu::src_as(a, &p.a), cpu::src_as(b, &p.b), cpu::dst_as(out, &c));
     macro_rules! typed {
         ($t:ty) => {{
-            let row = if let Bias::Row(v) = bias { Some(cpu::typed::<$t>(v)) } else { None };
-            let ep = Epilogue { accumulate: matches!(bias, Bias::Written), bias: row };
+            let row = if let Bias::Row(v) = bias {
+                Some(cpu::typed::<$t>(v))
+            } else {
+                None
+            };
+            let ep = Epilogue {
+                accumulate: matches!(bias, Bias::Written),
+                bias: row,
+            };
             gemm::matmul::<$t>(x.typed(), y.typed(), z.typed(), ep)
         }};
     }
@@ -183,7 +220,11 @@ fn bmm_infer(a: &Args) -> Result<Metas> {
 fn mv_infer(a: &Args) -> Result<Metas> {
     let (x, y) = (a.tensor(0), a.tensor(1));
     if x.rank() != 2 || y.rank() != 1 {
-        return Error::runtime(format!("vector + matrix @ vector expected, got 1, {}, {}", x.rank(), y.rank()));
+        return Error::runtime(format!(
+            "vector + matrix @ vector expected, got 1, {}, {}",
+            x.rank(),
+            y.rank()
+        ));
     }
     matmul_infer(a)
 }
@@ -191,7 +232,11 @@ fn mv_infer(a: &Args) -> Result<Metas> {
 fn dot_infer(a: &Args) -> Result<Metas> {
     let (x, y) = (a.tensor(0), a.tensor(1));
     if x.rank() != 1 || y.rank() != 1 {
-        return Error::runtime(format!("1D tensors expected, but got {}D and {}D tensors", x.rank(), y.rank()));
+        return Error::runtime(format!(
+            "1D tensors expected, but got {}D and {}D tensors",
+            x.rank(),
+            y.rank()
+        ));
     }
     if x.dtype != y.dtype {
         return Error::runtime(format!(

@@ -9,8 +9,8 @@ pub mod infer;
 pub mod join;
 pub mod matmul;
 pub mod norm;
-pub mod pool;
 pub mod optim;
+pub mod pool;
 pub mod reduce;
 pub mod scan;
 pub mod scatter;
@@ -41,9 +41,31 @@ pub fn overloads(name: &str) -> Vec<&'static Op> {
 }
 
 static TABLE: LazyLock<Vec<&'static Op>> = LazyLock::new(|| {
-    let families =
-        [unary::ops(), binary::ops(), creation::ops(), views::ops(), reduce::ops(), optim::ops(), matmul::ops(), conv::ops(), pool::ops(), norm::ops(), scan::ops(), softmax::ops(), sort::ops(), index::ops(), scatter::ops(), join::ops()];
-    families.into_iter().flatten().enumerate().map(|(i, b)| b.finish(i)).collect()
+    let families = [
+        unary::ops(),
+        binary::ops(),
+        creation::ops(),
+        views::ops(),
+        reduce::ops(),
+        optim::ops(),
+        matmul::ops(),
+        conv::ops(),
+        pool::ops(),
+        norm::ops(),
+        scan::ops(),
+        softmax::ops(),
+        sort::ops(),
+        index::ops(),
+        scatter::ops(),
+        join::ops(),
+    ];
+    families
+        .into_iter()
+        .flatten()
+        .enumerate()
+        .map(|(i, b)| b.finish(i))
+        .collect()
 });
 
-static KEYS: LazyLock<HashMap<&'static str, &'static Op>> = LazyLock::new(|| TABLE.iter().map(|o| (o.key, *o)).collect());
+static KEYS: LazyLock<HashMap<&'static str, &'static Op>> =
+    LazyLock::new(|| TABLE.iter().map(|o| (o.key, *o)).collect());

@@ -5,7 +5,6 @@ use super::support::{computed, float_only, optional, output_as, reshaped, row};
 use crate::args::Args;
 use crate::core::Core;
 use crate::device::cpu;
-use crate::dispatch::check_writable;
 use crate::dtype::{DType, Scalar, legacy_name};
 use crate::ensure;
 use crate::error::Result;
@@ -19,7 +18,12 @@ fn parameter_dtype(x: DType, p: Option<&Core>) -> Result<()> {
     if let Some(p) = p {
         let fits = p.dtype == x || x.size() == 2 && p.dtype == DType::F32;
         let want = if x == DType::F64 { x } else { DType::F32 };
-        ensure!(fits, "mixed dtype (CPU): expect parameter to have scalar type of {}, got {}", legacy_name(want), legacy_name(p.dtype));
+        ensure!(
+            fits,
+            "mixed dtype (CPU): expect parameter to have scalar type of {}, got {}",
+            legacy_name(want),
+            legacy_name(p.dtype)
+        );
     }
     Ok(())
 }
@@ -35,7 +39,11 @@ fn with_grads(c: &Call, work: DType, shape: Dims, run: impl FnOnce([&Core; 3])) 
     let (gx, gw, gb) = (gx?, gw?, gb?);
     let n = gw.core.numel();
     let flat = row(&[n]);
-    run([&output_as(&gx.core, shape), &output_as(&gw.core, flat), &output_as(&gb.core, flat)]);
+    run([
+        &output_as(&gx.core, shape),
+        &output_as(&gw.core, flat),
+        &output_as(&gb.core, flat),
+    ]);
     gx.store();
     gw.store();
     gb.store();
@@ -57,7 +65,10 @@ fn rows(x: &Dims, normalized: &[i64]) -> Result<[usize; 2]> {
          normalized_shape = {normalized:?}"
     );
     let fits = x.len() >= normalized.len()
-        && x[x.len() - normalized.len()..].iter().zip(normalized).all(|(&a, &b)| i64::try_from(a) == Ok(b));
+        && x[x.len() - normalized.len()..]
+            .iter()
+            .zip(normalized)
+            .all(|(&a, &b)| i64::try_from(a) == Ok(b));
     if !fits {
         let sizes: Vec<String> = normalized.iter().map(i64::to_string).collect();
         return crate::Error::runtime(format!(
@@ -94,7 +105,10 @@ fn layer_infer(a: &Args) -> Result<Metas> {
 fn layer_run(c: &Call) -> Result<()> {
     let [outer, inner] = rows(c.args.tensor(0).shape(), c.args.ints(1))?;
     let x = reshaped(&computed(c.args.tensor(0))?, &row(&[outer, inner]))?;
-    let (w, b) = (list(c.args.opt_tensor(2), x.dtype)?, list(c.args.opt_tensor(3), x.dtype)?);
+    let (w, b) = (
+        list(c.args.opt_tensor(2), x.dtype)?,
+        list(c.args.opt_tensor(3), x.dtype)?,
+    );
     let out = cpu::output(&c.outs[0], x.dtype)?;
     let [mean, rstd] = [1, 2].map(|i| output_as(&c.outs[i], row(&[outer])));
     norm::layer_norm_forward(
@@ -113,9 +127,18 @@ fn layer_run(c: &Call) -> Result<()> {
 fn layer_backward_infer(a: &Args) -> Result<Metas> {
     let (g, x, w) = (a.tensor(0), a.tensor(1), a.opt_tensor(4));
     let [outer, inner] = rows(x.shape(), a.ints(5))?;
-    ensure!(g.shape() == x.shape(), "gradient of shape {} for an input of shape {}", g.shape(), x.shape());
+    ensure!(
+        g.shape() == x.shape(),
+        "gradient of shape {} for an input of shape {}",
+        g.shape(),
+        x.shape()
+    );
     let stats = a.tensor(2).numel() == outer && a.tensor(3).numel() == outer;
-    ensure!(stats && w.is_none_or(|w| w.numel() == inner), "statistics or weight do not fit an input of shape {}", x.shape());
+    ensure!(
+        stats && w.is_none_or(|w| w.numel() == inner),
+        "statistics or weight do not fit an input of shape {}",
+        x.shape()
+    );
     let p = parameter_grad(w, x.dtype, Dims::from_ints(a.ints(5))?);
     Ok(smallvec![Meta::new(*x.shape(), float_only(x.dtype)?), p.clone(), p])
 }
@@ -124,7 +147,10 @@ fn layer_backward_run(c: &Call) -> Result<()> {
     let x = computed(c.args.tensor(1))?;
     let [outer, inner] = rows(x.shape(), c.args.ints(5))?;
     let shape = row(&[outer, inner]);
-    let (x, g) = (reshaped(&x, &shape)?, reshaped(&cpu::cast(c.args.tensor(0), x.dtype)?, &shape)?);
+    let (x, g) = (
+        reshaped(&x, &shape)?,
+        reshaped(&cpu::cast(c.args.tensor(0), x.dtype)?, &shape)?,
+    );
     let [mean, rstd] = [2, 3].map(|i| reshaped(&cpu::cast(c.args.tensor(i), x.dtype)?, &row(&[outer])));
     let (mean, rstd, w) = (mean?, rstd?, list(c.args.opt_tensor(4), x.dtype)?);
     with_grads(c, x.dtype, shape, |[gx, gw, gb]| {
@@ -156,14 +182,23 @@ fn batch_infer(a: &Args) -> Result<Metas> {
     let names = ["weight", "bias", "running_mean", "running_var"];
     for (i, name) in names.iter().enumerate() {
         if let Some(p) = a.opt_tensor(i + 1) {
-            ensure!(p.numel() == count, "{name} should contain {count} elements not {}", p.numel());
+            ensure!(
+                p.numel() == count,
+                "{name} should contain {count} elements not {}",
+                p.numel()
+            );
             parameter_dtype(x.dtype, Some(p))?;
         } else {
             ensure!(training || i < 2, "{name} must be defined in evaluation mode");
         }
     }
     if let (Some(m), Some(v)) = (a.opt_tensor(3), a.opt_tensor(4)) {
-        ensure!(m.dtype == v.dtype, "expected scalar type {} but found {}", legacy_name(m.dtype), legacy_name(v.dtype));
+        ensure!(
+            m.dtype == v.dtype,
+            "expected scalar type {} but found {}",
+            legacy_name(m.dtype),
+            legacy_name(v.dtype)
+        );
     }
     let stats = Meta::new(row(&[if training { count } else { 0 }]), d.compute());
     Ok(smallvec![Meta::new(*x.shape(), d), stats.clone(), stats])
@@ -188,12 +223,21 @@ fn batch_run(c: &Call) -> Result<()> {
         return Ok(());
     }
     for p in [3, 4].into_iter().filter_map(|i| a.opt_tensor(i)) {
-        check_writable(p)?;
+        p.check_writable()?;
     }
     let var = Core::empty(row(&[count]), work, crate::Device::Cpu)?;
     let [mean, invstd] = [1, 2].map(|i| &c.outs[i]);
     let (to_mean, to_invstd) = (cpu::dst(mean), cpu::dst(invstd));
-    norm::batch_norm_train(cpu::src(&x), w, b, a.float(7), cpu::dst(&y), to_mean, to_invstd, Some(cpu::dst(&var)));
+    norm::batch_norm_train(
+        cpu::src(&x),
+        w,
+        b,
+        a.float(7),
+        cpu::dst(&y),
+        to_mean,
+        to_invstd,
+        Some(cpu::dst(&var)),
+    );
     out.store();
     if n * s == 0 || running_mean.is_none() && running_var.is_none() {
         return Ok(());
@@ -208,7 +252,14 @@ fn batch_run(c: &Call) -> Result<()> {
         Ok(new)
     };
     let (m, v) = (new(running_mean)?, new(running_var)?);
-    norm::running_stats(cpu::src(mean), cpu::src(&var), n * s, a.float(6), cpu::dst(&m), cpu::dst(&v));
+    norm::running_stats(
+        cpu::src(mean),
+        cpu::src(&var),
+        n * s,
+        a.float(6),
+        cpu::dst(&m),
+        cpu::dst(&v),
+    );
     for (i, moved) in [(3, &m), (4, &v)] {
         if let Some(p) = a.opt_tensor(i) {
             cpu::copy(&reshaped(moved, p.shape())?, p);
@@ -220,8 +271,17 @@ fn batch_run(c: &Call) -> Result<()> {
 fn batch_backward_infer(a: &Args) -> Result<Metas> {
     let (g, x, w, training) = (a.tensor(0), a.tensor(1), a.opt_tensor(2), a.bool(7));
     let count = channels(x.shape())?[1];
-    ensure!(g.shape() == x.shape(), "gradient of shape {} for an input of shape {}", g.shape(), x.shape());
-    let stats = if training { [a.opt_tensor(5), a.opt_tensor(6)] } else { [a.opt_tensor(3), a.opt_tensor(4)] };
+    ensure!(
+        g.shape() == x.shape(),
+        "gradient of shape {} for an input of shape {}",
+        g.shape(),
+        x.shape()
+    );
+    let stats = if training {
+        [a.opt_tensor(5), a.opt_tensor(6)]
+    } else {
+        [a.opt_tensor(3), a.opt_tensor(4)]
+    };
     let fit = stats.iter().all(|s| s.is_some_and(|s| s.numel() == count)) && w.is_none_or(|w| w.numel() == count);
     ensure!(fit, "statistics or weight do not fit an input of shape {}", x.shape());
     let p = parameter_grad(w, x.dtype, row(&[count]));
@@ -243,7 +303,13 @@ fn batch_backward_run(c: &Call) -> Result<()> {
     if !training {
         let made = Core::empty(row(&[count]), work, crate::Device::Cpu)?;
         let eps = Operand::Scalar(Scalar::Float(a.float(8)));
-        elementwise::binary(Binary::Add, work, Operand::View(cpu::src(&invstd)), eps, cpu::dst(&made));
+        elementwise::binary(
+            Binary::Add,
+            work,
+            Operand::View(cpu::src(&invstd)),
+            eps,
+            cpu::dst(&made),
+        );
         elementwise::unary(Unary::Rsqrt, work, Operand::View(cpu::src(&made)), cpu::dst(&made));
         invstd = made;
     }
@@ -266,7 +332,11 @@ fn batch_backward_run(c: &Call) -> Result<()> {
 
 /// `[n, groups, channels of a group, the rest]`.
 fn groups(x: &Dims, groups: i64) -> Result<[usize; 4]> {
-    ensure!(x.len() >= 2, "Expected at least 2 dimensions for input tensor but received {}", x.len());
+    ensure!(
+        x.len() >= 2,
+        "Expected at least 2 dimensions for input tensor but received {}",
+        x.len()
+    );
     ensure!(groups > 0, "Expected num groups to be greater than 0, got {groups}");
     let g = groups as usize;
     ensure!(
@@ -299,7 +369,10 @@ fn group_infer(a: &Args) -> Result<Metas> {
 fn group_run(c: &Call) -> Result<()> {
     let shape = row(&groups(c.args.tensor(0).shape(), c.args.int(1))?);
     let x = reshaped(&computed(c.args.tensor(0))?, &shape)?;
-    let (w, b) = (list(c.args.opt_tensor(2), x.dtype)?, list(c.args.opt_tensor(3), x.dtype)?);
+    let (w, b) = (
+        list(c.args.opt_tensor(2), x.dtype)?,
+        list(c.args.opt_tensor(3), x.dtype)?,
+    );
     let out = cpu::output(&c.outs[0], x.dtype)?;
     norm::group_norm_forward(
         cpu::src(&x),
@@ -317,7 +390,12 @@ fn group_run(c: &Call) -> Result<()> {
 fn group_backward_infer(a: &Args) -> Result<Metas> {
     let (g, x, w) = (a.tensor(0), a.tensor(1), a.opt_tensor(4));
     let [n, count, _, _] = groups(x.shape(), a.int(5))?;
-    ensure!(g.shape() == x.shape(), "gradient of shape {} for an input of shape {}", g.shape(), x.shape());
+    ensure!(
+        g.shape() == x.shape(),
+        "gradient of shape {} for an input of shape {}",
+        g.shape(),
+        x.shape()
+    );
     let stats = [2, 3].iter().all(|&i| a.tensor(i).numel() == n * count);
     let fit = stats && w.is_none_or(|w| w.numel() == x.shape()[1]);
     ensure!(fit, "statistics or weight do not fit an input of shape {}", x.shape());
@@ -329,7 +407,10 @@ fn group_backward_run(c: &Call) -> Result<()> {
     let x = computed(c.args.tensor(1))?;
     let sizes = groups(x.shape(), c.args.int(5))?;
     let shape = row(&sizes);
-    let (x, g) = (reshaped(&x, &shape)?, reshaped(&cpu::cast(c.args.tensor(0), x.dtype)?, &shape)?);
+    let (x, g) = (
+        reshaped(&x, &shape)?,
+        reshaped(&cpu::cast(c.args.tensor(0), x.dtype)?, &shape)?,
+    );
     let [mean, rstd] = [2, 3].map(|i| reshaped(&cpu::cast(c.args.tensor(i), x.dtype)?, &row(&sizes[..2])));
     let (mean, rstd, w) = (mean?, rstd?, list(c.args.opt_tensor(4), x.dtype)?);
     with_grads(c, x.dtype, shape, |[gx, gw, gb]| {

@@ -7,7 +7,6 @@ use super::def::{Builder, Call, Meta, Metas, op};
 use crate::args::Args;
 use crate::core::Core;
 use crate::device::{Device, cpu};
-use crate::dispatch::check_writable;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::layout::Dims;
@@ -31,18 +30,34 @@ fn group(args: &Args, states: &[usize]) -> Result<Option<Group>> {
     let Some(first) = params.first() else { return Ok(None) };
     let compute = first.dtype.compute();
     if !first.dtype.is_float() {
-        return Error::runtime(format!("parameters must be floating-point tensors, got {}", first.dtype.name()));
+        return Error::runtime(format!(
+            "parameters must be floating-point tensors, got {}",
+            first.dtype.name()
+        ));
     }
-    let mut g = Group { values: vec![], grads: vec![], states: vec![], stores: vec![] };
+    let mut g = Group {
+        values: vec![],
+        grads: vec![],
+        states: vec![],
+        stores: vec![],
+    };
     if grads.len() != params.len() {
         return Error::runtime(format!("{} parameters and {} gradients", params.len(), grads.len()));
     }
     for (p, d) in params.iter().zip(grads) {
         if p.shape() != d.shape() {
-            return Error::runtime(format!("a gradient of shape {} for a parameter of shape {}", d.shape(), p.shape()));
+            return Error::runtime(format!(
+                "a gradient of shape {} for a parameter of shape {}",
+                d.shape(),
+                p.shape()
+            ));
         }
         if p.dtype.compute() != compute {
-            return Error::runtime(format!("parameters of {} and {} in one step", first.dtype.name(), p.dtype.name()));
+            return Error::runtime(format!(
+                "parameters of {} and {} in one step",
+                first.dtype.name(),
+                p.dtype.name()
+            ));
         }
         g.grads.push(cpu::contiguous(d, compute)?);
         let v = writable(p, compute, &mut g.stores)?;
@@ -56,7 +71,11 @@ fn group(args: &Args, states: &[usize]) -> Result<Option<Group>> {
         let mut made = vec![];
         for (s, p) in list.iter().zip(params) {
             if s.shape() != p.shape() {
-                return Error::runtime(format!("a state of shape {} for a parameter of shape {}", s.shape(), p.shape()));
+                return Error::runtime(format!(
+                    "a state of shape {} for a parameter of shape {}",
+                    s.shape(),
+                    p.shape()
+                ));
             }
             made.push(writable(s, compute, &mut g.stores)?);
         }
@@ -66,7 +85,7 @@ fn group(args: &Args, states: &[usize]) -> Result<Option<Group>> {
 }
 
 fn writable(c: &Core, compute: DType, stores: &mut Vec<(Core, Core)>) -> Result<Core> {
-    check_writable(c)?;
+    c.check_writable()?;
     if c.dtype == compute && c.layout.is_contiguous() {
         return Ok(c.clone());
     }
@@ -96,12 +115,20 @@ fn update(
     Ok(())
 }
 
-fn with_params<T: Element + Real>(g: &Group, steps: impl Fn(usize) -> f64, run: impl Fn(&mut [Param<T>])) -> Result<()> {
+fn with_params<T: Element + Real>(
+    g: &Group,
+    steps: impl Fn(usize) -> f64,
+    run: impl Fn(&mut [Param<T>]),
+) -> Result<()> {
     let n = g.values.len();
     let all: Vec<&Core> = g.values.iter().chain(g.states.iter().flatten()).collect();
     let mut slices = cpu::slices_mut::<T>(&all)?.into_iter();
     let values: Vec<&mut [T]> = slices.by_ref().take(n).collect();
-    let mut states: Vec<Vec<&mut [T]>> = g.states.iter().map(|s| slices.by_ref().take(s.len()).collect()).collect();
+    let mut states: Vec<Vec<&mut [T]>> = g
+        .states
+        .iter()
+        .map(|s| slices.by_ref().take(s.len()).collect())
+        .collect();
     let mut params = Vec::with_capacity(n);
     for (i, value) in values.into_iter().enumerate().rev() {
         let mut state: [&mut [T]; 3] = [&mut [], &mut [], &mut []];
@@ -110,7 +137,12 @@ fn with_params<T: Element + Real>(g: &Group, steps: impl Fn(usize) -> f64, run: 
                 *slot = s;
             }
         }
-        params.push(Param { value, grad: cpu::slice::<T>(&g.grads[i]), state, step: steps(i) });
+        params.push(Param {
+            value,
+            grad: cpu::slice::<T>(&g.grads[i]),
+            state,
+            step: steps(i),
+        });
     }
     params.reverse();
     run(&mut params);
@@ -129,9 +161,22 @@ fn floats<const N: usize>(c: &Call, from: usize) -> [f64; N] {
 fn sgd(c: &Call) -> Result<()> {
     let a = c.args;
     let [lr, momentum, dampening, weight_decay] = floats(c, 4);
-    let h = optim::Sgd { lr, momentum, dampening, weight_decay, nesterov: a.bool(8), maximize: a.bool(9) };
+    let h = optim::Sgd {
+        lr,
+        momentum,
+        dampening,
+        weight_decay,
+        nesterov: a.bool(8),
+        maximize: a.bool(9),
+    };
     let first = a.ints(3);
-    let step = |i: usize| if first.get(i).is_some_and(|&f| f != 0) { 1.0 } else { 2.0 };
+    let step = |i: usize| {
+        if first.get(i).is_some_and(|&f| f != 0) {
+            1.0
+        } else {
+            2.0
+        }
+    };
     update(a, &[2], step, |p| optim::sgd(p, &h), |p| optim::sgd(p, &h))
 }
 
@@ -142,7 +187,11 @@ fn step_list(list: &[f64]) -> impl Fn(usize) -> f64 {
 fn check_steps(a: &Args, at: usize) -> Result<&[f64]> {
     let list = a.floats(at);
     if list.len() != a.tensors(0).len() {
-        return Error::runtime(format!("{} parameters and {} step counts", a.tensors(0).len(), list.len()));
+        return Error::runtime(format!(
+            "{} parameters and {} step counts",
+            a.tensors(0).len(),
+            list.len()
+        ));
     }
     Ok(list)
 }
@@ -151,38 +200,94 @@ fn adam(c: &Call) -> Result<()> {
     let a = c.args;
     let [lr, beta1, beta2, eps, weight_decay] = floats(c, 6);
     let amsgrad = !a.tensors(4).is_empty();
-    let h = optim::Adam { lr, beta1, beta2, eps, weight_decay, decoupled: a.bool(11), amsgrad, maximize: a.bool(12) };
+    let h = optim::Adam {
+        lr,
+        beta1,
+        beta2,
+        eps,
+        weight_decay,
+        decoupled: a.bool(11),
+        amsgrad,
+        maximize: a.bool(12),
+    };
     let steps = check_steps(a, 5)?;
-    update(a, &[2, 3, 4], step_list(steps), |p| optim::adam(p, &h), |p| optim::adam(p, &h))
+    update(
+        a,
+        &[2, 3, 4],
+        step_list(steps),
+        |p| optim::adam(p, &h),
+        |p| optim::adam(p, &h),
+    )
 }
 
 fn rmsprop(c: &Call) -> Result<()> {
     let a = c.args;
     let [lr, alpha, eps, weight_decay, momentum] = floats(c, 5);
     let centered = !a.tensors(4).is_empty();
-    let h = optim::Rmsprop { lr, alpha, eps, weight_decay, momentum, centered, maximize: a.bool(10) };
-    update(a, &[2, 3, 4], |_| 2.0, |p| optim::rmsprop(p, &h), |p| optim::rmsprop(p, &h))
+    let h = optim::Rmsprop {
+        lr,
+        alpha,
+        eps,
+        weight_decay,
+        momentum,
+        centered,
+        maximize: a.bool(10),
+    };
+    update(
+        a,
+        &[2, 3, 4],
+        |_| 2.0,
+        |p| optim::rmsprop(p, &h),
+        |p| optim::rmsprop(p, &h),
+    )
 }
 
 fn adagrad(c: &Call) -> Result<()> {
     let a = c.args;
     let [lr, lr_decay, weight_decay, eps] = floats(c, 4);
-    let h = optim::Adagrad { lr, lr_decay, weight_decay, eps, maximize: a.bool(8) };
+    let h = optim::Adagrad {
+        lr,
+        lr_decay,
+        weight_decay,
+        eps,
+        maximize: a.bool(8),
+    };
     let steps = check_steps(a, 3)?;
-    update(a, &[2], step_list(steps), |p| optim::adagrad(p, &h), |p| optim::adagrad(p, &h))
+    update(
+        a,
+        &[2],
+        step_list(steps),
+        |p| optim::adagrad(p, &h),
+        |p| optim::adagrad(p, &h),
+    )
 }
 
 fn adadelta(c: &Call) -> Result<()> {
     let a = c.args;
     let [lr, rho, eps, weight_decay] = floats(c, 4);
-    let h = optim::Adadelta { lr, rho, eps, weight_decay, maximize: a.bool(8) };
-    update(a, &[2, 3], |_| 2.0, |p| optim::adadelta(p, &h), |p| optim::adadelta(p, &h))
+    let h = optim::Adadelta {
+        lr,
+        rho,
+        eps,
+        weight_decay,
+        maximize: a.bool(8),
+    };
+    update(
+        a,
+        &[2, 3],
+        |_| 2.0,
+        |p| optim::adadelta(p, &h),
+        |p| optim::adadelta(p, &h),
+    )
 }
 
 fn grad_norm_infer(a: &Args) -> Result<Metas> {
     let dtype = a.tensors(0).first().map_or(DType::F32, |g| g.dtype);
     if !dtype.is_float() {
-        return Error::runtime(format!("gradients must be floating-point tensors, got {}", dtype.name()));
+        return Error::runtime(format!(
+            "gradients must be floating-point tensors, got {}",
+            dtype.name()
+        ));
     }
     Ok(smallvec![Meta::new(Dims::EMPTY, dtype)])
 }
@@ -190,7 +295,12 @@ fn grad_norm_infer(a: &Args) -> Result<Metas> {
 /// The p-norm of all gradients together; p = 2 by the fused sum of squares.
 fn grad_norm(c: &Call) -> Result<()> {
     let p = c.args.float(1);
-    let list: Vec<Core> = c.args.tensors(0).iter().map(|g| cpu::contiguous(g, g.dtype.compute())).collect::<Result<_>>()?;
+    let list: Vec<Core> = c
+        .args
+        .tensors(0)
+        .iter()
+        .map(|g| cpu::contiguous(g, g.dtype.compute()))
+        .collect::<Result<_>>()?;
     let mut total = 0.0;
     if p == 2.0 {
         let (single, double): (Vec<&Core>, Vec<&Core>) = list.iter().partition(|g| g.dtype == DType::F32);

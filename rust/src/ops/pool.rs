@@ -26,15 +26,30 @@ impl Windows {
     fn new(name: &str, n: usize, [kernel, stride, padding, dilation]: [&[i64]; 4], ceil: bool) -> Result<Windows> {
         let list = |values: &[i64], fill: usize, what: &str| {
             per_dim(values, n, fill, || {
-                format!("{name}: {what} must either be a single int, or a tuple of {}ints", WORDS[n])
+                format!(
+                    "{name}: {what} must either be a single int, or a tuple of {}ints",
+                    WORDS[n]
+                )
             })
         };
         let stride = if stride.is_empty() { kernel } else { stride };
-        ensure!(padding.iter().all(|&p| p >= 0), "pad must be non-negative, but got pad: {padding:?}");
+        ensure!(
+            padding.iter().all(|&p| p >= 0),
+            "pad must be non-negative, but got pad: {padding:?}"
+        );
         ensure!(stride.iter().all(|&s| s != 0), "stride should not be zero");
-        ensure!(kernel.iter().all(|&k| k > 0), "kernel size should be greater than zero, but got {kernel:?}");
-        ensure!(stride.iter().all(|&s| s > 0), "stride should be greater than zero, but got {stride:?}");
-        ensure!(dilation.iter().all(|&d| d > 0), "dilation should be greater than zero, but got {dilation:?}");
+        ensure!(
+            kernel.iter().all(|&k| k > 0),
+            "kernel size should be greater than zero, but got {kernel:?}"
+        );
+        ensure!(
+            stride.iter().all(|&s| s > 0),
+            "stride should be greater than zero, but got {stride:?}"
+        );
+        ensure!(
+            dilation.iter().all(|&d| d > 0),
+            "dilation should be greater than zero, but got {dilation:?}"
+        );
         let shape = PoolShape {
             kernel: list(kernel, 1, "kernel_size")?,
             stride: list(stride, 1, "stride")?,
@@ -56,12 +71,21 @@ impl Windows {
 
     /// Output size along one of the three dims; not positive where no window fits.
     fn output(&self, d: usize, input: usize) -> i64 {
-        let [k, s, p, step] =
-            [self.shape.kernel[d], self.shape.stride[d], self.shape.padding[d], self.shape.dilation[d]].map(|v| v as i64);
+        let [k, s, p, step] = [
+            self.shape.kernel[d],
+            self.shape.stride[d],
+            self.shape.padding[d],
+            self.shape.dilation[d],
+        ]
+        .map(|v| v as i64);
         let room = input as i64 + 2 * p - step * (k - 1) - 1 + if self.ceil { s - 1 } else { 0 };
         let out = room.div_euclid(s) + 1;
         // With rounding up, the last window must begin inside the input or the padding before it.
-        if self.ceil && (out - 1) * s >= input as i64 + p { out - 1 } else { out }
+        if self.ceil && (out - 1) * s >= input as i64 + p {
+            out - 1
+        } else {
+            out
+        }
     }
 
     fn output_shape(&self, name: &str, input: &Dims) -> Result<Dims> {
@@ -121,14 +145,20 @@ fn max_metas(shape: Dims, d: DType) -> Result<Metas> {
 
 fn max_infer<const N: usize>(a: &Args) -> Result<Metas> {
     let t = a.tensor(0);
-    max_metas(max_windows::<N>(a)?.output_shape(&format!("max_pool{N}d"), t.shape())?, t.dtype)
+    max_metas(
+        max_windows::<N>(a)?.output_shape(&format!("max_pool{N}d"), t.shape())?,
+        t.dtype,
+    )
 }
 
 fn max_run<const N: usize>(c: &Call) -> Result<()> {
     let w = max_windows::<N>(c.args)?.shape;
     let x = computed(c.args.tensor(0))?;
     let out = cpu::output(&c.outs[0], x.dtype)?;
-    let (from, to) = (cpu::src_as(&x, &five(&x.layout, N)), cpu::dst_as(&out.core, &five(&out.core.layout, N)));
+    let (from, to) = (
+        cpu::src_as(&x, &five(&x.layout, N)),
+        cpu::dst_as(&out.core, &five(&out.core.layout, N)),
+    );
     let places = cpu::dst_as(&c.outs[1], &five(&c.outs[1].layout, N)).typed();
     match x.dtype {
         DType::F32 => pool::max_pool::<f32>(&w, from.typed(), to.typed(), places),
@@ -166,7 +196,10 @@ fn max_backward_run(c: &Call) -> Result<()> {
     let n = backward_shape(c.args, 2, c.args.int(3))?.1;
     let (g, i) = (computed(c.args.tensor(0))?, c.args.tensor(1));
     let out = cpu::output(&c.outs[0], g.dtype)?;
-    let (from, to) = (cpu::src_as(&g, &five(&g.layout, n)), cpu::dst_as(&out.core, &five(&out.core.layout, n)));
+    let (from, to) = (
+        cpu::src_as(&g, &five(&g.layout, n)),
+        cpu::dst_as(&out.core, &five(&out.core.layout, n)),
+    );
     let places = cpu::src_as(i, &five(&i.layout, n)).typed();
     with_float!(g.dtype, T => pool::max_pool_backward::<T>(from.typed(), places, to.typed()));
     out.store();
@@ -193,7 +226,11 @@ fn avg_infer<const N: usize>(a: &Args) -> Result<Metas> {
     let t = a.tensor(0);
     divisor(a, 6)?;
     let shape = avg_windows(a, 1, N)?.output_shape(&format!("avg_pool{N}d"), t.shape())?;
-    if t.dtype == DType::I64 { one(shape, t.dtype) } else { one(shape, float_only(t.dtype)?) }
+    if t.dtype == DType::I64 {
+        one(shape, t.dtype)
+    } else {
+        one(shape, float_only(t.dtype)?)
+    }
 }
 
 fn avg_run<const N: usize>(c: &Call) -> Result<()> {
@@ -201,7 +238,10 @@ fn avg_run<const N: usize>(c: &Call) -> Result<()> {
     let (padded, divisor) = (c.args.bool(5), divisor(c.args, 6)?);
     let x = computed(c.args.tensor(0))?;
     let out = cpu::output(&c.outs[0], x.dtype)?;
-    let (from, to) = (cpu::src_as(&x, &five(&x.layout, N)), cpu::dst_as(&out.core, &five(&out.core.layout, N)));
+    let (from, to) = (
+        cpu::src_as(&x, &five(&x.layout, N)),
+        cpu::dst_as(&out.core, &five(&out.core.layout, N)),
+    );
     match x.dtype {
         DType::F32 => pool::avg_pool::<f32>(&w, from.typed(), to.typed(), padded, divisor),
         DType::F64 => pool::avg_pool::<f64>(&w, from.typed(), to.typed(), padded, divisor),
@@ -216,7 +256,10 @@ fn avg_backward_windows(a: &Args) -> Result<(Dims, Windows)> {
     let (shape, n) = backward_shape(a, 1, a.ints(2).len() as i64)?;
     let w = avg_windows(a, 2, n)?;
     let (want, grad) = (w.output_shape("avg_pool", &shape)?, a.tensor(0).shape());
-    ensure!(want == *grad, "pooling of an input of size {shape} gives {want}, got a gradient of shape {grad}");
+    ensure!(
+        want == *grad,
+        "pooling of an input of size {shape} gives {want}, got a gradient of shape {grad}"
+    );
     Ok((shape, w))
 }
 
@@ -225,7 +268,10 @@ fn avg_backward_run(c: &Call) -> Result<()> {
     let (padded, divisor) = (c.args.bool(6), divisor(c.args, 7)?);
     let g = computed(c.args.tensor(0))?;
     let out = cpu::output(&c.outs[0], g.dtype)?;
-    let (from, to) = (cpu::src_as(&g, &five(&g.layout, w.n)), cpu::dst_as(&out.core, &five(&out.core.layout, w.n)));
+    let (from, to) = (
+        cpu::src_as(&g, &five(&g.layout, w.n)),
+        cpu::dst_as(&out.core, &five(&out.core.layout, w.n)),
+    );
     with_float!(g.dtype, T => pool::avg_pool_backward::<T>(&w.shape, from.typed(), to.typed(), padded, divisor));
     out.store();
     Ok(())
@@ -236,7 +282,12 @@ fn avg_backward_run(c: &Call) -> Result<()> {
 fn adaptive_shape<const N: usize>(a: &Args, name: &str) -> Result<Dims> {
     let (shape, size) = (a.tensor(0).shape(), a.ints(1));
     let rank = shape.len();
-    ensure!(rank == N + 1 || rank == N + 2, "{name}(): Expected {}D or {}D tensor, but got {shape}", N + 1, N + 2);
+    ensure!(
+        rank == N + 1 || rank == N + 2,
+        "{name}(): Expected {}D or {}D tensor, but got {shape}",
+        N + 1,
+        N + 2
+    );
     ensure!(size.len() == N || size.len() == 1, "{name}: output_size must be {N}");
     ensure!(
         size.iter().all(|&s| s >= 0),
@@ -264,7 +315,10 @@ fn adaptive_avg_infer<const N: usize>(a: &Args) -> Result<Metas> {
 fn adaptive_avg_run<const N: usize>(c: &Call) -> Result<()> {
     let x = computed(c.args.tensor(0))?;
     let out = cpu::output(&c.outs[0], x.dtype)?;
-    let (from, to) = (cpu::src_as(&x, &five(&x.layout, N)), cpu::dst_as(&out.core, &five(&out.core.layout, N)));
+    let (from, to) = (
+        cpu::src_as(&x, &five(&x.layout, N)),
+        cpu::dst_as(&out.core, &five(&out.core.layout, N)),
+    );
     with_float!(x.dtype, T => pool::adaptive_avg_pool::<T>(from.typed(), to.typed()));
     out.store();
     Ok(())
@@ -278,7 +332,10 @@ fn adaptive_backward_run(c: &Call) -> Result<()> {
     let n = backward_shape(c.args, 1, c.args.int(2))?.1;
     let g = computed(c.args.tensor(0))?;
     let out = cpu::output(&c.outs[0], g.dtype)?;
-    let (from, to) = (cpu::src_as(&g, &five(&g.layout, n)), cpu::dst_as(&out.core, &five(&out.core.layout, n)));
+    let (from, to) = (
+        cpu::src_as(&g, &five(&g.layout, n)),
+        cpu::dst_as(&out.core, &five(&out.core.layout, n)),
+    );
     if g.numel() == 0 {
         cpu::fill(&out.core, crate::dtype::Scalar::Int(0));
     } else {
@@ -296,7 +353,10 @@ fn adaptive_max_infer<const N: usize>(a: &Args) -> Result<Metas> {
 fn adaptive_max_run<const N: usize>(c: &Call) -> Result<()> {
     let x = computed(c.args.tensor(0))?;
     let out = cpu::output(&c.outs[0], x.dtype)?;
-    let (from, to) = (cpu::src_as(&x, &five(&x.layout, N)), cpu::dst_as(&out.core, &five(&out.core.layout, N)));
+    let (from, to) = (
+        cpu::src_as(&x, &five(&x.layout, N)),
+        cpu::dst_as(&out.core, &five(&out.core.layout, N)),
+    );
     let places = cpu::dst_as(&c.outs[1], &five(&c.outs[1].layout, N)).typed();
     with_float!(x.dtype, T => pool::adaptive_max_pool::<T>(from.typed(), to.typed(), places));
     out.store();
@@ -308,8 +368,16 @@ fn adaptive_max_run<const N: usize>(c: &Call) -> Result<()> {
 macro_rules! max_signature {
     ($name:literal, $n:literal) => {
         concat!(
-            $name, "(input, kernel_size: int[", $n, "], stride: int[", $n, "] = [], padding: int[", $n,
-            "] = 0, dilation: int[", $n, "] = 1, ceil_mode: bool = False) -> (result, indices)"
+            $name,
+            "(input, kernel_size: int[",
+            $n,
+            "], stride: int[",
+            $n,
+            "] = [], padding: int[",
+            $n,
+            "] = 0, dilation: int[",
+            $n,
+            "] = 1, ceil_mode: bool = False) -> (result, indices)"
         )
     };
 }
@@ -357,8 +425,20 @@ macro_rules! pools {
 pub fn ops() -> Vec<Builder> {
     let mut all = Vec::new();
     all.extend(pools!(1, "max_pool1d", "max_pool1d_with_indices", "avg_pool1d", ""));
-    all.extend(pools!(2, "max_pool2d", "max_pool2d_with_indices", "avg_pool2d", ", divisor_override: int? = None"));
-    all.extend(pools!(3, "max_pool3d", "max_pool3d_with_indices", "avg_pool3d", ", divisor_override: int? = None"));
+    all.extend(pools!(
+        2,
+        "max_pool2d",
+        "max_pool2d_with_indices",
+        "avg_pool2d",
+        ", divisor_override: int? = None"
+    ));
+    all.extend(pools!(
+        3,
+        "max_pool3d",
+        "max_pool3d_with_indices",
+        "avg_pool3d",
+        ", divisor_override: int? = None"
+    ));
     all.extend([
         op("_max_pool_backward(grad, indices, input_size: int[], ndim: int)", "Gradient of max pooling, adaptive or not: added up where the maxima came from, in the planes of the last `ndim` dims.")
             .compute(max_backward_infer, max_backward_run)

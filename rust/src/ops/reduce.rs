@@ -14,13 +14,7 @@ use firesteel_kernels::{AnyDst, AnySrc, MAX_RANK};
 use smallvec::smallvec;
 
 /// Calls a kernel with the input in `from` and the output in `to`, reduced dims kept as the kernel wants them.
-fn with_views(
-    c: &Call,
-    mask: &Mask,
-    from: DType,
-    to: DType,
-    run: impl FnOnce(AnySrc, &[bool], AnyDst),
-) -> Result<()> {
+fn with_views(c: &Call, mask: &Mask, from: DType, to: DType, run: impl FnOnce(AnySrc, &[bool], AnyDst)) -> Result<()> {
     let x = cpu::cast(c.args.tensor(0), from)?;
     let out = cpu::output(&c.outs[0], to)?;
     let layout = keepdim_layout(&out.core, x.shape(), mask);
@@ -38,7 +32,11 @@ fn long_or(a: &Args, dtype: usize) -> Result<DType> {
 fn fold(c: &Call, kind: Reduce, mask: &Mask) -> Result<()> {
     let work = c.outs[0].dtype.compute();
     // Truth values are counted as they are, without a copy as int64.
-    let from = if work == DType::I64 && c.args.tensor(0).dtype == DType::Bool { DType::Bool } else { work };
+    let from = if work == DType::I64 && c.args.tensor(0).dtype == DType::Bool {
+        DType::Bool
+    } else {
+        work
+    };
     let to = if work == DType::Bool { DType::I64 } else { work };
     with_views(c, mask, from, to, |x, axes, out| reduce::reduce(kind, x, axes, out))
 }
@@ -68,7 +66,7 @@ fn mean_infer(a: &Args) -> Result<Metas> {
 fn mean_run(c: &Call) -> Result<()> {
     let mask = axes(c.args.opt_ints(1), c.args.tensor(0).rank())?;
     let work = c.outs[0].dtype.compute();
-    with_views(c, &mask, work, work, |x, axes, out| reduce::mean(x, axes, out))
+    with_views(c, &mask, work, work, reduce::mean)
 }
 
 fn everything(a: &Args) -> Result<Mask> {
@@ -77,7 +75,10 @@ fn everything(a: &Args) -> Result<Mask> {
 
 fn prod_dim_infer(a: &Args) -> Result<Metas> {
     let t = a.tensor(0);
-    one(reduced(t.shape(), &single(a.int(1), t.rank())?.1, a.bool(2)), long_or(a, 3)?)
+    one(
+        reduced(t.shape(), &single(a.int(1), t.rank())?.1, a.bool(2)),
+        long_or(a, 3)?,
+    )
 }
 
 // ---- extrema ----------------------------------------------------------------------------------------------------------
@@ -107,7 +108,10 @@ fn extremum_dim_infer(a: &Args) -> Result<Metas> {
     let (d, mask) = single(a.int(1), t.rank())?;
     not_empty(t.shape(), d)?;
     let shape = reduced(t.shape(), &mask, a.bool(2));
-    Ok(smallvec![Meta::new(shape, arithmetic(t.dtype)?), Meta::new(shape, DType::I64)])
+    Ok(smallvec![
+        Meta::new(shape, arithmetic(t.dtype)?),
+        Meta::new(shape, DType::I64)
+    ])
 }
 
 fn extremum_dim_run(c: &Call, max: bool) -> Result<()> {
@@ -140,7 +144,9 @@ fn am_infer(a: &Args, name: &str) -> Result<Metas> {
         if a.ints(1).is_empty() {
             return Error::runtime(nothing_to_reduce(name));
         }
-        (0..t.rank()).filter(|&d| mask[d]).try_for_each(|d| not_empty(t.shape(), d))?;
+        (0..t.rank())
+            .filter(|&d| mask[d])
+            .try_for_each(|d| not_empty(t.shape(), d))?;
     }
     one(reduced(t.shape(), &mask, a.bool(2)), arithmetic(t.dtype)?)
 }
@@ -203,7 +209,9 @@ fn truth_infer(a: &Args) -> Result<Metas> {
 
 fn truth_run(c: &Call, kind: Reduce) -> Result<()> {
     let from = c.args.tensor(0).dtype.compute();
-    with_views(c, &truth_mask(c.args)?, from, DType::Bool, |x, axes, out| reduce::reduce(kind, x, axes, out))
+    with_views(c, &truth_mask(c.args)?, from, DType::Bool, |x, axes, out| {
+        reduce::reduce(kind, x, axes, out)
+    })
 }
 
 fn count_infer(a: &Args) -> Result<Metas> {
@@ -222,7 +230,11 @@ fn equal_run(c: &Call) -> Result<()> {
     let (a, b) = (c.args.tensor(0), c.args.tensor(1));
     let same = a.shape() == b.shape() && {
         let Some(d) = promote(a.dtype, b.dtype) else {
-            return Error::runtime(format!("cannot compare {} with {}", legacy_name(a.dtype), legacy_name(b.dtype)));
+            return Error::runtime(format!(
+                "cannot compare {} with {}",
+                legacy_name(a.dtype),
+                legacy_name(b.dtype)
+            ));
         };
         let (a, b) = (cpu::cast(a, d.compute())?, cpu::cast(b, d.compute())?);
         reduce::equal(cpu::src(&a), cpu::src(&b))
@@ -245,17 +257,29 @@ fn unbiased(yes: bool) -> f64 {
 }
 
 fn moment_all(a: &Args) -> Result<Moment> {
-    Ok(Moment { mask: everything(a)?, correction: unbiased(a.bool(1)), keepdim: false })
+    Ok(Moment {
+        mask: everything(a)?,
+        correction: unbiased(a.bool(1)),
+        keepdim: false,
+    })
 }
 
 fn moment_dim(a: &Args) -> Result<Moment> {
     let mask = axes(a.opt_ints(1), a.tensor(0).rank())?;
-    Ok(Moment { mask, correction: unbiased(a.bool(2)), keepdim: a.bool(3) })
+    Ok(Moment {
+        mask,
+        correction: unbiased(a.bool(2)),
+        keepdim: a.bool(3),
+    })
 }
 
 fn moment(a: &Args) -> Result<Moment> {
     let mask = axes(a.opt_ints(1), a.tensor(0).rank())?;
-    Ok(Moment { mask, correction: a.opt_scalar(2).map_or(1.0, Scalar::to_f64), keepdim: a.bool(3) })
+    Ok(Moment {
+        mask,
+        correction: a.opt_scalar(2).map_or(1.0, Scalar::to_f64),
+        keepdim: a.bool(3),
+    })
 }
 
 fn moment_infer(a: &Args, form: fn(&Args) -> Result<Moment>) -> Result<Metas> {
@@ -270,7 +294,9 @@ fn moment_infer(a: &Args, form: fn(&Args) -> Result<Moment>) -> Result<Metas> {
 fn moment_run(c: &Call, form: fn(&Args) -> Result<Moment>, std: bool) -> Result<()> {
     let m = form(c.args)?;
     let work = c.outs[0].dtype.compute();
-    with_views(c, &m.mask, work, work, |x, axes, out| reduce::var(x, axes, m.correction, std, None, out))
+    with_views(c, &m.mask, work, work, |x, axes, out| {
+        reduce::var(x, axes, m.correction, std, None, out)
+    })
 }
 
 fn norm_infer(a: &Args) -> Result<Metas> {
@@ -324,7 +350,10 @@ fn sum_to_infer(a: &Args) -> Result<Metas> {
     let t = a.tensor(0);
     let shape = Dims::from_ints(a.ints(1))?;
     if !expands_to(&shape, t.shape()) {
-        return Error::runtime(format!("a tensor of shape {} cannot be summed to shape {shape}", t.shape()));
+        return Error::runtime(format!(
+            "a tensor of shape {} cannot be summed to shape {shape}",
+            t.shape()
+        ));
     }
     one(shape, arithmetic(t.dtype)?)
 }
@@ -347,11 +376,20 @@ fn sum_to_run(c: &Call) -> Result<()> {
             strides[d] = out.layout.strides()[d - pad];
         }
     }
-    let work = if t.dtype == DType::Bool { DType::I64 } else { t.dtype.compute() };
+    let work = if t.dtype == DType::Bool {
+        DType::I64
+    } else {
+        t.dtype.compute()
+    };
     let x = cpu::cast(t, t.dtype.compute())?;
     let to = cpu::output(out, work)?;
     let layout = Layout::strided(shape, &strides, to.core.layout.offset);
-    reduce::reduce(Reduce::Sum, cpu::src(&x), &mask[..x.rank()], cpu::dst_as(&to.core, &layout));
+    reduce::reduce(
+        Reduce::Sum,
+        cpu::src(&x),
+        &mask[..x.rank()],
+        cpu::dst_as(&to.core, &layout),
+    );
     to.store();
     Ok(())
 }
@@ -363,10 +401,22 @@ macro_rules! moments {
         [
             op(concat!($name, ".unbiased(input, unbiased: bool)"), $doc)
                 .compute(|a| moment_infer(a, moment_all), |c| moment_run(c, moment_all, $std)),
-            op(concat!($name, ".dim(input, dim: int[1]?, unbiased: bool, keepdim: bool = False)"), $doc)
-                .compute(|a| moment_infer(a, moment_dim), |c| moment_run(c, moment_dim, $std)),
-            op(concat!($name, "(input, dim: int[1]? = None, *, correction: Scalar? = None, keepdim: bool = False)"), $doc)
-                .compute(|a| moment_infer(a, moment), |c| moment_run(c, moment, $std)),
+            op(
+                concat!(
+                    $name,
+                    ".dim(input, dim: int[1]?, unbiased: bool, keepdim: bool = False)"
+                ),
+                $doc,
+            )
+            .compute(|a| moment_infer(a, moment_dim), |c| moment_run(c, moment_dim, $std)),
+            op(
+                concat!(
+                    $name,
+                    "(input, dim: int[1]? = None, *, correction: Scalar? = None, keepdim: bool = False)"
+                ),
+                $doc,
+            )
+            .compute(|a| moment_infer(a, moment), |c| moment_run(c, moment, $std)),
         ]
     };
 }
@@ -406,7 +456,11 @@ pub fn ops() -> Vec<Builder> {
     all.extend(extrema!("max", Max, true, Maximum, "largest"));
     all.extend(extrema!("min", Min, false, Minimum, "smallest"));
     all.extend(moments!("var", false, "The variance over some dims, divided by n - correction (1, or what `unbiased` says); NaN where that is not positive. Only floats; others raise RuntimeError."));
-    all.extend(moments!("std", true, "The standard deviation over some dims: the root of `var`. Only floats; others raise RuntimeError."));
+    all.extend(moments!(
+        "std",
+        true,
+        "The standard deviation over some dims: the root of `var`. Only floats; others raise RuntimeError."
+    ));
     all.extend(others());
     all
 }

@@ -40,7 +40,10 @@ fn log_infer(a: &Args) -> Result<Metas> {
 fn extremum_infer(a: &Args) -> Result<Metas> {
     let t = a.tensor(0);
     wrap_dim(a.int(1), t.rank())?;
-    Ok(smallvec![Meta::new(*t.shape(), arithmetic(t.dtype)?), Meta::new(*t.shape(), DType::I64)])
+    Ok(smallvec![
+        Meta::new(*t.shape(), arithmetic(t.dtype)?),
+        Meta::new(*t.shape(), DType::I64)
+    ])
 }
 
 fn extremum_run(c: &Call, max: bool) -> Result<()> {

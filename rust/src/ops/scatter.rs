@@ -1,7 +1,9 @@
 //! Reading and writing along one dim: gather, scatter, index_select and their like, embedding.
 
 use super::def::{Builder, Call, Metas, op};
-use super::support::{at_least_1d, computed, float_only, not_for, one, out_of_range, out_of_range_runtime, output_as, reshaped, row};
+use super::support::{
+    at_least_1d, computed, float_only, not_for, one, out_of_range, out_of_range_runtime, output_as, reshaped, row,
+};
 use crate::args::{Arg, Args};
 use crate::core::Core;
 use crate::device::cpu::{self, Output};
@@ -50,15 +52,24 @@ fn dim(a: &Args) -> Result<usize> {
 fn check_elements(a: &Args, name: &str, src: Option<&Core>) -> Result<()> {
     let (t, i, d) = (a.tensor(0), a.tensor(2), dim(a)?);
     // PyTorch does not look at the dtype of an empty index.
-    ensure!(is_index(i.dtype) || i.numel() == 0, "{name}(): Expected dtype int32/int64 for index");
+    ensure!(
+        is_index(i.dtype) || i.numel() == 0,
+        "{name}(): Expected dtype int32/int64 for index"
+    );
     if let Some(s) = src {
-        ensure!(t.dtype == s.dtype, "{name}(): Expected self.dtype to be equal to src.dtype");
+        ensure!(
+            t.dtype == s.dtype,
+            "{name}(): Expected self.dtype to be equal to src.dtype"
+        );
     }
     if i.numel() == 0 {
         return Ok(());
     }
     let (to, at) = (line_shape(t), line_shape(i));
-    ensure!(at.len() == to.len(), "Index tensor must have the same number of dimensions as input tensor");
+    ensure!(
+        at.len() == to.len(),
+        "Index tensor must have the same number of dimensions as input tensor"
+    );
     let inside = |d: usize| at[d] <= to[d];
     let bad = (0..at.len()).find(|&e| e != d && !inside(e));
     let Some(s) = src else {
@@ -72,7 +83,10 @@ fn check_elements(a: &Args, name: &str, src: Option<&Core>) -> Result<()> {
         };
     };
     let from = line_shape(s);
-    ensure!(from.len() == to.len(), "Index tensor must have the same number of dimensions as src tensor");
+    ensure!(
+        from.len() == to.len(),
+        "Index tensor must have the same number of dimensions as src tensor"
+    );
     ensure!(
         bad.is_none() && (0..at.len()).all(|e| at[e] <= from[e]),
         "Expected index {} to be no larger than self {} apart from dimension {d} and to be no larger size than src {}",
@@ -142,7 +156,8 @@ fn joined(c: &Call, kind: ScatterReduce, include_self: bool) -> Result<()> {
     if i.numel() > 0 {
         let src = cpu::cast(&covered(c.args.tensor(3), &i), work)?;
         let (to, at) = (line_mut(&out.core), line(&i).typed());
-        index::scatter_reduce(to, dim(c.args)?, at, cpu::src(&src), kind, include_self).map_err(out_of_range_runtime)?;
+        index::scatter_reduce(to, dim(c.args)?, at, cpu::src(&src), kind, include_self)
+            .map_err(out_of_range_runtime)?;
     }
     out.store();
     Ok(())
@@ -170,10 +185,17 @@ fn select_infer(a: &Args) -> Result<Metas> {
     if i.rank() > 1 {
         return Error::index("index_select(): Index is supposed to be a vector");
     }
-    ensure!(is_index(i.dtype), "index_select(): Expected dtype int32 or int64 for index");
+    ensure!(
+        is_index(i.dtype),
+        "index_select(): Expected dtype int32 or int64 for index"
+    );
     let mut shape = *t.shape();
     if shape.is_empty() {
-        ensure!(i.numel() == 1, "index_select(): Index to scalar can have only 1 value, got {} value(s)", i.numel());
+        ensure!(
+            i.numel() == 1,
+            "index_select(): Index to scalar can have only 1 value, got {} value(s)",
+            i.numel()
+        );
     } else {
         shape[d] = i.numel();
     }
@@ -220,7 +242,11 @@ fn check_slices(a: &Args, name: &str) -> Result<Metas> {
 fn add_infer(a: &Args) -> Result<Metas> {
     let metas = check_slices(a, "index_add")?;
     let (i, from, d) = (a.tensor(2), line_shape(a.tensor(3)), dim(a)?);
-    ensure!(is_index(i.dtype), "index_add_(): Expected dtype int32/int64 for index but got: {}", legacy_name(i.dtype));
+    ensure!(
+        is_index(i.dtype),
+        "index_add_(): Expected dtype int32/int64 for index but got: {}",
+        legacy_name(i.dtype)
+    );
     ensure!(
         i.numel() == from[d],
         "index_add_(): Number of indices ({}) should be equal to source.size(dim): ({}), for dim: {d}",
@@ -370,25 +396,25 @@ fn element_ops() -> Vec<Builder> {
             .compute(gather_infer, gather_run),
         op("scatter(input, dim: int, index, src)", "The input with src[.., j, ..] written to the place index[.., j, ..] along `dim`; of several for one place the last stays. A place out of range raises RuntimeError.")
             .compute(scatter_infer, scatter_run)
-            .inplace(),
+            .updates_self(),
         op("scatter.value(input, dim: int, index, value: Scalar)", "The input with one value written to the places in the index.")
             .compute(scatter_value_infer, scatter_run)
-            .inplace(),
+            .updates_self(),
         op("scatter_add(input, dim: int, index, src)", "The input with src[.., j, ..] added at the place index[.., j, ..] along `dim`, in order. A place out of range raises RuntimeError.")
-            .compute(|a| scatter_infer(a), |c| joined(c, ScatterReduce::Sum, true))
-            .inplace(),
+            .compute(scatter_infer, |c| joined(c, ScatterReduce::Sum, true))
+            .updates_self(),
         op("scatter_reduce(input, dim: int, index, src, reduce: str, *, include_self: bool = True)", "As `scatter_add`, values of one place joined by `reduce`: sum, prod, mean, amax or amin, the input's own among them if include_self. Another word raises RuntimeError.")
             .compute(
                 |a| {
                     dim(a)?;
-                    if reduction(a)? == ScatterReduce::Mean && a.tensor(0).dtype == DType::Bool {
-                        return not_for(DType::Bool);
-                    }
-                    scatter_infer(a)
+                    let kind = reduction(a)?;
+                    let metas = scatter_infer(a)?;
+                    let bool_mean = kind == ScatterReduce::Mean && metas[0].dtype == DType::Bool;
+                    if bool_mean { not_for(DType::Bool) } else { Ok(metas) }
                 },
                 |c| joined(c, reduction(c.args)?, c.args.bool(5)),
             )
-            .inplace(),
+            .updates_self(),
     ]
 }
 
@@ -397,13 +423,13 @@ fn slice_ops() -> Vec<Builder> {
         op("index_select(input, dim: int, index)", "The slices of a dim that a vector of indices names. One out of range raises IndexError.").compute(select_infer, select_run),
         op("index_add(input, dim: int, index, source, *, alpha: Scalar = 1)", "The input with alpha times the slices of source added at the index's places along `dim`, in order. A place out of range raises RuntimeError.")
             .compute(add_infer, add_run)
-            .inplace(),
+            .updates_self(),
         op("index_copy(input, dim: int, index, source)", "The input with the slices of source written to the index's places along `dim`. A place out of range raises IndexError.")
             .compute(copy_infer, copy_run)
-            .inplace(),
+            .updates_self(),
         op("index_fill(input, dim: int, index, value: Operand)", "The input with one value in the slices that the index names; negative ones count from the end. A place out of range raises IndexError.")
             .compute(fill_infer, fill_run)
-            .inplace(),
+            .updates_self(),
         op("embedding(weight, indices, padding_idx: int = -1, scale_grad_by_freq: bool = False, sparse: bool = False)", "The rows of a matrix that the indices name, in a new last dim; row padding_idx gets no gradient. An index out of range raises IndexError.")
             .compute(embedding_infer, embedding_run)
             .function_only(),

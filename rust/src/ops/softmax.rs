@@ -31,7 +31,12 @@ fn run(c: &Call, log: bool) -> Result<()> {
 fn backward_infer(a: &Args) -> Result<Metas> {
     let (g, y) = (a.tensor(0), a.tensor(1));
     wrap_dim(a.int(2), y.rank())?;
-    ensure!(g.shape() == y.shape(), "gradient of shape {} for a result of shape {}", g.shape(), y.shape());
+    ensure!(
+        g.shape() == y.shape(),
+        "gradient of shape {} for a result of shape {}",
+        g.shape(),
+        y.shape()
+    );
     one(*y.shape(), float_only(y.dtype)?)
 }
 
@@ -66,7 +71,10 @@ fn check_target(input: &Dims, target: &Core, weight: Option<&Core>, dtype: DType
     );
     let t = target.shape();
     match input.len() {
-        1 => ensure!(t.len() <= 1 && t.numel() == 1, "size mismatch (got input: {input}, target: {t})"),
+        1 => ensure!(
+            t.len() <= 1 && t.numel() == 1,
+            "size mismatch (got input: {input}, target: {t})"
+        ),
         2 => {
             if t.first() != Some(&input[0]) {
                 let n = t.first().copied().unwrap_or(1);
@@ -75,7 +83,10 @@ fn check_target(input: &Dims, target: &Core, weight: Option<&Core>, dtype: DType
                     input[0]
                 ));
             }
-            ensure!(t.len() == 1, "0D or 1D target tensor expected, multi-target not supported");
+            ensure!(
+                t.len() == 1,
+                "0D or 1D target tensor expected, multi-target not supported"
+            );
         }
         _ => {
             let mut want = Dims::new(&input[..1])?;
@@ -133,7 +144,11 @@ fn nll_run(c: &Call) -> Result<()> {
     let weight = optional(c.args.opt_tensor(2), x.dtype)?;
     let reduction = reduction(c.args, 3)?;
     let out = cpu::output(&c.outs[0], x.dtype)?;
-    let losses = if reduction == 0 { output_as(&out.core, row(&[n, s])) } else { out.core.clone() };
+    let losses = if reduction == 0 {
+        output_as(&out.core, row(&[n, s]))
+    } else {
+        out.core.clone()
+    };
     kernels::nll_forward(
         cpu::src(&x),
         cpu::typed(&target),
@@ -152,9 +167,21 @@ fn nll_backward_infer(a: &Args) -> Result<Metas> {
     let g = a.tensor(0);
     let shape = Dims::from_ints(a.ints(6))?;
     check_target(&shape, a.tensor(1), a.opt_tensor(2), g.dtype)?;
-    let want = if reduction(a, 4)? == 0 { *a.tensor(1).shape() } else { Dims::EMPTY };
-    ensure!(g.shape().numel() == want.numel(), "gradient of shape {} for a loss of shape {want}", g.shape());
-    ensure!(a.tensor(3).numel() == 1, "total_weight must be one number, got shape {}", a.tensor(3).shape());
+    let want = if reduction(a, 4)? == 0 {
+        *a.tensor(1).shape()
+    } else {
+        Dims::EMPTY
+    };
+    ensure!(
+        g.shape().numel() == want.numel(),
+        "gradient of shape {} for a loss of shape {want}",
+        g.shape()
+    );
+    ensure!(
+        a.tensor(3).numel() == 1,
+        "total_weight must be one number, got shape {}",
+        a.tensor(3).shape()
+    );
     one(shape, float_only(g.dtype)?)
 }
 
@@ -166,7 +193,11 @@ fn nll_backward_run(c: &Call) -> Result<()> {
     let weight = optional(c.args.opt_tensor(2), g.dtype)?;
     let total = cpu::cast(c.args.tensor(3), g.dtype)?;
     let reduction = reduction(c.args, 4)?;
-    let grad = if reduction == 0 { reshaped(&g, &row(&[n, s]))? } else { g };
+    let grad = if reduction == 0 {
+        reshaped(&g, &row(&[n, s]))?
+    } else {
+        g
+    };
     kernels::nll_backward(
         cpu::src(&grad),
         cpu::typed(&target),

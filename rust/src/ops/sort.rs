@@ -33,7 +33,11 @@ fn with_views(c: &Call, mask: &Mask, run: impl FnOnce(AnySrc, AnyDst, AnyDst)) -
     let values = cpu::output(&c.outs[0], x.dtype)?;
     let at = keepdim_layout(&values.core, x.shape(), mask);
     let places = keepdim_layout(&c.outs[1], x.shape(), mask);
-    run(cpu::src(&x), cpu::dst_as(&values.core, &at), cpu::dst_as(&c.outs[1], &places));
+    run(
+        cpu::src(&x),
+        cpu::dst_as(&values.core, &at),
+        cpu::dst_as(&c.outs[1], &places),
+    );
     values.store();
     Ok(())
 }
@@ -47,14 +51,19 @@ fn sort_infer(a: &Args, dim: usize) -> Result<Metas> {
 fn sort_run(c: &Call, dim: usize) -> Result<()> {
     let d = wrap_dim(c.args.int(dim), c.args.tensor(0).rank())?;
     let descending = c.args.bool(dim + 1);
-    with_views(c, &Mask::default(), |x, values, places| kernels::sort(x, d, descending, true, values, places))
+    with_views(c, &Mask::default(), |x, values, places| {
+        kernels::sort(x, d, descending, true, values, places)
+    })
 }
 
 fn topk_infer(a: &Args) -> Result<Metas> {
     let t = a.tensor(0);
     let d = wrap_dim(a.int(2), t.rank())?;
     let k = a.int(1);
-    ensure!(k >= 0 && k as u64 <= size_of(t.shape(), d) as u64, "selected index k out of range");
+    ensure!(
+        k >= 0 && k as u64 <= size_of(t.shape(), d) as u64,
+        "selected index k out of range"
+    );
     ensure!(t.dtype != DType::Bool, "topk does not support bool dtypes on CPU");
     let mut shape = *t.shape();
     if !shape.is_empty() {
@@ -69,7 +78,15 @@ fn topk_run(c: &Call) -> Result<()> {
     // The one element of a 0-d tensor is its result for k = 0, too.
     let k = if x.rank() == 0 { 1 } else { c.args.int(1) as usize };
     let values = cpu::output(&c.outs[0], x.dtype)?;
-    kernels::topk(cpu::src(&x), k, d, c.args.bool(3), c.args.bool(4), values.dst(), cpu::dst(&c.outs[1]));
+    kernels::topk(
+        cpu::src(&x),
+        k,
+        d,
+        c.args.bool(3),
+        c.args.bool(4),
+        values.dst(),
+        cpu::dst(&c.outs[1]),
+    );
     values.store();
     Ok(())
 }
@@ -92,7 +109,10 @@ fn kthvalue_infer(a: &Args) -> Result<Metas> {
     let t = a.tensor(0);
     let d = wrap_dim(a.int(2), t.rank())?;
     let n = size_of(t.shape(), d) as i64;
-    ensure!((1..=n).contains(&a.int(1)), "kthvalue(): selected number k out of range for dimension {d}");
+    ensure!(
+        (1..=n).contains(&a.int(1)),
+        "kthvalue(): selected number k out of range for dimension {d}"
+    );
     Ok(metas)
 }
 
@@ -100,7 +120,14 @@ fn median_all(c: &Call, ignore_nan: bool) -> Result<()> {
     let (t, out) = (c.args.tensor(0), &c.outs[0]);
     if t.numel() == 0 {
         // PyTorch's answer for no elements.
-        cpu::fill(out, if t.dtype.is_float() { Scalar::Float(f64::NAN) } else { Scalar::Int(i64::MIN) });
+        cpu::fill(
+            out,
+            if t.dtype.is_float() {
+                Scalar::Float(f64::NAN)
+            } else {
+                Scalar::Int(i64::MIN)
+            },
+        );
         return Ok(());
     }
     let flat = cpu::contiguous(t, t.dtype.compute())?;
@@ -129,7 +156,11 @@ fn unique(a: &Args) -> Result<Vec<Core>> {
     let result = Core::empty(*first.shape(), t.dtype, Device::Cpu)?;
     index::index_select(cpu::src(&flat), 0, cpu::typed(&first), cpu::dst(&result))
         .map_err(super::support::out_of_range)?;
-    Ok(vec![result, cpu::from_slice(&found.inverse, *t.shape())?, list(&found.counts)?])
+    Ok(vec![
+        result,
+        cpu::from_slice(&found.inverse, *t.shape())?,
+        list(&found.counts)?,
+    ])
 }
 
 pub fn ops() -> Vec<Builder> {

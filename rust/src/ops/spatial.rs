@@ -12,7 +12,11 @@ pub fn five(l: &Layout, n: usize) -> Layout {
     let batched = l.rank() == n + 2;
     let front = batched as usize + 1;
     for i in 0..l.rank() {
-        let to = if i < front { i + !batched as usize } else { 5 - l.rank() + i };
+        let to = if i < front {
+            i + !batched as usize
+        } else {
+            5 - l.rank() + i
+        };
         sizes[to] = l.shape[i];
         strides[to] = l.strides()[i];
     }
@@ -45,5 +49,9 @@ pub fn per_dim(values: &[i64], n: usize, fill: usize, what: impl FnOnce() -> Str
 
 /// The visible part of three numbers for messages: `3 x 3`.
 pub fn times(values: [usize; 3], n: usize) -> String {
-    values[3 - n..].iter().map(usize::to_string).collect::<Vec<_>>().join(" x ")
+    values[3 - n..]
+        .iter()
+        .map(usize::to_string)
+        .collect::<Vec<_>>()
+        .join(" x ")
 }

@@ -3,8 +3,8 @@
 use super::def::{Builder, Call, op};
 use super::infer;
 use crate::device::cpu::{dst, operand};
-use crate::error::Result;
 use crate::dtype::Scalar;
+use crate::error::Result;
 use firesteel_kernels::elementwise::{self, Binary, Operand, Unary};
 
 fn run(kind: Unary, c: &Call) -> Result<()> {
@@ -21,7 +21,11 @@ fn round(c: &Call) -> Result<()> {
     // As PyTorch: scaled by a power of ten (whole, so that it is exact), rounded, scaled back.
     let out = &c.outs[0];
     let ten = Operand::Scalar(Scalar::Float(10f64.powi(decimals.unsigned_abs().min(400) as i32)));
-    let (there, back) = if decimals > 0 { (Binary::Mul, Binary::Div) } else { (Binary::Div, Binary::Mul) };
+    let (there, back) = if decimals > 0 {
+        (Binary::Mul, Binary::Div)
+    } else {
+        (Binary::Div, Binary::Mul)
+    };
     elementwise::binary(there, c.compute, operand(c.args, 0, out.shape()), ten, dst(out));
     elementwise::unary(Unary::Round, c.compute, Operand::View(dst(out).as_src()), dst(out));
     elementwise::binary(back, c.compute, Operand::View(dst(out).as_src()), ten, dst(out));
@@ -30,7 +34,9 @@ fn round(c: &Call) -> Result<()> {
 
 macro_rules! unary {
     ($name:literal, $kind:ident, $rule:ident, $doc:literal) => {
-        op(concat!($name, "(input)"), $doc).compute(infer::$rule, |c| run(Unary::$kind, c)).elementwise()
+        op(concat!($name, "(input)"), $doc)
+            .compute(infer::$rule, |c| run(Unary::$kind, c))
+            .elementwise()
     };
 }
 

@@ -139,7 +139,11 @@ pub fn permutation(dims: &[i64], rank: usize) -> Result<SmallVec<[usize; 8]>> {
 fn transpose(a: &Args) -> Result<Layouts> {
     let t = a.tensor(0);
     let (x, y) = (wrap_dim(a.int(1), t.rank())?, wrap_dim(a.int(2), t.rank())?);
-    one(if t.rank() == 0 { t.layout } else { t.layout.transpose(x, y) })
+    one(if t.rank() == 0 {
+        t.layout
+    } else {
+        t.layout.transpose(x, y)
+    })
 }
 
 fn t(a: &Args) -> Result<Layouts> {
@@ -194,11 +198,16 @@ fn narrow(a: &Args) -> Result<Layouts> {
         return Error::runtime("narrow(): length must be non-negative.");
     }
     if start < -n || start > n {
-        return Error::index(format!("Dimension out of range (expected to be in range of [{}, {n}], but got {start})", -n));
+        return Error::index(format!(
+            "Dimension out of range (expected to be in range of [{}, {n}], but got {start})",
+            -n
+        ));
     }
     let start = if start < 0 { start + n } else { start };
     if start + len > n {
-        return Error::runtime(format!("start ({start}) + length ({len}) exceeds dimension size ({n})."));
+        return Error::runtime(format!(
+            "start ({start}) + length ({len}) exceeds dimension size ({n})."
+        ));
     }
     one(t.layout.slice(d, start as usize, len as usize, 1))
 }
@@ -226,7 +235,11 @@ fn squeeze(a: &Args) -> Result<Layouts> {
 fn unsqueeze(a: &Args) -> Result<Layouts> {
     let t = a.tensor(0);
     let d = wrap_dim(a.int(1), t.rank() + 1)?;
-    let stride = if d < t.rank() { t.shape()[d].max(1) as isize * t.layout.strides()[d] } else { 1 };
+    let stride = if d < t.rank() {
+        t.shape()[d].max(1) as isize * t.layout.strides()[d]
+    } else {
+        1
+    };
     one(t.layout.insert(d, 1, stride)?)
 }
 
@@ -234,7 +247,11 @@ fn diagonal(a: &Args) -> Result<Layouts> {
     let t = a.tensor(0);
     let (x, y) = (wrap_dim(a.int(2), t.rank())?, wrap_dim(a.int(3), t.rank())?);
     if x == y {
-        return Error::runtime(format!("diagonal dimensions cannot be identical {}, {}", a.int(2), a.int(3)));
+        return Error::runtime(format!(
+            "diagonal dimensions cannot be identical {}, {}",
+            a.int(2),
+            a.int(3)
+        ));
     }
     let k = a.int(1);
     let (n, m) = (t.shape()[x] as i64, t.shape()[y] as i64);
@@ -254,7 +271,9 @@ fn unfold(a: &Args) -> Result<Layouts> {
     let (size, step) = (a.int(2), a.int(3));
     let n = if t.rank() == 0 { 1 } else { t.shape()[d] as i64 };
     if size < 0 || size > n {
-        return Error::runtime(format!("maximum size for tensor at dimension {d} is {n} but size is {size}"));
+        return Error::runtime(format!(
+            "maximum size for tensor at dimension {d} is {n} but size is {size}"
+        ));
     }
     if step <= 0 {
         return Error::runtime(format!("step is {step} but must be > 0"));
@@ -276,17 +295,26 @@ fn as_strided(a: &Args) -> Result<Layouts> {
         return Error::runtime("mismatch in length of strides and shape");
     }
     if strides.iter().any(|&s| s < 0) {
-        return Error::runtime(format!("as_strided: Negative strides are not supported at the moment, got strides: {strides:?}"));
+        return Error::runtime(format!(
+            "as_strided: Negative strides are not supported at the moment, got strides: {strides:?}"
+        ));
     }
     let offset = a.opt_int(3).unwrap_or(t.layout.offset as i64);
     if offset < 0 {
         return Error::runtime(format!("as_strided: storage offset {offset} is negative"));
     }
-    let fits = shape.iter().zip(&strides).try_fold(offset as usize + 1, |end, (&n, &s)| {
-        (n.max(1) - 1).checked_mul(s as usize).and_then(|r| end.checked_add(r))
-    });
+    let fits = shape
+        .iter()
+        .zip(&strides)
+        .try_fold(offset as usize + 1, |end, (&n, &s)| {
+            (n.max(1) - 1).checked_mul(s as usize).and_then(|r| end.checked_add(r))
+        });
     let l = Layout::strided(shape, &strides, offset as usize);
-    if l.numel() > 0 && fits.and_then(|e| e.checked_mul(t.dtype.size())).is_none_or(|b| b > t.buffer.bytes()) {
+    if l.numel() > 0
+        && fits
+            .and_then(|e| e.checked_mul(t.dtype.size()))
+            .is_none_or(|b| b > t.buffer.bytes())
+    {
         return Error::runtime(format!(
             "setStorage: sizes {shape}, strides {strides:?}, storage offset {offset} are out of bounds for storage of size {}",
             t.buffer.bytes()
@@ -316,7 +344,9 @@ fn split(a: &Args) -> Result<Layouts> {
     let n = t.shape()[d];
     let size = a.int(1);
     if size < 0 || (size == 0 && n > 0) {
-        return Error::runtime(format!("split expects split_size be non-negative, but got split_size={size}"));
+        return Error::runtime(format!(
+            "split expects split_size be non-negative, but got split_size={size}"
+        ));
     }
     let size = size as usize;
     let count = if size == 0 { 1 } else { n.div_ceil(size).max(1) };
@@ -331,7 +361,9 @@ fn split_sizes(a: &Args) -> Result<Layouts> {
     let d = wrap_dim(a.int(2), t.rank())?;
     let sizes = a.ints(1);
     if sizes.iter().any(|&n| n < 0) {
-        return Error::runtime(format!("split_with_sizes expects split_sizes have only non-negative entries, but got {sizes:?}"));
+        return Error::runtime(format!(
+            "split_with_sizes expects split_sizes have only non-negative entries, but got {sizes:?}"
+        ));
     }
     if sizes.iter().sum::<i64>() != t.shape()[d] as i64 {
         return Error::runtime(format!(
@@ -372,25 +404,84 @@ fn reshape_shape(a: &Args) -> Result<Dims> {
 
 pub fn ops() -> Vec<Builder> {
     vec![
-        op("view(input, size: int[])", "The same memory in another shape; one size may be -1.").view(view).method_only(),
-        maybe_view!("reshape(input, shape: int[])", "Another shape: a view where the strides allow it, else a copy.", reshape_shape),
-        maybe_view!("flatten(input, start_dim: int = 0, end_dim: int = -1)", "Dims start_dim to end_dim made one.", flatten_shape),
-        op("expand(input, size: int[], *, implicit: bool = False)", "Dims of size 1 repeated without a copy; -1 keeps a size.").view(expand).method_only(),
+        op(
+            "view(input, size: int[])",
+            "The same memory in another shape; one size may be -1.",
+        )
+        .view(view)
+        .method_only(),
+        maybe_view!(
+            "reshape(input, shape: int[])",
+            "Another shape: a view where the strides allow it, else a copy.",
+            reshape_shape
+        ),
+        maybe_view!(
+            "flatten(input, start_dim: int = 0, end_dim: int = -1)",
+            "Dims start_dim to end_dim made one.",
+            flatten_shape
+        ),
+        op(
+            "expand(input, size: int[], *, implicit: bool = False)",
+            "Dims of size 1 repeated without a copy; -1 keeps a size.",
+        )
+        .view(expand)
+        .method_only(),
         op("permute(input, dims: int[])", "The dims in another order.")
             .view(|a| one(a.tensor(0).layout.permute(&permutation(a.ints(1), a.tensor(0).rank())?))),
         op("transpose(input, dim0: int, dim1: int)", "Two dims exchanged.").view(transpose),
         op("t(input)", "The transpose of a matrix; vectors stay as they are.").view(t),
-        op("select(input, dim: int, index: int)", "One index of a dim, which is dropped.").view(select),
-        op("slice(input, dim: int = 0, start: int? = None, end: int? = None, step: int = 1)", "A range of a dim.").view(slice).function_only(),
-        op("narrow(input, dim: int, start: int, length: int)", "`length` elements of a dim from `start`.").view(narrow),
-        op("squeeze(input, dim: int[1]? = None)", "Without the dims of size 1 (those named, or all).").view(squeeze),
+        op(
+            "select(input, dim: int, index: int)",
+            "One index of a dim, which is dropped.",
+        )
+        .view(select),
+        op(
+            "slice(input, dim: int = 0, start: int? = None, end: int? = None, step: int = 1)",
+            "A range of a dim.",
+        )
+        .view(slice)
+        .function_only(),
+        op(
+            "narrow(input, dim: int, start: int, length: int)",
+            "`length` elements of a dim from `start`.",
+        )
+        .view(narrow),
+        op(
+            "squeeze(input, dim: int[1]? = None)",
+            "Without the dims of size 1 (those named, or all).",
+        )
+        .view(squeeze),
         op("unsqueeze(input, dim: int)", "A dim of size 1 put in at `dim`.").view(unsqueeze),
-        op("diagonal(input, offset: int = 0, dim1: int = 0, dim2: int = 1)", "The diagonal of two dims, as the last dim.").view(diagonal),
-        op("unfold(input, dimension: int, size: int, step: int)", "All slices of `size` along a dim, as a new last dim.").view(unfold).method_only(),
-        op("as_strided(input, size: int[], stride: int[], storage_offset: int? = None)", "Any shape and strides inside the storage.").view(as_strided),
-        op("_split(input, split_size: int, dim: int = 0) -> []", "Pieces of one size; the last may be shorter.").view(split).function_only(),
-        op("split_with_sizes(input, split_sizes: int[], dim: int = 0) -> []", "Pieces of the given sizes.").view(split_sizes),
+        op(
+            "diagonal(input, offset: int = 0, dim1: int = 0, dim2: int = 1)",
+            "The diagonal of two dims, as the last dim.",
+        )
+        .view(diagonal),
+        op(
+            "unfold(input, dimension: int, size: int, step: int)",
+            "All slices of `size` along a dim, as a new last dim.",
+        )
+        .view(unfold)
+        .method_only(),
+        op(
+            "as_strided(input, size: int[], stride: int[], storage_offset: int? = None)",
+            "Any shape and strides inside the storage.",
+        )
+        .view(as_strided),
+        op(
+            "_split(input, split_size: int, dim: int = 0) -> []",
+            "Pieces of one size; the last may be shorter.",
+        )
+        .view(split)
+        .function_only(),
+        op(
+            "split_with_sizes(input, split_sizes: int[], dim: int = 0) -> []",
+            "Pieces of the given sizes.",
+        )
+        .view(split_sizes),
         op("unbind(input, dim: int = 0) -> []", "Every index of a dim on its own.").view(unbind),
-        op("alias(input)", "The same elements as a view.").view(|a| one(a.tensor(0).layout)).function_only(),
+        op("alias(input)", "The same elements as a view.")
+            .view(|a| one(a.tensor(0).layout))
+            .function_only(),
     ]
 }

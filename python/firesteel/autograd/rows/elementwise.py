@@ -10,10 +10,15 @@ where = _C.where
 TWO_BY_SQRT_PI = 2 / sqrt(pi)
 
 
+def zero(n, g):
+    """Zeros, not the lack of a gradient: PyTorch's `.grad` of what went through `floor` or was written over."""
+    return _C._full_like(g, 0)
+
+
 def _pow_input(n, g):
     e = n.exponent
     if not isinstance(e, _C.Tensor):
-        return None if e == 0 else g * (n.input.pow(e - 1) * e)
+        return zero(n, g) if e == 0 else g * (n.input.pow(e - 1) * e)
     return where(e == 0, 0.0, g * (e * n.input.pow(e - 1)))
 
 
@@ -49,7 +54,7 @@ def _div_other(n, g):
 
 
 def _rounded(f):
-    return lambda n, g: None if n.rounding_mode is not None else f(n, g)
+    return lambda n, g: zero(n, g) if n.rounding_mode is not None else f(n, g)
 
 
 def _copysign(n, g):
@@ -125,7 +130,7 @@ def _no_igamma(n, g):
 
 
 def _no_zeta(n, g):
-    raise RuntimeError("derivative for special_zeta by its first argument is not implemented")
+    raise NotImplementedError("the derivative for 'special_zeta: input' is not implemented.")
 
 
 def _hypot(which):
@@ -141,7 +146,7 @@ def _atan2(other, sign):
     return row
 
 
-ZERO: dict = {}
+ZERO = {"input": zero}
 NONDIFF = {"nondiff": True}
 
 ROWS = {
@@ -154,7 +159,7 @@ ROWS = {
         "input": _rounded(lambda n, g: g / n.other),
         "other": _rounded(_div_other),
     },
-    "floor_divide": ZERO,
+    "floor_divide": {"input": zero, "other": zero},
     "remainder": {
         "saves": "input>other other>other",
         "input": lambda n, g: g,
@@ -191,8 +196,8 @@ ROWS = {
         "other": _atan2(lambda x, y: x, -1),
     },
     "hypot": {"saves": "input>input other>other result", "input": _hypot("input"), "other": _hypot("other")},
-    "copysign": {"saves": "input>input result>input", "input": _copysign},
-    "nextafter": {},
+    "copysign": {"saves": "input>input result>input", "input": _copysign, "other": zero},
+    "nextafter": {"input": lambda n, g: g, "other": zero},
     "logaddexp": {
         "saves": "input other",
         "input": lambda n, g: g / (1 + (n.other - n.input).exp()),
@@ -220,7 +225,7 @@ ROWS = {
         "saves": "other",
         "other": lambda n, g: g * -n.input * _C.special_zeta(n.input + 1.0, n.other),
     },
-    "heaviside": ZERO,
+    "heaviside": {"input": zero, "values": zero},
     "igamma": {"saves": "input other", "input": _no_igamma, "other": _igamma(1)},
     "igammac": {"saves": "input other", "input": _no_igamma, "other": _igamma(-1)},
     "polygamma": {"saves": "input", "input": lambda n, g: g * _C.polygamma(n.n + 1, n.input)},
@@ -315,9 +320,9 @@ ROWS = {
     # copies
     "clone": {"input": lambda n, g: g},
     "_to_copy": {"input": lambda n, g: g},
-    "fill": {"value": lambda n, g: g.sum()},
+    "fill": {"input": zero, "value": lambda n, g: g.sum()},
     "zero": ZERO,
-    "copy": {"src": lambda n, g: g},
+    "copy": {"input": zero, "src": lambda n, g: g},
     # results without gradients
     **{
         key: NONDIFF

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from .elementwise import zero
+
 
 def _dropout(n, g):
     if n.train is False:
@@ -13,7 +15,7 @@ def _dropout(n, g):
 ROWS = {
     "native_dropout": {"saves": "mask", "input": _dropout},
     # What these write does not depend on what was there.
-    **{key: {} for key in "uniform normal _random exponential _bernoulli".split()},
+    **{key: {"input": zero} for key in "uniform normal _random exponential _bernoulli".split()},
     **{
         key: {"nondiff": True}
         for key in "_empty _full _arange _linspace _eye _rand _randn _randint _randperm".split()

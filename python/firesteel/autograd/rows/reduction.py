@@ -179,7 +179,8 @@ def _logcumsumexp(n, g):
     x, dim = n.input, n.dim
     if x.ndim == 0:
         return g
-    low = float("-inf")
+    # Finite, so that the second derivative does not meet inf - inf: exp(low + anything below 0) is 0 in every dtype.
+    low = -1e4
 
     def part(mask, values):
         logs = where(mask, values.log(), low) - n.result

@@ -52,7 +52,10 @@ fn choose() -> Isa {
 /// The instruction sets that this CPU has, for tests that compare them.
 #[cfg(test)]
 pub(crate) fn available() -> Vec<Isa> {
-    [Isa::Avx512, Isa::Avx2, Isa::Scalar, Isa::Portable].into_iter().filter(|&isa| isa <= detect()).collect()
+    [Isa::Avx512, Isa::Avx2, Isa::Scalar, Isa::Portable]
+        .into_iter()
+        .filter(|&isa| isa <= detect())
+        .collect()
 }
 
 #[cfg(target_arch = "x86_64")]
