@@ -2,14 +2,13 @@
 
 import math
 
+import firesteel as fs
 import numpy as np
 import pytest
-from samples import SAMPLES, Built
-from test_ops import KNOWN, TABLE, call, inplace_only, results
-
-import firesteel as fs
 from firesteel import _C
 from firesteel.autograd import gradcheck, gradgradcheck, rows
+from samples import SAMPLES, Built
+from test_ops import KNOWN, TABLE, call, inplace_only, results
 
 #: Elements of all inputs above which differences take too long.
 LIMIT = 60
@@ -153,7 +152,9 @@ def test_composite_equals_fused(key):
             found.append([y, *first, *(g for g in second if g is not None)])
         assert len(found[0]) == len(found[1])
         for a, b in zip(*found, strict=True):
-            np.testing.assert_allclose(a.detach().numpy(), b.detach().numpy(), rtol=1e-7, atol=1e-9, err_msg=f"{key}{sample}")
+            np.testing.assert_allclose(
+                a.detach().numpy(), b.detach().numpy(), rtol=1e-7, atol=1e-9, err_msg=f"{key}{sample}"
+            )
 
 
 # ---- where the derivative is a convention ------------------------------------------------------------------------------

@@ -1,9 +1,8 @@
 """`x[key]` and `x[key] = value` against NumPy, with their gradients; keys that are refused."""
 
+import firesteel as fs
 import numpy as np
 import pytest
-
-import firesteel as fs
 
 A = np.arange(60.0).reshape(3, 4, 5)
 I3 = np.array([2, 0, -1])

@@ -2,13 +2,12 @@
 
 import warnings
 
+import firesteel as fs
 import numpy as np
 import pytest
+from firesteel import _C
 from samples import SAMPLES, Built, result_dtype, to_numpy
 from samples.spec import FLOATS, INTS, LAYOUTS, TOLERANCE, F, S, V, tensor
-
-import firesteel as fs
-from firesteel import _C
 
 TABLE = {op["key"]: op for op in _C._op_table()}
 KEYS = sorted(TABLE)
@@ -63,7 +62,9 @@ def close(got, want, dtype, row, what):
     elif dtype in ("float16", "float32"):
         with np.errstate(over="ignore"):
             want = np.asarray(want, np.float64).astype(dtype).astype(np.float64)
-    np.testing.assert_allclose(got.astype(np.float64), np.asarray(want, np.float64), rtol, atol, equal_nan=True, err_msg=what)
+    np.testing.assert_allclose(
+        got.astype(np.float64), np.asarray(want, np.float64), rtol, atol, equal_nan=True, err_msg=what
+    )
 
 
 def check_results(op, row, sample, built, outs, dtype, what):
@@ -157,7 +158,11 @@ def test_special_values(key):
         outs = results(call(op)(*built.args))
         with np.errstate(all="ignore"):
             check_results(op, row, sample, built, outs, dtype, f"{key} {dtype} special")
-        if dtype == "float32" and name_of(outs[0].dtype) in FLOATS and key in ("neg", "abs", "maximum", "minimum", "sqrt", "floor", "ceil"):
+        if (
+            dtype == "float32"
+            and name_of(outs[0].dtype) in FLOATS
+            and key in ("neg", "abs", "maximum", "minimum", "sqrt", "floor", "ceil")
+        ):
             want, got = expected_of(row, built, sample)[0], to_numpy(outs[0])
             real = (want != 0) if key in ("maximum", "minimum") else ~np.isnan(want)
             assert np.array_equal(np.signbit(got)[real], np.signbit(want)[real]), "signs of zeros"
@@ -198,7 +203,9 @@ def test_meta(key):
 # ---- other forms of the same op ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("key", [k for k in KNOWN if TABLE[k]["inplace"] and not inplace_only(TABLE[k]) and SAMPLES[k].reference])
+@pytest.mark.parametrize(
+    "key", [k for k in KNOWN if TABLE[k]["inplace"] and not inplace_only(TABLE[k]) and SAMPLES[k].reference]
+)
 def test_inplace(key):
     """`x.op_()` is the op's result in x's memory and dtype, its version one higher."""
     op, row = TABLE[key], SAMPLES[key]
@@ -227,7 +234,9 @@ def test_inplace(key):
     assert ran, "no sample whose result fits into its first argument"
 
 
-@pytest.mark.parametrize("key", [k for k in KNOWN if TABLE[k]["out"] and SAMPLES[k].reference and SAMPLES[k].exact and TABLE[k]["function"]])
+@pytest.mark.parametrize(
+    "key", [k for k in KNOWN if TABLE[k]["out"] and SAMPLES[k].reference and SAMPLES[k].exact and TABLE[k]["function"]]
+)
 def test_out(key):
     """`out=`: into empty tensors, into fitting ones, into strided ones."""
     op, row = TABLE[key], SAMPLES[key]
@@ -254,7 +263,9 @@ def test_out(key):
                 assert np.array_equal(to_numpy(t), to_numpy(o), equal_nan=True), f"{key}{sample} {how}"
 
 
-@pytest.mark.parametrize("key", [k for k in KNOWN if TABLE[k]["method"] and TABLE[k]["function"] and SAMPLES[k].reference])
+@pytest.mark.parametrize(
+    "key", [k for k in KNOWN if TABLE[k]["method"] and TABLE[k]["function"] and SAMPLES[k].reference]
+)
 def test_method(key):
     """The method is the function, by position and by keyword."""
     op, row = TABLE[key], SAMPLES[key]
@@ -274,7 +285,9 @@ def test_method(key):
         for form in forms:
             for o, m in zip(outs, results(form), strict=True):
                 if row.exact:
-                    assert m.dtype == o.dtype and np.array_equal(to_numpy(m), to_numpy(o), equal_nan=True), f"{key}{sample}"
+                    assert m.dtype == o.dtype and np.array_equal(to_numpy(m), to_numpy(o), equal_nan=True), (
+                        f"{key}{sample}"
+                    )
 
 
 # ---- random ops ---------------------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from __future__ import annotations
 from . import _C, _rebuild
 from ._formats import memory_format as MemoryFormat
 from ._formats import strided
+from .autograd.hooks import RemovableHandle
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -288,33 +289,7 @@ def backward(
     run(self, gradient, retain_graph, create_graph, inputs=inputs)
 
 
-class RemovableHandle:
-    """What `register_hook` returns: `remove()` takes the hook away; as a context manager it does so at the end."""
-
-    __slots__ = ("_key", "_table")
-
-    def __init__(self, table: dict[Any, Any], key: Any) -> None:
-        self._table, self._key = table, key
-
-    def remove(self) -> None:
-        """Takes the hook away."""
-        self._table.pop(self._key, None)
-
-    def __enter__(self) -> RemovableHandle:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.remove()
-
-
 _RETAIN = "retain"
-_hooks_made = 0
-
-
-def _next_key() -> int:
-    global _hooks_made
-    _hooks_made += 1
-    return _hooks_made
 
 
 def _node_hooks(self: Tensor) -> dict[Any, Any]:
@@ -329,7 +304,7 @@ def register_hook(self: Tensor, hook: Callable[[Tensor], Tensor | None]) -> Remo
     """
     if not self.requires_grad:
         raise RuntimeError("cannot register a hook on a tensor that doesn't require gradient")
-    key = _next_key()
+    key = RemovableHandle.fresh()
     if self.is_leaf:
         table = self._leaf_hooks()
         table[key] = hook
@@ -352,7 +327,7 @@ def register_post_accumulate_grad_hook(self: Tensor, hook: Callable[[Tensor], No
         raise RuntimeError("cannot register a hook on a tensor that doesn't require gradient")
     if not self.is_leaf:
         raise RuntimeError("post accumulate grad hooks cannot be registered on non-leaf tensors")
-    table, key = self._leaf_hooks(), ("post", _next_key())
+    table, key = self._leaf_hooks(), ("post", RemovableHandle.fresh())
     table[key] = hook
     return RemovableHandle(table, key)
 
@@ -378,6 +353,14 @@ def retain_grad(self: Tensor) -> None:
 
     _node_hooks(self)[_RETAIN] = keep
     self._set_retains_grad(True)
+
+
+def _retain_anew(self: Tensor, node: Any, index: int) -> None:
+    """Moves the hook of `retain_grad` from the value that an in-place op replaced to the new one."""
+    old = node._hook_table("tensor").get(index) if node is not None else None
+    keep = old.pop(_RETAIN, None) if old else None
+    if keep is not None:
+        _node_hooks(self)[_RETAIN] = keep
 
 
 # ---- shape and memory, in place ---------------------------------------------------------------------------------------

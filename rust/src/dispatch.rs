@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::layout::Layout;
 use crate::ops::def::{Call, Kind, Op};
 use crate::{Arg, Args};
-use smallvec::{SmallVec, smallvec};
+use smallvec::SmallVec;
 
 pub type Outputs = SmallVec<[Core; 1]>;
 

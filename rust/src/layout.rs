@@ -293,7 +293,7 @@ impl Layout {
             let mut left = size;
             while to > 0 && (left > 1 || shape[to - 1] == 1) {
                 let n = shape[to - 1];
-                if n == 0 || left % n != 0 {
+                if n == 0 || !left.is_multiple_of(n) {
                     return None;
                 }
                 to -= 1;
@@ -375,8 +375,8 @@ impl Layout {
     /// Dims in another order of steps, for a copy of `self` whose dims `dims` run backwards.
     pub fn flipped(&self, dims: &[bool]) -> Layout {
         let mut out = *self;
-        for i in 0..self.rank() {
-            if dims[i] && self.shape[i] > 0 {
+        for (i, &flip) in dims.iter().enumerate().take(self.rank()) {
+            if flip && self.shape[i] > 0 {
                 out.offset = (out.offset as isize + (self.shape[i] as isize - 1) * self.strides[i]) as usize;
                 out.strides[i] = -self.strides[i];
             }

@@ -46,7 +46,7 @@ def scalar_first(reference, value, dtypes="f", out="same", domain=(-3.0, 3.0), *
 
 
 def add(x, y, alpha=1):
-    return np.logical_or(x, y) if np.result_type(x, y) == bool else x + alpha * np.asarray(y)
+    return np.logical_or(x, y) if np.result_type(x, y) == np.bool_ else x + alpha * np.asarray(y)
 
 
 def mul(x, y):
@@ -103,7 +103,9 @@ NONZERO = (0.4, 3.0)
 ROWS.update(
     {
         "add": binary(add, EXACT, "weak", number=2, more=[S(F(3), F(3), alpha=2)], special=True),
-        "sub": binary(lambda x, y, alpha=1: x - alpha * np.asarray(y), "fi", number=2, more=[S(F(3), F(3), alpha=2)], special=True),
+        "sub": binary(
+            lambda x, y, alpha=1: x - alpha * np.asarray(y), "fi", number=2, more=[S(F(3), F(3), alpha=2)], special=True
+        ),
         "mul": binary(mul, EXACT, "weak", number=2, special=True),
         "div": binary(
             div,
@@ -117,7 +119,12 @@ ROWS.update(
         "remainder": binary(lambda x, y: np.remainder(x, y), "fi", b=(1, 4), number=2),
         "remainder.scalar": scalar_first(np.remainder, 7, "fi", domain=(1, 4)),
         "fmod": binary(lambda x, y: np.fmod(x, y), "fi", b=(1, 4), number=2),
-        "pow": binary(power, "f", a=(0.3, 3), more=[S(F(3, low=-3), e) for e in (2, 3, 1, 0)] + [S(F(3), e) for e in (0.5, -1, 1.7)]),
+        "pow": binary(
+            power,
+            "f",
+            a=(0.3, 3),
+            more=[S(F(3, low=-3), e) for e in (2, 3, 1, 0)] + [S(F(3), e) for e in (0.5, -1, 1.7)],
+        ),
         "pow.scalar": scalar_first(lambda x, e: np.power(float(x), e), 2, "f"),
         "maximum": binary(np.maximum, EXACT, special=True),
         "minimum": binary(np.minimum, EXACT, special=True),
@@ -131,11 +138,16 @@ ROWS.update(
         "logaddexp2": binary(np.logaddexp2, "F", special=True),
         "xlogy": binary(xlogy, "f", b=(0.2, 3), number=2.0),
         "xlogy.scalar": scalar_first(xlogy, 2.0, "f", domain=(0.2, 3)),
-        "special_xlog1py": binary(lambda x, y: np.where(np.equal(x, 0), 0.0, x * np.log1p(y)), "F", b=(-0.8, 3), number=2.0),
+        "special_xlog1py": binary(
+            lambda x, y: np.where(np.equal(x, 0), 0.0, x * np.log1p(y)), "F", b=(-0.8, 3), number=2.0
+        ),
         "special_xlog1py.scalar": scalar_first(lambda x, y: x * np.log1p(y), 2.0, "F", domain=(-0.8, 3)),
         "special_zeta": Row(
             special.elementwise(special.zeta),
-            [S(F(*s, low=1.3, high=6, grad=False), F(*t)) for s, t in (((3,), (3,)), ((3, 1), (4,)), ((), ()), ((0,), (0,)))],
+            [
+                S(F(*s, low=1.3, high=6, grad=False), F(*t))
+                for s, t in (((3,), (3,)), ((3, 1), (4,)), ((), ()), ((0,), (0,)))
+            ],
             "F",
             domain=(0.2, 5),
             medium=[S(F(33, 21, low=1.3, high=6, grad=False), F(33, 21))],
@@ -181,19 +193,26 @@ ROWS.update(
         "bitwise_right_shift.scalar": scalar_first(np.right_shift, 60, "i", domain=(0, 4)),
         "addcmul": Row(
             lambda x, a, b, value=1: x + value * a * b,
-            operands(*[(-3, 3)] * 3) + [S(F(3), F(3), F(3), value=2)],
+            [*operands(*([(-3, 3)] * 3)), S(F(3), F(3), F(3), value=2)],
             "fi",
             medium=[S(F(91, 33), F(91, 33), F(91, 33), value=2)],
         ),
         "addcdiv": Row(
             lambda x, a, b, value=1: x + value * a / b,
-            operands((-3, 3), (-3, 3), NONZERO) + [S(F(3), F(3), F(3, low=0.4), value=2)],
+            [*operands((-3, 3), (-3, 3), NONZERO), S(F(3), F(3), F(3, low=0.4), value=2)],
             "f",
             medium=[S(F(91, 33), F(91, 33), F(91, 33, low=0.4), value=2)],
         ),
         "lerp": Row(
             lerp,
-            [S(F(2), F(2), F(2)), S(F(3, 1), F(1, 4), F(4)), S(F(2, 3), F(2, 3), 0.7), S(F(2, 3), F(2, 3), 0.2), S(F(), F(), F()), S(F(0), F(0), 0.5)],
+            [
+                S(F(2), F(2), F(2)),
+                S(F(3, 1), F(1, 4), F(4)),
+                S(F(2, 3), F(2, 3), 0.7),
+                S(F(2, 3), F(2, 3), 0.2),
+                S(F(), F(), F()),
+                S(F(0), F(0), 0.5),
+            ],
             "f",
             medium=[S(F(91, 33), F(91, 33), 0.3)],
         ),

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 import firesteel as fs
+import numpy as np
 
 from .spec import F, Row, S, V
 
@@ -32,28 +31,51 @@ def arange(start, end, step, dtype=None):
 
 
 ROWS.update(
-    _empty=made(lambda size, dtype=None: np.zeros(size, named(dtype)), [S([2, 3]), S([0]), S([], dtype=fs.int64)], exact=False),
+    _empty=made(
+        lambda size, dtype=None: np.zeros(size, named(dtype)), [S([2, 3]), S([0]), S([], dtype=fs.int64)], exact=False
+    ),
     _full=made(full, [S([2, 3], 1.5), S([2], 3), S([], True), S([0], 1.0), S([4], 2, dtype=fs.float64)]),
     _arange=made(arange, [S(0, 5, 1), S(5, 0, -2), S(0.0, 1.0, 0.3), S(2, 2, 1), S(0, 4, 1, dtype=fs.float64)]),
     _linspace=made(
         lambda start, end, steps, dtype=None: np.linspace(start, end, steps).astype(named(dtype)),
         [S(0.0, 1.0, 5), S(3, -3, 7), S(1, 2, 1), S(1, 2, 0), S(0, 10, 4, dtype=fs.float64)],
     ),
-    _eye=made(lambda n, m=None, dtype=None: np.eye(n, m, dtype=named(dtype)), [S(3), S(2, 4), S(4, 2), S(0), S(2, dtype=fs.int64)]),
+    _eye=made(
+        lambda n, m=None, dtype=None: np.eye(n, m, dtype=named(dtype)),
+        [S(3), S(2, 4), S(4, 2), S(0), S(2, dtype=fs.int64)],
+    ),
     empty_like=Row(lambda x, dtype=None: np.zeros_like(x), [S(F(2, 3)), S(F()), S(F(0))], "fib", exact=False),
     _full_like=Row(lambda x, v, dtype=None: np.full(np.shape(x), v), [S(F(2, 3), 1), S(F(), 1), S(F(0), 1)], "fib"),
     fill=Row(lambda x, v: np.broadcast_to(v, x.shape), [S(F(3), F()), S(F(2, 3), 1), S(F(), 1), S(F(0), 1)], "fib"),
     zero=Row(np.zeros_like, [S(F(3)), S(F()), S(F(0))], "fib"),
     copy=Row(
         lambda x, src, non_blocking=False: np.broadcast_to(src, x.shape),
-        [S(F(3), F(3)), S(F(2, 3), F(3)), S(F(2, 3), F()), S(F(), F()), S(F(0), F(0)), S(F(2, 3), V([1.0, 2.0, 3.0], "float32"))],
+        [
+            S(F(3), F(3)),
+            S(F(2, 3), F(3)),
+            S(F(2, 3), F()),
+            S(F(), F()),
+            S(F(0), F(0)),
+            S(F(2, 3), V([1.0, 2.0, 3.0], "float32")),
+        ],
         "fib",
         medium=[S(F(91, 33), F(33))],
     ),
-    clone=Row(lambda x, memory_format=None: x, [S(F(3)), S(F(2, 3)), S(F()), S(F(0)), S(F(2, 3), memory_format="contiguous")], "fib", medium=[S(F(91, 33))]),
+    clone=Row(
+        lambda x, memory_format=None: x,
+        [S(F(3)), S(F(2, 3)), S(F()), S(F(0)), S(F(2, 3), memory_format="contiguous")],
+        "fib",
+        medium=[S(F(91, 33))],
+    ),
     _to_copy=Row(
         lambda x, dtype: x.astype(named(dtype)) if x.dtype != bool or dtype is not fs.float32 else x.astype(np.float32),
-        [S(F(3), fs.float64), S(F(2, 3, grad=False), fs.float32), S(F(2, 3), fs.int32), S(F(), fs.bool), S(F(0), fs.float64)],
+        [
+            S(F(3), fs.float64),
+            S(F(2, 3, grad=False), fs.float32),
+            S(F(2, 3), fs.int32),
+            S(F(), fs.bool),
+            S(F(0), fs.float64),
+        ],
         "fib",
         "reference",
     ),
@@ -120,7 +142,9 @@ ROWS.update(
     _randperm=draws([S(100), S(1), S(0)], permutes, medium=[S(5001)]),
     uniform=draws([S(F(10000), -1.0, 2.0), S(F(3), -1.0, 2.0), S(F(0))], within(-1, 2, 0.5), "F", medium=[S(F(50001))]),
     normal=draws([S(F(10000), 2.0, 0.5), S(F(3)), S(F(0))], moments(2, 0.5), "F", medium=[S(F(50001))]),
-    _random=draws([S(F(10000), 0, 7), S(F(3), 0, 7), S(F(0), 0, 7)], within(0, 7, 3, 0.2), "FI", medium=[S(F(50001), 0, 99)]),
+    _random=draws(
+        [S(F(10000), 0, 7), S(F(3), 0, 7), S(F(0), 0, 7)], within(0, 7, 3, 0.2), "FI", medium=[S(F(50001), 0, 99)]
+    ),
     exponential=draws([S(F(10000), 2.0), S(F(3)), S(F(0))], within(0, np.inf, 0.5), "F", medium=[S(F(50001))]),
     _bernoulli=draws(
         [S(F(10000), 0.3), S(F(3), 1.0), S(F(4), V([0.0, 1.0, 0.5, 0.0], "float32", False)), S(F(0), 0.5)],

@@ -27,7 +27,9 @@ def lifted(f):
     def run(x, dim, index, *rest, **known):
         if x.ndim == 0:
             own = [r.reshape(1) if isinstance(r, np.ndarray) and r.ndim == 0 else r for r in rest]
-            return f(x.reshape(1), dim, np.atleast_1d(index), *own, **known).reshape(np.shape(index) if f is gather else ())
+            return f(x.reshape(1), dim, np.atleast_1d(index), *own, **known).reshape(
+                np.shape(index) if f is gather else ()
+            )
         return f(x, dim, np.atleast_1d(index), *rest, **known)
 
     return run
@@ -155,13 +157,18 @@ PUT = [
     S(F(4, 3), [V([[1], [2]], "int64"), V([0, 2], "int64")], F(), False),
 ]
 REDUCE = [S(F(3), 0, V([0, 2, 0], "int64"), F(3), how) for how in ("sum", "prod", "mean", "amax", "amin")]
-REDUCE += [S(F(3, 4), 1, V([[0, 1, 1], [3, 0, 0]], "int64"), F(3, 3), how) for how in ("sum", "prod", "mean", "amax", "amin")]
+REDUCE += [
+    S(F(3, 4), 1, V([[0, 1, 1], [3, 0, 0]], "int64"), F(3, 3), how) for how in ("sum", "prod", "mean", "amax", "amin")
+]
 REDUCE_WITHOUT = [
-    S(F(3, 4), 0, V([[0, 1, 1, 2], [0, 0, 1, 0]], "int64"), F(2, 4), how, include_self=False) for how in ("sum", "prod", "mean", "amax", "amin")
+    S(F(3, 4), 0, V([[0, 1, 1, 2], [0, 0, 1, 0]], "int64"), F(2, 4), how, include_self=False)
+    for how in ("sum", "prod", "mean", "amax", "amin")
 ]
 SOME = V([2, 0, 2], "int64")
 ROWS["scatter.value"] = Row(
-    lifted(scatter), [S(F(3), 0, V([2, 0], "int64"), 1), S(F(2, 3), 1, V([[0, 2], [1, 0]], "int64"), 1), S(F(), 0, V(0, "int64"), 1)], ALL
+    lifted(scatter),
+    [S(F(3), 0, V([2, 0], "int64"), 1), S(F(2, 3), 1, V([[0, 2], [1, 0]], "int64"), 1), S(F(), 0, V(0, "int64"), 1)],
+    ALL,
 )
 ROWS.update(
     index=Row(
@@ -194,13 +201,23 @@ ROWS.update(
     ),
     scatter=Row(
         lifted(scatter),
-        [S(F(3), 0, V([2, 0], "int64"), F(3)), S(F(2, 3), 1, V([[0, 2], [1, 0]], "int64"), F(2, 2)), S(F(), 0, V(0, "int64"), F()), S(F(3), 0, V([], "int64"), F(0))],
+        [
+            S(F(3), 0, V([2, 0], "int64"), F(3)),
+            S(F(2, 3), 1, V([[0, 2], [1, 0]], "int64"), F(2, 2)),
+            S(F(), 0, V(0, "int64"), F()),
+            S(F(3), 0, V([], "int64"), F(0)),
+        ],
         ALL,
         medium=[S(F(33, 97), 1, V(np.argsort(np.sin(np.arange(33 * 97)).reshape(33, 97), 1), "int64"), F(33, 97))],
     ),
     scatter_add=Row(
         lifted(scatter_add),
-        [S(F(3), 0, V([2, 0, 2], "int64"), F(3)), S(F(2, 3), 1, V([[0, 2, 0, 1]], "int64"), F(2, 5)), S(F(), 0, V(0, "int64"), F()), S(F(3), 0, V([], "int64"), F(0))],
+        [
+            S(F(3), 0, V([2, 0, 2], "int64"), F(3)),
+            S(F(2, 3), 1, V([[0, 2, 0, 1]], "int64"), F(2, 5)),
+            S(F(), 0, V(0, "int64"), F()),
+            S(F(3), 0, V([], "int64"), F(0)),
+        ],
         "fi",
         medium=[S(F(33, 97), 1, I(33, 300, high=97), F(33, 300))],
     ),
@@ -208,11 +225,20 @@ ROWS.update(
         lifted(scatter_reduce),
         REDUCE + REDUCE_WITHOUT,
         "F",
-        medium=[S(F(33, 97), 1, I(33, 300, high=97), F(33, 300), "sum"), S(F(33, 97), 1, I(33, 300, high=97), F(33, 300), "amax")],
+        medium=[
+            S(F(33, 97), 1, I(33, 300, high=97), F(33, 300), "sum"),
+            S(F(33, 97), 1, I(33, 300, high=97), F(33, 300), "amax"),
+        ],
     ),
     index_select=Row(
         lambda x, d, i: np.take(x, np.atleast_1d(i), d) if x.ndim else x,
-        [S(F(3), 0, SOME), S(F(2, 3), -1, SOME), S(F(3, 2), 0, V(1, "int64")), S(F(), 0, V([0], "int64")), S(F(3, 0), 0, SOME)],
+        [
+            S(F(3), 0, SOME),
+            S(F(2, 3), -1, SOME),
+            S(F(3, 2), 0, V(1, "int64")),
+            S(F(), 0, V([0], "int64")),
+            S(F(3, 0), 0, SOME),
+        ],
         ALL,
         medium=[S(F(301, 33), 0, I(500, high=301))],
     ),
@@ -224,11 +250,18 @@ ROWS.update(
     ),
     index_copy=Row(index_copy, [S(F(3), 0, V([2, 0], "int64"), F(2)), S(F(2, 3), 1, V([2, 0], "int64"), F(2, 2))], ALL),
     index_fill=Row(
-        index_copy, [S(F(3), 0, V([2, 0], "int64"), F()), S(F(2, 3), 1, V([2, 0], "int64"), 1), S(F(3, 2), 0, V([], "int64"), 1)], ALL
+        index_copy,
+        [S(F(3), 0, V([2, 0], "int64"), F()), S(F(2, 3), 1, V([2, 0], "int64"), 1), S(F(3, 2), 0, V([], "int64"), 1)],
+        ALL,
     ),
     embedding=Row(
         embedding,
-        [S(F(3, 2), V([2, 0, 2], "int64")), S(F(4, 3), I(2, 3, high=4)), S(F(3, 2), V(1, "int64")), S(F(3, 2), V([], "int64"))],
+        [
+            S(F(3, 2), V([2, 0, 2], "int64")),
+            S(F(4, 3), I(2, 3, high=4)),
+            S(F(3, 2), V(1, "int64")),
+            S(F(3, 2), V([], "int64")),
+        ],
         "f",
         medium=[S(F(301, 33), I(500, high=301))],
     ),
@@ -238,7 +271,9 @@ ROWS.update(
         "f",
         medium=[S(F(500, 33), I(500, high=301), 301, -1)],
     ),
-    masked_select=Row(masked_select, [S(F(4), B(4)), S(F(2, 3), B(3)), S(F(3), B(2, 1)), S(F(), B()), S(F(0), B(0))], ALL),
+    masked_select=Row(
+        masked_select, [S(F(4), B(4)), S(F(2, 3), B(3)), S(F(3), B(2, 1)), S(F(), B()), S(F(0), B(0))], ALL
+    ),
     masked_scatter=Row(masked_scatter, [S(F(3), B(3), F(3)), S(F(2, 3), B(3), F(7)), S(F(0), B(0), F(0))], ALL),
     nonzero=Row(
         lambda x: np.stack(np.nonzero(np.atleast_1d(x)), 1)[:, : max(x.ndim, 0)],
@@ -246,22 +281,41 @@ ROWS.update(
         ALL,
         "int64",
     ),
-    tril=Row(np.tril, [S(F(2, 2)), S(F(3, 4), 1), S(F(2, 3, 3), -1), S(F(0, 3)), S(F(4, 2), -9)], ALL, medium=[S(F(97, 101))]),
-    triu=Row(np.triu, [S(F(2, 2)), S(F(3, 4), 1), S(F(2, 3, 3), -1), S(F(0, 3)), S(F(4, 2), 9)], ALL, medium=[S(F(97, 101))]),
+    tril=Row(
+        np.tril, [S(F(2, 2)), S(F(3, 4), 1), S(F(2, 3, 3), -1), S(F(0, 3)), S(F(4, 2), -9)], ALL, medium=[S(F(97, 101))]
+    ),
+    triu=Row(
+        np.triu, [S(F(2, 2)), S(F(3, 4), 1), S(F(2, 3, 3), -1), S(F(0, 3)), S(F(4, 2), 9)], ALL, medium=[S(F(97, 101))]
+    ),
     cat=Row(
         cat,
         [S([F(2), F(1)]), S([F(2, 1), F(2, 3), F(2, 0)], 1), S([F(2, 3), F(0)], -2), S([F(2)]), S([F(0), F(0)])],
         ALL,
         medium=[S([F(33, 97), F(20, 97)])],
     ),
-    stack=Row(np.stack, [S([F(2), F(2)]), S([F(2, 3), F(2, 3)], 1), S([F(), F(), F()]), S([F(2), F(2)], -1), S([F(0), F(0)])], ALL),
-    flip=Row(lambda x, dims: np.flip(x, tuple(dims)), [S(F(3), [0]), S(F(2, 3, 2), [0, -1]), S(F(2, 3), []), S(F(), []), S(F(0, 2), [0])], ALL),
+    stack=Row(
+        np.stack,
+        [S([F(2), F(2)]), S([F(2, 3), F(2, 3)], 1), S([F(), F(), F()]), S([F(2), F(2)], -1), S([F(0), F(0)])],
+        ALL,
+    ),
+    flip=Row(
+        lambda x, dims: np.flip(x, tuple(dims)),
+        [S(F(3), [0]), S(F(2, 3, 2), [0, -1]), S(F(2, 3), []), S(F(), []), S(F(0, 2), [0])],
+        ALL,
+    ),
     take=Row(
-        lambda x, i: x.reshape(-1)[i], [S(F(3), SOME), S(F(2, 3), V([[5, -1], [0, 0]], "int64")), S(F(3), V([], "int64"))], ALL
+        lambda x, i: x.reshape(-1)[i],
+        [S(F(3), SOME), S(F(2, 3), V([[5, -1], [0, 0]], "int64")), S(F(3), V([], "int64"))],
+        ALL,
     ),
     bincount=Row(
         bincount,
-        [S(V([1, 3, 1], "int64")), S(V([1, 3, 1], "int64"), V([0.5, 1.0, 2.0], "float64", False)), S(V([1], "int64"), None, 5), S(V([], "int64"))],
+        [
+            S(V([1, 3, 1], "int64")),
+            S(V([1, 3, 1], "int64"), V([0.5, 1.0, 2.0], "float64", False)),
+            S(V([1], "int64"), None, 5),
+            S(V([], "int64")),
+        ],
         "1",
         "reference",
     ),

@@ -23,7 +23,9 @@ def many(v, n):
 
 
 def padded(x, padding, n, value=0.0):
-    return np.pad(x, [(0, 0)] * (x.ndim - n) + [(p, p) if isinstance(p, int) else p for p in padding], constant_values=value)
+    return np.pad(
+        x, [(0, 0)] * (x.ndim - n) + [(p, p) if isinstance(p, int) else p for p in padding], constant_values=value
+    )
 
 
 def window(at, out, stride, dilation):
@@ -133,7 +135,12 @@ ROWS["conv3d"] = conv_row(
     [S(F(2, 4, 7, 9, 8), F(6, 4, 3, 3, 3), F(6))],
 )
 ROWS["conv1d.padding"] = conv_row(
-    conv, [S(F(1, 1, 3), F(1, 1, 2), F(1), 1, "same"), S(F(1, 2, 6), F(3, 2, 3), None, 2, "valid"), S(F(2, 6), F(3, 2, 4), None, 1, "same")]
+    conv,
+    [
+        S(F(1, 1, 3), F(1, 1, 2), F(1), 1, "same"),
+        S(F(1, 2, 6), F(3, 2, 3), None, 2, "valid"),
+        S(F(2, 6), F(3, 2, 4), None, 1, "same"),
+    ],
 )
 ROWS["conv2d.padding"] = conv_row(
     conv,
@@ -143,7 +150,10 @@ ROWS["conv2d.padding"] = conv_row(
         S(F(1, 2, 4, 5), F(2, 2, 3, 2), F(2), 2, "valid"),
     ],
 )
-ROWS["conv3d.padding"] = conv_row(conv, [S(F(1, 1, 2, 2, 2), F(1, 1, 2, 1, 2), F(1), 1, "same"), S(F(1, 1, 3, 3, 3), F(1, 1, 2, 2, 2), None, 1, "valid")])
+ROWS["conv3d.padding"] = conv_row(
+    conv,
+    [S(F(1, 1, 2, 2, 2), F(1, 1, 2, 1, 2), F(1), 1, "same"), S(F(1, 1, 3, 3, 3), F(1, 1, 2, 2, 2), None, 1, "valid")],
+)
 ROWS["_conv_input"] = conv_row(
     conv_input,
     [
@@ -190,7 +200,9 @@ def max_pool(n, with_indices=True):
                 best = None
                 for k in np.ndindex(*kernel):
                     at = tuple(o[i] * stride[i] - padding[i] + k[i] * dilation[i] for i in range(n))
-                    if all(0 <= a < m for a, m in zip(at, size, strict=True)) and (best is None or x[lead + at] > x[lead + best]):
+                    if all(0 <= a < m for a, m in zip(at, size, strict=True)) and (
+                        best is None or x[lead + at] > x[lead + best]
+                    ):
                         best = at
                 values[lead + o], places[lead + o] = x[lead + best], np.ravel_multi_index(best, size)
         return (values, places) if with_indices else values
@@ -202,7 +214,7 @@ def max_pool_backward(grad, indices, size, ndim):
     out = np.zeros(size)
     flat = out.reshape(*size[:-ndim], -1)
     for at in np.ndindex(*grad.shape):
-        flat[at[:-ndim] + (indices[at],)] += grad[at]
+        flat[(*at[:-ndim], indices[at])] += grad[at]
     return out
 
 
@@ -300,7 +312,10 @@ for _n in (1, 2, 3):
         _calls.append(S(F(1, 1, *SIZES[_n]), 2, divisor_override=3))
     ROWS[f"avg_pool{_n}d"] = Row(_run, _calls, "f", medium=_big)
     ROWS[f"adaptive_avg_pool{_n}d"] = Row(
-        adaptive(_n, "avg"), [S(F(1, 1, *SMALL[_n]), 1), S(F(2, 2, *SIZES[_n]), 3), S(F(2, *SIZES[_n]), [2] * _n)], "f", medium=[S(F(*MEDIUM[_n]), 5)]
+        adaptive(_n, "avg"),
+        [S(F(1, 1, *SMALL[_n]), 1), S(F(2, 2, *SIZES[_n]), 3), S(F(2, *SIZES[_n]), [2] * _n)],
+        "f",
+        medium=[S(F(*MEDIUM[_n]), 5)],
     )
     ROWS[f"adaptive_max_pool{_n}d"] = Row(
         adaptive(_n, "max"),
@@ -312,7 +327,11 @@ for _n in (1, 2, 3):
 
 ROWS["_max_pool_backward"] = Row(
     max_pool_backward,
-    [S(F(1, 1, 2), I(1, 1, 2, high=4), [1, 1, 4], 1), S(F(2, 2, 2, 3), I(2, 2, 2, 3, high=20), [2, 2, 4, 5], 2), S(F(2, 2), I(2, 2, high=4), [2, 4], 1)],
+    [
+        S(F(1, 1, 2), I(1, 1, 2, high=4), [1, 1, 4], 1),
+        S(F(2, 2, 2, 3), I(2, 2, 2, 3, high=20), [2, 2, 4, 5], 2),
+        S(F(2, 2), I(2, 2, high=4), [2, 4], 1),
+    ],
     "f",
 )
 ROWS["_avg_pool_backward"] = Row(
@@ -327,7 +346,9 @@ ROWS["_avg_pool_backward"] = Row(
     "f",
 )
 ROWS["_adaptive_avg_pool_backward"] = Row(
-    adaptive_back, [S(F(1, 1, 2), [1, 1, 3], 1), S(F(2, 2, 3, 3), [2, 2, 5, 7], 2), S(F(2, 2, 2, 2), [2, 4, 5, 4], 3)], "f"
+    adaptive_back,
+    [S(F(1, 1, 2), [1, 1, 3], 1), S(F(2, 2, 3, 3), [2, 2, 5, 7], 2), S(F(2, 2, 2, 2), [2, 4, 5, 4], 3)],
+    "f",
 )
 
 
@@ -428,7 +449,9 @@ def statistics(groups, what):
 
 def layer_norm_case(shape, normal, weight):
     lead = (*shape[: len(shape) - len(normal)], *[1] * len(normal))
-    return S(F(*shape), F(*shape), statistics(lead, 0), statistics(lead, 1), F(*normal) if weight else None, list(normal))
+    return S(
+        F(*shape), F(*shape), statistics(lead, 0), statistics(lead, 1), F(*normal) if weight else None, list(normal)
+    )
 
 
 def batch_norm_backward(grad, x, weight, mean, var, save_mean, save_invstd, training, eps):
@@ -447,14 +470,23 @@ def group_norm_backward(grad, x, mean, rstd, weight, groups):
     shape = [1, c] + [1] * (x.ndim - 2)
     y = ((x.reshape(n, groups, -1) - mean.reshape(n, groups, 1)) * rstd.reshape(n, groups, 1)).reshape(x.shape)
     g = grad if weight is None else grad * weight.reshape(shape)
-    gx = input_gradient(g.reshape(n, groups, -1), y.reshape(n, groups, -1), rstd.reshape(n, groups, 1), (2,)).reshape(x.shape)
+    gx = input_gradient(g.reshape(n, groups, -1), y.reshape(n, groups, -1), rstd.reshape(n, groups, 1), (2,)).reshape(
+        x.shape
+    )
     dims = tuple(d for d in range(x.ndim) if d != 1)
     return (gx, (grad * y).sum(dims), grad.sum(dims)) if weight is not None else (gx,)
 
 
 ROWS.update(
     _layer_norm_backward=Row(
-        layer_norm_backward, [layer_norm_case((2, 3), (3,), True), layer_norm_case((2, 2, 3), (2, 3), True), layer_norm_case((4, 5), (5,), False)], "F", **NORM
+        layer_norm_backward,
+        [
+            layer_norm_case((2, 3), (3,), True),
+            layer_norm_case((2, 2, 3), (2, 3), True),
+            layer_norm_case((4, 5), (5,), False),
+        ],
+        "F",
+        **NORM,
     ),
     _batch_norm_backward=Row(
         batch_norm_backward,
@@ -468,7 +500,10 @@ ROWS.update(
     ),
     _group_norm_backward=Row(
         group_norm_backward,
-        [S(F(1, 2, 2), F(1, 2, 2), F(1, 1), F(1, 1, **POSITIVE), F(2), 1), S(F(2, 4, 3), F(2, 4, 3), F(2, 2), F(2, 2, **POSITIVE), F(4), 2)],
+        [
+            S(F(1, 2, 2), F(1, 2, 2), F(1, 1), F(1, 1, **POSITIVE), F(2), 1),
+            S(F(2, 4, 3), F(2, 4, 3), F(2, 2), F(2, 2, **POSITIVE), F(4), 2),
+        ],
         "F",
         **NORM,
     ),
@@ -514,19 +549,35 @@ def nll_backward(grad, target, weight, total, reduction, ignore_index, size):
     if reduction == 1:
         g = g / total
     out = np.zeros(size)
-    np.put_along_axis(out, np.expand_dims(np.where(target == ignore_index, 0, target), dim), np.expand_dims(g, dim), dim)
+    np.put_along_axis(
+        out, np.expand_dims(np.where(target == ignore_index, 0, target), dim), np.expand_dims(g, dim), dim
+    )
     return out
 
 
 SOFT = [S(F(3), 0), S(F(2, 3), 1), S(F(2, 3, 4), 1), S(F(), 0), S(F(2, 0), 1), S(F(0, 3), 1)]
-SOFT_BACK = [S(F(3), F(3, low=0.1, high=0.5), 0), S(F(2, 3), F(2, 3, low=0.1, high=0.5), 1), S(F(2, 3, 2), F(2, 3, 2, low=0.1, high=0.5), 1)]
+SOFT_BACK = [
+    S(F(3), F(3, low=0.1, high=0.5), 0),
+    S(F(2, 3), F(2, 3, low=0.1, high=0.5), 1),
+    S(F(2, 3, 2), F(2, 3, 2, low=0.1, high=0.5), 1),
+]
 TARGET = T((3,), 0, 4, "int64", False)
 ROWS.update(
     softmax=Row(quiet(softmax), SOFT, "f", medium=[S(F(64, 301), 1), S(F(31, 64), 0)]),
     log_softmax=Row(quiet(log_softmax), SOFT, "f", medium=[S(F(64, 301), 1), S(F(31, 64), 0), S(F(64, 10), 1)]),
-    _softmax_backward=Row(lambda g, y, dim: y * (g - (g * y).sum(dim, keepdims=True)), SOFT_BACK, "f", medium=[S(F(64, 301), F(64, 301), 1)], **NORM),
+    _softmax_backward=Row(
+        lambda g, y, dim: y * (g - (g * y).sum(dim, keepdims=True)),
+        SOFT_BACK,
+        "f",
+        medium=[S(F(64, 301), F(64, 301), 1)],
+        **NORM,
+    ),
     _log_softmax_backward=Row(
-        lambda g, y, dim: g - np.exp(y) * g.sum(dim, keepdims=True), SOFT_BACK, "f", medium=[S(F(64, 301), F(64, 301), 1)], **NORM
+        lambda g, y, dim: g - np.exp(y) * g.sum(dim, keepdims=True),
+        SOFT_BACK,
+        "f",
+        medium=[S(F(64, 301), F(64, 301), 1)],
+        **NORM,
     ),
     nll_loss_nd=Row(
         quiet(nll),
@@ -549,7 +600,15 @@ ROWS.update(
         [
             S(F(), TARGET, None, V(3.0, grad=False), 1, -100, [3, 4]),
             S(F(3), TARGET, F(4, **POSITIVE, grad=False), V(1.0, grad=False), 0, -100, [3, 4]),
-            S(F(), V([[0, 1], [3, 2]], "int64"), V([0.5, 1.0, 2.0, 1.5], grad=False), V(4.0, grad=False), 1, 1, [2, 4, 2]),
+            S(
+                F(),
+                V([[0, 1], [3, 2]], "int64"),
+                V([0.5, 1.0, 2.0, 1.5], grad=False),
+                V(4.0, grad=False),
+                1,
+                1,
+                [2, 4, 2],
+            ),
             S(F(), V(2, "int64"), None, V(1.0, grad=False), 2, -100, [4]),
         ],
         "F",

@@ -113,10 +113,18 @@ ROWS.update(
         ],
     ),
     _adagrad_step=step(
-        adagrad, [S(p(), p(), positive(), [1.0, 3.0], 0.1, 0.0, 0.0, 1e-10, False), S(p(), p(), positive(), [1.0, 3.0], 0.1, 0.2, 0.1, 1e-3, True)]
+        adagrad,
+        [
+            S(p(), p(), positive(), [1.0, 3.0], 0.1, 0.0, 0.0, 1e-10, False),
+            S(p(), p(), positive(), [1.0, 3.0], 0.1, 0.2, 0.1, 1e-3, True),
+        ],
     ),
     _adadelta_step=step(
-        adadelta, [S(p(), p(), positive(), positive(), 1.0, 0.9, 1e-6, 0.0, False), S(p(), p(), positive(), positive(), 0.5, 0.8, 1e-3, 0.1, True)]
+        adadelta,
+        [
+            S(p(), p(), positive(), positive(), 1.0, 0.9, 1e-6, 0.0, False),
+            S(p(), p(), positive(), positive(), 0.5, 0.8, 1e-3, 0.1, True),
+        ],
     ),
     _grad_norm=Row(norm, [S(p(), o) for o in (2.0, 1.0, np.inf)], "F"),
 )

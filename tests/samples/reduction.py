@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 import firesteel as fs
+import numpy as np
 
 from .spec import F, Row, S, V
 from .unary import quiet
@@ -111,12 +110,24 @@ ROWS.update(
             medium=BIG[:1],
         ),
         "logsumexp": Row(
-            over(logsumexp), [S(F(3), 0), S(F(2, 3), 1, True), S(F(2, 3, 4), [0, 2]), S(F(), 0), S(F(2, 0), 1)], "f", medium=BIG[1:]
+            over(logsumexp),
+            [S(F(3), 0), S(F(2, 3), 1, True), S(F(2, 3, 4), [0, 2]), S(F(), 0), S(F(2, 0), 1)],
+            "f",
+            medium=BIG[1:],
         ),
-        "_sum_to": Row(sum_to, [S(F(2, 3), [3]), S(F(2, 3), [2, 1]), S(F(2, 3), []), S(F(2, 3), [2, 3]), S(F(0, 3), [1, 3])], "fi"),
+        "_sum_to": Row(
+            sum_to, [S(F(2, 3), [3]), S(F(2, 3), [2, 1]), S(F(2, 3), []), S(F(2, 3), [2, 3]), S(F(0, 3), [1, 3])], "fi"
+        ),
         "_equal": Row(
             lambda a, b: np.asarray(a.shape == b.shape and np.array_equal(a, b)),
-            [S(F(3), F(3)), S(V([1.0, 2.0]), V([1.0, 2.0])), S(F(2), F(3)), S(F(), F()), S(F(0), F(0)), S(V([np.nan]), V([np.nan]))],
+            [
+                S(F(3), F(3)),
+                S(V([1.0, 2.0]), V([1.0, 2.0])),
+                S(F(2), F(3)),
+                S(F(), F()),
+                S(F(0), F(0)),
+                S(V([np.nan]), V([np.nan])),
+            ],
             "f",
             "bool",
         ),
@@ -143,8 +154,10 @@ DIMS = [S(F(3), 0), S(F(2, 3), 1), S(F(2, 3, 4), 1, True), S(F(), 0), S(F(0, 3),
 for _name, _f, _at, _pair in (("max", np.max, np.argmax, np.maximum), ("min", np.min, np.argmin, np.minimum)):
     ROWS[_name] = Row(_f, [S(F(3)), S(F(2, 3)), S(F()), S(V([1.0, 3.0, 3.0, 1.0]))], "fib", medium=[S(F(100003))])
     ROWS[f"{_name}.dim"] = Row(extremum(_f, _at), DIMS, "fib", ("same", "int64"), medium=ONE)
-    ROWS[f"{_name}.other"] = Row(_pair, [S(F(3), F(3)), S(F(3, 1), F(4)), S(F(), F()), S(F(0), F(0))], "fib", medium=[S(F(91, 33), F(33))])
-    ROWS[f"a{_name}"] = Row(over(_f), calls(empty=False) + [S(F(0, 3), 1)], "fib", medium=BIG)
+    ROWS[f"{_name}.other"] = Row(
+        _pair, [S(F(3), F(3)), S(F(3, 1), F(4)), S(F(), F()), S(F(0), F(0))], "fib", medium=[S(F(91, 33), F(33))]
+    )
+    ROWS[f"a{_name}"] = Row(over(_f), [*calls(empty=False), S(F(0, 3), 1)], "fib", medium=BIG)
     ROWS[f"arg{_name}"] = Row(
         lambda x, dim=None, keepdim=False, f=_at: np.asarray(
             f(x, axis=dim, keepdims=keepdim) if x.ndim else f(lift(x), axis=0)
@@ -199,7 +212,11 @@ def moment(root):
         dim = axes(dim)
         n = x.size if dim is None else int(np.prod([x.shape[a] for a in np.atleast_1d(dim)]))
         centred = x - np.divide(np.sum(x, axis=dim, keepdims=True), n)
-        out = np.sum(centred**2, axis=dim, keepdims=keepdim) / max(n - correction, 0) if n else np.sum(x, axis=dim, keepdims=keepdim) * np.nan
+        out = (
+            np.sum(centred**2, axis=dim, keepdims=keepdim) / max(n - correction, 0)
+            if n
+            else np.sum(x, axis=dim, keepdims=keepdim) * np.nan
+        )
         return np.sqrt(out) if root else out
 
     return f
@@ -208,7 +225,11 @@ def moment(root):
 for _name, _root in (("var", False), ("std", True)):
     _f = moment(_root)
     ROWS[_name] = Row(
-        quiet(lambda x, dim=None, correction=None, keepdim=False, f=_f: f(x, dim, 1 if correction is None else correction, keepdim)),
+        quiet(
+            lambda x, dim=None, correction=None, keepdim=False, f=_f: f(
+                x, dim, 1 if correction is None else correction, keepdim
+            )
+        ),
         [
             S(F(3)),
             S(F(2, 3), 1),
@@ -223,7 +244,9 @@ for _name, _root in (("var", False), ("std", True)):
         medium=BIG,
     )
     ROWS[f"{_name}.unbiased"] = Row(
-        quiet(lambda x, unbiased, f=_f: f(x, None, int(unbiased), False)), [S(F(3), False), S(F(2, 3), True), S(F(), False), S(F(0), True)], "f"
+        quiet(lambda x, unbiased, f=_f: f(x, None, int(unbiased), False)),
+        [S(F(3), False), S(F(2, 3), True), S(F(), False), S(F(0), True)],
+        "f",
     )
     ROWS[f"{_name}.dim"] = Row(
         quiet(lambda x, dim, unbiased, keepdim=False, f=_f: f(x, dim, int(unbiased), keepdim)),

@@ -98,21 +98,64 @@ DIMS = [S(F(3), 0), S(F(2, 5), 1), S(F(3, 4), 0, True), S(F(), 0)]
 KNOWN = {"check": names_its_values}
 ROWS.update(
     {
-        "sort": Row(sort, [S(F(3)), S(F(2, 5), 1, True), S(F(3, 4), 0), S(F()), S(F(0)), S(V([2.0, np.nan, 1.0]))], "fib", PAIR, medium=[S(F(31, 301), 1), S(F(20011))], **KNOWN),
+        "sort": Row(
+            sort,
+            [S(F(3)), S(F(2, 5), 1, True), S(F(3, 4), 0), S(F()), S(F(0)), S(V([2.0, np.nan, 1.0]))],
+            "fib",
+            PAIR,
+            medium=[S(F(31, 301), 1), S(F(20011))],
+            **KNOWN,
+        ),
         "sort.stable": Row(
             stable,
-            [S(F(3), stable=True), S(F(2, 9), stable=True, descending=True), S(F(9, 2), stable=True, dim=0), S(F(0), stable=True)],
+            [
+                S(F(3), stable=True),
+                S(F(2, 9), stable=True, descending=True),
+                S(F(9, 2), stable=True, dim=0),
+                S(F(0), stable=True),
+            ],
             "fib",
             PAIR,
             medium=[S(F(31, 301), stable=True)],
         ),
-        "topk": Row(topk, [S(F(4), 2), S(F(2, 5), 3, 1), S(F(4, 3), 2, 0, False), S(F(), 1), S(F(4), 0), S(F(4), 4)], "fi", PAIR, medium=[S(F(31, 301), 7, 1)]),
-        "kthvalue": Row(kth, [S(F(4), 2), S(F(2, 5), 3, 1), S(F(4, 3), 1, 0, True), S(F(), 1)], "fi", PAIR, medium=[S(F(31, 301), 7, 1)]),
-        "mode": Row(mode, [S(F(3)), S(F(2, 5), 1), S(V([1.0, 2.0, 2.0, 1.0, 3.0], grad=False)), S(V([[1.0, 2.0], [3.0, 2.0]], grad=False), 0, True), S(F())], "fi", PAIR),
-        "median.dim": Row(median, [*DIMS, S(V([[1.0, np.nan], [3.0, 2.0]]), 1)], "fi", PAIR, medium=[S(F(31, 301), 1)], **KNOWN),
-        "nanmedian.dim": Row(nanmedian, [*DIMS, S(V([[1.0, np.nan], [3.0, 2.0]]), 1)], "fi", PAIR, medium=[S(F(31, 301), 1)], **KNOWN),
+        "topk": Row(
+            topk,
+            [S(F(4), 2), S(F(2, 5), 3, 1), S(F(4, 3), 2, 0, False), S(F(), 1), S(F(4), 0), S(F(4), 4)],
+            "fi",
+            PAIR,
+            medium=[S(F(31, 301), 7, 1)],
+        ),
+        "kthvalue": Row(
+            kth,
+            [S(F(4), 2), S(F(2, 5), 3, 1), S(F(4, 3), 1, 0, True), S(F(), 1)],
+            "fi",
+            PAIR,
+            medium=[S(F(31, 301), 7, 1)],
+        ),
+        "mode": Row(
+            mode,
+            [
+                S(F(3)),
+                S(F(2, 5), 1),
+                S(V([1.0, 2.0, 2.0, 1.0, 3.0], grad=False)),
+                S(V([[1.0, 2.0], [3.0, 2.0]], grad=False), 0, True),
+                S(F()),
+            ],
+            "fi",
+            PAIR,
+        ),
+        "median.dim": Row(
+            median, [*DIMS, S(V([[1.0, np.nan], [3.0, 2.0]]), 1)], "fi", PAIR, medium=[S(F(31, 301), 1)], **KNOWN
+        ),
+        "nanmedian.dim": Row(
+            nanmedian, [*DIMS, S(V([[1.0, np.nan], [3.0, 2.0]]), 1)], "fi", PAIR, medium=[S(F(31, 301), 1)], **KNOWN
+        ),
         "median": Row(flat(median), [S(F(3)), S(F(2, 4)), S(F())], "fi", medium=[S(F(20011))]),
-        "nanmedian": Row(flat(nanmedian), [S(F(3)), S(F(2, 4)), S(F()), S(V([np.nan, 2.0, 1.0]))], "fi", medium=[S(F(20011))]),
-        "_unique": Row(unique, [S(V([3.0, 1.0, 3.0, 2.0])), S(F(2, 3)), S(F()), S(F(0))], "fib", ("same", "int64", "int64")),
+        "nanmedian": Row(
+            flat(nanmedian), [S(F(3)), S(F(2, 4)), S(F()), S(V([np.nan, 2.0, 1.0]))], "fi", medium=[S(F(20011))]
+        ),
+        "_unique": Row(
+            unique, [S(V([3.0, 1.0, 3.0, 2.0])), S(F(2, 3)), S(F()), S(F(0))], "fib", ("same", "int64", "int64")
+        ),
     }
 )

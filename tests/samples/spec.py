@@ -12,9 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
 import firesteel as fs
+import numpy as np
 from firesteel import _C
 
 FLOATS = ("float32", "float64", "float16", "bfloat16")

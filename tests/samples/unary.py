@@ -117,7 +117,12 @@ ROWS.update(
     floor=unary(np.floor, "fi", special=True),
     ceil=unary(np.ceil, "fi", special=True),
     trunc=unary(np.trunc, "fi", special=True),
-    round=unary(np.round, "f", special=True, more=[S(V([0.5, 1.5, 2.5, -0.5], grad=False)), S(F(3), decimals=1), S(F(3, high=99), decimals=-1)]),
+    round=unary(
+        np.round,
+        "f",
+        special=True,
+        more=[S(V([0.5, 1.5, 2.5, -0.5], grad=False)), S(F(3), decimals=1), S(F(3, high=99), decimals=-1)],
+    ),
     frac=unary(lambda x: x - np.trunc(x), "f"),
     bitwise_not=unary(np.invert, "ib"),
     logical_not=unary(np.logical_not, EXACT, "bool", special=True),

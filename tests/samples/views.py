@@ -68,8 +68,13 @@ ROWS.update(
     view=view(lambda x, size: x.reshape(size), RESHAPES, strided=False),
     reshape=view(lambda x, size: x.reshape(size), RESHAPES),
     flatten=view(flatten, [S(F(2, 2)), S(F(2, 3, 4), 1), S(F(2, 3, 4), 0, 1), S(F()), S(F(0, 3)), S(F(5))]),
-    expand=view(expand, [S(F(2, 1), [2, 3]), S(F(3), [2, -1]), S(F(), [2, 2]), S(F(1, 1), [0, 3]), S(F(), []), S(F(0), [2, 0])]),
-    permute=view(lambda x, dims: x.transpose(dims), [S(F(2, 3), [1, 0]), S(F(2, 3, 4), [2, 0, -2]), S(F(), []), S(F(0, 2), [1, 0])]),
+    expand=view(
+        expand, [S(F(2, 1), [2, 3]), S(F(3), [2, -1]), S(F(), [2, 2]), S(F(1, 1), [0, 3]), S(F(), []), S(F(0), [2, 0])]
+    ),
+    permute=view(
+        lambda x, dims: x.transpose(dims),
+        [S(F(2, 3), [1, 0]), S(F(2, 3, 4), [2, 0, -2]), S(F(), []), S(F(0, 2), [1, 0])],
+    ),
     transpose=view(
         lambda x, a, b: x if x.ndim == 0 else np.swapaxes(x, a, b),
         [S(F(2, 3), 0, 1), S(F(2, 3, 4), -1, 0), S(F(), 0, -1), S(F(0, 2), 0, 1)],
@@ -78,7 +83,14 @@ ROWS.update(
     select=view(lambda x, d, i: np.take(x, i, d), [S(F(3), 0, 1), S(F(2, 3, 4), -2, -1), S(F(3, 0), 0, 1)]),
     slice=view(
         cut,
-        [S(F(4), 0, 1, 3), S(F(5, 3), 0, None, None, 2), S(F(5, 3), -1, -2), S(F(4), 0, 3, 1), S(F(4), 0, -9, 9), S(F(0, 2), 0, 0, 5)],
+        [
+            S(F(4), 0, 1, 3),
+            S(F(5, 3), 0, None, None, 2),
+            S(F(5, 3), -1, -2),
+            S(F(4), 0, 3, 1),
+            S(F(4), 0, -9, 9),
+            S(F(0, 2), 0, 0, 5),
+        ],
     ),
     narrow=view(lambda x, d, s, n: cut(x, d, s, s + n), [S(F(4), 0, 1, 2), S(F(2, 5), -1, 2, 3), S(F(3), 0, 3, 0)]),
     squeeze=view(squeeze, [S(F(1, 3)), S(F(1, 3, 1), 0), S(F(1, 3, 1), [0, -1]), S(F(2, 3), 1), S(F()), S(F(1, 0))]),
@@ -89,7 +101,13 @@ ROWS.update(
     unfold=view(unfold, [S(F(4), 0, 2, 1), S(F(2, 7), 1, 3, 2), S(F(5, 2), 0, 2, 3), S(F(), 0, 1, 1)]),
     as_strided=view(
         as_strided,
-        [S(F(4), [2, 2], [1, 1]), S(F(2, 3), [3, 2], [1, 3]), S(F(6), [2], [2], 1), S(F(3), [], [], 2), S(F(3), [0], [1])],
+        [
+            S(F(4), [2, 2], [1, 1]),
+            S(F(2, 3), [3, 2], [1, 3]),
+            S(F(6), [2], [2], 1),
+            S(F(3), [], [], 2),
+            S(F(3), [0], [1]),
+        ],
         strided=False,
     ),
     _split=view(split, [S(F(3), 2), S(F(2, 5), 2, 1), S(F(4), 9), S(F(0, 2), 3)]),

@@ -88,6 +88,27 @@ def differentiate_composite(node, composite, grad):
     return rows.rerun(node, composite, grad)
 
 
+def _register_hook(node, hook):
+    """Calls `hook(grad_inputs, grad_outputs)` after the node's derivative; what it returns replaces the former."""
+    return _handle(node._hook_table("post"), hook)
+
+
+def _register_prehook(node, hook):
+    """Calls `hook(grad_outputs)` before the node's derivative; what it returns replaces them."""
+    return _handle(node._hook_table("pre"), hook)
+
+
+def _handle(table, hook):
+    from .hooks import RemovableHandle
+
+    handle = RemovableHandle(table)
+    table[handle.id] = hook
+    return handle
+
+
+_C.Node.register_hook, _C.Node.register_prehook = _register_hook, _register_prehook
+
+
 class _Captures:
     """Where gradients are kept instead of flowing on, for `grad(…, inputs)` and `backward(inputs=…)`."""
 

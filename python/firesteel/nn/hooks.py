@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict
 
 from firesteel import _C
+from firesteel.autograd.hooks import RemovableHandle
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,40 +31,6 @@ __all__ = [
 ]
 
 Tensor = _C.Tensor
-
-
-class RemovableHandle:
-    """Takes a hook out again, by `remove()` or at the end of a `with` block.
-
-    >>> import firesteel as fs
-    >>> layer = fs.nn.ReLU()
-    >>> handle = layer.register_forward_hook(lambda module, args, output: output + 1)
-    >>> layer(fs.zeros(1))
-    tensor([1.])
-    >>> handle.remove()
-    >>> layer(fs.zeros(1))
-    tensor([0.])
-    """
-
-    next_id = 0
-
-    def __init__(self, hooks: dict[int, Any], *, extra: tuple[dict[int, Any], ...] = ()) -> None:
-        self.hooks = hooks
-        self.extra = extra
-        self.id = RemovableHandle.next_id
-        RemovableHandle.next_id += 1
-
-    def remove(self) -> None:
-        """Takes the hook out; a second call does nothing."""
-        self.hooks.pop(self.id, None)
-        for table in self.extra:
-            table.pop(self.id, None)
-
-    def __enter__(self) -> RemovableHandle:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.remove()
 
 
 class _Tables:

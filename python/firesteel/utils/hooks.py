@@ -1,5 +1,5 @@
 """The handle that removes a hook, under the name where PyTorch keeps it."""
 
-from firesteel.nn.hooks import RemovableHandle
+from firesteel.autograd.hooks import RemovableHandle
 
 __all__ = ["RemovableHandle"]

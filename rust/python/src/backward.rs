@@ -67,7 +67,7 @@ pub fn step<'py>(node: &Bound<'py, Node>, grad: &Bound<'py, PyAny>, hooked: bool
         });
     }
     if let Some(table) = &hooks {
-        let given = PyTuple::new(py, fitted.iter().map(|g| g.clone()))?;
+        let given = PyTuple::new(py, fitted.iter().cloned())?;
         let made = helper(py, "run_post_hooks")?.call1((table, given, grad))?;
         fitted = made
             .cast::<PyTuple>()?

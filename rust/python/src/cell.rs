@@ -38,10 +38,6 @@ impl<T> GilCell<T> {
         unsafe { &*self.0.get() }
     }
 
-    pub fn into_inner(self) -> T {
-        self.0.into_inner()
-    }
-
     /// Exclusive access, where the borrow checker proves it.
     pub fn get_mut(&mut self) -> &mut T {
         self.0.get_mut()

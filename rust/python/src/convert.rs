@@ -12,10 +12,9 @@ use firesteel::layout::{Dims, Layout};
 use firesteel::ops::def::{Param, Ty};
 use firesteel::ops::infer::default_dtype;
 use firesteel::{Arg, Core};
-use pyo3::exceptions::{PyOverflowError, PyTypeError};
+use pyo3::exceptions::PyTypeError;
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBool, PyFloat, PyInt, PyList, PyString, PyTuple};
 use smallvec::SmallVec;
 
@@ -652,20 +651,4 @@ pub fn to_list(py: Python<'_>, c: &Core) -> PyResult<Py<PyAny>> {
             }
         })
     }
-}
-
-/// A type object looked up once.
-pub fn cached<'py>(
-    py: Python<'py>,
-    slot: &'static PyOnceLock<Py<PyAny>>,
-    module: &str,
-    name: &str,
-) -> PyResult<Bound<'py, PyAny>> {
-    let found = slot.get_or_try_init(py, || Ok::<_, PyErr>(py.import(module)?.getattr(name)?.unbind()))?;
-    Ok(found.bind(py).clone())
-}
-
-/// An int that does not fit raises what Python raises.
-pub fn overflow(message: &str) -> PyErr {
-    PyErr::new::<PyOverflowError, _>(message.to_string())
 }

@@ -1,6 +1,7 @@
 //! The Python module `firesteel._C`: tensors, nodes, and every op of the table.
 
 #![deny(unsafe_code)]
+#![allow(non_snake_case)] // the name of the Python module
 
 #[cfg(Py_GIL_DISABLED)]
 compile_error!("firesteel does not support free-threaded Python yet");
@@ -130,8 +131,8 @@ fn _isa() -> String {
     format!("{:?}", firesteel_kernels::simd::isa()).to_lowercase()
 }
 
-#[pymodule(gil_used = true)]
-fn _C(m: &Bound<'_, PyModule>) -> PyResult<()> {
+#[pymodule(gil_used = true, name = "_C")]
+fn init(m: &Bound<'_, PyModule>) -> PyResult<()> {
     let py = m.py();
     m.add_class::<tensor::Tensor>()?;
     m.add_class::<node::Node>()?;

@@ -428,6 +428,15 @@ pub fn after_inplace<'py>(
         s.generation += 1;
         std::mem::replace(&mut s.edge, edge)
     });
+    if target.get().with(py, |s| s.retains_grad) {
+        // `retain_grad` is about the tensor, not about the value that was overwritten.
+        let (node, index) = match &old {
+            Edge::Node(n, i) => (Some(n.clone_ref(py)), *i),
+            _ => (None, 0),
+        };
+        py.import("firesteel.tensor")?
+            .call_method1("_retain_anew", (target, node, index))?;
+    }
     drop(old);
     Ok(())
 }

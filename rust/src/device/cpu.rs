@@ -170,8 +170,8 @@ pub fn slice<T: Element>(c: &Core) -> &[T] {
     unsafe { std::slice::from_raw_parts(pointer(c, c.layout.offset).cast::<T>(), c.numel()) }
 }
 
-/// The elements of contiguous tensors of which no two overlap, for writing.
-pub fn slices_mut<'a, T: Element>(list: &[&'a Core]) -> Result<Vec<&'a mut [T]>> {
+/// Calls `f` with the elements of contiguous tensors, of which no two may overlap, for writing.
+pub fn with_slices_mut<T: Element, R>(list: &[&Core], f: impl FnOnce(Vec<&mut [T]>) -> R) -> Result<R> {
     let mut ranges: Vec<(usize, usize)> = list
         .iter()
         .map(|c| {
@@ -184,12 +184,10 @@ pub fn slices_mut<'a, T: Element>(list: &[&'a Core]) -> Result<Vec<&'a mut [T]>>
     if ranges.windows(2).any(|w| w[1].0 < w[0].1) {
         return crate::Error::runtime("two of the tensors to be written share memory");
     }
-    Ok(list
-        .iter()
-        .map(|c| {
-            assert!(c.dtype == T::DTYPE && c.layout.is_contiguous());
-            // SAFETY: as in `slice`; the ranges are disjoint, so each element is reachable through one slice only.
-            unsafe { std::slice::from_raw_parts_mut(pointer(c, c.layout.offset).cast::<T>(), c.numel()) }
-        })
-        .collect())
+    let slice = |c: &&Core| {
+        assert!(c.dtype == T::DTYPE && c.layout.is_contiguous());
+        // SAFETY: as in `slice`; the ranges are disjoint, so each element is reachable through one slice only.
+        unsafe { std::slice::from_raw_parts_mut(pointer(c, c.layout.offset).cast::<T>(), c.numel()) }
+    };
+    Ok(f(list.iter().map(slice).collect()))
 }

@@ -1,7 +1,7 @@
 //! New tensors, filled or random, and copies.
 
 use super::def::{Builder, Call, Meta, Metas, op};
-use super::infer::{self, default_dtype};
+use super::infer::default_dtype;
 use crate::args::{Arg, Args};
 use crate::device::cpu::{self, dst, operand};
 use crate::dtype::{DType, Scalar, of_scalar};
@@ -384,7 +384,12 @@ pub fn ops() -> Vec<Builder> {
                     {
                         return Error::runtime(format!("bernoulli_ expects p to be in [0, 1], but got p={}", p.to_f64()));
                     }
-                    infer::elementwise_shape(a, 0..2)?;
+                    let shape = *a.tensor(0).shape();
+                    if let Arg::Tensor(p) = &a[1]
+                        && !crate::layout::expands_to(p.shape(), &shape)
+                    {
+                        return Error::runtime(format!("p of shape {} cannot be broadcast to {shape}", p.shape()));
+                    }
                     like(a, 3)
                 },
                 |c| {

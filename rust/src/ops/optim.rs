@@ -120,33 +120,32 @@ fn with_params<T: Element + Real>(
     steps: impl Fn(usize) -> f64,
     run: impl Fn(&mut [Param<T>]),
 ) -> Result<()> {
-    let n = g.values.len();
     let all: Vec<&Core> = g.values.iter().chain(g.states.iter().flatten()).collect();
-    let mut slices = cpu::slices_mut::<T>(&all)?.into_iter();
-    let values: Vec<&mut [T]> = slices.by_ref().take(n).collect();
-    let mut states: Vec<Vec<&mut [T]>> = g
-        .states
-        .iter()
-        .map(|s| slices.by_ref().take(s.len()).collect())
-        .collect();
-    let mut params = Vec::with_capacity(n);
-    for (i, value) in values.into_iter().enumerate().rev() {
-        let mut state: [&mut [T]; 3] = [&mut [], &mut [], &mut []];
-        for (slot, list) in state.iter_mut().zip(&mut states) {
-            if let Some(s) = list.pop() {
-                *slot = s;
+    cpu::with_slices_mut::<T, _>(&all, |slices| {
+        let mut slices = slices.into_iter();
+        let values: Vec<&mut [T]> = slices.by_ref().take(g.values.len()).collect();
+        let mut states: Vec<_> = g
+            .states
+            .iter()
+            .map(|s| slices.by_ref().take(s.len()).collect::<Vec<_>>().into_iter())
+            .collect();
+        let mut params = Vec::with_capacity(values.len());
+        for (i, value) in values.into_iter().enumerate() {
+            let mut state: [&mut [T]; 3] = [&mut [], &mut [], &mut []];
+            for (slot, list) in state.iter_mut().zip(&mut states) {
+                if let Some(s) = list.next() {
+                    *slot = s;
+                }
             }
+            params.push(Param {
+                value,
+                grad: cpu::slice::<T>(&g.grads[i]),
+                state,
+                step: steps(i),
+            });
         }
-        params.push(Param {
-            value,
-            grad: cpu::slice::<T>(&g.grads[i]),
-            state,
-            step: steps(i),
-        });
-    }
-    params.reverse();
-    run(&mut params);
-    Ok(())
+        run(&mut params);
+    })
 }
 
 fn nothing(_: &Args) -> Result<Metas> {

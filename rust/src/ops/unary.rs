@@ -4,7 +4,7 @@ use super::def::{Builder, Call, op};
 use super::infer;
 use crate::device::cpu::{dst, operand};
 use crate::dtype::Scalar;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use firesteel_kernels::elementwise::{self, Binary, Operand, Unary};
 
 fn run(kind: Unary, c: &Call) -> Result<()> {
@@ -93,7 +93,7 @@ pub fn ops() -> Vec<Builder> {
             .compute(
                 |a| {
                     if !matches!(a.str(1), "none" | "tanh") {
-                        return crate::Error::runtime(format!("approximate argument must be either none or tanh, got '{}'", a.str(1)));
+                        return Error::runtime(format!("approximate argument must be either none or tanh, got '{}'", a.str(1)));
                     }
                     infer::float_only(a)
                 },
@@ -116,7 +116,13 @@ pub fn ops() -> Vec<Builder> {
         unary!("signbit", Signbit, predicate, "True where the sign bit is set (-0. too).").no_inplace(),
         unary!("logical_not", LogicalNot, predicate, "True where an element is zero."),
         op("bitwise_not(input)", "Inverts each bit; logical not for bool.")
-            .compute(|a| infer::integral(a, 0..1), |c| run(Unary::BitwiseNot, c))
+            .compute(
+                |a| match a.tensor(0).dtype.is_float() {
+                    true => Error::typed("~ (operator.invert) is only implemented on integer and Boolean-type tensors"),
+                    false => infer::integral(a, 0..1),
+                },
+                |c| run(Unary::BitwiseNot, c),
+            )
             .elementwise(),
     ]
 }

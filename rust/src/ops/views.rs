@@ -37,7 +37,7 @@ pub fn resolve_shape(sizes: &[i64], numel: usize) -> Result<Dims> {
                  be any value and is ambiguous"
             ));
         }
-        if numel % known != 0 {
+        if !numel.is_multiple_of(known) {
             return Error::runtime(format!("shape '{sizes:?}' is invalid for input of size {numel}"));
         }
         ints[i] = (numel / known) as i64;
@@ -377,7 +377,7 @@ fn split_sizes(a: &Args) -> Result<Layouts> {
 fn unbind(a: &Args) -> Result<Layouts> {
     let t = a.tensor(0);
     if t.rank() == 0 {
-        return Error::runtime("Dimension specified as 0 but tensor has no dimensions");
+        return Error::index("Dimension specified as 0 but tensor has no dimensions");
     }
     let d = wrap_dim(a.int(1), t.rank())?;
     Ok((0..t.shape()[d]).map(|i| t.layout.select(d, i)).collect())

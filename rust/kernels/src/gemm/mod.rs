@@ -138,6 +138,9 @@ where
     }
     let d = rank - 2;
     let (m, n, k) = (c.shape()[d], c.shape()[d + 1], a.shape()[d + 1]);
+    if k == 0 {
+        return empty_product(c, ep);
+    }
     let shape = &c.shape()[..d];
     let batch: usize = shape.iter().product();
     let bias: Option<Vec<T>> = ep.bias.map(|v| bias_vector(v, n));
@@ -178,6 +181,27 @@ where
                 at,
             )
         },
+    }
+}
+
+/// The sum over no k: zero (or what is there already), and the bias.
+fn empty_product<T: Element + std::ops::Add<Output = T>>(c: Dst<T>, ep: Epilogue<T>) {
+    let n = c.shape()[c.rank() - 1];
+    let bias = ep.bias.map(|v| bias_vector(v, n));
+    for i in 0..c.numel() {
+        // SAFETY: the index lies inside the shape that the view promises.
+        let at = unsafe { c.ptr().offset(batch_offset(c.shape(), c.strides(), i)) };
+        // SAFETY: as above; `accumulate` promises that C is initialised.
+        let mut value = if ep.accumulate {
+            unsafe { at.read() }
+        } else {
+            T::default()
+        };
+        if let Some(b) = &bias {
+            value = value + b[i % n];
+        }
+        // SAFETY: as above.
+        unsafe { at.write(value) };
     }
 }
 
