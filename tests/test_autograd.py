@@ -485,7 +485,8 @@ def test_cycles_are_collected():
     x.grad = None
     x.register_hook(lambda g, z=z: None)
     refs = [weakref.ref(t) for t in (x, y, z)]
-    del x, y, z, held, Keep
+    held.clear()
+    del x, y, z, Keep
     gc.collect()
     assert [r() for r in refs] == [None] * 3
 

@@ -456,7 +456,6 @@ def test_data_assigned_between():
     assert w.grad.tolist() == [4.0, 5.0] and v.grad.tolist() == [2.0, 3.0] and w.tolist() == [7.0, 8.0]
 
 
-@pytest.mark.xfail(strict=True, reason="retain_grad stays with the node that the tensor had then")
 def test_retained_gradient_is_that_of_the_last_value():
     """`retain_grad` follows the tensor through in-place ops; a hook stays with the value that it was put on."""
     w = leaf(1.0, 2)

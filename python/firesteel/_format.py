@@ -102,7 +102,7 @@ def _formatter(values: list[Any], is_float: bool) -> tuple[Any, int]:
         return lambda v: str(v).rjust(width), width
     sizes = [v for v in values if isfinite(v) and v != 0]
     integral = all(v == ceil(v) for v in sizes)
-    scientific = False
+    scientific: bool | None = False
     width = 1
     if sizes:
         largest, smallest = max(map(abs, sizes)), min(map(abs, sizes))

@@ -82,9 +82,7 @@ class finfo:
         if not isinstance(d, _C.dtype):
             raise TypeError(f"finfo(): argument 'type' (position 1) must be torch.dtype, not {type(d).__name__}")
         if d not in _FLOATS:
-            raise TypeError(
-                f"torch.finfo() requires a floating point input type. Use torch.iinfo to handle '{d}'"
-            )
+            raise TypeError(f"torch.finfo() requires a floating point input type. Use torch.iinfo to handle '{d}'")
         self.bits, self.eps, self.max, self.tiny, self.resolution = _FLOATS[d]
         self.min = -self.max
         self.smallest_normal = self.tiny
@@ -117,9 +115,7 @@ class iinfo:
         if not isinstance(dtype, _C.dtype):
             raise TypeError(f"iinfo(): argument 'type' (position 1) must be torch.dtype, not {type(dtype).__name__}")
         if dtype.is_floating_point:
-            raise TypeError(
-                f"torch.iinfo() requires an integer input type. Use torch.finfo to handle '{dtype}'"
-            )
+            raise TypeError(f"torch.iinfo() requires an integer input type. Use torch.finfo to handle '{dtype}'")
         if dtype is _C.bool:
             raise TypeError("torch.bool is not supported by torch.iinfo")
         self.bits = 8 * dtype.itemsize

@@ -60,7 +60,7 @@ def set_state(self: Any, state: dict[str, Any]) -> None:
     self.__dict__.update(state)
 
 
-def deep_copy(self: Any, memo: dict[int, Any]) -> Any:
+def deep_copy(self: Any, memo: dict[Any, Any]) -> Any:
     """`__deepcopy__` of a tensor: tensors that share memory do so afterwards too."""
     if id(self) in memo:
         return memo[id(self)]

@@ -243,9 +243,7 @@ def multi_dot(tensors: Sequence[Tensor], *, out: Tensor | None = None) -> Tensor
     for i, t in enumerate(chain):
         ends = i in (0, len(chain) - 1)
         if t.dim() != 2 and not (ends and t.dim() == 1):
-            raise RuntimeError(
-                f"multi_dot(): tensor {i} must be {'1D or ' if ends else ''}2D but got {t.dim()}D"
-            )
+            raise RuntimeError(f"multi_dot(): tensor {i} must be {'1D or ' if ends else ''}2D but got {t.dim()}D")
         if t.dtype is not chain[0].dtype:
             raise RuntimeError(
                 f"multi_dot(): all tensors must have be the same dtype but tensor 0 is {chain[0].dtype} and tensor {i} "
@@ -302,5 +300,3 @@ def vander(x: Tensor, N: int | None = None) -> Tensor:
         return _vander(x, n, True)
     flat = _vander(x.reshape(-1), n, True)
     return flat.reshape((*x.shape, n))
-
-

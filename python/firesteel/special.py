@@ -29,14 +29,12 @@ _SAME = {
 }  # fmt: skip
 globals().update({_new: getattr(_C, _old) for _new, _old in _SAME.items() if hasattr(_C, _old)})
 multigammaln = mvlgamma
+_CHEBYSHEV = [f"{s}chebyshev_polynomial_{k}" for s in ("", "shifted_") for k in "tuvw"]
 
 __all__ = [
-    *_SAME, "chebyshev_polynomial_t", "chebyshev_polynomial_u",
-    "chebyshev_polynomial_v", "chebyshev_polynomial_w", "entr", "hermite_polynomial_h",
-    "hermite_polynomial_he", "laguerre_polynomial_l", "legendre_polynomial_p", "log_softmax", "logit",
-    "modified_bessel_i0", "modified_bessel_i1", "multigammaln", "ndtr", "polygamma",
-    "shifted_chebyshev_polynomial_t", "shifted_chebyshev_polynomial_u", "shifted_chebyshev_polynomial_v",
-    "shifted_chebyshev_polynomial_w", "softmax", "spherical_bessel_j0",
+    *_SAME, *_CHEBYSHEV, "entr", "hermite_polynomial_h", "hermite_polynomial_he", "laguerre_polynomial_l",
+    "legendre_polynomial_p", "log_softmax", "logit", "modified_bessel_i0", "modified_bessel_i1", "multigammaln",
+    "ndtr", "polygamma", "softmax", "spherical_bessel_j0",
 ]  # fmt: skip
 
 
@@ -137,7 +135,8 @@ for _kind, _first in {
     _name = f"chebyshev_polynomial_{_kind}"
     _doc = f"Chebyshev polynomial {_kind.upper()} of degree n."
     globals()[_name] = _polynomial(_name, _doc, _first, _chebyshev)
-    globals()[f"shifted_{_name}"] = _polynomial(f"shifted_{_name}", f"{_doc[:-1]} at 2 x - 1.", _first, _chebyshev, True)
+    _doc = f"{_doc[:-1]} at 2 x - 1."
+    globals()[f"shifted_{_name}"] = _polynomial(f"shifted_{_name}", _doc, _first, _chebyshev, True)
 
 hermite_polynomial_h = _polynomial(
     "hermite_polynomial_h", "Physicist's Hermite polynomial of degree n.", lambda x: x + x,

@@ -149,7 +149,7 @@ def type(self: Tensor, dtype: Any = None, non_blocking: bool = False, **kwargs: 
     if not isinstance(dtype, _DTYPE):
         name = dtype if isinstance(dtype, str) else getattr(dtype, "__name__", str(dtype))
         found = _LEGACY.get(name.rpartition(".")[2])
-        if found is None or isinstance(dtype, str) and not name.startswith("torch."):
+        if found is None or (isinstance(dtype, str) and not name.startswith("torch.")):
             if dtype in (float, int, bool):
                 return to(self, dtype)
             raise ValueError(f"invalid type: '{name}'")
@@ -257,9 +257,7 @@ def __dlpack_device__(self: Tensor) -> tuple[int, int]:
 def __contains__(self: Tensor, element: Any) -> bool:
     if isinstance(element, (Tensor, float, int)):
         return bool((self == element).any().item())
-    raise RuntimeError(
-        f"Tensor.__contains__ only supports Tensor or scalar, but you passed in a {element.__class__}."
-    )
+    raise RuntimeError(f"Tensor.__contains__ only supports Tensor or scalar, but you passed in a {element.__class__}.")
 
 
 def __reversed__(self: Tensor) -> Tensor | Iterator[Tensor]:
@@ -376,18 +374,14 @@ def _becomes(name: str) -> Callable[..., Tensor]:
     return method
 
 
-def set_(
-    self: Tensor, source: Any = None, storage_offset: int = 0, size: Any = None, stride: Any = None
-) -> Tensor:
+def set_(self: Tensor, source: Any = None, storage_offset: int = 0, size: Any = None, stride: Any = None) -> Tensor:
     """Takes over the memory of another tensor (or storage), in place."""
     if source is None:
         return self._become(_C._empty((0,), dtype=self.dtype))
     if isinstance(source, Storage):
         source = _C._over(source._tensor, self.dtype, [source.nbytes() // self.element_size()], [1], 0)
     if source.dtype is not self.dtype:
-        raise RuntimeError(
-            f"Could not set tensor of type {source.dtype} to a tensor of type {self.dtype}"
-        )
+        raise RuntimeError(f"Could not set tensor of type {source.dtype} to a tensor of type {self.dtype}")
     if size is None:
         return self._become(source.detach())
     if stride is None:
@@ -549,9 +543,7 @@ def _T(self: Tensor) -> Tensor:
 
 def _H(self: Tensor) -> Tensor:
     if self.dim() not in (0, 2):
-        raise RuntimeError(
-            f"tensor.H is only supported on matrices (2-D tensors). Got {self.dim()}-D tensor."
-        )
+        raise RuntimeError(f"tensor.H is only supported on matrices (2-D tensors). Got {self.dim()}-D tensor.")
     return self if self.dim() == 0 else self.transpose(0, 1)
 
 
@@ -575,7 +567,6 @@ METHODS: dict[str, Any] = {
     "real": property(lambda self: self, doc="The tensor itself: there are no complex numbers."),
     "imag": property(_imag, doc="Raises: there are no complex numbers."),
     "layout": _constant(strided, "`strided`, always."),
-    "names": property(lambda self: (None,) * self.dim(), doc="None for each dim."),
     "name": _constant(None, "None."),
     "is_cpu": property(lambda self: self.device.type == "cpu", doc="Whether it lies on the CPU."),
     "is_meta": property(lambda self: self.device.type == "meta", doc="Whether it has no values."),
@@ -585,7 +576,7 @@ METHODS: dict[str, Any] = {
                   "is_mkldnn", "is_vulkan")
     },
     **{n: _always(False, "False.") for n in ("is_shared", "is_conj", "is_neg", "is_pinned", "is_coalesced",
-                                             "is_distributed", "has_names")},
+                                             "is_distributed")},
     "__array_priority__": 1000,
     "__array__": __array__,
     "__array_wrap__": __array_wrap__,

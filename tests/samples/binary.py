@@ -299,7 +299,7 @@ ROWS["_prelu"] = Row(
 )
 
 
-def backward(derivative, domain=(-4.0, 4.0), tail=(), second=(-3.0, 3.0)) -> Row:
+def backward(derivative, domain=(-4.0, 4.0), tail=()) -> Row:
     """A fused backward formula: the gradient times a derivative."""
     calls = [S(F(*s, low=-3, high=3), F(*s, low=domain[0], high=domain[1]), *tail) for s in ((3,), (2, 3), (), (0,))]
     calls.append(S(F(3, 1, low=-3, high=3), F(4), *tail))

@@ -72,8 +72,8 @@ ROWS.update(
         [
             S(F(3), fs.float64),
             S(F(2, 3, grad=False), fs.float32),
-            S(F(2, 3), fs.int32),
-            S(F(), fs.bool),
+            S(F(2, 3, grad=False), fs.int32),
+            S(F(grad=False), fs.bool),
             S(F(0), fs.float64),
         ],
         "fib",

@@ -439,7 +439,6 @@ ROWS.update(
         **NORM,
     ),
 )
-_SECOND = "the second derivative of the op is its composite's: nothing is recorded here"
 
 
 def statistics(groups, what):

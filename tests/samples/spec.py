@@ -66,10 +66,18 @@ class S:
 
     args: tuple
     kwargs: dict
+    twice: bool
 
     def __init__(self, *args, **kwargs):
         object.__setattr__(self, "args", args)
         object.__setattr__(self, "kwargs", kwargs)
+        object.__setattr__(self, "twice", True)
+
+    def once(self) -> S:
+        """The same call, at a point where there is no second derivative: a kink, a tie, a root of zero."""
+        made = S(*self.args, **self.kwargs)
+        object.__setattr__(made, "twice", False)
+        return made
 
     def specs(self) -> list[T]:
         out: list[T] = []
@@ -112,7 +120,6 @@ class Row:
         special: NaN, infinities and signed zeros are tried too, and the reference is right for them.
         strided: the op takes any layout (False for those that demand one, as `view`).
         check: for random ops: takes the results and the arguments, asserts.
-        second: second derivatives are checked; where not, `why` tells.
         medium: calls for the test of equal bits, of a few hundred to 1e5 elements.
         exact: results that are bits and not numbers (uninitialised memory) are not compared.
     """
@@ -127,7 +134,6 @@ class Row:
     special: bool = False
     strided: bool = True
     check: Callable | None = None
-    second: bool = True
     medium: list[S] = field(default_factory=list)
     exact: bool = True
 
@@ -152,7 +158,8 @@ def draw(spec: T, row: Row, rng: np.random.Generator, dtype: str) -> np.ndarray:
     """The values of a spec: exactly representable in its dtype."""
     dtype = spec.dtype or dtype
     if spec.values is not None:
-        return narrow(np.asarray(spec.values, np.float64), dtype)
+        values = np.asarray(spec.values, np.float64)
+        return narrow(values if dtype in FLOATS else np.nan_to_num(values), dtype)
     low = row.domain[0] if spec.low is None else spec.low
     high = row.domain[1] if spec.high is None else spec.high
     if dtype == "bool":

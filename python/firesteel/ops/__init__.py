@@ -9,8 +9,8 @@ from .. import _C
 from .._formats import *
 from .._format import printoptions, set_printoptions
 from . import (
-    comparing, copies, creation, elementwise, indexing, joining, network, products, random, ranges, reduction, shape, sorting,
-    statistics, windows,
+    comparing, copies, creation, elementwise, indexing, joining, names, network, products, random, ranges, reduction,
+    shape, sorting, statistics, windows,
 )  # fmt: skip
 from .._formats import __all__ as _formats
 from .comparing import *
@@ -19,6 +19,7 @@ from .creation import *
 from .elementwise import *
 from .indexing import *
 from .joining import *
+from .names import *
 from .network import *
 from .products import *
 from .random import *
@@ -30,8 +31,8 @@ from .statistics import *
 from .windows import *
 
 _MODULES = (
-    comparing, copies, creation, elementwise, indexing, joining, network, products, random, ranges, reduction, shape, sorting,
-    statistics, windows,
+    comparing, copies, creation, elementwise, indexing, joining, names, network, products, random, ranges, reduction,
+    shape, sorting, statistics, windows,
 )  # fmt: skip
 
 __all__ = ["printoptions", "set_printoptions", *_formats]

@@ -63,9 +63,7 @@ def wrap_dims(dims: int | Iterable[int] | None, rank: int, what: str = "") -> li
 def require_tensor(value: Any, what: str, name: str = "input", position: int = 1) -> None:
     """Raises TypeError unless `value` is a tensor."""
     if not isinstance(value, Tensor):
-        raise TypeError(
-            f"{what}(): argument '{name}' (position {position}) must be Tensor, not {type(value).__name__}"
-        )
+        raise TypeError(f"{what}(): argument '{name}' (position {position}) must be Tensor, not {type(value).__name__}")
 
 
 def require_tensors(values: Any, what: str, name: str = "tensors") -> None:
@@ -76,9 +74,7 @@ def require_tensors(values: Any, what: str, name: str = "tensors") -> None:
         )
     for i, t in enumerate(values):
         if not isinstance(t, Tensor):
-            raise TypeError(
-                f"expected Tensor as element {i} in argument 0 of {what}(), but got {type(t).__name__}"
-            )
+            raise TypeError(f"expected Tensor as element {i} in argument 0 of {what}(), but got {type(t).__name__}")
 
 
 def tensor_list(given: tuple) -> Sequence[Any]:
@@ -142,9 +138,7 @@ def deliver(result: Any, out: Any) -> Any:
     if not isinstance(out, Tensor):
         raise TypeError(f"argument 'out' must be Tensor, not {type(out).__name__}")
     if not _C.can_cast(result.dtype, out.dtype):
-        raise RuntimeError(
-            f"result type {result.dtype} can't be cast to the desired output type {out.dtype}"
-        )
+        raise RuntimeError(f"result type {result.dtype} can't be cast to the desired output type {out.dtype}")
     if out.shape != result.shape:
         if out.numel():
             import warnings
@@ -169,8 +163,7 @@ def in_place(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         source = self
         if _C.is_grad_enabled() and (
-            self.requires_grad
-            or any(isinstance(a, Tensor) and a.requires_grad for a in (*args, *kwargs.values()))
+            self.requires_grad or any(isinstance(a, Tensor) and a.requires_grad for a in (*args, *kwargs.values()))
         ):
             if self.is_leaf and self.requires_grad:
                 raise RuntimeError("a leaf Variable that requires grad is being used in an in-place operation.")
@@ -181,9 +174,7 @@ def in_place(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
                 f"output with shape {list(self.shape)} doesn't match the broadcast shape {list(result.shape)}"
             )
         if result.dtype is not self.dtype and not _C.can_cast(result.dtype, self.dtype):
-            raise RuntimeError(
-                f"result type {result.dtype} can't be cast to the desired output type {self.dtype}"
-            )
+            raise RuntimeError(f"result type {result.dtype} can't be cast to the desired output type {self.dtype}")
         return self.copy_(result)
 
     method.__name__ = method.__qualname__ = function.__name__ + "_"

@@ -18,9 +18,7 @@ __all__ = [
 Tensor = _C.Tensor
 
 
-def isclose(
-    input: Tensor, other: Tensor, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False
-) -> Tensor:
+def isclose(input: Tensor, other: Tensor, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False) -> Tensor:
     """True where |input - other| <= atol + rtol * |other|; infinities only equal themselves.
 
     Raises:
@@ -47,9 +45,7 @@ def isclose(
     return close | (difference.isfinite() & (difference <= allowed))
 
 
-def allclose(
-    input: Tensor, other: Tensor, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False
-) -> bool:
+def allclose(input: Tensor, other: Tensor, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False) -> bool:
     """Whether all elements are close, as `isclose` has it."""
     return bool(isclose(input, other, rtol, atol, equal_nan).all())
 

@@ -16,7 +16,7 @@ Tensor = _C.Tensor
 # ---- copies -----------------------------------------------------------------------------------------------------------
 
 
-def _copied(name: str, view: Callable[..., Any]) -> Callable[..., Any]:
+def _copied(name: str, view: Any) -> Callable[..., Any]:
     def function(input: Tensor, *args: Any, out: Any = None, **kwargs: Any) -> Any:
         require_tensor(input, name)
         found = view(input, *args, **kwargs)
@@ -138,5 +138,5 @@ def constant_pad_nd(input: Tensor, pad: Any, value: float = 0) -> Tensor:
 
 
 _SCATTERS = ("as_strided_scatter", "diagonal_scatter", "select_scatter", "slice_scatter")
-__all__ = [*_COPIES, *_SCATTERS, "constant_pad_nd"]  # noqa: PLE0604
+__all__ = [*_COPIES, *_SCATTERS, "constant_pad_nd"]
 METHODS = {"narrow_copy": _COPIES["narrow_copy"], **{n: globals()[n] for n in _SCATTERS}}

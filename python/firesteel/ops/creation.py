@@ -73,6 +73,7 @@ def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
         dtype: by default that of the data.
         device: by default that of the data.
     """
+    made: Any
     if isinstance(data, Tensor):
         made = data if dtype is None else data.to(dtype)
     else:
@@ -154,9 +155,7 @@ def from_numpy(ndarray: Any) -> Tensor:
     return made
 
 
-def frombuffer(
-    buffer: Any, *, dtype: Any, count: int = -1, offset: int = 0, requires_grad: bool = False
-) -> Tensor:
+def frombuffer(buffer: Any, *, dtype: Any, count: int = -1, offset: int = 0, requires_grad: bool = False) -> Tensor:
     """A 1-d tensor over the memory of an object with the buffer protocol.
 
     Args:
@@ -465,9 +464,7 @@ def new_full(
     pin_memory: bool = False, requires_grad: bool = False,
 ) -> Tensor:  # fmt: skip
     """One value everywhere, of this tensor's dtype and device unless told otherwise."""
-    return full(
-        size, fill_value, dtype=dtype or self.dtype, device=device or self.device, requires_grad=requires_grad
-    )
+    return full(size, fill_value, dtype=dtype or self.dtype, device=device or self.device, requires_grad=requires_grad)
 
 
 def new_empty_strided(

@@ -57,8 +57,8 @@ def rsub(input: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:
 
 def float_power(input: Any, exponent: Any, *, out: Tensor | None = None) -> Tensor:
     """input to the power of exponent, computed in float64."""
-    base = cast(input, _C.float64) if isinstance(input, Tensor) else float(input)
-    power = cast(exponent, _C.float64) if isinstance(exponent, Tensor) else float(exponent)
+    base: Any = cast(input, _C.float64) if isinstance(input, Tensor) else float(input)
+    power: Any = cast(exponent, _C.float64) if isinstance(exponent, Tensor) else float(exponent)
     if not isinstance(base, Tensor) and not isinstance(power, Tensor):
         raise TypeError("float_power(): input or exponent must be a Tensor")
     return deliver(_C.pow(base, power), out)
@@ -112,9 +112,7 @@ def frexp(input: Tensor, *, out: Any = None) -> Any:
     """Mantissa (its size in [0.5, 1)) and exponent, with input = mantissa * 2 ** exponent."""
     require_tensor(input, "frexp")
     if input.dtype not in FLOATS:
-        raise RuntimeError(
-            "torch.frexp() only supports floating-point dtypes"
-        )
+        raise RuntimeError("torch.frexp() only supports floating-point dtypes")
     x = cast(input.detach(), _C.float64)
     plain = (x != 0) & x.isfinite()
     safe = _C.where(plain, x.abs(), 1.0)
@@ -246,9 +244,7 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
     require_tensor(input, "prelu")
     require_tensor(weight, "prelu", "weight", 2)
     if weight.dim() > 1:
-        raise RuntimeError(
-            f"prelu: Expected `weight` to be a scalar or 1D tensor, but got: ndim = {weight.dim()}"
-        )
+        raise RuntimeError(f"prelu: Expected `weight` to be a scalar or 1D tensor, but got: ndim = {weight.dim()}")
     n = weight.numel()
     if n != 1:
         channels = input.shape[1] if input.dim() > 1 else 1
@@ -283,7 +279,7 @@ _IN_PLACE = {
               selu)
 }  # fmt: skip
 globals().update(_IN_PLACE)
-__all__ = [*_ALIASES, *(a + "_" for a in _ALIASES), *_FUNCTIONS, *_IN_PLACE]  # noqa: PLE0604
+__all__ = [*_ALIASES, *(a + "_" for a in _ALIASES), *_FUNCTIONS, *_IN_PLACE]
 
 _NOT_METHODS = {"imag", "polygamma", "real", "rrelu", "rsub", "selu"}
 METHODS.update({n: globals()[n] for n in _FUNCTIONS if n not in _NOT_METHODS})

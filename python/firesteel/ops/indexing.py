@@ -82,11 +82,9 @@ def index_reduce(
     """
     require_tensor(input, "index_reduce")
     if reduce not in _REDUCTIONS:
-        raise RuntimeError(
-            f"index_reduce_(): Expected reduce to be one of prod, mean, amax or amin but got {reduce}."
-        )
+        raise RuntimeError(f"index_reduce_(): Expected reduce to be one of prod, mean, amax or amin but got {reduce}.")
     if index.dim() > 1:
-        raise IndexError("index_reduce_(): Index is supposed to be a vector, but got dim: " f"{index.dim()}")
+        raise IndexError(f"index_reduce_(): Index is supposed to be a vector, but got dim: {index.dim()}")
     d = wrap_dim(dim, input.dim())
     if source.dtype is not input.dtype:
         raise RuntimeError(
@@ -140,7 +138,7 @@ def _scatter_(
     return _reduced_scatter_(self, dim, index, what, reduce=reduce)
 
 
-_native_scatter_ = getattr(Tensor, "scatter_", None)
+_native_scatter_: Any = Tensor.scatter_
 _reduced_scatter_ = in_place(scatter)
 
 METHODS = {

@@ -20,7 +20,15 @@ def _each(value: Any, n: int) -> list[int]:
 
 
 def _conv_transpose(
-    n: int, input: Tensor, weight: Tensor, bias: Any, stride: Any, padding: Any, output_padding: Any, groups: int, dilation: Any
+    n: int,
+    input: Tensor,
+    weight: Tensor,
+    bias: Any,
+    stride: Any,
+    padding: Any,
+    output_padding: Any,
+    groups: int,
+    dilation: Any,
 ) -> Tensor:
     name = f"conv_transpose{n}d"
     if input.ndim not in (n + 1, n + 2):

@@ -217,11 +217,12 @@ def tensordot(a: Tensor, b: Tensor, dims: Any = 2, out: Tensor | None = None) ->
         left, right = list(range(a.dim() - dims, a.dim())), list(range(dims))
     else:
         left, right = (
-            [wrap_dim(d, t.dim()) for d in ([ds] if isinstance(ds, int) else ds)] for ds, t in zip(dims, (a, b), strict=True)
+            [wrap_dim(d, t.dim()) for d in ([ds] if isinstance(ds, int) else ds)]
+            for ds, t in zip(dims, (a, b), strict=True)
         )
     if len(left) != len(right):
         raise RuntimeError("both dimension lists should have same length")
-    for i, (x, y) in enumerate(zip(left, right, strict=True)):
+    for x, y in zip(left, right, strict=True):
         if a.shape[x] != b.shape[y]:
             if a.shape[x] == 1:
                 b = b.sum(y, True, dtype=b.dtype)
@@ -310,29 +311,29 @@ def einsum(equation: Any, *operands: Any) -> Tensor:
                     "be in [a-zA-Z]"
                 )
         extra = t.dim() - len(letters)
-        if extra < 0 or extra and "..." not in term:
+        if extra < 0 or (extra and "..." not in term):
             raise RuntimeError(
                 f"einsum(): the number of subscripts in the equation ({len(letters)}) does not match the number of "
                 f"dimensions ({t.dim()}) for operand {i}" + ("" if "..." in term else " and no ellipsis was given")
             )
         widths.append(extra)
     most = max(widths)
-    labels = [
-        _labelled(term, width, most) for term, width in zip(terms, widths, strict=True)
-    ]
+    labels = [_labelled(term, width, most) for term, width in zip(terms, widths, strict=True)]
     hidden = [-k for k in range(most, 0, -1)]
     if arrow:
         head, dots, tail = output.partition("...")
         result: list[Any] = [*head, *(hidden if dots else ()), *tail]
         for c in (*head, *tail):
-            if not any(c in l for l in labels):
-                raise RuntimeError(f"einsum(): output subscript {c} does not appear in the equation for any input operand")
+            if not any(c in own for own in labels):
+                raise RuntimeError(
+                    f"einsum(): output subscript {c} does not appear in the equation for any input operand"
+                )
             if result.count(c) > 1:
                 raise RuntimeError(f"einsum(): output subscript {c} appears more than once in the output")
     else:
         counts: dict[Any, int] = {}
-        for l in labels:
-            for c in l:
+        for own in labels:
+            for c in own:
                 counts[c] = counts.get(c, 0) + 1
         result = hidden + sorted(c for c, n in counts.items() if n == 1 and isinstance(c, str))
     return _contract(list(tensors), labels, result)
@@ -370,7 +371,7 @@ def _contract(tensors: list[Tensor], labels: list[list[Any]], result: list[Any])
                 sizes[c] = max(sizes[c], n)
     at, own = tensors[0], labels[0]
     for i in range(1, len(tensors)):
-        later = {c for l in labels[i + 1 :] for c in l} | set(result)
+        later = {c for rest in labels[i + 1 :] for c in rest} | set(result)
         at, own = _pair(at, own, tensors[i], labels[i], later)
     gone = [d for d, c in enumerate(own) if c not in result]
     if gone:

@@ -80,9 +80,8 @@ def clone_state(self: Any) -> Any:
     return made
 
 
-_C.Generator.get_state = get_state
-_C.Generator.set_state = set_state
-_C.Generator.clone_state = clone_state
+for _method in (get_state, set_state, clone_state):
+    setattr(_C.Generator, _method.__name__, _method)
 
 
 # ---- new tensors ------------------------------------------------------------------------------------------------------
@@ -184,10 +183,9 @@ def randint_like(
         low, high = bounds
     elif len(bounds) == 1:
         low, high = (low, bounds[0]) if high is None else (bounds[0], high)
-    low, high = (int(b) if isinstance(b, Tensor) else b for b in (low, high))
     if high is None:
         raise TypeError('randint_like() is missing the argument "high"')
-    made = _like(input, dtype)._random_(low, high, generator=generator)
+    made = _like(input, dtype)._random_(int(low), int(high), generator=generator)
     return _as_asked(made, device, memory_format, requires_grad)
 
 
@@ -381,7 +379,7 @@ def geometric_(self: Tensor, p: float, *, generator: Any = None) -> Tensor:
     if not 0 < p < 1:
         raise RuntimeError(f"geometric_ expects p to be in (0, 1), but got p={p}")
     if self.dtype is _C.bool:
-        raise RuntimeError('"geometric_" not implemented for \'Bool\'')
+        raise RuntimeError("\"geometric_\" not implemented for 'Bool'")
     draws = _C._empty(self.shape, dtype=_C.float64).exponential_(generator=generator)
     return self.copy_(draws.div_(-math.log1p(-p)).ceil_().clamp_(min=1))
 

@@ -17,7 +17,7 @@ __all__ = [
 ]  # fmt: skip
 
 Tensor = _C.Tensor
-_count = range
+_count: Any = range  # the builtin, which the function below hides
 
 
 def arange(

@@ -144,9 +144,7 @@ def norm(
     return deliver(_C.linalg_vector_norm(input, order, over, keepdim, dtype=dtype), out)
 
 
-def _norm_method(
-    self: Tensor, p: Any = "fro", dim: Any = None, keepdim: bool = False, dtype: Any = None
-) -> Tensor:
+def _norm_method(self: Tensor, p: Any = "fro", dim: Any = None, keepdim: bool = False, dtype: Any = None) -> Tensor:
     """The p-norm of all elements, or along dims."""
     return norm(self, p, dim, keepdim, dtype=dtype)
 
@@ -184,9 +182,7 @@ def cdist(
         raise RuntimeError("cdist only supports at least 2D tensors, X1 got: "
                            f"{x1.dim()}D, X2 got: {x2.dim()}D")  # fmt: skip
     if x1.shape[-1] != x2.shape[-1]:
-        raise RuntimeError(
-            f"X1 and X2 must have the same number of columns. X1: {x1.shape[-1]} X2: {x2.shape[-1]}"
-        )
+        raise RuntimeError(f"X1 and X2 must have the same number of columns. X1: {x1.shape[-1]} X2: {x2.shape[-1]}")
     if x1.dtype not in FLOATS:
         raise RuntimeError(f"cdist only supports floating-point dtypes, X1 got: {x1.dtype}")
     if x2.dtype not in FLOATS:
@@ -208,7 +204,7 @@ def renorm(input: Tensor, p: float, dim: int, maxnorm: float, *, out: Tensor | N
     if maxnorm < 0:
         raise RuntimeError(f"renorm: expected maxnorm to be >= 0 but got {maxnorm}")
     if input.dim() < 2:
-        raise RuntimeError("renorm: input needs at least 2 dimensions, got " f"{input.dim()} dimensions")
+        raise RuntimeError(f"renorm: input needs at least 2 dimensions, got {input.dim()} dimensions")
     d = wrap_dim(dim, input.dim())
     sizes = _C.linalg_vector_norm(input, p, [i for i in range(input.dim()) if i != d], True)
     return deliver(input * _C.where(sizes > maxnorm, maxnorm / (sizes + 1e-7), 1.0), out)

@@ -18,10 +18,10 @@ def named(name: str, **fields: Any) -> Any:
     """A named tuple of the fields, of one class for each function."""
     made = _TYPES.get(name)
     if made is None:
-        from collections import namedtuple
+        import collections
 
-        made = namedtuple(name, fields)  # noqa: PYI024
+        make: Any = collections.namedtuple
+        made = _TYPES[name] = make(name, fields)
         made.__repr__ = _repr
         made.__module__ = "firesteel.return_types"
-        _TYPES[name] = made
     return made(*fields.values())

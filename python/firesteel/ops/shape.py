@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .. import _C
-from ._args import broadcast_shapes, ints, require_tensor, require_tensors, tensor_list, wrap_dim, wrap_dims
+from ._args import broadcast_shapes, ints, require_tensor, require_tensors, tensor_list, wrap_dim
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -80,9 +80,7 @@ def adjoint(input: Tensor) -> Tensor:
     """The last two dims exchanged."""
     require_tensor(input, "adjoint")
     if input.dim() == 1:
-        raise RuntimeError(
-            "tensor.adjoint() is only supported on matrices or batches of matrices. Got 1-D tensor."
-        )
+        raise RuntimeError("tensor.adjoint() is only supported on matrices or batches of matrices. Got 1-D tensor.")
     return input if input.dim() == 0 else input.transpose(-2, -1)
 
 
@@ -111,9 +109,7 @@ def rot90(input: Tensor, k: int = 1, dims: tuple[int, int] = (0, 1)) -> Tensor:
     if rank < 2:
         raise RuntimeError(f"expected total dims >= 2, but got total dims = {rank}")
     if dims[0] == dims[1] or abs(dims[0] - dims[1]) == rank:
-        raise RuntimeError(
-            f"expected rotation dims to be different, but got dim0 = {dims[0]} and dim1 = {dims[1]}"
-        )
+        raise RuntimeError(f"expected rotation dims to be different, but got dim0 = {dims[0]} and dim1 = {dims[1]}")
     for d in dims:
         if not -rank <= d < rank:
             raise RuntimeError(f"Rotation dim{dims.index(d)} out of range, dim{dims.index(d)} = {d}")
@@ -253,17 +249,22 @@ def repeat(self: Tensor, *repeats: Any) -> Tensor:
     times = tuple(int(n) for n in ints(repeats))
     extra = len(times) - self.dim()
     if extra < 0:
-        raise RuntimeError(
-            "Number of dimensions of repeat dims can not be smaller than number of dimensions of tensor"
-        )
+        raise RuntimeError("Number of dimensions of repeat dims can not be smaller than number of dimensions of tensor")
     if any(n < 0 for n in times):
         raise RuntimeError(f"Trying to create tensor with negative dimension {min(times)}: {list(times)}")
     shape = (1,) * extra + tuple(self.shape)
     x = self.reshape(shape) if extra else self
+    if len(shape) >= 8:
+        for d, n in enumerate(times):
+            x = _C.cat([x] * n, d) if n else x.narrow(d, 0, 0)
+        return x
     # Each dim that is repeated becomes a pair (times, size) of an expanded view, which is copied once. Where that
     # would be too many dims, the first ones wait for another round.
     while True:
-        room, pairs, wide, rest = 8 - len(shape), [], [], []
+        room = 8 - len(shape)
+        pairs: list[int] = []
+        wide: list[int] = []
+        rest: list[int] = []
         for d in reversed(range(len(shape))):
             n = times[d]
             if n != 1 and room > 0:
@@ -423,8 +424,7 @@ def block_diag(*tensors: Any) -> Tensor:
     for i, t in enumerate(tensors):
         if t.dim() > 2:
             raise RuntimeError(
-                "torch.block_diag: Input tensors must have 2 or fewer dimensions. Input "
-                f"{i} has {t.dim()} dimensions"
+                f"torch.block_diag: Input tensors must have 2 or fewer dimensions. Input {i} has {t.dim()} dimensions"
             )
     blocks = [_two(t) for t in tensors]
     width = sum(b.shape[1] for b in blocks)
@@ -498,18 +498,14 @@ def sum_to_size(self: Tensor, *size: Any) -> Tensor:
     """
     wanted = tuple(ints(size))
     if not _expands(wanted, tuple(self.shape)):
-        raise RuntimeError(
-            f"size {{{list(wanted)}}} is not expandable to size {{{list(self.shape)}}}."
-        )
+        raise RuntimeError(f"size {{{list(wanted)}}} is not expandable to size {{{list(self.shape)}}}.")
     if wanted == tuple(self.shape):
         return self
     return _C._sum_to(self if self.dtype.is_floating_point else self.to(_C.int64), wanted)
 
 
 def _expands(small: tuple, large: tuple) -> bool:
-    return len(small) <= len(large) and all(
-        s in (1, n) for s, n in zip(reversed(small), reversed(large), strict=False)
-    )
+    return len(small) <= len(large) and all(s in (1, n) for s, n in zip(reversed(small), reversed(large), strict=False))
 
 
 def fill_diagonal_(self: Tensor, fill_value: float, wrap: bool = False) -> Tensor:

@@ -45,7 +45,7 @@ def cov(
             raise RuntimeError(
                 f"cov(): expected {what} to have one or fewer dimensions but got {what} with {given.dim()} dimensions"
             )
-        if given.dtype in FLOATS and what == "fweights" or given.dtype is _C.bool:
+        if (given.dtype in FLOATS and what == "fweights") or given.dtype is _C.bool:
             raise RuntimeError(f"cov(): expected {what} to have an integral dtype, got {given.dtype}")
         if given.dtype not in FLOATS and what == "aweights":
             raise RuntimeError(f"cov(): expected aweights to have floating point dtype but got {given.dtype}")
@@ -261,7 +261,8 @@ def histogram(
 
 
 def _count_bins(columns: list[Tensor], edges: list[Tensor], weight: Tensor | None, dtype: Any) -> Tensor:
-    flat = inside = None
+    flat: Any = None
+    inside: Any = None
     shape = []
     for x, e in zip(columns, edges, strict=True):
         at, ok = _places(x, e)
@@ -290,9 +291,7 @@ def histogramdd(
     """
     require_tensor(input, "histogramdd")
     if input.dim() < 2:
-        raise RuntimeError(
-            f"torch.histogramdd: input tensor should have at least 2 dimensions, but got {input.dim()}"
-        )
+        raise RuntimeError(f"torch.histogramdd: input tensor should have at least 2 dimensions, but got {input.dim()}")
     x = input.detach().reshape(-1, input.shape[-1])
     d = x.shape[1]
     per = [bins] * d if isinstance(bins, int) else list(bins)

@@ -26,7 +26,6 @@ __all__ = [
 Tensor = _C.Tensor
 
 
-
 def _signal(
     what: str, M: int, sym: bool, dtype: Any, layout: Any, device: Any, requires_grad: bool, values: Any,
 ) -> Tensor:  # fmt: skip
@@ -115,9 +114,7 @@ def general_cosine(
         raise TypeError("Coefficients must be a list/tuple")
     if not a:
         raise ValueError("Coefficients cannot be empty")
-    return _signal(
-        "general_cosine", M, sym, dtype, layout, device, requires_grad, lambda n, last: cosines(n / last, a)
-    )
+    return _signal("general_cosine", M, sym, dtype, layout, device, requires_grad, lambda n, last: cosines(n / last, a))
 
 
 def general_hamming(M: int, *, alpha: float = 0.54, sym: bool = True, **kwargs: Any) -> Tensor:

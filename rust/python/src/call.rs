@@ -590,6 +590,21 @@ impl Common {
     }
 }
 
+/// Adds an argument without building it elsewhere first: read back at once, the copy would wait for its own stores.
+#[inline(always)]
+fn push(args: &mut Args, make: impl FnOnce() -> Arg) {
+    let n = args.items.len();
+    if n == args.items.capacity() {
+        args.items.push(make());
+        return;
+    }
+    // SAFETY: there is room for one more, and it is initialised before it counts.
+    unsafe {
+        args.items.as_mut_ptr().add(n).write(make());
+        args.items.set_len(n + 1);
+    }
+}
+
 /// Fills in the operands of a slot; false when the other one is not ours to handle.
 #[inline]
 fn operands<'py>(
@@ -612,18 +627,18 @@ fn operands<'py>(
     for place in 0..2u8 {
         if (place == 0) != reflected {
             // SAFETY: `args` was made by `Args::lent`; `tensors` holds the owner, and kernels run no Python.
-            args.items.push(Arg::Tensor(unsafe { this.get().lend(py) }));
+            push(args, || Arg::Tensor(unsafe { this.get().lend(py) }));
             tensors.push((place, this.clone()));
         } else if let Some(t) = theirs {
             // SAFETY: as above.
-            args.items.push(Arg::Tensor(unsafe { t.get().lend(py) }));
+            push(args, || Arg::Tensor(unsafe { t.get().lend(py) }));
             tensors.push((place, t.clone()));
         } else if let Some(s) = number {
-            args.items.push(Arg::Scalar(s));
+            push(args, || Arg::Scalar(s));
         }
     }
     for p in &op.params[2..] {
-        args.items.push(default_argument(p));
+        push(args, || default_argument(p));
     }
     Ok(true)
 }

@@ -928,6 +928,9 @@ impl Tensor {
         unary(&ABS, slf)
     }
     fn __invert__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, Tensor>> {
+        if slf.get().with(slf.py(), |s| s.core.dtype.is_float()) {
+            return Err(type_error("~ (operator.invert) is only implemented on integer and Boolean-type tensors"));
+        }
         unary(&NOT, slf)
     }
 

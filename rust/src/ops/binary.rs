@@ -694,11 +694,6 @@ fn choice_ops() -> Vec<Builder> {
                         ));
                     }
                     let d = a.tensor(0).dtype;
-                    if let Arg::Scalar(s @ Scalar::Float(_)) = a[2]
-                        && category(d) < 2
-                    {
-                        return Error::runtime(format!("value cannot be converted to type {} without overflow: {s:?}", d.name()));
-                    }
                     infer::elementwise(a, 0..2, d, d)
                 },
                 |c| {

@@ -23,8 +23,9 @@ struct Group {
     stores: Vec<(Core, Core)>,
 }
 
-/// Arguments 0 and 1 are parameters and gradients, those in `states` their states (empty lists are unused ones).
-fn group(args: &Args, states: &[usize]) -> Result<Option<Group>> {
+/// Arguments 0 and 1 are parameters and gradients, those in `states` their states: (position, needed). A list that is
+/// not needed may be empty.
+fn group(args: &Args, states: &[(usize, bool)]) -> Result<Option<Group>> {
     let params = args.tensors(0);
     let grads = args.tensors(1);
     let Some(first) = params.first() else { return Ok(None) };
@@ -63,9 +64,9 @@ fn group(args: &Args, states: &[usize]) -> Result<Option<Group>> {
         let v = writable(p, compute, &mut g.stores)?;
         g.values.push(v);
     }
-    for &at in states {
+    for &(at, needed) in states {
         let list = args.tensors(at);
-        if !list.is_empty() && list.len() != params.len() {
+        if (needed || !list.is_empty()) && list.len() != params.len() {
             return Error::runtime(format!("{} parameters and {} states", params.len(), list.len()));
         }
         let mut made = vec![];
@@ -98,7 +99,7 @@ fn writable(c: &Core, compute: DType, stores: &mut Vec<(Core, Core)>) -> Result<
 /// Runs a kernel over a group in its dtype. `steps` gives the number of each parameter's step.
 fn update(
     args: &Args,
-    states: &[usize],
+    states: &[(usize, bool)],
     steps: impl Fn(usize) -> f64,
     single: impl Fn(&mut [Param<f32>]),
     double: impl Fn(&mut [Param<f64>]),
@@ -176,7 +177,7 @@ fn sgd(c: &Call) -> Result<()> {
             2.0
         }
     };
-    update(a, &[2], step, |p| optim::sgd(p, &h), |p| optim::sgd(p, &h))
+    update(a, &[(2, momentum != 0.0)], step, |p| optim::sgd(p, &h), |p| optim::sgd(p, &h))
 }
 
 fn step_list(list: &[f64]) -> impl Fn(usize) -> f64 {
@@ -212,7 +213,7 @@ fn adam(c: &Call) -> Result<()> {
     let steps = check_steps(a, 5)?;
     update(
         a,
-        &[2, 3, 4],
+        &[(2, true), (3, true), (4, false)],
         step_list(steps),
         |p| optim::adam(p, &h),
         |p| optim::adam(p, &h),
@@ -234,7 +235,7 @@ fn rmsprop(c: &Call) -> Result<()> {
     };
     update(
         a,
-        &[2, 3, 4],
+        &[(2, true), (3, momentum != 0.0), (4, false)],
         |_| 2.0,
         |p| optim::rmsprop(p, &h),
         |p| optim::rmsprop(p, &h),
@@ -254,7 +255,7 @@ fn adagrad(c: &Call) -> Result<()> {
     let steps = check_steps(a, 3)?;
     update(
         a,
-        &[2],
+        &[(2, true)],
         step_list(steps),
         |p| optim::adagrad(p, &h),
         |p| optim::adagrad(p, &h),
@@ -273,7 +274,7 @@ fn adadelta(c: &Call) -> Result<()> {
     };
     update(
         a,
-        &[2, 3],
+        &[(2, true), (3, true)],
         |_| 2.0,
         |p| optim::adadelta(p, &h),
         |p| optim::adadelta(p, &h),

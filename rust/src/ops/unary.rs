@@ -116,13 +116,7 @@ pub fn ops() -> Vec<Builder> {
         unary!("signbit", Signbit, predicate, "True where the sign bit is set (-0. too).").no_inplace(),
         unary!("logical_not", LogicalNot, predicate, "True where an element is zero."),
         op("bitwise_not(input)", "Inverts each bit; logical not for bool.")
-            .compute(
-                |a| match a.tensor(0).dtype.is_float() {
-                    true => Error::typed("~ (operator.invert) is only implemented on integer and Boolean-type tensors"),
-                    false => infer::integral(a, 0..1),
-                },
-                |c| run(Unary::BitwiseNot, c),
-            )
+            .compute(|a| infer::integral(a, 0..1), |c| run(Unary::BitwiseNot, c))
             .elementwise(),
     ]
 }
