@@ -97,14 +97,12 @@ def test_second_derivative(key):
                 raise
 
 
-@pytest.mark.parametrize("key", DIFFERENTIABLE)
+@pytest.mark.parametrize("key", [k for k in DIFFERENTIABLE if sum(s.grad for s in SAMPLES[k].samples[0].specs()) > 1])
 def test_gradients_are_used_only_where_wanted(key):
     """With one input at a time that requires grad: the same gradient as with all of them."""
     number, sample = next(iter(cases(key)))
     f, tensors = prepared(key, sample, number, "contiguous")
     wanted = [i for i, t in enumerate(tensors) if t.requires_grad]
-    if len(wanted) < 2:
-        pytest.skip("one input")
 
     def gradients(on):
         own = [t.detach().requires_grad_(i in on) for i, t in enumerate(tensors)]

@@ -77,7 +77,7 @@ def _floats(x: Tensor, what: str, dtype: Any = None) -> None:
     if dtype is not None:
         if dtype not in FLOATS:
             raise RuntimeError(f"{what}: dtype should be floating point or complex. Got {dtype!r}")
-        if x.dtype in FLOATS and not _C.can_cast(x.dtype, dtype) or dtype.itemsize < x.dtype.itemsize:
+        if (x.dtype in FLOATS and not _C.can_cast(x.dtype, dtype)) or dtype.itemsize < x.dtype.itemsize:
             raise RuntimeError(
                 f"{what}: the dtype of the input ({x.dtype}) should be convertible without narrowing to the specified "
                 f"dtype ({dtype})"
@@ -167,7 +167,7 @@ def norm(
         raise RuntimeError(
             f"linalg.norm: If dim is not specified but ord is, the input must be 1D or 2D. Got {A.dim()}D."
         )
-    if ord is not None and (dims is not None and len(dims) == 2 or dims is None and A.dim() == 2):
+    if ord is not None and ((dims is not None and len(dims) == 2) or (dims is None and A.dim() == 2)):
         return matrix_norm(A, ord, dims or (0, 1), keepdim, dtype=dtype, out=out)
     if isinstance(ord, str):
         raise RuntimeError(f"linalg.norm: Order {ord} is not supported for vectors.")

@@ -16,6 +16,7 @@ from __future__ import annotations
 from . import _C, _rebuild
 from ._formats import memory_format as MemoryFormat
 from ._formats import strided
+from ._storage import Storage
 from .autograd.hooks import RemovableHandle
 
 TYPE_CHECKING = False
@@ -403,55 +404,6 @@ def map_(self: Tensor, other: Tensor, callable: Callable[[Any, Any], Any]) -> Te
     theirs = other.expand(self.shape).detach().reshape(-1).tolist()
     values = [callable(a, b) for a, b in zip(self.detach().reshape(-1).tolist(), theirs, strict=True)]
     return self.copy_(_C._tensor(values, self.dtype).reshape(self.shape))
-
-
-class Storage:
-    """The memory that a tensor lies in, which its views share."""
-
-    def __init__(self, tensor: Tensor, dtype: Any = None) -> None:
-        self._tensor, self.dtype = tensor.detach(), dtype or _C.uint8
-
-    def data_ptr(self) -> int:
-        """Its address."""
-        return self._tensor._storage()[0]
-
-    def nbytes(self) -> int:
-        """Its size in bytes."""
-        return self._tensor._storage()[1]
-
-    def size(self) -> int:
-        """Its number of elements."""
-        return self.nbytes() // self.dtype.itemsize
-
-    __len__ = size
-
-    @property
-    def device(self) -> Any:
-        """The device that it lies on."""
-        return self._tensor.device
-
-    def _all(self) -> Tensor:
-        return _C._over(self._tensor, self.dtype, [self.size()], [1], 0)
-
-    def tolist(self) -> list[Any]:
-        """Its elements."""
-        return self._all().tolist()
-
-    def __getitem__(self, i: Any) -> Any:
-        found = self._all()[i]
-        return found.item() if found.dim() == 0 else found.tolist()
-
-    def __setitem__(self, i: Any, value: Any) -> None:
-        self._all()[i] = value
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Storage) and self.data_ptr() == other.data_ptr() and self.dtype is other.dtype
-
-    def __hash__(self) -> int:
-        return hash(self.data_ptr())
-
-    def __repr__(self) -> str:
-        return "".join(f" {v}\n" for v in self.tolist()) + f"[Storage of {self.dtype!r} of size {self.size()}]"
 
 
 def storage(self: Tensor) -> Storage:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from functools import wraps
-from inspect import isgeneratorfunction
-
 from .. import _C
+
+_GENERATOR = 0x20  # inspect.CO_GENERATOR; inspect itself takes longer to import than all of firesteel
 
 
 class _Switch:
     """A context manager, and a decorator of functions and generators."""
 
     def __call__(self, f):
+        from functools import wraps
+
         make = self.clone
         if isinstance(f, type):
             raise TypeError(f"{type(self).__name__} cannot decorate a class; decorate its methods")
-        if isgeneratorfunction(f):
+        code = getattr(f, "__code__", None)
+        if code is not None and code.co_flags & _GENERATOR:
 
             @wraps(f)
             def generate(*args, **kwargs):

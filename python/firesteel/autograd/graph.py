@@ -7,10 +7,10 @@ nothing is recursive. The derivative of one node is `Node._step` (Rust), by the 
 from __future__ import annotations
 
 from heapq import heappop, heappush
-from typing import TYPE_CHECKING
 
 from .. import _C
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 

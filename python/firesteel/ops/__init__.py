@@ -9,11 +9,12 @@ from .. import _C
 from .._formats import *
 from .._format import printoptions, set_printoptions
 from . import (
-    comparing, copies, creation, elementwise, indexing, joining, names, network, products, random, ranges, reduction,
-    shape, sorting, statistics, windows,
+    comparing, contraction, copies, creation, elementwise, indexing, joining, names, network, products, random, ranges,
+    reduction, shape, sorting, statistics, windows,
 )  # fmt: skip
 from .._formats import __all__ as _formats
 from .comparing import *
+from .contraction import *
 from .copies import *
 from .creation import *
 from .elementwise import *
@@ -31,8 +32,8 @@ from .statistics import *
 from .windows import *
 
 _MODULES = (
-    comparing, copies, creation, elementwise, indexing, joining, names, network, products, random, ranges, reduction,
-    shape, sorting, statistics, windows,
+    comparing, contraction, copies, creation, elementwise, indexing, joining, names, network, products, random, ranges,
+    reduction, shape, sorting, statistics, windows,
 )  # fmt: skip
 
 __all__ = ["printoptions", "set_printoptions", *_formats]

@@ -156,7 +156,7 @@ def is_tensor(obj: Any) -> bool:
 
 def is_storage(obj: Any) -> bool:
     """Whether an object is the memory of a tensor."""
-    from ..tensor import Storage
+    from .._storage import Storage
 
     return isinstance(obj, Storage)
 

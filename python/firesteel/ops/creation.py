@@ -10,6 +10,8 @@ torch.Size([2, 3])
 
 from __future__ import annotations
 
+from sys import modules
+
 from .. import _C
 from ..tensor import moved
 from ._args import deliver, ints, sizes
@@ -30,6 +32,12 @@ Tensor = _C.Tensor
 def _strided_only(layout: Any) -> None:
     if layout is not None and repr(layout) != "torch.strided":
         raise NotImplementedError(f"tensors of layout {layout!r} are not supported; use torch.strided")
+
+
+def is_array(obj: Any) -> bool:
+    """Whether an object is a NumPy array; without NumPy imported, nothing is."""
+    numpy = modules.get("numpy")
+    return numpy is not None and isinstance(obj, numpy.ndarray)
 
 
 # ---- from data --------------------------------------------------------------------------------------------------------
@@ -77,7 +85,7 @@ def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
     if isinstance(data, Tensor):
         made = data if dtype is None else data.to(dtype)
     else:
-        made = _C._from_buffer(data) if hasattr(data, "__array_interface__") else None
+        made = _C._from_buffer(data) if is_array(data) else None
         if made is None:
             made = _C._tensor(data, dtype)
         elif dtype is not None and made.dtype is not dtype:
@@ -106,7 +114,7 @@ def asarray(
         source = from_dlpack(obj)
     else:
         source = _C._from_buffer(obj)
-        if source is not None and not hasattr(obj, "__array_interface__"):
+        if source is not None and not is_array(obj):
             source = frombuffer(obj, dtype=dtype or _C.get_default_dtype())
     if source is None:
         if copy is False:
@@ -138,11 +146,9 @@ def from_numpy(ndarray: Any) -> Tensor:
     >>> a
     array([5., 0.], dtype=float32)
     """
-    if not hasattr(ndarray, "__array_interface__") or not hasattr(ndarray, "ndim") or isinstance(ndarray, Tensor):
+    if not is_array(ndarray):
         raise TypeError(f"expected np.ndarray (got {type(ndarray).__name__})")
     made = _C._from_buffer(ndarray)
-    if made is None:
-        raise TypeError(f"expected np.ndarray (got {type(ndarray).__name__})")
     if not ndarray.flags.writeable:
         import warnings
 
@@ -268,9 +274,11 @@ def zeros(
     """
     if layout is not None:
         _strided_only(layout)
-    made = _C._full(sizes(shape, size), 0.0, dtype=dtype or (out is not None and out.dtype) or None, device=device)
+    if size is not None or len(shape) < 2:
+        shape = sizes(shape, size)
     if out is not None:
-        return deliver(made, out)
+        return deliver(_C._full(shape, 0.0, dtype=dtype or out.dtype, device=device), out)
+    made = _C._full(shape, 0.0, dtype=dtype, device=device)
     return made.requires_grad_() if requires_grad else made
 
 
@@ -281,9 +289,11 @@ def ones(
     """Ones, in a shape given as ints or as one sequence."""
     if layout is not None:
         _strided_only(layout)
-    made = _C._full(sizes(shape, size), 1.0, dtype=dtype or (out is not None and out.dtype) or None, device=device)
+    if size is not None or len(shape) < 2:
+        shape = sizes(shape, size)
     if out is not None:
-        return deliver(made, out)
+        return deliver(_C._full(shape, 1.0, dtype=dtype or out.dtype, device=device), out)
+    made = _C._full(shape, 1.0, dtype=dtype, device=device)
     return made.requires_grad_() if requires_grad else made
 
 
@@ -294,11 +304,12 @@ def empty(
     """Uninitialised memory, in a shape given as ints or as one sequence."""
     if layout is not None:
         _strided_only(layout)
-    wanted = sizes(shape, size)
+    if size is not None or len(shape) < 2:
+        shape = sizes(shape, size)
     if memory_format is not None and "channels_last" in memory_format:
-        made = empty_permuted(wanted, (0, *range(2, len(wanted)), 1), dtype=dtype, device=device)
+        made = empty_permuted(shape, (0, *range(2, len(shape)), 1), dtype=dtype, device=device)
     else:
-        made = _C._empty(wanted, dtype=dtype or (out is not None and out.dtype) or None, device=device)
+        made = _C._empty(shape, dtype=dtype or (out is not None and out.dtype) or None, device=device)
     if out is not None:
         return deliver(made, out)
     return made.requires_grad_() if requires_grad else made

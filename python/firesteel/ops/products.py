@@ -7,11 +7,10 @@ from ._args import cast, deliver, in_place, require_tensor, require_tensors, ten
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from typing import Any
 
 __all__ = [
-    "addbmm", "addmm", "addmv", "addr", "baddbmm", "chain_matmul", "cross", "einsum", "ger", "inner", "kron",
+    "addbmm", "addmm", "addmv", "addr", "baddbmm", "chain_matmul", "cross", "ger", "inner", "kron",
     "matrix_exp", "matrix_power", "outer", "tensordot", "vdot",
 ]  # fmt: skip
 
@@ -41,7 +40,12 @@ def _add(input: Tensor, product: Tensor, beta: Any, alpha: Any, what: str) -> Te
     if not beta:
         # Whatever stands in the input does not count, NaN included.
         return product + cast(input.expand(product.shape) * 0, product.dtype) if input.requires_grad else product
-    return _C.add(product, input.expand(product.shape) if beta == 1 else input.expand(product.shape) * beta)
+    result = _C.add(product, input if beta == 1 else input * beta)
+    if result.shape != product.shape:
+        raise RuntimeError(
+            f"{what}: the input of shape {list(input.shape)} cannot be expanded to {list(product.shape)}"
+        )
+    return result
 
 
 def _rank(t: Tensor, rank: int, what: str, name: str) -> None:
@@ -248,176 +252,6 @@ def tensordot(a: Tensor, b: Tensor, dims: Any = 2, out: Tensor | None = None) ->
         n *= b.shape[d]
     product = _C.mm(a.permute(free_a + left).reshape(m, k), b.permute(right + free_b).reshape(k, n))
     return deliver(product.reshape(shape), out)
-
-
-def _letters(equation: Any, operands: tuple) -> tuple[str, Sequence[Tensor]]:
-    """The equation as a string, and the operands: also for `einsum(a, [0, 1], b, [1, 2], [0, 2])`."""
-    if isinstance(equation, Tensor):
-        given = [equation, *operands]
-        out = given.pop() if len(given) % 2 else None
-        terms = []
-
-        def text(indices: Any) -> str:
-            def one(i: Any) -> str:
-                if i is Ellipsis:
-                    return "..."
-                if not 0 <= i < 52:
-                    raise RuntimeError(f"einsum(): subscripts must be in the range [0, 52), got {i}")
-                return chr(65 + i) if i < 26 else chr(71 + i)
-
-            return "".join(map(one, indices))
-
-        for indices in given[1::2]:
-            terms.append(text(indices))
-        equation = ",".join(terms) + ("" if out is None else "->" + text(out))
-        return equation, given[::2]
-    if not isinstance(equation, str):
-        raise TypeError(f"einsum(): the equation must be a str, not {type(equation).__name__}")
-    return equation.replace(" ", ""), tensor_list(operands)
-
-
-def einsum(equation: Any, *operands: Any) -> Tensor:
-    """Products summed over letters: those of the inputs that the output does not have.
-
-    Args:
-        equation: as 'bij,bjk->bik'; '...' stands for any further dims, and without '->' the output has the letters
-            that occur once, sorted.
-        operands: the tensors, one by one or as a sequence.
-
-    Raises:
-        RuntimeError: if equation and tensors do not fit.
-
-    >>> import firesteel as fs
-    >>> fs.einsum('ij,ij->i', fs.ones(2, 3), fs.ones(2, 3))
-    tensor([3., 3.])
-    """
-    equation, tensors = _letters(equation, operands)
-    require_tensors(tensors, "einsum", "operands")
-    if not tensors:
-        raise RuntimeError("einsum(): must provide at least one operand")
-    inputs, arrow, output = equation.partition("->")
-    terms = inputs.split(",")
-    if len(terms) != len(tensors):
-        more = "fewer" if len(terms) > len(tensors) else "more"
-        raise RuntimeError(f"einsum(): {more} operands were provided than specified in the equation")
-    # Dims under an ellipsis get names of their own, counted from the right.
-    widths = []
-    for i, (term, t) in enumerate(zip(terms, tensors, strict=True)):
-        letters = term.replace("...", "", 1)
-        for c in letters:
-            if not (c.isascii() and c.isalpha()):
-                raise RuntimeError(
-                    f"einsum(): invalid subscript given at index {term.index(c)} in the equation string, subscripts must "
-                    "be in [a-zA-Z]"
-                )
-        extra = t.dim() - len(letters)
-        if extra < 0 or (extra and "..." not in term):
-            raise RuntimeError(
-                f"einsum(): the number of subscripts in the equation ({len(letters)}) does not match the number of "
-                f"dimensions ({t.dim()}) for operand {i}" + ("" if "..." in term else " and no ellipsis was given")
-            )
-        widths.append(extra)
-    most = max(widths)
-    labels = [_labelled(term, width, most) for term, width in zip(terms, widths, strict=True)]
-    hidden = [-k for k in range(most, 0, -1)]
-    if arrow:
-        head, dots, tail = output.partition("...")
-        result: list[Any] = [*head, *(hidden if dots else ()), *tail]
-        for c in (*head, *tail):
-            if not any(c in own for own in labels):
-                raise RuntimeError(
-                    f"einsum(): output subscript {c} does not appear in the equation for any input operand"
-                )
-            if result.count(c) > 1:
-                raise RuntimeError(f"einsum(): output subscript {c} appears more than once in the output")
-    else:
-        counts: dict[Any, int] = {}
-        for own in labels:
-            for c in own:
-                counts[c] = counts.get(c, 0) + 1
-        result = hidden + sorted(c for c, n in counts.items() if n == 1 and isinstance(c, str))
-    return _contract(list(tensors), labels, result)
-
-
-def _labelled(term: str, width: int, most: int) -> list[Any]:
-    head, dots, tail = term.partition("...")
-    return [*head, *(-k for k in range(width, 0, -1)), *tail] if dots else [*head]
-
-
-def _contract(tensors: list[Tensor], labels: list[list[Any]], result: list[Any]) -> Tensor:
-    sizes: dict[Any, int] = {}
-    for i, t in enumerate(tensors):
-        # A letter that stands twice in one operand means its diagonal.
-        own = labels[i]
-        while len(set(own)) != len(own):
-            c = next(c for c in own if own.count(c) > 1)
-            first = own.index(c)
-            second = own.index(c, first + 1)
-            if t.shape[first] != t.shape[second]:
-                raise RuntimeError(
-                    f"einsum(): subscript {c} is repeated for operand {i} but the sizes don't match, "
-                    f"{t.shape[second]} != {t.shape[first]}"
-                )
-            t = t.diagonal(0, first, second)
-            own = [x for k, x in enumerate(own) if k not in (first, second)] + [c]
-        tensors[i], labels[i] = t, own
-        for c, n in zip(own, t.shape, strict=True):
-            if sizes.setdefault(c, n) != n:
-                if sizes[c] != 1 and n != 1:
-                    raise RuntimeError(
-                        f"einsum(): operands do not broadcast with remapped shapes: size of subscript {c} is {n} in "
-                        f"operand {i} but was {sizes[c]}"
-                    )
-                sizes[c] = max(sizes[c], n)
-    at, own = tensors[0], labels[0]
-    for i in range(1, len(tensors)):
-        later = {c for rest in labels[i + 1 :] for c in rest} | set(result)
-        at, own = _pair(at, own, tensors[i], labels[i], later)
-    gone = [d for d, c in enumerate(own) if c not in result]
-    if gone:
-        at = at.sum(gone, dtype=at.dtype)
-        own = [c for c in own if c in result]
-    return at.permute([own.index(c) for c in result])
-
-
-def _pair(a: Tensor, la: list[Any], b: Tensor, lb: list[Any], later: set[Any]) -> tuple[Tensor, list[Any]]:
-    """One batched product of two operands, summed over the letters that nothing needs any more."""
-
-    def summed(t: Tensor, own: list[Any], other: list[Any]) -> tuple[Tensor, list[Any]]:
-        gone = [d for d, c in enumerate(own) if c not in other and c not in later]
-        return (t.sum(gone, dtype=t.dtype), [c for c in own if c in other or c in later]) if gone else (t, own)
-
-    def stretched(t: Tensor, own: list[Any], other: Tensor, theirs: list[Any]) -> Tensor:
-        wide = [max(n, other.shape[theirs.index(c)]) if c in theirs else n for c, n in zip(own, t.shape, strict=True)]
-        return t if wide == list(t.shape) else t.expand(wide)
-
-    a, la = summed(a, la, lb)
-    b, lb = summed(b, lb, la)
-    a, b = stretched(a, la, b, lb), stretched(b, lb, a, la)
-    batch = [c for c in la if c in lb and c in later]
-    both = [c for c in la if c in lb and c not in later]
-    rows = [c for c in la if c not in lb]
-    columns = [c for c in lb if c not in la]
-    size = dict(zip((*la, *lb), (*a.shape, *b.shape), strict=True))
-
-    def count(letters: list[Any]) -> int:
-        n = 1
-        for c in letters:
-            n *= size[c]
-        return n
-
-    left = a.permute([la.index(c) for c in (*batch, *rows, *both)]).reshape(count(batch), count(rows), count(both))
-    right = b.permute([lb.index(c) for c in (*batch, *both, *columns)]).reshape(
-        count(batch), count(both), count(columns)
-    )
-    if not both:
-        product = left * right
-    elif batch:
-        product = _C.bmm(left, right)
-    else:
-        product = _C.mm(left.squeeze(0), right.squeeze(0))
-    own = [*batch, *rows, *columns]
-    return product.reshape([size[c] for c in own]), own
 
 
 METHODS: dict[str, Any] = {

@@ -92,7 +92,9 @@ def rand(
     layout: Any = None, device: Any = None, requires_grad: bool = False, pin_memory: bool = False,
 ) -> Tensor:  # fmt: skip
     """Uniform numbers in [0, 1), in a shape given as ints or as one sequence."""
-    made = _C._rand(sizes(shape, size), generator=generator, dtype=dtype, device=device)
+    if size is not None or len(shape) < 2:
+        shape = sizes(shape, size)
+    made = _C._rand(shape, generator=generator, dtype=dtype, device=device)
     if out is not None:
         return deliver(made, out)
     return made.requires_grad_() if requires_grad else made
@@ -103,7 +105,9 @@ def randn(
     layout: Any = None, device: Any = None, requires_grad: bool = False, pin_memory: bool = False,
 ) -> Tensor:  # fmt: skip
     """Standard normal numbers, in a shape given as ints or as one sequence."""
-    made = _C._randn(sizes(shape, size), generator=generator, dtype=dtype, device=device)
+    if size is not None or len(shape) < 2:
+        shape = sizes(shape, size)
+    made = _C._randn(shape, generator=generator, dtype=dtype, device=device)
     if out is not None:
         return deliver(made, out)
     return made.requires_grad_() if requires_grad else made
