@@ -10,35 +10,17 @@ tensor([2., 4., 6.])
 from __future__ import annotations
 
 from . import _C
-from ._C import *  # noqa: F403
-from ._C import (
-    Generator,
-    LinAlgError,
-    OutOfMemoryError,
-    Tensor,
-    _dtypes,
-    can_cast,
-    default_generator,
-    device,
-    dtype,
-    empty_cache,
-    get_default_dtype,
-    get_num_threads,
-    is_anomaly_enabled,
-    is_grad_enabled,
-    is_inference_mode_enabled,
-    promote_types,
-    set_num_threads,
-)
 from ._size import Size
 from . import autograd  # isort: skip
 from .autograd import enable_grad, inference_mode, no_grad, set_grad_enabled
 from . import tensor as _tensor  # isort: skip
-from .ops import *  # noqa: F403
+from .ops import *
 
 __version__ = "0.1.0"
 
-_SUBMODULES = ("cuda", "gpu", "linalg", "nn", "optim", "random", "special", "testing", "utils", "vision", "types")
+_SUBMODULES = (
+    "cuda", "linalg", "masked", "nn", "optim", "random", "signal", "special", "testing", "types", "utils", "vision",
+)  # fmt: skip
 
 
 def __getattr__(name):

@@ -37,6 +37,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar, NamedTuple, Self, SupportsIndex, TypeAlias, final, overload
 
 from ._size import Size
+from .autograd.hooks import RemovableHandle
 
 Number: TypeAlias = b.int | b.float | b.bool
 _dtype: TypeAlias = dtype
@@ -290,7 +291,7 @@ def listed(name: str, text: str) -> list[str]:
 
 BUILTINS = {"int", "float", "bool", "str", "bytes", "complex", "object", "slice"}
 KNOWN = {"Tensor", "Any", "Callable", "Iterator", "Sequence", "Size", "Number", "Generator", "Node", "None", "tuple"}
-KNOWN |= {"list", "dict", "set", "Self"}
+KNOWN |= {"list", "dict", "set", "Self", "RemovableHandle"}
 
 
 def annotation(text: Any) -> str:
@@ -396,12 +397,15 @@ def module_lines(functions: dict[str, list[str]]) -> Iterator[str]:
             continue
         if (line := home(name, value)) is not None:
             yield line
-        elif name in functions or isinstance(value, type):
+        elif name in functions or type(value) is type:
             continue
         elif name in MEMBERS[""]:
             yield from listed(name, MEMBERS[""][name])
         elif isinstance(value, _C.dtype):
             yield f"{name}: dtype"
+        elif isinstance(value, type):
+            # Its metaclass decides what a call gives and what is an instance.
+            yield f"{name}: Any"
         else:
             yield f"def {name}{python_signature(value)}: ..."
     yield ""
@@ -425,7 +429,7 @@ def stub() -> str:
             functions[name] = lines
         elif type(vars(_C.Tensor).get(name)).__name__ == "method_descriptor":
             methods[name] = lines
-    classes = [c for n, c in vars(_C).items() if isinstance(c, type) and home(n, c) is None]
+    classes = [c for n, c in vars(_C).items() if type(c) is type and home(n, c) is None]
     functions = {n: lines for n, lines in functions.items() if home(n, getattr(_C, n)) is None}
     parts: list[Iterable[str]] = [HEAD.splitlines(), [""]]
     for cls in classes:

@@ -33,7 +33,11 @@ def guarded_step(node, grad, keep, hooked):
 
 def _warn(node):
     trace = node._trace
-    where = f"Traceback of forward call that caused the error:\n{trace}" if trace else "No forward pass information available."
+    where = (
+        f"Traceback of forward call that caused the error:\n{trace}"
+        if trace
+        else "No forward pass information available."
+    )
     warnings.warn(f"Error detected in {node.name()}. {where}", stacklevel=4)
 
 

@@ -6,25 +6,31 @@ from functools import wraps
 
 from .. import _C
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 Tensor = _C.Tensor
 
 
 class FunctionCtx:
     """What `forward` leaves for `backward`; set attributes on it freely."""
 
-    _cls = None
-    _saved = ()
-    _dirty = ()
-    _nondiff = ()
+    _cls: Any = None
+    _saved: tuple[tuple[Tensor | None, int | None], ...] = ()
+    _dirty: tuple[Tensor, ...] = ()
+    _nondiff: tuple[Tensor, ...] = ()
     _materialize = True
     _released = False
-    needs_input_grad = ()
+    needs_input_grad: tuple[bool, ...] = ()
 
     def save_for_backward(self, *tensors: Tensor | None) -> None:
         """Keeps tensors for `backward`, where `saved_tensors` gives them; writes to them in between are noticed."""
         for t in tensors:
             if t is not None and not isinstance(t, Tensor):
-                raise TypeError(f"save_for_backward can only save variables, but argument is of type {type(t).__name__}")
+                raise TypeError(
+                    f"save_for_backward can only save variables, but argument is of type {type(t).__name__}"
+                )
         self._saved = tuple((t, None if t is None else t._version) for t in tensors)
 
     @property
@@ -32,7 +38,8 @@ class FunctionCtx:
         if self._released:
             raise RuntimeError(
                 "Trying to backward through the graph a second time (or directly access saved tensors after they have "
-                "already been freed). Specify retain_graph=True if you need to backward through the graph a second time."
+                "already been freed). Specify retain_graph=True if you need to backward through the graph a second "
+                "time."
             )
         for t, version in self._saved:
             if t is not None and t._version != version:
@@ -82,10 +89,14 @@ class FunctionCtx:
         if len(out) > n and all(g is None for g in out[n:]):
             out = out[:n]
         if len(out) != n:
-            raise RuntimeError(f"function {self._name} returned an incorrect number of gradients (expected {n}, got {len(out)})")
+            raise RuntimeError(
+                f"function {self._name} returned an incorrect number of gradients (expected {n}, got {len(out)})"
+            )
         for i, g in enumerate(out):
             if g is not None and not isinstance(g, Tensor):
-                raise TypeError(f"function {self._name} returned {type(g).__name__} as gradient {i}, expected Tensor or None")
+                raise TypeError(
+                    f"function {self._name} returned {type(g).__name__} as gradient {i}, expected Tensor or None"
+                )
         return out
 
 
@@ -118,7 +129,9 @@ class Function:
     @staticmethod
     def backward(ctx, *grad_outputs):
         """One gradient (or None) per input of `forward`."""
-        raise NotImplementedError("You must implement either the backward or vjp method for your custom autograd.Function.")
+        raise NotImplementedError(
+            "You must implement either the backward or vjp method for your custom autograd.Function."
+        )
 
     vjp = backward
 
@@ -174,7 +187,9 @@ def once_differentiable(fn):
         if not _C.is_grad_enabled() or not any(isinstance(g, Tensor) and g.requires_grad for g in grads):
             return out
         outs = out if isinstance(out, tuple) else (out,)
-        marked = tuple(_Once.apply(o, *[g for g in grads if isinstance(g, Tensor)]) if isinstance(o, Tensor) else o for o in outs)
+        marked = tuple(
+            _Once.apply(o, *[g for g in grads if isinstance(g, Tensor)]) if isinstance(o, Tensor) else o for o in outs
+        )
         return marked if isinstance(out, tuple) else marked[0]
 
     return wrapper

@@ -12,7 +12,10 @@ from .. import _C
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+    from typing import Any
+
+    from .hooks import RemovableHandle
 
 Tensor = _C.Tensor
 
@@ -88,14 +91,14 @@ def differentiate_composite(node, composite, grad):
     return rows.rerun(node, composite, grad)
 
 
-def _register_hook(node, hook):
+def _register_hook(self: Any, hook: Callable[..., Any]) -> RemovableHandle:
     """Calls `hook(grad_inputs, grad_outputs)` after the node's derivative; what it returns replaces the former."""
-    return _handle(node._hook_table("post"), hook)
+    return _handle(self._hook_table("post"), hook)
 
 
-def _register_prehook(node, hook):
+def _register_prehook(self: Any, hook: Callable[..., Any]) -> RemovableHandle:
     """Calls `hook(grad_outputs)` before the node's derivative; what it returns replaces them."""
-    return _handle(node._hook_table("pre"), hook)
+    return _handle(self._hook_table("pre"), hook)
 
 
 def _handle(table, hook):
@@ -106,7 +109,8 @@ def _handle(table, hook):
     return handle
 
 
-_C.Node.register_hook, _C.Node.register_prehook = _register_hook, _register_prehook
+for _name, _method in (("register_hook", _register_hook), ("register_prehook", _register_prehook)):
+    setattr(_C.Node, _name, _method)
 
 
 class _Captures:

@@ -284,9 +284,8 @@ class Module(Hooks, State, Conversion):
             self._non_persistent_buffers_set.discard(name)
             self.register_parameter(name, value)
             return
-        made_as_buffer = isinstance(value, Buffer)
         if "_buffers" not in state:
-            if made_as_buffer:
+            if isinstance(value, Buffer):
                 raise AttributeError("cannot assign buffer before Module.__init__() call")
             object.__setattr__(self, name, value)
             return
@@ -297,9 +296,9 @@ class Module(Hooks, State, Conversion):
                     f"cannot assign '{typename(value)}' as {what} '{name}' (torch.nn.{expected} or None expected)"
                 )
         if name in state["_buffers"]:
-            persistent = value.persistent if made_as_buffer else name not in self._non_persistent_buffers_set
+            persistent = value.persistent if isinstance(value, Buffer) else name not in self._non_persistent_buffers_set
             self.register_buffer(name, value, persistent)
-        elif made_as_buffer:
+        elif isinstance(value, Buffer):
             self._drop(name, state)
             self.register_buffer(name, value, value.persistent)
         else:

@@ -182,12 +182,13 @@ class _Plan:
         sizes: dict[Any, int] = {}
         for i, o in enumerate(operands):
             for c, n in zip(o.labels, o.shape, strict=True):
-                if 1 != n != sizes.setdefault(c, n) != 1:
+                before = sizes.setdefault(c, n)
+                if n != before and n != 1 and before != 1:
                     raise RuntimeError(
                         f"einsum(): operands do not broadcast with remapped shapes: size of subscript {c} is {n} in "
-                        f"operand {i} but was {sizes[c]}"
+                        f"operand {i} but was {before}"
                     )
-                sizes[c] = max(sizes[c], n)
+                sizes[c] = n if before == 1 else before
         self.pairs: list[tuple[_Operand, _Operand, str]] = []
         at = operands[0]
         for i in range(1, len(operands)):

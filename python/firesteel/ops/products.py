@@ -149,7 +149,7 @@ def cross(input: Tensor, other: Tensor, dim: int | None = None, *, out: Tensor |
         dim = next((d for d, n in enumerate(input.shape) if n == 3), None)
         if dim is None:
             raise RuntimeError("no dimension of size 3 in input")
-    from ..linalg import cross as along
+    from ._linalg import cross as along
 
     return deliver(along(input, other, dim=dim), out)
 
@@ -172,7 +172,7 @@ def kron(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
 
 def chain_matmul(*matrices: Any, out: Tensor | None = None) -> Tensor:
     """The product of several matrices, in the cheapest order."""
-    from ..linalg import multi_dot
+    from ._linalg import multi_dot
 
     given = tensor_list(matrices)
     require_tensors(given, "chain_matmul", "matrices")
@@ -185,14 +185,14 @@ def chain_matmul(*matrices: Any, out: Tensor | None = None) -> Tensor:
 
 def matrix_power(input: Tensor, n: int, *, out: Tensor | None = None) -> Tensor:
     """A square matrix multiplied n times with itself."""
-    from ..linalg import matrix_power as power
+    from ._linalg import matrix_power as power
 
     return power(input, n, out=out)
 
 
 def matrix_exp(input: Tensor) -> Tensor:
     """The exponential of square matrices."""
-    from ..linalg import matrix_exp as exponential
+    from ._linalg import matrix_exp as exponential
 
     return exponential(input)
 

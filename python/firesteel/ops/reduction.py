@@ -126,7 +126,7 @@ def norm(
     """
     require_tensor(input, "norm")
     if p == "nuc":
-        from .. import linalg
+        from . import _linalg as linalg
 
         return deliver(linalg.matrix_norm(input, "nuc", dim if dim is not None else (-2, -1), keepdim), out)
     if isinstance(p, str):

@@ -12,7 +12,7 @@ use firesteel::layout::{Dims, Layout};
 use firesteel::ops::def::{Param, Ty};
 use firesteel::ops::infer::default_dtype;
 use firesteel::{Arg, Core};
-use pyo3::exceptions::PyTypeError;
+use pyo3::exceptions::PyValueError;
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyFloat, PyInt, PyList, PyString, PyTuple};
@@ -380,12 +380,13 @@ struct Values {
 
 fn nested(obj: &Bound<'_, PyAny>, depth: usize, shape: &mut SmallVec<[usize; 8]>, out: &mut Values) -> PyResult<()> {
     if depth > firesteel_kernels::MAX_RANK {
-        return Err(PyErr::new::<pyo3::exceptions::PyValueError, _>(format!(
+        return Err(PyValueError::new_err(format!(
             "too many dimensions: tensors have at most {}",
             firesteel_kernels::MAX_RANK
         )));
     }
-    if let Some(s) = number(obj)? {
+    // A list whose int does not fit is bad data; a lone int that does not fit is an overflow.
+    if let Some(s) = number(obj).map_err(|e| PyValueError::new_err(e.value(obj.py()).to_string()))? {
         if depth != shape.len() {
             return Err(ragged(shape, depth));
         }
@@ -423,7 +424,7 @@ fn nested(obj: &Bound<'_, PyAny>, depth: usize, shape: &mut SmallVec<[usize; 8]>
         return Ok(());
     }
     if obj.is_instance_of::<PyString>() {
-        return Err(PyErr::new::<PyTypeError, _>("new(): invalid data type 'str'"));
+        return Err(PyValueError::new_err("too many dimensions 'str'"));
     }
     // SAFETY: plain type query on a valid object.
     if unsafe { ffi::PySequence_Check(obj.as_ptr()) } == 0 {
@@ -436,7 +437,7 @@ fn nested(obj: &Bound<'_, PyAny>, depth: usize, shape: &mut SmallVec<[usize; 8]>
         }
         shape.push(n);
     } else if shape[depth] != n {
-        return Err(PyErr::new::<pyo3::exceptions::PyValueError, _>(format!(
+        return Err(PyValueError::new_err(format!(
             "expected sequence of length {} at dim {depth} (got {n})",
             shape[depth]
         )));
@@ -448,7 +449,7 @@ fn nested(obj: &Bound<'_, PyAny>, depth: usize, shape: &mut SmallVec<[usize; 8]>
 }
 
 fn ragged(shape: &[usize], depth: usize) -> PyErr {
-    PyErr::new::<pyo3::exceptions::PyValueError, _>(format!(
+    PyValueError::new_err(format!(
         "the nested sequence is ragged: dims {shape:?} were expected, a number or another shape was found at depth {depth}"
     ))
 }
@@ -545,13 +546,13 @@ pub fn from_buffer(obj: &Bound<'_, PyAny>) -> PyResult<Option<Core>> {
         // SAFETY: PyBUF_STRIDES fills `ndim` entries of both.
         let (size, stride) = unsafe { (*v.shape.add(i), *v.strides.add(i)) };
         if stride < 0 && size > 1 {
-            return Err(PyErr::new::<pyo3::exceptions::PyValueError, _>(
+            return Err(PyValueError::new_err(
                 "At least one stride in the given numpy array is negative, and tensors with negative strides are not \
                  currently supported. (You can probably work around this by making a copy of your array with array.copy().)",
             ));
         }
         if stride % v.itemsize != 0 && size > 1 {
-            return Err(PyErr::new::<pyo3::exceptions::PyValueError, _>(
+            return Err(PyValueError::new_err(
                 "given numpy array strides not a multiple of the element byte size. Copy the numpy array to reallocate the memory.",
             ));
         }
@@ -563,7 +564,7 @@ pub fn from_buffer(obj: &Bound<'_, PyAny>) -> PyResult<Option<Core>> {
     let bytes = layout.end() * dtype.size();
     let ptr = v.buf.cast::<u8>();
     if !(ptr as usize).is_multiple_of(dtype.size()) {
-        return Err(PyErr::new::<pyo3::exceptions::PyValueError, _>(
+        return Err(PyValueError::new_err(
             "the array's memory is not aligned to its element size",
         ));
     }

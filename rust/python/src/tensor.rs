@@ -161,6 +161,16 @@ fn only(t: &Tensor, py: Python<'_>) -> PyResult<Scalar> {
     Ok(cpu::item(&core))
 }
 
+/// `float()` and `int()` take tensors of one element.
+fn one_element(t: &Bound<'_, Tensor>) -> PyResult<()> {
+    match Tensor::numel(t) {
+        1 => Ok(()),
+        _ => Err(PyValueError::new_err(
+            "only one element tensors can be converted to Python scalars",
+        )),
+    }
+}
+
 fn on_cpu(core: &Core, what: &str) -> PyResult<()> {
     if core.device() == Device::Cpu {
         return Ok(());
@@ -709,11 +719,13 @@ impl Tensor {
     }
 
     fn __float__(slf: &Bound<'_, Self>) -> PyResult<f64> {
+        one_element(slf)?;
         Ok(only(slf.get(), slf.py())?.to_f64())
     }
 
     fn __int__(slf: &Bound<'_, Self>) -> PyResult<Object> {
         let py = slf.py();
+        one_element(slf)?;
         match only(slf.get(), py)? {
             Scalar::Float(v) => Ok(v.into_pyobject(py)?.call_method0("__int__")?.unbind()),
             s => Ok(s.to_i64().into_pyobject(py)?.into_any().unbind()),
@@ -929,7 +941,9 @@ impl Tensor {
     }
     fn __invert__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, Tensor>> {
         if slf.get().with(slf.py(), |s| s.core.dtype.is_float()) {
-            return Err(type_error("~ (operator.invert) is only implemented on integer and Boolean-type tensors"));
+            return Err(type_error(
+                "~ (operator.invert) is only implemented on integer and Boolean-type tensors",
+            ));
         }
         unary(&NOT, slf)
     }

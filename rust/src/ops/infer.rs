@@ -127,6 +127,25 @@ pub fn same_no_bool(args: &Args) -> Result<Metas> {
     elementwise(args, 0..1, d, d)
 }
 
+/// `square`: bool becomes int64, as for `pow`.
+pub fn squared(args: &Args) -> Result<Metas> {
+    match args.tensor(0).dtype {
+        DType::Bool => elementwise(args, 0..1, DType::I64, DType::I64),
+        _ => same(args),
+    }
+}
+
+/// `neg`: bool is refused with the advice that PyTorch gives.
+pub fn negated(args: &Args) -> Result<Metas> {
+    if args.tensor(0).dtype == DType::Bool {
+        return Error::runtime(
+            "Negation, the `-` operator, on a bool tensor is not supported. If you are trying to invert a mask, use the `~` \
+             or `logical_not()` operator instead.",
+        );
+    }
+    same(args)
+}
+
 /// Unary: floats only.
 pub fn float_only(args: &Args) -> Result<Metas> {
     let d = args.tensor(0).dtype;

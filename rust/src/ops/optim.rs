@@ -177,7 +177,13 @@ fn sgd(c: &Call) -> Result<()> {
             2.0
         }
     };
-    update(a, &[(2, momentum != 0.0)], step, |p| optim::sgd(p, &h), |p| optim::sgd(p, &h))
+    update(
+        a,
+        &[(2, momentum != 0.0)],
+        step,
+        |p| optim::sgd(p, &h),
+        |p| optim::sgd(p, &h),
+    )
 }
 
 fn step_list(list: &[f64]) -> impl Fn(usize) -> f64 {

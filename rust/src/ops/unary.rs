@@ -42,13 +42,13 @@ macro_rules! unary {
 
 pub fn ops() -> Vec<Builder> {
     vec![
-        unary!("neg", Neg, same_no_bool, "Negates each element. `-x` is the same; bool is refused."),
+        unary!("neg", Neg, negated, "Negates each element. `-x` is the same; bool is refused."),
         unary!("abs", Abs, same, "Absolute value of each element."),
         unary!("sign", Sign, same, "-1, 0 or 1 by the sign of each element."),
         unary!("reciprocal", Reciprocal, to_float, "1 / x for each element; integers become floats."),
         unary!("sqrt", Sqrt, to_float, "Square root of each element; NaN below zero."),
         unary!("rsqrt", Rsqrt, to_float, "1 / sqrt(x) for each element."),
-        unary!("square", Square, same, "x * x for each element."),
+        unary!("square", Square, squared, "x * x for each element."),
         unary!("exp", Exp, to_float, "e to the power of each element.\n\n>>> firesteel.tensor([0., 1.]).exp()\ntensor([1.0000, 2.7183])"),
         unary!("exp2", Exp2, to_float, "2 to the power of each element."),
         unary!("expm1", Expm1, to_float, "exp(x) - 1, exact near zero."),

@@ -4,8 +4,8 @@ A row is a dict. `saves` names the inputs and outputs that the node keeps (`"oth
 gradient). A parameter's name maps to a function of the node and the output's gradient that gives the parameter's gradient;
 it is called only when that gradient is wanted, and broadcast dims and dtypes are put right afterwards. `all` gives the
 gradients of every tensor parameter at once. `composite` is the same op made of simpler ones: it runs where there is no
-kernel, and differentiates the second time. `nondiff` marks results that carry no gradient. A row without a function for an input passes nothing
-on to it.
+kernel, and differentiates the second time. `nondiff` marks results that carry no gradient. A row without a function for
+an input passes nothing on to it.
 
 A node gives parameters and outputs by name (`n.other`, `n.result`), and shapes by `n._size("input")`.
 """

@@ -84,9 +84,11 @@ ROWS = {
     "threshold": {"saves": "input", "input": lambda n, g: where(n.input > n.threshold, g, 0.0)},
     "softplus": {
         "saves": "input",
-        "input": lambda n, g: _C._softplus_backward(g, n.input, n.beta)
-        if n.threshold == 20
-        else where(n.input * n.beta > n.threshold, g, g * (n.input * n.beta).sigmoid()),
+        "input": lambda n, g: (
+            _C._softplus_backward(g, n.input, n.beta)
+            if n.threshold == 20
+            else where(n.input * n.beta > n.threshold, g, g * (n.input * n.beta).sigmoid())
+        ),
     },
     "elu": {"saves": "input", "input": _elu},
     "_relu_backward": {"saves": "result>grad", "grad": lambda n, gg: _C._relu_backward(gg, n.result)},

@@ -324,13 +324,13 @@ ROWS = {
     "zero": ZERO,
     "copy": {"input": zero, "src": lambda n, g: g},
     # results without gradients
-    **{
-        key: NONDIFF
-        for key in (
+    **dict.fromkeys(
+        (
             "isnan isinf isfinite isposinf isneginf signbit logical_not bitwise_not gcd lcm bitwise_and bitwise_or "
             "bitwise_xor bitwise_and.scalar bitwise_or.scalar bitwise_xor.scalar bitwise_left_shift bitwise_right_shift "
             "bitwise_left_shift.scalar bitwise_right_shift.scalar eq ne lt le gt ge logical_and logical_or logical_xor "
             "empty_like _full_like"
-        ).split()
-    },
+        ).split(),
+        NONDIFF,
+    ),
 }

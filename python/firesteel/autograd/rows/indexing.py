@@ -67,7 +67,7 @@ def _scatter_reduce_input(n, g):
     elif how == "mean":
         out = g / _scatter_count(n, g)
     else:
-        mask, count = _scatter_extremum(n)
+        _, count = _scatter_extremum(n)
         out = where(n.input == n.result, g / count, 0.0) if n.include_self else g
     return out if n.include_self else out.scatter(dim, index, 0)
 
@@ -148,7 +148,9 @@ ROWS = {
     },
     "index_select": {
         "saves": "index",
-        "input": lambda n, g: zeros(n._size("input"), g).index_add(n.dim, n.index, g) if len(n._size("input")) else g.sum(),
+        "input": lambda n, g: (
+            zeros(n._size("input"), g).index_add(n.dim, n.index, g) if len(n._size("input")) else g.sum()
+        ),
     },
     "index_add": {"saves": "index>source", "input": lambda n, g: g, "source": _index_add_source},
     "index_copy": {
@@ -159,7 +161,7 @@ ROWS = {
     "index_fill": {
         "saves": "index",
         "input": lambda n, g: g.index_fill(n.dim, n.index, 0),
-        "value": lambda n, g: g.index_select(n.dim, n.index).sum() if g.ndim else g,
+        "value": lambda n, g: g.index_select(n.dim, _C._unique(n.index)[0]).sum() if g.ndim else g,
     },
     "embedding": {"saves": "indices", "weight": _embedding},
     "_embedding_backward": {"saves": "indices", "grad": _embedding2},

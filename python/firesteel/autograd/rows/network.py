@@ -166,9 +166,7 @@ def _batch_norm(n, g):
     weight = n.weight if n._has("weight") else None
     mean = n.running_mean if n._has("running_mean") else None
     var = n.running_var if n._has("running_var") else None
-    gx, gw, gb = _C._batch_norm_backward(
-        g, n.input, weight, mean, var, n.save_mean, n.save_invstd, n.training, n.eps
-    )
+    gx, gw, gb = _C._batch_norm_backward(g, n.input, weight, mean, var, n.save_mean, n.save_invstd, n.training, n.eps)
     return gx, gw, gb, None, None
 
 
@@ -201,9 +199,7 @@ def _log_softmax_backward_result(n, gg):
 
 def _nll(n, g):
     weight = n.weight if n._has("weight") else None
-    return _C._nll_loss_backward(
-        g, n.target, weight, n.total_weight, n.reduction, n.ignore_index, n._size("input")
-    )
+    return _C._nll_loss_backward(g, n.target, weight, n.total_weight, n.reduction, n.ignore_index, n._size("input"))
 
 
 def _nll2(n, gg):
@@ -212,7 +208,7 @@ def _nll2(n, gg):
 
 
 ROWS = {
-    **{key: _CONVOLUTION for key in ("conv1d", "conv2d", "conv3d")},
+    **dict.fromkeys(("conv1d", "conv2d", "conv3d"), _CONVOLUTION),
     **{f"conv{d}d.padding": {"composite": same_padding(CONV[d])} for d in (1, 2, 3)},
     "_conv_input": {
         "saves": "grad>weight weight>grad",

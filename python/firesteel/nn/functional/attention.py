@@ -134,15 +134,17 @@ def canonical_mask(
 
 
 def _project(
-    query: Tensor, key: Tensor, value: Tensor, weight: Any, bias: Tensor | None
+    query: Tensor, key: Tensor, value: Tensor, weight: Tensor, bias: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The three linear maps whose weights lie below each other in one (3 E, E)."""
     size = query.size(-1)
     if query is key and key is value:
-        return _C.linear(query, weight, bias).split(size, -1)
+        q, k, v = _C.linear(query, weight, bias).split(size, -1)
+        return q, k, v
     weights = weight.split(size)
     biases = (None, None, None) if bias is None else bias.split(size)
-    return tuple(_C.linear(x, w, b) for x, w, b in zip((query, key, value), weights, biases, strict=False))
+    q, k, v = (_C.linear(x, w, b) for x, w, b in zip((query, key, value), weights, biases, strict=False))
+    return q, k, v
 
 
 def multi_head_attention_forward(
@@ -236,6 +238,9 @@ def multi_head_attention_forward(
             raise AssertionError(
                 f"key's sequence and batch dims {key.shape[:2]} do not match value's {value.shape[:2]}"
             )
+        if q_proj_weight is None or k_proj_weight is None or v_proj_weight is None:
+            missing = "q" if q_proj_weight is None else "k" if k_proj_weight is None else "v"
+            raise AssertionError(f"use_separate_proj_weight is True but {missing}_proj_weight is None")
         biases = (None, None, None) if in_proj_bias is None else in_proj_bias.split(size)
         q = _C.linear(query, q_proj_weight, biases[0])
         k = _C.linear(key, k_proj_weight, biases[1])
@@ -243,6 +248,8 @@ def multi_head_attention_forward(
     else:
         if key.shape != value.shape:
             raise AssertionError(f"key shape {key.shape} does not match value shape {value.shape}")
+        if in_proj_weight is None:
+            raise AssertionError("use_separate_proj_weight is False but in_proj_weight is None")
         q, k, v = _project(query, key, value, in_proj_weight, in_proj_bias)
     if attn_mask is not None:
         attn_mask = _mask_of_three(attn_mask, length, key.size(0), samples * num_heads)

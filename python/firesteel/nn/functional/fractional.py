@@ -80,8 +80,8 @@ def _pool(
     count, window = rows[0].shape
     places = _C.stack(rows).reshape([*lead, count, window])
     values = image.flatten(2).gather(2, places.flatten(2)).reshape([*lead, count, window])
-    top, at = values.max(-1)
-    index = places.gather(-1, at.unsqueeze(-1)).squeeze(-1)
+    top, found = values.max(-1)
+    index = places.gather(-1, found.unsqueeze(-1)).squeeze(-1)
     return top.reshape(shape), index.reshape(shape)
 
 
