@@ -16,6 +16,11 @@ from .autograd import enable_grad, inference_mode, no_grad, set_grad_enabled
 from . import tensor as _tensor  # isort: skip
 from .ops import *
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    # Most of the public names are handed on by running `ops`, which a checker does not.
+    from ._C import *
+
 __version__ = "0.1.0"
 
 _SUBMODULES = (

@@ -59,6 +59,24 @@ impl Core {
         Ok(Core::make(buffer, layout, dtype, None))
     }
 
+    /// Uninitialised, row-major, of the shape of a tensor that is row-major itself.
+    pub fn empty_like(like: &Core, dtype: DType) -> Result<Core> {
+        let bytes = like.numel() * dtype.size();
+        let buffer = match like.device() {
+            Device::Cpu => Buffer::new(bytes)?,
+            Device::Meta => Buffer::meta(bytes),
+        };
+        Ok(Core::make(
+            buffer,
+            Layout {
+                offset: 0,
+                ..like.layout
+            },
+            dtype,
+            None,
+        ))
+    }
+
     /// Elements of an existing buffer; refused when the layout reaches outside it.
     pub fn over(buffer: Arc<Buffer>, layout: Layout, dtype: DType) -> Result<Core> {
         let reach = layout.end().checked_mul(dtype.size());

@@ -115,7 +115,7 @@ impl fmt::Display for Dims {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Layout {
     pub shape: Dims,
-    strides: [isize; MAX_RANK],
+    pub(crate) strides: [isize; MAX_RANK],
     pub offset: usize,
 }
 

@@ -123,7 +123,7 @@ class Conversion:
 
     def to_empty(self, *, device: Any, recurse: bool = True) -> Any:
         """Moves the module to a device without its values: the memory there is uninitialised."""
-        return self._apply(lambda tensor: ops.empty_like(tensor, device=device), recurse=recurse)
+        return self._apply(lambda tensor: ops.empty(tensor.shape, dtype=tensor.dtype, device=device), recurse=recurse)
 
     def share_memory(self) -> Any:
         """Refused: memory is not shared between processes.

@@ -1,6 +1,6 @@
 //! Elementwise ops of two or three operands: arithmetic, comparison, choice.
 
-use super::def::{Builder, Call, Metas, op};
+use super::def::{Builder, Call, Metas, Quick, op};
 use super::infer;
 use crate::args::{Arg, Args};
 use crate::device::cpu::{dst, operand, src};
@@ -52,6 +52,15 @@ fn run_scaled(c: &Call, sign: i64) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The quick rule where `alpha` is 1.
+fn unscaled(a: &Args, rule: Quick) -> Option<(DType, DType)> {
+    if matches!(a[2], Arg::Scalar(Scalar::Int(1))) {
+        rule(a)
+    } else {
+        None
+    }
 }
 
 fn check_alpha(a: &Args, metas: Metas) -> Result<Metas> {
@@ -293,7 +302,10 @@ fn three_same(a: &Args) -> Result<Metas> {
 
 macro_rules! binary {
     ($sig:literal, $kind:ident, $rule:ident, $doc:literal) => {
-        op($sig, $doc).compute($rule, |c| run(Binary::$kind, c)).elementwise()
+        op($sig, $doc)
+            .compute($rule, |c| run(Binary::$kind, c))
+            .elementwise()
+            .quick(infer::quick::$rule)
     };
 }
 macro_rules! ternary {
@@ -317,13 +329,15 @@ fn arithmetic_ops() -> Vec<Builder> {
             "input + alpha * other, broadcast.\n\n>>> firesteel.add(firesteel.tensor([1, 2]), 10)\ntensor([11, 12])",
         )
         .compute(|a| check_alpha(a, infer::promoted(a, 0..2)?), |c| run_scaled(c, 1))
-        .elementwise(),
+        .elementwise()
+        .quick(|a| unscaled(a, infer::quick::same)),
         op(
             "sub(input, other: Operand, *, alpha: Scalar = 1)",
             "input - alpha * other, broadcast.",
         )
         .compute(sub_infer, |c| run_scaled(c, -1))
-        .elementwise(),
+        .elementwise()
+        .quick(|a| unscaled(a, infer::quick::same)),
         binary!("mul(input, other: Operand)", Mul, promoted, "input * other, broadcast."),
         op(
             "div(input, other: Operand, *, rounding_mode: str? = None)",
@@ -678,7 +692,11 @@ fn choice_ops() -> Vec<Builder> {
             .function_only(),
         op("clamp(input, min: Operand? = None, max: Operand? = None)", "Elements moved into [min, max].")
             .compute(clamp_infer, clamp_run)
-            .elementwise(),
+            .elementwise()
+            .quick(|a| match (&a[1], &a[2]) {
+                (Arg::None, Arg::None) => None,
+                _ => infer::quick::same(a),
+            }),
         op("masked_fill(input, mask, value: Operand)", "input with `value` where the mask is true.")
             .compute(
                 |a| {

@@ -96,6 +96,8 @@ impl Meta {
 
 pub type Metas = SmallVec<[Meta; 1]>;
 pub type Infer = fn(&Args) -> Result<Metas>;
+/// Dtype of the result and of the arithmetic, where that needs no promotion: what small calls take instead of `Infer`.
+pub type Quick = fn(&Args) -> Option<(DType, DType)>;
 /// Writes the outputs; `Call` says how.
 pub type Kernel = fn(&Call) -> Result<()>;
 
@@ -153,6 +155,8 @@ pub struct Op {
     pub method_only: bool,
     /// Each output element depends on the input elements at its own place: output may be the input's memory.
     pub elementwise: bool,
+    /// For elementwise ops: dtypes of the common case.
+    pub quick: Option<Quick>,
     /// The kernel takes its first input's memory as output, in any layout, and writes only what changes.
     pub updates_self: bool,
     /// Arguments that the op writes, as a bit mask.
@@ -252,6 +256,7 @@ pub fn op(signature: &'static str, doc: &'static str) -> Builder {
             method_only: false,
             elementwise: false,
             updates_self: false,
+            quick: None,
             mutates: 0,
             random: false,
             index: 0,
@@ -368,6 +373,10 @@ impl Builder {
     pub fn elementwise(mut self) -> Builder {
         self.op.elementwise = true;
         self.op.inplace = true;
+        self
+    }
+    pub fn quick(mut self, rule: Quick) -> Builder {
+        self.op.quick = Some(rule);
         self
     }
     pub fn inplace(mut self) -> Builder {

@@ -245,3 +245,58 @@ pub fn keepdim_layout(out: &Core, input: &Dims, mask: &[bool]) -> Layout {
     }
     Layout::strided(shape, &strides[..input.len()], out.layout.offset)
 }
+
+/// The common case of the rules above: one dtype of those that kernels are compiled for, numbers of no higher category.
+pub mod quick {
+    use super::*;
+
+    /// The one dtype of all tensors, when numbers do not change it.
+    #[inline]
+    fn common(args: &Args) -> Option<DType> {
+        let mut found = None;
+        for a in &args.items {
+            match a {
+                Arg::Tensor(c) => match found {
+                    None => found = Some(c.dtype),
+                    Some(d) if d == c.dtype => {}
+                    _ => return None,
+                },
+                Arg::Scalar(Scalar::Float(_)) if !found?.is_float() => return None,
+                _ => {}
+            }
+        }
+        found
+    }
+
+    pub fn same(args: &Args) -> Option<(DType, DType)> {
+        common(args)
+            .filter(|d| matches!(d, DType::F32 | DType::F64 | DType::I64))
+            .map(|d| (d, d))
+    }
+
+    pub fn to_float(args: &Args) -> Option<(DType, DType)> {
+        common(args)
+            .filter(|d| matches!(d, DType::F32 | DType::F64))
+            .map(|d| (d, d))
+    }
+
+    pub fn predicate(args: &Args) -> Option<(DType, DType)> {
+        same(args).map(|(d, _)| (DType::Bool, d))
+    }
+
+    pub fn integral(args: &Args) -> Option<(DType, DType)> {
+        common(args).filter(|d| *d == DType::I64).map(|d| (d, d))
+    }
+
+    pub use integral as shift;
+    pub use predicate as compared;
+    pub use predicate as ordered;
+    pub use predicate as logical;
+    pub use same as negated;
+    pub use same as promoted;
+    pub use same as same_no_bool;
+    pub use same as squared;
+    pub use to_float as float_only;
+    pub use to_float as float_same;
+    pub use to_float as promoted_float;
+}

@@ -37,6 +37,7 @@ macro_rules! unary {
         op(concat!($name, "(input)"), $doc)
             .compute(infer::$rule, |c| run(Unary::$kind, c))
             .elementwise()
+            .quick(infer::quick::$rule)
     };
 }
 
