@@ -384,7 +384,8 @@ def home(name: str, value: Any) -> str | None:
     if isinstance(value, type) and issubclass(value, BaseException):
         return None
     # `ops` and `firesteel` only hand on what others define.
-    parts = sorted(m for m in sys.modules if m.startswith("firesteel.") and m not in ("firesteel._C", "firesteel.ops"))
+    files = {m for m, module in sys.modules.items() if m.startswith("firesteel.") and getattr(module, "__file__", None)}
+    parts = sorted(files - {"firesteel._C", "firesteel.ops"})
     for module in (getattr(value, "__module__", ""), *parts):
         if module in parts and vars(sys.modules[module]).get(name) is value and name in written(module):
             return f"from .{module.removeprefix('firesteel.')} import {name} as {name}"

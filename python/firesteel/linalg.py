@@ -5,5 +5,22 @@
 tensor(5.)
 """
 
-from .ops._linalg import *
-from .ops._linalg import __all__ as __all__
+from .ops._linalg import (
+    LinAlgError,
+    cross,
+    diagonal,
+    matmul,
+    matrix_exp,
+    matrix_norm,
+    matrix_power,
+    multi_dot,
+    norm,
+    vander,
+    vecdot,
+    vector_norm,
+)
+
+__all__ = [
+    "LinAlgError", "cross", "diagonal", "matmul", "matrix_exp", "matrix_norm", "matrix_power", "multi_dot", "norm",
+    "vander", "vecdot", "vector_norm",
+]  # fmt: skip

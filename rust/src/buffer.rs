@@ -4,11 +4,11 @@
 //! activations are handed out again, so that a training step after the first touches no fresh pages.
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::shared::Shared;
 use std::alloc::Layout as Block;
 use std::any::Any;
 use std::cell::RefCell;
 use std::ptr::NonNull;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 /// Alignment of every block, in bytes: one cache line, one AVX-512 vector.
@@ -122,7 +122,7 @@ fn class_bytes(class: usize) -> usize {
 
 impl Buffer {
     /// Uninitialised memory of `bytes` bytes.
-    pub fn new(bytes: usize) -> Result<Arc<Buffer>> {
+    pub fn new(bytes: usize) -> Result<Shared<Buffer>> {
         if bytes > isize::MAX as usize / 4 {
             return Err(out_of_memory(bytes));
         }
@@ -154,7 +154,7 @@ impl Buffer {
             class: class as u8,
             thread_bytes: size,
         };
-        Ok(Arc::new(Buffer {
+        Ok(Shared::new(|| Buffer {
             ptr,
             bytes,
             owner,
@@ -165,9 +165,9 @@ impl Buffer {
     }
 
     /// No memory at all: a tensor on the `meta` device.
-    pub fn meta(bytes: usize) -> Arc<Buffer> {
+    pub fn meta(bytes: usize) -> Shared<Buffer> {
         let ptr = NonNull::<u64>::dangling().cast();
-        Arc::new(Buffer {
+        Shared::new(|| Buffer {
             ptr,
             bytes,
             owner: Owner::Nobody,
@@ -186,10 +186,10 @@ impl Buffer {
         bytes: usize,
         writable: bool,
         owner: Box<dyn Any + Send + Sync>,
-    ) -> Arc<Buffer> {
+    ) -> Shared<Buffer> {
         let ptr = NonNull::new(ptr).unwrap_or(NonNull::<u64>::dangling().cast());
         let owner = Owner::Foreign(owner);
-        Arc::new(Buffer {
+        Shared::new(|| Buffer {
             ptr,
             bytes,
             owner,

@@ -5,24 +5,25 @@ use crate::device::Device;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::layout::{Dims, Layout};
+use crate::shared::Shared;
 use std::ops::Deref;
 use std::sync::Arc;
-
-/// What a [`Core`] shares.
-pub struct Inner {
-    pub buffer: Arc<Buffer>,
-    pub layout: Layout,
-    pub dtype: DType,
-    /// Counter of its own, for what `x.data` returns; `None`: the buffer's.
-    own_version: Option<Arc<Version>>,
-}
 
 /// Elements of one dtype, laid out in a shared buffer.
 ///
 /// One pointer to immutable facts: a clone costs one atomic increment, wherever arguments, saved values and tensors hold
 /// the same core. (Measured: as a 170-byte value, moving cores took a third of `a + b`.)
 #[derive(Clone)]
-pub struct Core(Arc<Inner>);
+pub struct Core(Shared<Inner>);
+
+/// What a [`Core`] shares.
+pub struct Inner {
+    pub buffer: Shared<Buffer>,
+    pub layout: Layout,
+    pub dtype: DType,
+    /// Counter of its own, for what `x.data` returns; `None`: the buffer's.
+    own_version: Option<Arc<Version>>,
+}
 
 impl Deref for Core {
     type Target = Inner;
@@ -34,8 +35,8 @@ impl Deref for Core {
 
 impl Core {
     #[inline]
-    fn make(buffer: Arc<Buffer>, layout: Layout, dtype: DType, own_version: Option<Arc<Version>>) -> Core {
-        Core(Arc::new(Inner {
+    fn make(buffer: Shared<Buffer>, layout: Layout, dtype: DType, own_version: Option<Arc<Version>>) -> Core {
+        Core(Shared::new(|| Inner {
             buffer,
             layout,
             dtype,
@@ -78,7 +79,7 @@ impl Core {
     }
 
     /// Elements of an existing buffer; refused when the layout reaches outside it.
-    pub fn over(buffer: Arc<Buffer>, layout: Layout, dtype: DType) -> Result<Core> {
+    pub fn over(buffer: Shared<Buffer>, layout: Layout, dtype: DType) -> Result<Core> {
         let reach = layout.end().checked_mul(dtype.size());
         if layout.strides().iter().any(|&s| s < 0) || reach.is_none_or(|r| r > buffer.bytes()) {
             return Error::runtime(format!(
@@ -136,7 +137,7 @@ impl Core {
 
     /// Both use some of the same bytes (their address ranges meet).
     pub fn overlaps(&self, other: &Core) -> bool {
-        if !Arc::ptr_eq(&self.buffer, &other.buffer) || self.numel() == 0 || other.numel() == 0 {
+        if !Shared::ptr_eq(&self.buffer, &other.buffer) || self.numel() == 0 || other.numel() == 0 {
             return false;
         }
         let range = |c: &Core| (c.layout.offset * c.dtype.size(), c.layout.end() * c.dtype.size());
@@ -162,11 +163,11 @@ impl Core {
 
     /// How many hold this core; `None` when other cores use its buffer too.
     pub fn holders(&self) -> Option<usize> {
-        (Arc::strong_count(&self.buffer) == 1).then(|| Arc::strong_count(&self.0))
+        (self.buffer.holders() == 1).then(|| self.0.holders())
     }
 
     /// Exactly the same elements in the same order.
     pub fn same_elements(&self, other: &Core) -> bool {
-        Arc::ptr_eq(&self.buffer, &other.buffer) && self.layout == other.layout && self.dtype == other.dtype
+        Shared::ptr_eq(&self.buffer, &other.buffer) && self.layout == other.layout && self.dtype == other.dtype
     }
 }

@@ -1,7 +1,7 @@
 //! What a tensor is and what can be done to it: types, buffers, the op table, devices and dispatch. No Python here.
 //!
 //! Modules depend on each other in one direction:
-//! `dtype, layout, error` ← `buffer` ← `core` ← `ops` ← `device` ← `dispatch`.
+//! `dtype, layout, error, shared` ← `buffer` ← `core` ← `ops` ← `device` ← `dispatch`.
 
 #![deny(unsafe_code)]
 
@@ -17,6 +17,8 @@ pub mod error;
 pub mod generator;
 pub mod layout;
 pub mod ops;
+#[allow(unsafe_code)] // a pointer that counts its holders
+pub mod shared;
 
 pub use crate::core::Core;
 pub use args::{Arg, Args};

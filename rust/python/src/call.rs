@@ -26,6 +26,19 @@ const RELEASE: usize = 32 * 1024;
 
 /// Runs an op and records it.
 pub fn apply<'py>(py: Python<'py>, op: &'static Op, args: &Args, tensors: &Tensors<'py>) -> PyResult<Outs<'py>> {
+    let mut outs = Outs::new();
+    apply_into(py, op, args, tensors, &mut outs)?;
+    Ok(outs)
+}
+
+/// As [`apply`]; the results are added to `outs`, which saves small calls moving them.
+pub fn apply_into<'py>(
+    py: Python<'py>,
+    op: &'static Op,
+    args: &Args,
+    tensors: &Tensors<'py>,
+    outs: &mut Outs<'py>,
+) -> PyResult<()> {
     let mut cores = dispatch::Outputs::new();
     if work(args) > RELEASE {
         // Without the GIL another thread may replace a tensor's core: the call owns what it uses.
@@ -35,7 +48,7 @@ pub fn apply<'py>(py: Python<'py>, op: &'static Op, args: &Args, tensors: &Tenso
     } else {
         dispatch::call_into(op, args, &mut cores).map_err(to_python)?;
     }
-    finish(py, op, args, tensors, cores)
+    finish(py, op, args, tensors, cores, outs)
 }
 
 /// Elements that the op's tensors have, as a measure of how long it runs.
@@ -46,25 +59,28 @@ fn work(args: &Args) -> usize {
     n
 }
 
+#[inline]
 fn finish<'py>(
     py: Python<'py>,
     op: &'static Op,
     args: &Args,
     tensors: &Tensors<'py>,
     cores: dispatch::Outputs,
-) -> PyResult<Outs<'py>> {
+    outs: &mut Outs<'py>,
+) -> PyResult<()> {
     // Lent cores are not looked at once Python objects are made: a collection may run finalizers.
     let views = match (&op.kind, args.items.first()) {
         (Kind::View { .. }, _) => true,
-        (Kind::MaybeView { .. }, Some(Arg::Tensor(c))) => std::sync::Arc::ptr_eq(&c.buffer, &cores[0].buffer),
+        (Kind::MaybeView { .. }, Some(Arg::Tensor(c))) => {
+            firesteel::shared::Shared::ptr_eq(&c.buffer, &cores[0].buffer)
+        }
         _ => false,
     };
-    let mut outs: Outs<'py> = SmallVec::with_capacity(cores.len());
     for c in cores {
         outs.push(Bound::new(py, Tensor::new(c))?);
     }
     if views {
-        record::track_views(py, op, args, &tensors[0].1, &outs);
+        record::track_views(py, op, args, &tensors[0].1, outs);
     }
     if mode().grad {
         let mut wanted = false;
@@ -72,10 +88,10 @@ fn finish<'py>(
             wanted |= record::wants_grad(t)?;
         }
         if wanted {
-            record::record(py, op, args, tensors, &outs)?;
+            record::record(py, op, args, tensors, outs)?;
         }
     }
-    Ok(outs)
+    Ok(())
 }
 
 /// Runs an op with its result written to its first tensor, and records it.
@@ -608,7 +624,6 @@ fn push(args: &mut Args, make: impl FnOnce() -> Arg) {
 /// Fills in the operands of a slot; false when the other one is not ours to handle.
 #[inline]
 fn operands<'py>(
-    op: &'static Op,
     this: &Bound<'py, Tensor>,
     other: &Bound<'py, PyAny>,
     reflected: bool,
@@ -637,9 +652,7 @@ fn operands<'py>(
             push(args, || Arg::Scalar(s));
         }
     }
-    for p in &op.params[2..] {
-        push(args, || default_argument(p));
-    }
+    // Defaults of further parameters are left out: records that operators use take them as given.
     Ok(true)
 }
 
@@ -654,11 +667,16 @@ pub fn operator<'py>(
     let py = this.py();
     let op = op.get();
     guarded(op.name, || {
-        let (mut args, mut tensors) = (Args::lent(), Tensors::new());
-        if !operands(op, this, other, reflected, &mut args, &mut tensors)? {
+        let mut args = Args::lent();
+        let mut tensors = Tensors::new();
+        if !operands(this, other, reflected, &mut args, &mut tensors)? {
             return Ok(py.NotImplemented());
         }
-        Ok(apply(py, op, &args, &tensors)?.remove(0).into_any().unbind())
+        let mut outs = Outs::new();
+        apply_into(py, op, &args, &tensors, &mut outs)?;
+        outs.pop()
+            .map(|t| t.into_any().unbind())
+            .ok_or_else(|| runtime("an operator has one result"))
     })
 }
 
@@ -666,8 +684,9 @@ pub fn operator<'py>(
 pub fn operator_inplace<'py>(op: &Common, this: &Bound<'py, Tensor>, other: &Bound<'py, PyAny>) -> PyResult<()> {
     let op = op.get();
     guarded(op.inplace_name, || {
-        let (mut args, mut tensors) = (Args::lent(), Tensors::new());
-        if !operands(op, this, other, false, &mut args, &mut tensors)? {
+        let mut args = Args::lent();
+        let mut tensors = Tensors::new();
+        if !operands(this, other, false, &mut args, &mut tensors)? {
             return Err(type_error(format!(
                 "unsupported operand type(s) for {}: 'Tensor' and '{}'",
                 op.inplace_name,

@@ -287,7 +287,8 @@ impl Node {
             }
             _ => {}
         }
-        let arg = this.state(py, |s| s.args.items[position].clone());
+        let arg = this.state(py, |s| s.args.items.get(position).cloned());
+        let arg = arg.unwrap_or_else(|| call::default_argument(&op.params[position]));
         Ok(argument_object(py, &arg)?.into_bound(py))
     }
 

@@ -1099,7 +1099,7 @@ pub fn _over(
 #[pyfunction]
 pub fn _shares_memory(a: &Bound<'_, Tensor>, b: &Bound<'_, Tensor>) -> bool {
     let py = a.py();
-    Arc::ptr_eq(&a.get().core(py).buffer, &b.get().core(py).buffer)
+    firesteel::shared::Shared::ptr_eq(&a.get().core(py).buffer, &b.get().core(py).buffer)
 }
 
 /// Copies values past autograd and version counters' checks on leaves (`load_state_dict`, `_apply`).

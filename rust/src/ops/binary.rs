@@ -29,12 +29,25 @@ pub fn run3(kind: Ternary, c: &Call) -> Result<()> {
     Ok(())
 }
 
+/// The `alpha` of `add` and `sub`; operators leave it out.
+fn alpha(a: &Args) -> Scalar {
+    match a.items.get(2) {
+        Some(Arg::Scalar(s)) => *s,
+        _ => Scalar::Int(1),
+    }
+}
+
+/// The `rounding_mode` of `div`; the operator leaves it out.
+fn rounding(a: &Args) -> &Arg {
+    a.items.get(2).unwrap_or(&Arg::None)
+}
+
 /// `input ± alpha * other`.
 fn run_scaled(c: &Call, sign: i64) -> Result<()> {
     let out = &c.outs[0];
     let s = out.shape();
     let (a, b) = (operand(c.args, 0, s), operand(c.args, 1, s));
-    match c.args.scalar(2) {
+    match alpha(c.args) {
         Scalar::Int(1) if c.compute == DType::Bool => elementwise::binary(Binary::LogicalOr, c.compute, a, b, dst(out)),
         Scalar::Int(1) if sign > 0 => elementwise::binary(Binary::Add, c.compute, a, b, dst(out)),
         Scalar::Int(1) => elementwise::binary(Binary::Sub, c.compute, a, b, dst(out)),
@@ -56,7 +69,7 @@ fn run_scaled(c: &Call, sign: i64) -> Result<()> {
 
 /// The quick rule where `alpha` is 1.
 fn unscaled(a: &Args, rule: Quick) -> Option<(DType, DType)> {
-    if matches!(a[2], Arg::Scalar(Scalar::Int(1))) {
+    if matches!(alpha(a), Scalar::Int(1)) {
         rule(a)
     } else {
         None
@@ -65,7 +78,7 @@ fn unscaled(a: &Args, rule: Quick) -> Option<(DType, DType)> {
 
 fn check_alpha(a: &Args, metas: Metas) -> Result<Metas> {
     let d = metas[0].dtype;
-    match a.scalar(2) {
+    match alpha(a) {
         Scalar::Bool(_) if d != DType::Bool => Error::runtime("Boolean alpha only supported for Boolean results."),
         Scalar::Float(_) if category(d) < 2 => {
             Error::runtime("For integral input tensors, argument alpha must not be a floating point number.")
@@ -107,7 +120,7 @@ fn no_zero_divisor(c: &Call) -> Result<()> {
 }
 
 fn div_infer(a: &Args) -> Result<Metas> {
-    match &a[2] {
+    match rounding(a) {
         Arg::None => infer::promoted_float(a, 0..2),
         Arg::Str(m) if matches!(&**m, "floor" | "trunc") => no_bool(a),
         Arg::Str(m) => Error::runtime(format!(
@@ -343,7 +356,7 @@ fn arithmetic_ops() -> Vec<Builder> {
             "div(input, other: Operand, *, rounding_mode: str? = None)",
             "input / other, broadcast; integers become floats unless `rounding_mode` is 'trunc' or 'floor'.",
         )
-        .compute(div_infer, |c| match &c.args[2] {
+        .compute(div_infer, |c| match rounding(c.args) {
             Arg::Str(m) => {
                 no_zero_divisor(c)?;
                 run(
