@@ -659,17 +659,24 @@ fn operands<'py>(
 /// `this OP other`; `reflected`: `other OP this`.
 #[inline]
 pub fn operator<'py>(
-    op: &Common,
+    common: &Common,
     this: &Bound<'py, Tensor>,
     other: &Bound<'py, PyAny>,
     reflected: bool,
 ) -> PyResult<Py<PyAny>> {
     let py = this.py();
-    let op = op.get();
+    let op = common.get();
     guarded(op.name, || {
         let mut args = Args::lent();
         let mut tensors = Tensors::new();
         if !operands(this, other, reflected, &mut args, &mut tensors)? {
+            if matches!(op.name, "eq" | "ne")
+                && let Ok(Some(core)) = convert::from_buffer(other)
+            {
+                // Without an answer of ours Python would compare identities.
+                let array = Bound::new(py, Tensor::new(core))?;
+                return operator(common, this, array.as_any(), reflected);
+            }
             return Ok(py.NotImplemented());
         }
         let mut outs = Outs::new();
