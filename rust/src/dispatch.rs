@@ -2,10 +2,10 @@
 
 use crate::core::Core;
 use crate::device::{Device, cpu};
-use crate::dtype::{can_cast, legacy_name};
+use crate::dtype::{DType, can_cast, legacy_name};
 use crate::error::{Error, Result};
 use crate::layout::Layout;
-use crate::ops::def::{Call, Kind, Op};
+use crate::ops::def::{Call, Kernel, Kind, Op};
 use crate::{Arg, Args};
 use smallvec::SmallVec;
 
@@ -78,7 +78,7 @@ fn run(op: &'static Op, args: &Args, outs: &mut Outputs) -> Result<()> {
                 });
             }
             if device == Device::Cpu {
-                let compute = metas.first().map_or(crate::DType::F32, |m| m.compute);
+                let compute = metas.first().map_or(DType::F32, |m| m.compute);
                 cpu(&Call { args, outs, compute })?;
             }
             bump_mutated(op, args);
@@ -145,8 +145,28 @@ fn bump_mutated(op: &'static Op, args: &Args) {
 
 /// Runs an op with its first output written to the first argument.
 pub fn call_inplace(op: &'static Op, args: &Args) -> Result<()> {
-    let target = args.tensor(0).clone();
-    into(op, args, std::slice::from_ref(&target), true).map_err(|e| e.within(op.inplace_name))
+    let target = args.tensor(0);
+    let outs = std::slice::from_ref(target);
+    let result = match quick_inplace(op, args, target) {
+        Some((cpu, compute)) => cpu(&Call { args, outs, compute }).map(|()| target.version().bump(op.index)),
+        None => into(op, args, outs, true),
+    };
+    result.map_err(|e| e.within(op.inplace_name))
+}
+
+/// The kernel and dtype for an elementwise op in place whose tensors are all row-major and of one shape and dtype.
+#[inline]
+fn quick_inplace(op: &'static Op, args: &Args, target: &Core) -> Option<(Kernel, DType)> {
+    let Kind::Compute { cpu, .. } = op.kind else {
+        return None;
+    };
+    let (dtype, compute) = op.quick.filter(|_| in_step(args).is_some())?(args)?;
+    let apart = |a: &Arg| match a {
+        Arg::Tensor(c) => c.same_elements(target) || !c.overlaps(target),
+        _ => true,
+    };
+    let fits = target.dtype == dtype && target.buffer.is_writable() && target.device() == Device::Cpu;
+    (fits && args.items.iter().all(apart)).then_some((cpu, compute))
 }
 
 /// Runs an op into given outputs, whose shapes and dtypes must fit (the binding resizes empty ones before).
@@ -192,7 +212,7 @@ fn into(op: &'static Op, args: &Args, outs: &[Core], inplace: bool) -> Result<()
     if device == Device::Meta {
         return Ok(());
     }
-    let compute = metas.first().map_or(crate::DType::F32, |m| m.compute);
+    let compute = metas.first().map_or(DType::F32, |m| m.compute);
     // An input that shares memory with an output is read from a copy, unless it is the output itself, element by element.
     let mut safe: Option<Args> = None;
     for (i, a) in args.items.iter().enumerate() {

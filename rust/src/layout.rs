@@ -199,6 +199,9 @@ impl Layout {
 
     /// Every element has an address of its own and together they fill one block (any order of dims).
     pub fn is_dense(&self) -> bool {
+        if self.is_contiguous() {
+            return true;
+        }
         let mut dims: Vec<(isize, usize)> = (0..self.rank())
             .filter(|&i| self.shape[i] != 1)
             .map(|i| (self.strides[i], self.shape[i]))
@@ -214,7 +217,7 @@ impl Layout {
 
     /// Two indices may address the same element (broadcast dims and the like); may say so for some that do not overlap.
     pub fn self_overlaps(&self) -> bool {
-        if self.numel() <= 1 {
+        if self.is_contiguous() || self.numel() <= 1 {
             return false;
         }
         let mut dims: Vec<(isize, usize)> = (0..self.rank())

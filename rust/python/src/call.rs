@@ -98,13 +98,12 @@ fn finish<'py>(
 pub fn apply_inplace<'py>(py: Python<'py>, op: &'static Op, args: &Args, tensors: &Tensors<'py>) -> PyResult<()> {
     // Recording makes Python objects before the kernel runs: the call then owns its cores.
     let owned;
-    let args = if mode().grad {
+    let (args, pending) = if mode().grad && record::may_track(py, tensors) {
         owned = args.clone();
-        &owned
+        (&owned, record::before_inplace(py, op, &owned, tensors)?)
     } else {
-        args
+        (args, None)
     };
-    let pending = record::before_inplace(py, op, args, tensors)?;
     if work(args) > RELEASE {
         let args = args.clone();
         py.detach(|| dispatch::call_inplace(op, &args)).map_err(to_python)?;
@@ -249,8 +248,20 @@ fn bind<'py>(
     given: &Given<'_, 'py>,
     name: &str,
     composite: bool,
-) -> Result<Bindings<'py>, Refusal> {
-    let mut objects: SmallVec<[Option<Bound<'py, PyAny>>; 8]> = smallvec![None; op.params.len()];
+    bindings: &mut Bindings<'py>,
+) -> Result<(), Refusal> {
+    let Bindings {
+        args,
+        tensors,
+        objects,
+        out,
+    } = bindings;
+    // An earlier signature that did not fit left nothing lent.
+    args.items.clear();
+    tensors.clear();
+    objects.clear();
+    objects.resize(op.params.len(), None);
+    *out = None;
     let mut next = 0;
     if let Some(this) = given.this {
         objects[0] = Some(this.clone());
@@ -280,7 +291,6 @@ fn bind<'py>(
         objects[next] = Some(o.clone());
         next += 1;
     }
-    let mut out = None;
     for (key, value) in given.keywords {
         match keyword_index(py, op, key).map_err(Refusal::Error)? {
             Some(i) if objects[i].is_none() => objects[i] = Some(value.clone()),
@@ -291,7 +301,7 @@ fn bind<'py>(
             }
             None if op.out && key.to_cow().is_ok_and(|k| k == "out") => {
                 if !value.is_none() {
-                    out = Some(value.clone());
+                    *out = Some(value.clone());
                 }
             }
             None => {
@@ -301,8 +311,6 @@ fn bind<'py>(
             }
         }
     }
-    let mut args = Args::lent();
-    let mut tensors = Tensors::new();
     for (i, p) in op.params.iter().enumerate() {
         match &objects[i] {
             None if p.default == Default::Required => {
@@ -320,16 +328,16 @@ fn bind<'py>(
                     missing.join(", ")
                 )));
             }
-            None => args.items.push(default_argument(p)),
+            None => push(args, || default_argument(p)),
             Some(o) if matches!(p.ty, Ty::Tensor | Ty::Operand) && o.cast::<Tensor>().is_ok() => {
                 tensors.push((
                     i as u8,
                     o.cast::<Tensor>().map_err(|e| Refusal::Error(e.into()))?.clone(),
                 ));
-                args.items.push(Arg::None);
+                push(args, || Arg::None);
             }
-            Some(o) => match argument(o, p, i, &mut tensors) {
-                Ok(a) => args.items.push(a),
+            Some(o) => match argument(o, p, i, tensors) {
+                Ok(a) => push(args, || a),
                 Err(Mismatch::Error(e)) => return Err(Refusal::Error(e)),
                 Err(Mismatch::Type) => {
                     return Err(Refusal::Shape(format!(
@@ -344,7 +352,7 @@ fn bind<'py>(
         }
     }
     // Lent last: converting numbers may run a program's `__index__`, which may replace a tensor's core.
-    for (i, t) in &tensors {
+    for (i, t) in tensors.iter() {
         if matches!(op.params[*i as usize].ty, Ty::Tensor | Ty::Operand) {
             // SAFETY: `args` is made for lent cores; `tensors` holds the owners, and no Python runs before the kernel.
             args.items[*i as usize] = Arg::Tensor(unsafe { t.get().lend(py) });
@@ -361,12 +369,7 @@ fn bind<'py>(
             }
         }
     }
-    Ok(Bindings {
-        args,
-        tensors,
-        objects,
-        out,
-    })
+    Ok(())
 }
 
 fn is_intlike(o: &Bound<'_, PyAny>) -> bool {
@@ -405,10 +408,16 @@ fn call_entry<'py>(py: Python<'py>, index: usize, given: &Given<'_, 'py>) -> PyR
         return Err(type_error(format!("{}() needs a tensor", entry.name)));
     }
     let mut refusals: SmallVec<[String; 2]> = SmallVec::new();
+    let mut bindings = Bindings {
+        args: Args::lent(),
+        tensors: Tensors::new(),
+        objects: SmallVec::new(),
+        out: None,
+    };
     for &op in &entry.overloads {
         let composite = matches!(op.kind, Kind::Composite);
-        match bind(py, op, given, entry.name, composite) {
-            Ok(b) => return guarded(entry.name, || run(py, op, entry.form, b)),
+        match bind(py, op, given, entry.name, composite, &mut bindings) {
+            Ok(()) => return guarded(entry.name, || run(py, op, entry.form, &bindings)),
             Err(Refusal::Error(e)) => return Err(e),
             Err(Refusal::Shape(text)) => refusals.push(text),
         }
@@ -440,7 +449,7 @@ fn call_entry<'py>(py: Python<'py>, index: usize, given: &Given<'_, 'py>) -> PyR
     }))
 }
 
-fn run<'py>(py: Python<'py>, op: &'static Op, form: Form, b: Bindings<'py>) -> PyResult<Py<PyAny>> {
+fn run<'py>(py: Python<'py>, op: &'static Op, form: Form, b: &Bindings<'py>) -> PyResult<Py<PyAny>> {
     if matches!(op.kind, Kind::Composite) {
         let f = row(py, op).and_then(|r| r.composite.as_ref());
         let f = f.ok_or_else(|| runtime(format!("{} has no composite registered", op.key)))?;
@@ -455,10 +464,17 @@ fn run<'py>(py: Python<'py>, op: &'static Op, form: Form, b: Bindings<'py>) -> P
         apply_inplace(py, op, &b.args, &b.tensors)?;
         return Ok(target.into_any().unbind());
     }
-    if let Some(out) = b.out {
-        return run_out(py, op, &b.args, &b.tensors, &out);
+    if let Some(out) = &b.out {
+        return run_out(py, op, &b.args, &b.tensors, out);
     }
-    let outs = apply(py, op, &b.args, &b.tensors)?;
+    let mut outs = Outs::new();
+    apply_into(py, op, &b.args, &b.tensors, &mut outs)?;
+    if outs.len() == 1 && !op.list {
+        return outs
+            .pop()
+            .map(|t| t.into_any().unbind())
+            .ok_or_else(|| runtime("an op with one result"));
+    }
     package(py, op, outs)
 }
 
@@ -756,8 +772,11 @@ unsafe fn enter(
                     None
                 };
                 let n = nargs as usize;
-                let positional: SmallVec<[Bound<'_, PyAny>; 6]> =
-                    (0..n).map(|i| Bound::from_borrowed_ptr(py, *args.add(i))).collect();
+                // Pushed one by one: a collected list would be moved while it is still being written.
+                let mut positional: SmallVec<[Bound<'_, PyAny>; 6]> = SmallVec::new();
+                for i in 0..n {
+                    positional.push(Bound::from_borrowed_ptr(py, *args.add(i)));
+                }
                 let mut keywords: SmallVec<[(Bound<'_, PyString>, Bound<'_, PyAny>); 4]> = SmallVec::new();
                 if !names.is_null() {
                     let names = Bound::from_borrowed_ptr(py, names).cast_into::<PyTuple>()?;

@@ -37,6 +37,15 @@ pub fn wants_grad(t: &Bound<'_, Tensor>) -> PyResult<bool> {
     Ok(t.get().with(py, |s| s.requires_grad || !s.edge.is_none()))
 }
 
+/// False when nothing among the tensors can have to do with gradients; makes no Python object to find out.
+pub fn may_track(py: Python<'_>, tensors: &Tensors<'_>) -> bool {
+    let concerned = |t: &Bound<'_, Tensor>| {
+        t.get()
+            .with(py, |s| s.requires_grad || !s.edge.is_none() || s.view.is_some())
+    };
+    tensors.iter().any(|(_, t)| concerned(t))
+}
+
 /// Brings a view's edge up to date with its base.
 pub fn refresh(t: &Bound<'_, Tensor>) -> PyResult<()> {
     let py = t.py();
