@@ -115,7 +115,7 @@ fn run(op: &'static Op, args: &Args, outs: &mut Outputs) -> Result<()> {
 }
 
 /// The first tensor, when all have its shape and device and are row-major: nothing is broadcast, no strides are chosen.
-#[inline]
+#[inline(always)]
 fn in_step(args: &Args) -> Option<&Core> {
     let mut first: Option<&Core> = None;
     for a in &args.items {
