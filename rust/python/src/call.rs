@@ -215,6 +215,20 @@ pub fn references(obj: &Bound<'_, PyAny>) -> isize {
     unsafe { ffi::Py_REFCNT(obj.as_ptr()) }
 }
 
+/// `object.__setattr__`, or `object.__delattr__` without a value.
+pub fn generic_setattr(
+    obj: &Bound<'_, PyAny>,
+    name: &Bound<'_, PyString>,
+    value: Option<&Bound<'_, PyAny>>,
+) -> PyResult<()> {
+    let value = value.map_or(std::ptr::null_mut(), |v| v.as_ptr());
+    // SAFETY: valid objects, or null for deletion; -1 comes with an error set.
+    match unsafe { ffi::PyObject_GenericSetAttr(obj.as_ptr(), name.as_ptr(), value) } {
+        0 => Ok(()),
+        _ => Err(PyErr::fetch(obj.py())),
+    }
+}
+
 pub fn generic_getattr<'py>(obj: &Bound<'py, PyAny>, name: &Bound<'py, PyString>) -> PyResult<Bound<'py, PyAny>> {
     // SAFETY: valid objects; the result is a new reference or null with an error set.
     unsafe { Bound::from_owned_ptr_or_err(obj.py(), ffi::PyObject_GenericGetAttr(obj.as_ptr(), name.as_ptr())) }

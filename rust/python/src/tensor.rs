@@ -14,10 +14,10 @@ use firesteel::dtype::{DType, Scalar, legacy_name};
 use firesteel::layout::{Dims, wrap_dim};
 use firesteel::ops::Op;
 use firesteel::{Args, Core, dispatch};
-use pyo3::exceptions::{PyIndexError, PyTypeError, PyValueError};
+use pyo3::exceptions::{PyAttributeError, PyIndexError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
-use pyo3::types::{PyDict, PyTuple, PyType};
+use pyo3::types::{PyDict, PyString, PyTuple, PyType};
 use smallvec::SmallVec;
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -60,10 +60,15 @@ pub struct State {
     pub retains_grad: bool,
     pub is_inference: bool,
     size: Option<Py<PyAny>>,
+    /// The program's own attributes.
+    attributes: Option<Py<PyDict>>,
 }
 
 /// A tensor: elements of one dtype in an n-dimensional shape.
-#[pyclass(name = "Tensor", module = "firesteel", frozen, subclass, dict, weakref)]
+///
+/// Attributes of a program's own lie in a dict that is made when the first is set. (PyO3's `dict` makes one with every
+/// object, which took a fifth of `a + b`.)
+#[pyclass(name = "Tensor", module = "firesteel", frozen, subclass, weakref)]
 pub struct Tensor {
     cell: GilCell<State>,
 }
@@ -106,6 +111,7 @@ impl Tensor {
                 retains_grad: false,
                 is_inference: false,
                 size: None,
+                attributes: None,
             }),
         }
     }
@@ -140,6 +146,16 @@ impl Tensor {
     pub fn set_core(&self, py: Python<'_>, core: Core) {
         let old = self.state_mut(py, |s| (std::mem::replace(&mut s.core, core), s.size.take()));
         drop(old);
+    }
+
+    /// Whether setting an attribute failed because the class says nothing about it.
+    fn is_free(slf: &Bound<'_, Tensor>, name: &Bound<'_, PyString>, e: &PyErr) -> bool {
+        let py = slf.py();
+        e.is_instance_of::<PyAttributeError>(py)
+            && !slf
+                .get_type()
+                .getattr(name)
+                .is_ok_and(|d| d.hasattr("__set__").unwrap_or(true))
     }
 
     /// Wants a gradient, as far as can be told without looking at a view's base.
@@ -948,6 +964,50 @@ impl Tensor {
         unary(&NOT, slf)
     }
 
+    // ---- attributes of the program's own --------------------------------------------------------------------------
+
+    fn __getattr__<'py>(slf: &Bound<'py, Self>, name: &Bound<'py, PyString>) -> PyResult<Bound<'py, PyAny>> {
+        let py = slf.py();
+        if let Some(own) = slf.get().with(py, |s| s.attributes.as_ref().map(|d| d.clone_ref(py)))
+            && let Some(value) = own.bind(py).get_item(name)?
+        {
+            return Ok(value);
+        }
+        Err(PyAttributeError::new_err(format!(
+            "'{}' object has no attribute '{name}'",
+            slf.get_type().name()?
+        )))
+    }
+
+    fn __setattr__(slf: &Bound<'_, Self>, name: &Bound<'_, PyString>, value: &Bound<'_, PyAny>) -> PyResult<()> {
+        match call::generic_setattr(slf.as_any(), name, Some(value)) {
+            Err(e) if Tensor::is_free(slf, name, &e) => Tensor::__dict__(slf).bind(slf.py()).set_item(name, value),
+            other => other,
+        }
+    }
+
+    fn __delattr__(slf: &Bound<'_, Self>, name: &Bound<'_, PyString>) -> PyResult<()> {
+        match call::generic_setattr(slf.as_any(), name, None) {
+            Err(e) if Tensor::is_free(slf, name, &e) => {
+                let own = Tensor::__dict__(slf);
+                own.bind(slf.py()).del_item(name).map_err(|_| e)
+            }
+            other => other,
+        }
+    }
+
+    #[getter]
+    fn __dict__(slf: &Bound<'_, Self>) -> Py<PyDict> {
+        let py = slf.py();
+        if let Some(own) = slf.get().with(py, |s| s.attributes.as_ref().map(|d| d.clone_ref(py))) {
+            return own;
+        }
+        let fresh = PyDict::new(py).unbind();
+        let keep = fresh.clone_ref(py);
+        slf.get().state_mut(py, |s| s.attributes = Some(keep));
+        fresh
+    }
+
     // ---- the collector --------------------------------------------------------------------------------------------
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
@@ -961,6 +1021,7 @@ impl Tensor {
         if let Some(v) = &s.view {
             visit.call(&v.base)?;
         }
+        visit.call(&s.attributes)?;
         visit.call(&s.hooks)
     }
 
@@ -971,7 +1032,7 @@ impl Tensor {
                     std::mem::replace(&mut s.edge, Edge::None),
                     s.grad.take(),
                     s.view.take(),
-                    s.hooks.take(),
+                    (s.hooks.take(), s.attributes.take()),
                 )
             });
             drop(old);
