@@ -515,3 +515,18 @@ def test_deepcopy_and_pickle():
     assert copy.deepcopy(y.detach()).tolist() == [2.0, 4.0]
     shared = copy.deepcopy([x, x])
     assert shared[0] is shared[1]
+
+
+def test_attributes_of_ones_own():
+    """A tensor takes any attribute; it is copied and pickled with it, and what the class defines stays read-only."""
+    x = leaf(1.0, 2.0)
+    x.note = ["mine"]
+    assert x.note == ["mine"] and vars(x) == {"note": ["mine"]} and not hasattr(x, "other")
+    assert copy.deepcopy(x).note == ["mine"] and pickle.loads(pickle.dumps(x)).note == ["mine"]
+    del x.note
+    with pytest.raises(AttributeError, match="'Tensor' object has no attribute 'note'"):
+        _ = x.note
+    with pytest.raises(AttributeError, match="not writable"):
+        x.shape = (1,)
+    with pytest.raises(AttributeError, match="'Parameter' object has no attribute 'note'"):
+        _ = fs.nn.Parameter(fs.ones(1)).note

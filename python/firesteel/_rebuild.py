@@ -9,6 +9,11 @@ if TYPE_CHECKING:
     from typing import Any
 
 
+def own_attributes(x: Any) -> dict[str, Any] | None:
+    """A tensor's attributes of the program's own, without making a dict for them."""
+    return (x._attributes() if type(x) is _C.Tensor else vars(x)) or None
+
+
 def pack(self: Any) -> tuple:
     """`__reduce_ex__` of a tensor: the bytes it spans, with sizes and strides."""
     if not self.is_leaf:
@@ -30,7 +35,7 @@ def pack(self: Any) -> tuple:
 
 def _pack_with(self: Any, make: Any, about: tuple) -> tuple:
     kind = type(self)
-    extra = getattr(self, "__dict__", None) or None
+    extra = own_attributes(self)
     return make, (None if kind is _C.Tensor else kind, *about, self.requires_grad), extra
 
 
@@ -85,8 +90,9 @@ def deep_copy(self: Any, memo: dict[Any, Any]) -> Any:
     memo[id(self)] = made
     if self.grad is not None:
         made.grad = deepcopy(self.grad, memo)
-    if self.__dict__:
-        made.__dict__.update(deepcopy(self.__dict__, memo))
+    own = own_attributes(self)
+    if own:
+        made.__dict__.update(deepcopy(own, memo))
     return made
 
 

@@ -362,6 +362,17 @@ def _retain_anew(self: Tensor, node: Any, index: int) -> None:
         _node_hooks(self)[_RETAIN] = keep
 
 
+# ---- attributes of a program's own ------------------------------------------------------------------------------------
+
+
+def _own_attribute(self: Tensor, name: str) -> Any:
+    """`Tensor.__getattr__`, put there when a program first sets an attribute of its own on a tensor."""
+    own = self._attributes()
+    if own is not None and name in own:
+        return own[name]
+    raise AttributeError(f"'{self.__class__.__name__}' object has no attribute '{name}'")
+
+
 # ---- shape and memory, in place ---------------------------------------------------------------------------------------
 
 

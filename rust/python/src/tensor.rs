@@ -17,6 +17,7 @@ use firesteel::{Args, Core, dispatch};
 use pyo3::exceptions::{PyAttributeError, PyIndexError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
+use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyString, PyTuple, PyType};
 use smallvec::SmallVec;
 use std::cell::RefCell;
@@ -966,22 +967,15 @@ impl Tensor {
 
     // ---- attributes of the program's own --------------------------------------------------------------------------
 
-    fn __getattr__<'py>(slf: &Bound<'py, Self>, name: &Bound<'py, PyString>) -> PyResult<Bound<'py, PyAny>> {
+    /// The program's own attributes, if there are any.
+    fn _attributes(slf: &Bound<'_, Self>) -> Option<Py<PyDict>> {
         let py = slf.py();
-        if let Some(own) = slf.get().with(py, |s| s.attributes.as_ref().map(|d| d.clone_ref(py)))
-            && let Some(value) = own.bind(py).get_item(name)?
-        {
-            return Ok(value);
-        }
-        Err(PyAttributeError::new_err(format!(
-            "'{}' object has no attribute '{name}'",
-            slf.get_type().name()?
-        )))
+        slf.get().with(py, |s| s.attributes.as_ref().map(|d| d.clone_ref(py)))
     }
 
     fn __setattr__(slf: &Bound<'_, Self>, name: &Bound<'_, PyString>, value: &Bound<'_, PyAny>) -> PyResult<()> {
         match call::generic_setattr(slf.as_any(), name, Some(value)) {
-            Err(e) if Tensor::is_free(slf, name, &e) => Tensor::__dict__(slf).bind(slf.py()).set_item(name, value),
+            Err(e) if Tensor::is_free(slf, name, &e) => Tensor::__dict__(slf)?.bind(slf.py()).set_item(name, value),
             other => other,
         }
     }
@@ -989,7 +983,7 @@ impl Tensor {
     fn __delattr__(slf: &Bound<'_, Self>, name: &Bound<'_, PyString>) -> PyResult<()> {
         match call::generic_setattr(slf.as_any(), name, None) {
             Err(e) if Tensor::is_free(slf, name, &e) => {
-                let own = Tensor::__dict__(slf);
+                let own = Tensor::__dict__(slf)?;
                 own.bind(slf.py()).del_item(name).map_err(|_| e)
             }
             other => other,
@@ -997,15 +991,21 @@ impl Tensor {
     }
 
     #[getter]
-    fn __dict__(slf: &Bound<'_, Self>) -> Py<PyDict> {
+    fn __dict__(slf: &Bound<'_, Self>) -> PyResult<Py<PyDict>> {
         let py = slf.py();
-        if let Some(own) = slf.get().with(py, |s| s.attributes.as_ref().map(|d| d.clone_ref(py))) {
-            return own;
+        if let Some(own) = Tensor::_attributes(slf) {
+            return Ok(own);
         }
+        // The class looks for own attributes from now on: programs that set none do not pay for the search.
+        static SEARCH: PyOnceLock<()> = PyOnceLock::new();
+        SEARCH.get_or_try_init(py, || {
+            let search = py.import("firesteel.tensor")?.getattr("_own_attribute")?;
+            py.get_type::<Tensor>().setattr("__getattr__", search)
+        })?;
         let fresh = PyDict::new(py).unbind();
         let keep = fresh.clone_ref(py);
         slf.get().state_mut(py, |s| s.attributes = Some(keep));
-        fresh
+        Ok(fresh)
     }
 
     // ---- the collector --------------------------------------------------------------------------------------------
