@@ -45,10 +45,12 @@ def batch_norm(
         eps: added to the variance.
 
     Raises:
-        ValueError: if there is but one value per channel to train with.
+        ValueError: if there is but one value per channel to train with, or `eps` is not positive.
     """
     if training:
         _check_batch(input.shape)
+    if eps <= 0:
+        raise ValueError(f"batch_norm eps must be positive, but got {eps}")
     return _C.batch_norm(input, weight, bias, running_mean, running_var, training, momentum, eps)
 
 
