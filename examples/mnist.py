@@ -70,10 +70,11 @@ class MLP(nn.Module):
 
 
 # One epoch: see each image once, in random order, 64 at a time. For each batch: forget the old gradients, predict,
-# measure the loss, compute its gradients, and let the optimizer change the weights.
+# measure the loss, compute its gradients, let the optimizer change the weights, and let the scheduler choose how far the
+# next step may go.
 
 
-def train(model, loader, optimizer, label):
+def train(model, loader, optimizer, scheduler, label):
     model.train()
     images, total = len(loader.dataset), 0.0
     with Progress(images, "images", label=label) as bar:
@@ -82,6 +83,7 @@ def train(model, loader, optimizer, label):
             loss = F.nll_loss(model(x), y)
             loss.backward()
             optimizer.step()
+            scheduler.step()
             total += loss.item() * len(y)
             bar.update(len(y), f"loss {total / (bar.done + len(y)):.4f}")
     return total / images
@@ -108,7 +110,7 @@ def test(model, loader):
 def options(arguments):
     parser = argparse.ArgumentParser(description="Train a network on MNIST.")
     parser.add_argument("--model", choices=["cnn", "mlp"], default="cnn")
-    parser.add_argument("--optimizer", choices=["adadelta", "adam", "sgd"], help="default: adadelta for cnn, else sgd")
+    parser.add_argument("--optimizer", choices=["adadelta", "adam", "sgd"], help="default: adam for cnn, else sgd")
     parser.add_argument("--epochs", type=int, help="default: 3 for cnn, 10 for mlp")
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--data", type=Path, default=Path(__file__).parent / "data" / "mnist")
@@ -128,24 +130,28 @@ def main(arguments=None):
     test_loader = DataLoader(load(args.data, False, args.limit), batch_size=1000)
 
     model = CNN() if args.model == "cnn" else MLP()
-    kind = args.optimizer or ("adadelta" if args.model == "cnn" else "sgd")
-    if kind == "adadelta":
-        optimizer = optim.Adadelta(model.parameters(), lr=1.0)
-    elif kind == "adam":
-        optimizer = optim.Adam(model.parameters(), lr=1e-3)
+    kind = args.optimizer or ("adam" if args.model == "cnn" else "sgd")
+    epochs = args.epochs or (3 if args.model == "cnn" else 10)
+    batches = len(train_loader)
+    if kind == "adam":
+        # Small steps first, then large ones, then smaller and smaller: the fastest way to a good end.
+        optimizer = optim.Adam(model.parameters())
+        scheduler = optim.lr_scheduler.OneCycleLR(optimizer, max_lr=4e-3, total_steps=epochs * batches)
     else:
-        optimizer = optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
-    scheduler = optim.lr_scheduler.StepLR(optimizer, step_size=1, gamma=0.7)
+        # Each epoch's steps are shorter than the last one's.
+        if kind == "adadelta":
+            optimizer = optim.Adadelta(model.parameters(), lr=1.0)
+        else:
+            optimizer = optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
+        scheduler = optim.lr_scheduler.StepLR(optimizer, step_size=batches, gamma=0.7)
 
     weights = sum(p.numel() for p in model.parameters())
     print(f"{args.model} of {weights:,} weights, {kind}, {len(train_loader.dataset):,} images, seed {args.seed}")
-    epochs = args.epochs or (3 if args.model == "cnn" else 10)
     accuracy = 0.0
     for epoch in range(1, epochs + 1):
         start = time.perf_counter()
-        loss = train(model, train_loader, optimizer, f"epoch {epoch}/{epochs}")
+        loss = train(model, train_loader, optimizer, scheduler, f"epoch {epoch}/{epochs}")
         rate = len(train_loader.dataset) / (time.perf_counter() - start)
-        scheduler.step()
         test_loss, accuracy = test(model, test_loader)
         print(
             f"epoch {epoch}/{epochs}: loss {loss:.4f}, test loss {test_loss:.4f}, "
