@@ -272,7 +272,7 @@ def test_inference_mode():
     x = leaf(1.0)
     with fs.inference_mode():
         y = x * 2
-        assert not y.requires_grad and fs.is_inference_mode_enabled()
+        assert not y.requires_grad and fs.is_inference_mode_enabled() and y.is_inference()
     assert not fs.is_inference_mode_enabled()
 
 

@@ -79,6 +79,10 @@ fn finish<'py>(
     for c in cores {
         outs.push(Bound::new(py, Tensor::new(c))?);
     }
+    if mode().inference {
+        outs.iter()
+            .for_each(|o| o.get().state_mut(py, |s| s.is_inference = true));
+    }
     if views {
         record::track_views(py, op, args, &tensors[0].1, outs);
     }

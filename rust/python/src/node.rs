@@ -524,7 +524,7 @@ impl Node {
         hooked: bool,
     ) -> PyResult<Bound<'py, PyList>> {
         let py = slf.py();
-        let out = crate::backward::step(slf, grad, hooked)?;
+        let out = crate::error::guarded("backward", || crate::backward::step(slf, grad, hooked))?;
         if !keep {
             slf.get()._release(py);
         }

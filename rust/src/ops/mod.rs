@@ -35,11 +35,6 @@ pub fn get(key: &str) -> Option<&'static Op> {
     KEYS.get(key).copied()
 }
 
-/// Records of one public name, in the order in which signatures are tried.
-pub fn overloads(name: &str) -> Vec<&'static Op> {
-    TABLE.iter().copied().filter(|o| o.name == name).collect()
-}
-
 static TABLE: LazyLock<Vec<&'static Op>> = LazyLock::new(|| {
     let families = [
         unary::ops(),
