@@ -35,6 +35,7 @@ UNSAFE = (
     "rust/src/buffer.rs",
     "rust/src/device/",
     "rust/src/shared.rs",
+    "rust/python/src/bind.rs",
     "rust/python/src/call.rs",
     "rust/python/src/cell.rs",
     "rust/python/src/convert.rs",

@@ -120,19 +120,33 @@ pub struct Layout {
 }
 
 impl Layout {
+    /// Of a 0-d tensor.
+    pub const SCALAR: Layout = Layout {
+        shape: Dims::EMPTY,
+        strides: [0; MAX_RANK],
+        offset: 0,
+    };
+
+    /// Makes a scalar's layout a row-major one, in its place.
+    #[inline(always)]
+    pub fn become_packed(&mut self, sizes: &[usize]) {
+        debug_assert!(sizes.len() <= MAX_RANK);
+        let n = sizes.len().min(MAX_RANK);
+        self.shape.len = n;
+        let mut step = 1;
+        for i in (0..n).rev() {
+            self.shape.at[i] = sizes[i];
+            self.strides[i] = step;
+            step *= sizes[i].max(1) as isize;
+        }
+    }
+
     /// Row-major layout from offset 0.
+    #[inline]
     pub fn contiguous(shape: Dims) -> Layout {
-        let mut strides = [0; MAX_RANK];
-        let mut step = 1isize;
-        for i in (0..shape.len()).rev() {
-            strides[i] = step;
-            step *= shape[i].max(1) as isize;
-        }
-        Layout {
-            shape,
-            strides,
-            offset: 0,
-        }
+        let mut l = Layout::SCALAR;
+        l.become_packed(&shape);
+        l
     }
 
     pub fn strided(shape: Dims, strides: &[isize], offset: usize) -> Layout {

@@ -1,24 +1,25 @@
 //! One binding for all ops: arguments are bound by the record's parameters, and the record says the rest.
 
+use crate::bind::{Given, Refusal, Slots, bind, intern_names, objects, push, refused};
+pub use crate::bind::{Tensors, default_argument, parameter_index};
 use crate::cell::GilCell;
-use crate::convert::{self, Mismatch, argument, argument_object, type_words};
+use crate::convert;
 use crate::error::{guarded, runtime, to_python, type_error};
 use crate::mode::mode;
 use crate::record;
 use crate::rows::row;
 use crate::tensor::Tensor;
 use firesteel::dispatch;
-use firesteel::ops::{self, Default, Kind, Op, Param, Ty};
+use firesteel::ops::{self, Default, Kind, Op, Ty};
 use firesteel::{Arg, Args, Core};
 use pyo3::ffi;
+use pyo3::impl_::trampoline::{MethodDef, fastcall_cfunction_with_keywords};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyString, PyTuple};
 use smallvec::{SmallVec, smallvec};
 use std::collections::HashMap;
 use std::ffi::CString;
 
-/// Tensor arguments with the position of their parameter, in the order met.
-pub type Tensors<'py> = SmallVec<[(u8, Bound<'py, Tensor>); 3]>;
 pub type Outs<'py> = SmallVec<[Bound<'py, Tensor>; 1]>;
 
 /// Elements above which the GIL is released while kernels run.
@@ -143,75 +144,7 @@ pub fn inplace_zero<'py>(py: Python<'py>, target: &Bound<'py, Tensor>) -> PyResu
     apply_inplace(py, op, &args, &smallvec![(0, target.clone())])
 }
 
-/// A parameter's default as an argument.
-pub fn default_argument(p: &Param) -> Arg {
-    match &p.default {
-        Default::Required | Default::None => Arg::None,
-        Default::Bool(v) => match p.ty {
-            Ty::Scalar | Ty::Operand => Arg::Scalar(firesteel::Scalar::Bool(*v)),
-            _ => Arg::Bool(*v),
-        },
-        Default::Int(v) => match p.ty {
-            Ty::Float => Arg::Float(*v as f64),
-            Ty::Scalar | Ty::Operand => Arg::Scalar(firesteel::Scalar::Int(*v)),
-            Ty::Ints { fixed } => Arg::Ints(smallvec![*v; fixed.max(1) as usize]),
-            _ => Arg::Int(*v),
-        },
-        Default::Float(v) => match p.ty {
-            Ty::Scalar | Ty::Operand => Arg::Scalar(firesteel::Scalar::Float(*v)),
-            _ => Arg::Float(*v),
-        },
-        Default::Str(s) => Arg::Str((*s).into()),
-        Default::EmptyList => match p.ty {
-            Ty::Floats => Arg::Floats(SmallVec::new()),
-            _ => Arg::Ints(SmallVec::new()),
-        },
-    }
-}
-
-// ---- names ------------------------------------------------------------------------------------------------------------
-
-/// Interned parameter names, by op and position: keyword names are compared as pointers first.
-static NAMES: GilCell<Vec<Vec<Py<PyString>>>> = GilCell::new(Vec::new());
-
-fn intern_names(py: Python<'_>) {
-    let names: Vec<Vec<Py<PyString>>> = ops::table()
-        .iter()
-        .map(|o| o.params.iter().map(|p| PyString::intern(py, p.name).unbind()).collect())
-        .collect();
-    NAMES.with_mut(py, |n| *n = names);
-}
-
-/// Index of the parameter called `name`, by pointer or by text.
-#[inline]
-pub fn parameter_index(py: Python<'_>, op: &'static Op, name: &Bound<'_, PyString>) -> Option<usize> {
-    NAMES.with(py, |n| {
-        n[op.index as usize].iter().position(|p| p.as_ptr() == name.as_ptr())
-    })
-}
-
-/// NumPy's and PyTorch's other names of parameters.
-fn alias(name: &str) -> Option<&'static [&'static str]> {
-    Some(match name {
-        "axis" => &["dim", "dims"],
-        "axes" => &["dims", "dim"],
-        "keepdims" => &["keepdim"],
-        "x" | "a" | "x1" | "self" => &["input"],
-        "x2" => &["other"],
-        _ => return None,
-    })
-}
-
-fn keyword_index(py: Python<'_>, op: &'static Op, name: &Bound<'_, PyString>) -> PyResult<Option<usize>> {
-    if let Some(i) = parameter_index(py, op, name) {
-        return Ok(Some(i));
-    }
-    let text = name.to_cow()?;
-    if let Some(i) = op.param(&text) {
-        return Ok(Some(i));
-    }
-    Ok(alias(&text).and_then(|names| names.iter().find_map(|n| op.param(n))))
-}
+// ---- attributes -------------------------------------------------------------------------------------------------------
 
 /// References to an object, the caller's own among them.
 pub fn references(obj: &Bound<'_, PyAny>) -> isize {
@@ -238,166 +171,7 @@ pub fn generic_getattr<'py>(obj: &Bound<'py, PyAny>, name: &Bound<'py, PyString>
     unsafe { Bound::from_owned_ptr_or_err(obj.py(), ffi::PyObject_GenericGetAttr(obj.as_ptr(), name.as_ptr())) }
 }
 
-// ---- binding ----------------------------------------------------------------------------------------------------------
-
-/// Why a signature does not take the arguments given.
-enum Refusal {
-    /// Message; another overload may fit.
-    Shape(String),
-    Error(PyErr),
-}
-
-struct Bindings<'py> {
-    args: Args,
-    tensors: Tensors<'py>,
-    objects: SmallVec<[Option<Bound<'py, PyAny>>; 8]>,
-    out: Option<Bound<'py, PyAny>>,
-}
-
-struct Given<'a, 'py> {
-    this: Option<&'a Bound<'py, PyAny>>,
-    positional: &'a [Bound<'py, PyAny>],
-    keywords: &'a [(Bound<'py, PyString>, Bound<'py, PyAny>)],
-}
-
-fn bind<'py>(
-    py: Python<'py>,
-    op: &'static Op,
-    given: &Given<'_, 'py>,
-    name: &str,
-    composite: bool,
-    bindings: &mut Bindings<'py>,
-) -> Result<(), Refusal> {
-    let Bindings {
-        args,
-        tensors,
-        objects,
-        out,
-    } = bindings;
-    // An earlier signature that did not fit left nothing lent.
-    args.items.clear();
-    tensors.clear();
-    objects.clear();
-    objects.resize(op.params.len(), None);
-    *out = None;
-    let mut next = 0;
-    if let Some(this) = given.this {
-        objects[0] = Some(this.clone());
-        next = 1;
-    }
-    let places = op.params.iter().filter(|p| !p.keyword_only).count();
-    let mut rest = given.positional;
-    // `x.view(2, 3)` for `x.view((2, 3))`: the one positional parameter left takes them all.
-    if next < places
-        && places - next == 1
-        && matches!(op.params[next].ty, Ty::Ints { .. })
-        && (rest.len() > 1 || rest.len() == 1 && is_intlike(&rest[0]))
-    {
-        let list = PyTuple::new(py, rest).map_err(Refusal::Error)?;
-        objects[next] = Some(list.into_any());
-        rest = &[];
-    }
-    if rest.len() > places - next {
-        return Err(Refusal::Shape(format!(
-            "{name}() takes {} positional argument{} but {} were given",
-            places,
-            if places == 1 { "" } else { "s" },
-            rest.len() + next
-        )));
-    }
-    for o in rest {
-        objects[next] = Some(o.clone());
-        next += 1;
-    }
-    for (key, value) in given.keywords {
-        match keyword_index(py, op, key).map_err(Refusal::Error)? {
-            Some(i) if objects[i].is_none() => objects[i] = Some(value.clone()),
-            Some(_) => {
-                return Err(Refusal::Shape(format!(
-                    "{name}() got multiple values for argument '{key}'"
-                )));
-            }
-            None if op.out && key.to_cow().is_ok_and(|k| k == "out") => {
-                if !value.is_none() {
-                    *out = Some(value.clone());
-                }
-            }
-            None => {
-                return Err(Refusal::Shape(format!(
-                    "{name}() got an unexpected keyword argument '{key}'"
-                )));
-            }
-        }
-    }
-    for (i, p) in op.params.iter().enumerate() {
-        match &objects[i] {
-            None if p.default == Default::Required => {
-                let missing: Vec<_> = op
-                    .params
-                    .iter()
-                    .enumerate()
-                    .filter(|(j, p)| objects[*j].is_none() && p.default == Default::Required)
-                    .map(|(_, p)| format!("\"{}\"", p.name))
-                    .collect();
-                return Err(Refusal::Shape(format!(
-                    "{name}() missing {} required positional argument{}: {}",
-                    missing.len(),
-                    if missing.len() == 1 { "" } else { "s" },
-                    missing.join(", ")
-                )));
-            }
-            None => push(args, || default_argument(p)),
-            Some(o) if matches!(p.ty, Ty::Tensor | Ty::Operand) && o.cast::<Tensor>().is_ok() => {
-                tensors.push((
-                    i as u8,
-                    o.cast::<Tensor>().map_err(|e| Refusal::Error(e.into()))?.clone(),
-                ));
-                push(args, || Arg::None);
-            }
-            Some(o) => match argument(o, p, i, tensors) {
-                Ok(a) => push(args, || a),
-                Err(Mismatch::Error(e)) => return Err(Refusal::Error(e)),
-                Err(Mismatch::Type) => {
-                    return Err(Refusal::Shape(format!(
-                        "{name}(): argument '{}' (position {}) must be {}, not {}",
-                        p.name,
-                        i + 1 - given.this.is_some() as usize,
-                        type_words(p.ty),
-                        o.get_type().name().map(|n| n.to_string()).unwrap_or_default()
-                    )));
-                }
-            },
-        }
-    }
-    // Lent last: converting numbers may run a program's `__index__`, which may replace a tensor's core.
-    for (i, t) in tensors.iter() {
-        if matches!(op.params[*i as usize].ty, Ty::Tensor | Ty::Operand) {
-            // SAFETY: `args` is made for lent cores; `tensors` holds the owners, and no Python runs before the kernel.
-            args.items[*i as usize] = Arg::Tensor(unsafe { t.get().lend(py) });
-        }
-    }
-    if composite {
-        for (i, p) in op.params.iter().enumerate() {
-            if objects[i].is_none() {
-                objects[i] = Some(
-                    argument_object(py, &default_argument(p))
-                        .map_err(Refusal::Error)?
-                        .into_bound(py),
-                );
-            }
-        }
-    }
-    Ok(())
-}
-
-fn is_intlike(o: &Bound<'_, PyAny>) -> bool {
-    o.is_instance_of::<pyo3::types::PyInt>()
-        || (!o.is_instance_of::<PyTuple>()
-            && !o.is_instance_of::<PyList>()
-            && o.hasattr("__index__").unwrap_or(false)
-            && o.cast::<Tensor>()
-                .is_ok_and(|t| t.get().with(o.py(), |s| s.core.rank() == 0)))
-}
+// ---- entries ----------------------------------------------------------------------------------------------------------
 
 #[derive(Clone, Copy, PartialEq)]
 enum Form {
@@ -413,80 +187,73 @@ struct Entry {
     overloads: Vec<&'static Op>,
 }
 
-static ENTRIES: GilCell<Vec<Entry>> = GilCell::new(Vec::new());
+static ENTRIES: GilCell<&'static [Entry]> = GilCell::new(&[]);
 
-fn call_entry<'py>(py: Python<'py>, index: usize, given: &Given<'_, 'py>) -> PyResult<Py<PyAny>> {
-    // Entries are written once, before any call.
-    let entry: &'static Entry = ENTRIES.with(py, |e| {
-        let p: *const Entry = &e[index];
-        // SAFETY: the table is filled at import and never changed afterwards.
-        unsafe { &*p }
-    });
-    if entry.method && given.this.is_none() {
-        return Err(type_error(format!("{}() needs a tensor", entry.name)));
-    }
-    let mut refusals: SmallVec<[String; 2]> = SmallVec::new();
-    let mut bindings = Bindings {
-        args: Args::lent(),
-        tensors: Tensors::new(),
-        objects: SmallVec::new(),
-        out: None,
-    };
+fn call_entry<'a, 'py>(py: Python<'py>, entry: &'static Entry, given: &Given<'a, 'py>) -> PyResult<Py<PyAny>> {
+    let mut slots = Slots::new();
+    let mut args = Args::lent();
+    let mut tensors = Tensors::new();
     for &op in &entry.overloads {
-        let composite = matches!(op.kind, Kind::Composite);
-        match bind(py, op, given, entry.name, composite, &mut bindings) {
-            Ok(()) => return guarded(entry.name, || run(py, op, entry.form, &bindings)),
+        match bind(py, op, given, &mut slots, &mut args, &mut tensors) {
+            Ok(()) => return run(py, op, entry.form, given, &slots, &args, &tensors),
             Err(Refusal::Error(e)) => return Err(e),
-            Err(Refusal::Shape(text)) => refusals.push(text),
+            Err(why) if entry.overloads.len() == 1 => return Err(refused(op, given, &slots, entry.name, why)),
+            Err(_) => {}
         }
+        // A signature that did not fit leaves nothing lent.
+        slots = Slots::new();
+        args.items.clear();
+        tensors.clear();
     }
-    Err(type_error(match &refusals[..] {
-        [one] => one.clone(),
-        _ => {
-            let got: Vec<String> =
-                given
-                    .positional
-                    .iter()
-                    .map(|o| o.get_type().name().map(|n| n.to_string()).unwrap_or_default())
-                    .chain(given.keywords.iter().map(|(k, v)| {
-                        format!("{k}={}", v.get_type().name().map(|n| n.to_string()).unwrap_or_default())
-                    }))
-                    .collect();
-            let forms: Vec<String> = entry
-                .overloads
-                .iter()
-                .map(|o| format!("\n * {}{}", entry.name, o.text_signature()))
-                .collect();
-            format!(
-                "{}() received an invalid combination of arguments - got ({}), but expected one of:{}",
-                entry.name,
-                got.join(", "),
-                forms.concat()
-            )
-        }
-    }))
+    Err(no_overload(entry, given))
 }
 
-fn run<'py>(py: Python<'py>, op: &'static Op, form: Form, b: &Bindings<'py>) -> PyResult<Py<PyAny>> {
+#[cold]
+fn no_overload(entry: &Entry, given: &Given<'_, '_>) -> PyErr {
+    let kind = |o: &Bound<'_, PyAny>| o.get_type().name().map(|n| n.to_string()).unwrap_or_default();
+    let mut got: Vec<String> = given.positional.iter().map(kind).collect();
+    if let Some(names) = given.names {
+        got.extend(names.iter().zip(given.values).map(|(k, v)| format!("{k}={}", kind(v))));
+    }
+    let forms: Vec<String> = entry
+        .overloads
+        .iter()
+        .map(|o| format!("\n * {}{}", entry.name, o.text_signature()))
+        .collect();
+    type_error(format!(
+        "{}() received an invalid combination of arguments - got ({}), but expected one of:{}",
+        entry.name,
+        got.join(", "),
+        forms.concat()
+    ))
+}
+
+fn run<'py>(
+    py: Python<'py>,
+    op: &'static Op,
+    form: Form,
+    given: &Given<'_, 'py>,
+    slots: &Slots<'_, 'py>,
+    args: &Args,
+    tensors: &Tensors<'py>,
+) -> PyResult<Py<PyAny>> {
     if matches!(op.kind, Kind::Composite) {
         let f = row(py, op).and_then(|r| r.composite.as_ref());
         let f = f.ok_or_else(|| runtime(format!("{} has no composite registered", op.key)))?;
-        let objects: SmallVec<[&Bound<'py, PyAny>; 8]> = b.objects.iter().flatten().collect();
-        let args = PyTuple::new(py, objects)?;
-        return Ok(f.bind(py).call1(args)?.unbind());
+        return Ok(f.bind(py).call1(objects(py, op, given, slots)?)?.unbind());
     }
     if form == Form::InPlace {
-        let Some((_, target)) = b.tensors.first().filter(|(p, _)| *p == 0).cloned() else {
+        let Some((_, target)) = tensors.first().filter(|(p, _)| *p == 0).cloned() else {
             return Err(type_error(format!("{} needs a tensor to write to", op.inplace_name)));
         };
-        apply_inplace(py, op, &b.args, &b.tensors)?;
+        apply_inplace(py, op, args, tensors)?;
         return Ok(target.into_any().unbind());
     }
-    if let Some(out) = &b.out {
-        return run_out(py, op, &b.args, &b.tensors, out);
+    if let Some(out) = slots.out {
+        return run_out(py, op, args, tensors, out);
     }
     let mut outs = Outs::new();
-    apply_into(py, op, &b.args, &b.tensors, &mut outs)?;
+    apply_into(py, op, args, tensors, &mut outs)?;
     if outs.len() == 1 && !op.list {
         return outs
             .pop()
@@ -640,21 +407,6 @@ impl Common {
     }
 }
 
-/// Adds an argument without building it elsewhere first: read back at once, the copy would wait for its own stores.
-#[inline(always)]
-fn push(args: &mut Args, make: impl FnOnce() -> Arg) {
-    let n = args.items.len();
-    if n == args.items.capacity() {
-        args.items.push(make());
-        return;
-    }
-    // SAFETY: there is room for one more, and it is initialised before it counts.
-    unsafe {
-        args.items.as_mut_ptr().add(n).write(make());
-        args.items.set_len(n + 1);
-    }
-}
-
 /// Fills in the operands of a slot; false when the other one is not ours to handle.
 #[inline]
 fn operands<'py>(
@@ -756,82 +508,60 @@ pub fn unary<'py>(op: &Common, this: &Bound<'py, Tensor>) -> PyResult<Bound<'py,
 /// Most public names (function, method and in-place forms counted one by one) that the table can hold.
 const SLOTS: usize = 1536;
 
-/// The one C function of all ops, instantiated for each public name.
-///
+/// The one C function of all ops, instantiated for each public name. PyO3's trampoline says that the interpreter is
+/// held, which costs less than asking for it.
+struct Slot<const SLOT: usize>;
+
+impl<const SLOT: usize> MethodDef<fastcall_cfunction_with_keywords::Func> for Slot<SLOT> {
+    const METH: fastcall_cfunction_with_keywords::Func = enter::<SLOT>;
+}
+
 /// # Safety
 /// Called by CPython under METH_FASTCALL | METH_KEYWORDS with the GIL held.
-unsafe extern "C" fn call<const SLOT: usize>(
+unsafe fn enter<const SLOT: usize>(
+    py: Python<'_>,
     this: *mut ffi::PyObject,
     args: *const *mut ffi::PyObject,
     nargs: ffi::Py_ssize_t,
     names: *mut ffi::PyObject,
-) -> *mut ffi::PyObject {
+) -> PyResult<*mut ffi::PyObject> {
     // SAFETY: as promised to this function.
-    unsafe { enter(SLOT, this, args, nargs, names) }
+    unsafe { entered(py, SLOT, this, args, nargs, names) }
 }
 
 /// # Safety
-/// As for [`call`].
-unsafe fn enter(
+/// As for [`enter`].
+unsafe fn entered(
+    py: Python<'_>,
     slot: usize,
     this: *mut ffi::PyObject,
     args: *const *mut ffi::PyObject,
     nargs: ffi::Py_ssize_t,
     names: *mut ffi::PyObject,
-) -> *mut ffi::PyObject {
-    // SAFETY: the GIL is held; PyO3 learns of it here.
-    unsafe {
-        Python::attach_unchecked(|py| {
-            let result = guarded("call", || {
-                let is_method = ENTRIES.with(py, |e| e[slot].method);
-                let this = if is_method {
-                    Some(Bound::from_borrowed_ptr(py, this))
-                } else {
-                    None
-                };
-                let n = nargs as usize;
-                // Pushed one by one: a collected list would be moved while it is still being written.
-                let mut positional: SmallVec<[Bound<'_, PyAny>; 6]> = SmallVec::new();
-                for i in 0..n {
-                    positional.push(Bound::from_borrowed_ptr(py, *args.add(i)));
-                }
-                let mut keywords: SmallVec<[(Bound<'_, PyString>, Bound<'_, PyAny>); 4]> = SmallVec::new();
-                if !names.is_null() {
-                    let names = Bound::from_borrowed_ptr(py, names).cast_into::<PyTuple>()?;
-                    for (i, name) in names.iter().enumerate() {
-                        keywords.push((
-                            name.cast_into::<PyString>()?,
-                            Bound::from_borrowed_ptr(py, *args.add(n + i)),
-                        ));
-                    }
-                }
-                call_entry(
-                    py,
-                    slot,
-                    &Given {
-                        this: this.as_ref(),
-                        positional: &positional,
-                        keywords: &keywords,
-                    },
-                )
-            });
-            match result {
-                Ok(v) => v.into_ptr(),
-                Err(e) => {
-                    e.restore(py);
-                    std::ptr::null_mut()
-                }
+) -> PyResult<*mut ffi::PyObject> {
+    // Entries are written once, before any call.
+    let entry: &'static Entry = &ENTRIES.with(py, |e| *e)[slot];
+    guarded(entry.name, || {
+        // SAFETY: CPython passes `nargs` positional objects and one for each name, alive until the call returns; a
+        // `Bound` is a pointer to an object.
+        let given = unsafe {
+            let (n, named) = (nargs as usize, if names.is_null() { 0 } else { ffi::PyTuple_Size(names) as usize });
+            let all: &[Bound<'_, PyAny>] = match n + named {
+                0 => &[],
+                all => std::slice::from_raw_parts(args.cast(), all),
+            };
+            Given {
+                this: entry.method.then(|| Bound::ref_from_ptr(py, &this)),
+                positional: &all[..n],
+                names: (named > 0).then(|| Bound::ref_from_ptr(py, &names).cast_unchecked()),
+                values: &all[n..],
             }
-        })
-    }
+        };
+        Ok(call_entry(py, entry, &given)?.into_ptr())
+    })
 }
 
-type CFunction = unsafe extern "C" fn(
-    *mut ffi::PyObject,
-    *const *mut ffi::PyObject,
-    ffi::Py_ssize_t,
-    *mut ffi::PyObject,
-) -> *mut ffi::PyObject;
+type CFunction = ffi::PyCFunctionFastWithKeywords;
 
 macro_rules! instances {
     ($($hundred:literal)*) => {
@@ -841,8 +571,8 @@ macro_rules! instances {
         ),*]
     };
     (@ten $h:literal $t:literal) => {
-        [call::<{ $h * 64 + $t }>, call::<{ $h * 64 + $t + 1 }>, call::<{ $h * 64 + $t + 2 }>, call::<{ $h * 64 + $t + 3 }>,
-         call::<{ $h * 64 + $t + 4 }>, call::<{ $h * 64 + $t + 5 }>, call::<{ $h * 64 + $t + 6 }>, call::<{ $h * 64 + $t + 7 }>]
+        [fastcall_cfunction_with_keywords::<Slot<{ $h * 64 + $t }>>, fastcall_cfunction_with_keywords::<Slot<{ $h * 64 + $t + 1 }>>, fastcall_cfunction_with_keywords::<Slot<{ $h * 64 + $t + 2 }>>, fastcall_cfunction_with_keywords::<Slot<{ $h * 64 + $t + 3 }>>,
+         fastcall_cfunction_with_keywords::<Slot<{ $h * 64 + $t + 4 }>>, fastcall_cfunction_with_keywords::<Slot<{ $h * 64 + $t + 5 }>>, fastcall_cfunction_with_keywords::<Slot<{ $h * 64 + $t + 6 }>>, fastcall_cfunction_with_keywords::<Slot<{ $h * 64 + $t + 7 }>>]
     };
 }
 
@@ -930,6 +660,7 @@ pub fn install(module: &Bound<'_, PyModule>) -> PyResult<()> {
         }
     }
     let plan: Vec<(&'static str, bool)> = entries.iter().map(|e| (e.name, e.method)).collect();
+    let entries: &'static [Entry] = Vec::leak(entries);
     ENTRIES.with_mut(py, |e| *e = entries);
     let module_name = PyString::new(py, "firesteel");
     for ((slot, def), (public, method)) in made.into_iter().zip(plan) {

@@ -71,8 +71,20 @@ pub fn number(obj: &Bound<'_, PyAny>) -> PyResult<Option<Scalar>> {
     Ok(None)
 }
 
-/// An int, or what can stand for one (`__index__`, a 0-d integer tensor); not a float, not a bool unless `bools`.
-fn int(obj: &Bound<'_, PyAny>) -> Result<i64, Mismatch> {
+/// A plain int of 64 bits.
+#[inline(always)]
+pub fn exact_int(obj: &Bound<'_, PyAny>) -> Option<i64> {
+    if !obj.is_exact_instance_of::<PyInt>() {
+        return None;
+    }
+    let mut over = 0;
+    // SAFETY: a valid int; what does not fit is told by `over`, without an error set.
+    let v = unsafe { ffi::PyLong_AsLongLongAndOverflow(obj.as_ptr(), &mut over) };
+    (over == 0).then_some(v)
+}
+
+/// An int, or what can stand for one (`__index__`, a 0-d integer tensor); not a float.
+pub fn int(obj: &Bound<'_, PyAny>) -> Result<i64, Mismatch> {
     if obj.is_instance_of::<PyInt>() {
         return obj
             .extract::<i64>()

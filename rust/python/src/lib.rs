@@ -7,6 +7,8 @@
 compile_error!("firesteel does not support free-threaded Python yet");
 
 mod backward;
+#[allow(unsafe_code)] // arguments written in place
+mod bind;
 #[allow(unsafe_code)] // the C calling convention
 mod call;
 #[allow(unsafe_code)] // the one accessor of state under the GIL

@@ -164,6 +164,8 @@ pub struct Op {
     pub random: bool,
     /// Position in the table.
     pub index: u32,
+    /// Parameters that positional arguments may fill.
+    pub places: usize,
     /// The parameter called `device`.
     pub device: Option<usize>,
     pub inplace_name: &'static str,
@@ -260,6 +262,7 @@ pub fn op(signature: &'static str, doc: &'static str) -> Builder {
             mutates: 0,
             random: false,
             index: 0,
+            places: 0,
             device: None,
             inplace_name: "",
         },
@@ -428,6 +431,7 @@ impl Builder {
     pub fn finish(mut self, index: usize) -> &'static Op {
         self.op.index = index as u32;
         self.op.device = self.op.param("device");
+        self.op.places = self.op.params.iter().filter(|p| !p.keyword_only).count();
         if self.op.inplace {
             self.op.inplace_name = Box::leak(format!("{}_", self.op.name).into_boxed_str());
         }
