@@ -73,19 +73,20 @@ impl Core {
         Core::packed(sizes, dtype, Device::Cpu)
     }
 
-    /// The same memory, row-major from its start or strided, under a layout written in its place (inside the old one).
+    /// The same memory under a layout (inside the old one) that `change` makes of the old one in its place.
     #[inline]
-    pub fn seen_as(&self, fill: impl FnOnce(&mut Layout)) -> Core {
-        let (buffer, dtype, own_version) = (self.buffer.clone(), self.dtype, self.own_version.clone());
-        let bare = || Inner {
-            buffer,
-            layout: Layout::SCALAR,
-            dtype,
-            own_version,
+    pub fn seen_as(&self, change: impl FnOnce(&mut Layout) -> Result<()>) -> Result<Core> {
+        let mut changed = Ok(());
+        let make = || Inner {
+            buffer: self.buffer.clone(),
+            layout: self.layout,
+            dtype: self.dtype,
+            own_version: self.own_version.clone(),
         };
-        let seen = Core(Shared::filled(bare, |inner| fill(&mut inner.layout)));
+        let seen = Core(Shared::filled(make, |inner| changed = change(&mut inner.layout)));
+        changed?;
         debug_assert!(seen.layout.end() * seen.dtype.size() <= seen.buffer.bytes());
-        seen
+        Ok(seen)
     }
 
     /// Uninitialised memory for a dense layout with offset 0.

@@ -41,7 +41,7 @@ pub fn apply_into<'py>(
     outs: &mut Outs<'py>,
 ) -> PyResult<()> {
     let mut cores = dispatch::Outputs::new();
-    if work(args) > RELEASE {
+    if !op.is_view() && work(args) > RELEASE {
         // Without the GIL another thread may replace a tensor's core: the call owns what it uses.
         let args = args.clone();
         py.detach(|| dispatch::call_into(op, &args, &mut cores))

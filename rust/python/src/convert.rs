@@ -15,7 +15,7 @@ use firesteel::{Arg, Core};
 use pyo3::exceptions::PyValueError;
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyFloat, PyInt, PyList, PyString, PyTuple};
+use pyo3::types::{PyBool, PyFloat, PyInt, PyList, PySlice, PyString, PyTuple};
 use smallvec::SmallVec;
 
 /// What kept an argument from binding: a wrong type (another overload may fit) or an error to raise.
@@ -83,6 +83,17 @@ pub fn exact_int(obj: &Bound<'_, PyAny>) -> Option<i64> {
     (over == 0).then_some(v)
 }
 
+/// Start, stop and positive step of a slice, missing ones filled in; `None` where one of them is wrong.
+pub fn slice_parts(s: &Bound<'_, PySlice>) -> Option<(isize, isize, isize)> {
+    let (mut start, mut stop, mut step) = (0, 0, 0);
+    // SAFETY: a valid slice and places to write to; -1 comes with an error set.
+    if unsafe { ffi::PySlice_Unpack(s.as_ptr(), &mut start, &mut stop, &mut step) } < 0 {
+        PyErr::take(s.py());
+        return None;
+    }
+    (step > 0).then_some((start, stop, step))
+}
+
 /// An int, or what can stand for one (`__index__`, a 0-d integer tensor); not a float.
 pub fn int(obj: &Bound<'_, PyAny>) -> Result<i64, Mismatch> {
     if obj.is_instance_of::<PyInt>() {
@@ -118,6 +129,27 @@ fn sequence_items<'py>(obj: &Bound<'py, PyAny>) -> Option<SmallVec<[Bound<'py, P
     None
 }
 
+fn sequence_len(obj: &Bound<'_, PyAny>) -> Option<usize> {
+    match obj.cast::<PyTuple>() {
+        Ok(t) => Some(t.len()),
+        Err(_) => obj.cast::<PyList>().ok().map(|l| l.len()),
+    }
+}
+
+/// Calls `f` with the items of a tuple or a list, without collecting them.
+fn each_item<'py>(
+    obj: &Bound<'py, PyAny>,
+    mut f: impl FnMut(&Bound<'py, PyAny>) -> Result<(), Mismatch>,
+) -> Result<(), Mismatch> {
+    if let Ok(t) = obj.cast::<PyTuple>() {
+        return t.iter_borrowed().try_for_each(|i| f(&i));
+    }
+    if let Ok(l) = obj.cast::<PyList>() {
+        return l.iter().try_for_each(|i| f(&i));
+    }
+    Err(Mismatch::Type)
+}
+
 pub fn ints(obj: &Bound<'_, PyAny>) -> Result<Ints, Mismatch> {
     let Some(items) = sequence_items(obj) else {
         return Err(Mismatch::Type);
@@ -148,11 +180,11 @@ pub fn argument<'py>(
         Ty::Tensor => return Err(Mismatch::Type),
         Ty::Operand => Arg::Scalar(number(obj)?.ok_or(Mismatch::Type)?),
         Ty::Tensors => {
-            let items = sequence_items(obj).ok_or(Mismatch::Type)?;
-            let mut list = Vec::with_capacity(items.len());
-            for i in &items {
+            let mut list = Vec::with_capacity(sequence_len(obj).ok_or(Mismatch::Type)?);
+            each_item(obj, |i| {
                 list.push(tensor(i.cast::<Tensor>().map_err(|_| Mismatch::Type)?));
-            }
+                Ok(())
+            })?;
             Arg::Tensors(list)
         }
         Ty::OptTensors => {

@@ -10,13 +10,13 @@ use crate::types::dtype_object;
 use firesteel::dtype::{DType, legacy_name};
 use firesteel::layout::{Dims, Layout};
 use firesteel::ops::{self, Op};
+use firesteel::shared::Shared;
 use firesteel::{Arg, Args, Core};
 use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
 use pyo3::types::{PyDict, PyList, PyString, PyTuple};
 use smallvec::SmallVec;
 use std::cell::{Cell, RefCell};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Where a gradient goes: to a node's output, to a leaf, or nowhere.
@@ -71,7 +71,7 @@ pub struct Saved {
 
 /// The in-place op behind this node wrote to a view: what is needed to put its gradient into the base's.
 pub struct CopySlices {
-    pub chain: Option<Arc<Link>>,
+    pub chain: Option<Shared<Link>>,
     pub base: Layout,
     pub base_dtype: DType,
 }

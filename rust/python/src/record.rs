@@ -1,5 +1,6 @@
 //! Recording: nodes for ops, views of bases, in-place writes.
 
+use crate::bind::push;
 use crate::call::{self, Tensors};
 use crate::error::{runtime, to_python};
 use crate::mode::{self, mode};
@@ -8,12 +9,11 @@ use crate::rows::{Row, row};
 use crate::tensor::{Link, Tensor, ViewOf};
 use firesteel::dispatch;
 use firesteel::dtype::DType;
-use firesteel::layout::Dims;
 use firesteel::ops::Op;
+use firesteel::shared::Shared;
 use firesteel::{Arg, Args, Core};
 use pyo3::prelude::*;
 use smallvec::{SmallVec, smallvec};
-use std::sync::Arc;
 
 /// Where the gradient of `t` goes. A view whose base was written in place since gets its edge anew.
 pub fn edge_of(t: &Bound<'_, Tensor>) -> PyResult<Edge> {
@@ -75,7 +75,7 @@ pub fn refresh(t: &Bound<'_, Tensor>) -> PyResult<()> {
 }
 
 /// The links of a chain, first view first.
-fn links(chain: Option<&Arc<Link>>) -> Vec<Arc<Link>> {
+fn links(chain: Option<&Shared<Link>>) -> Vec<Shared<Link>> {
     let mut all = Vec::new();
     let mut next = chain;
     while let Some(l) = next {
@@ -111,7 +111,7 @@ fn view_node(py: Python<'_>, link: &Link, edge: Edge) -> PyResult<Edge> {
 }
 
 /// The chain of views applied to another tensor (of the base's shape), recorded like any op.
-pub fn replay<'py>(whole: &Bound<'py, Tensor>, chain: Option<&Arc<Link>>) -> PyResult<Bound<'py, Tensor>> {
+pub fn replay<'py>(whole: &Bound<'py, Tensor>, chain: Option<&Shared<Link>>) -> PyResult<Bound<'py, Tensor>> {
     let py = whole.py();
     let mut at = whole.clone();
     for link in links(chain) {
@@ -126,15 +126,20 @@ pub fn replay<'py>(whole: &Bound<'py, Tensor>, chain: Option<&Arc<Link>>) -> PyR
 /// Arguments without their tensors, as nodes and chains keep them.
 fn without_tensors(args: &Args) -> Args {
     let mut bare = Args::default();
+    bare_into(args, &mut bare);
+    bare
+}
+
+/// As [`without_tensors`], written where they stay.
+fn bare_into(args: &Args, bare: &mut Args) {
     for a in &args.items {
-        bare.items.push(match a {
+        push(bare, || match a {
             Arg::Tensor(_) | Arg::Tensors(_) => Arg::None,
             // Which entries were given is part of the call.
             Arg::OptTensors(list) => Arg::Ints(list.iter().map(|t| t.is_some() as i64).collect()),
             other => other.clone(),
         });
     }
-    bare
 }
 
 /// Marks outputs as views of the op's first input.
@@ -145,37 +150,38 @@ pub fn track_views<'py>(
     source: &Bound<'py, Tensor>,
     outs: &[Bound<'py, Tensor>],
 ) {
-    let (shape, dtype) = source.get().with(py, |s| (*s.core.shape(), s.core.dtype));
-    let shapes: SmallVec<[Dims; 1]> = outs.iter().map(|o| o.get().with(py, |s| *s.core.shape())).collect();
-    let (base, prev, generation, inherited) = source.get().with(py, |s| match &s.view {
-        Some(v) => (v.base.clone_ref(py), v.chain.clone(), v.generation, v.forbidden),
-        None => (source.clone().unbind(), None, s.generation, None),
-    });
-    let bare = without_tensors(args);
-    let forbidden = if op.list {
-        Some(MULTI_VIEW)
-    } else if !mode().grad {
-        Some(NO_GRAD_VIEW)
-    } else {
-        inherited
-    };
+    let whole = || source.clone().unbind();
     for (i, o) in outs.iter().enumerate() {
-        let link = Link {
-            prev: prev.clone(),
-            op,
-            args: bare.clone(),
-            shape,
-            dtype,
-            outputs: shapes.clone(),
-            output: i as u32,
-        };
-        let view = ViewOf {
-            base: base.clone_ref(py),
-            chain: Some(Arc::new(link)),
-            generation,
-            forbidden,
-        };
-        o.get().state_mut(py, |s| s.view = Some(Box::new(view)));
+        let view = source.get().with(py, |s| {
+            let old = s.view.as_ref();
+            let make = || Link {
+                prev: old.and_then(|v| v.chain.clone()),
+                op,
+                args: Args::default(),
+                shape: *s.core.shape(),
+                dtype: s.core.dtype,
+                outputs: SmallVec::new(),
+                output: i as u32,
+            };
+            let chain = Shared::filled(make, |link| {
+                bare_into(args, &mut link.args);
+                link.outputs
+                    .extend(outs.iter().map(|o| o.get().with(py, |s| *s.core.shape())));
+            });
+            Box::new(ViewOf {
+                base: old.map_or_else(whole, |v| v.base.clone_ref(py)),
+                chain: Some(chain),
+                generation: old.map_or(s.generation, |v| v.generation),
+                forbidden: if op.list {
+                    Some(MULTI_VIEW)
+                } else if !mode().grad {
+                    Some(NO_GRAD_VIEW)
+                } else {
+                    old.and_then(|v| v.forbidden)
+                },
+            })
+        });
+        o.get().state_mut(py, |s| s.view = Some(view));
     }
 }
 

@@ -13,6 +13,7 @@ use firesteel::device::{Device, cpu};
 use firesteel::dtype::{DType, Scalar, legacy_name};
 use firesteel::layout::{Dims, wrap_dim};
 use firesteel::ops::Op;
+use firesteel::shared::Shared;
 use firesteel::{Args, Core, dispatch};
 use pyo3::exceptions::{PyAttributeError, PyIndexError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
@@ -21,11 +22,10 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyString, PyTuple, PyType};
 use smallvec::SmallVec;
 use std::cell::RefCell;
-use std::sync::Arc;
 
 /// One view op of the chain that leads from a base to a view.
 pub struct Link {
-    pub prev: Option<Arc<Link>>,
+    pub prev: Option<Shared<Link>>,
     pub op: &'static Op,
     /// Arguments without tensors.
     pub args: Args,
@@ -40,7 +40,7 @@ pub struct Link {
 /// What makes a tensor a view of another.
 pub struct ViewOf {
     pub base: Py<Tensor>,
-    pub chain: Option<Arc<Link>>,
+    pub chain: Option<Shared<Link>>,
     /// The base's generation that the view's edge belongs to.
     pub generation: u32,
     /// Why it must not be written in place while gradients are recorded.
