@@ -11,7 +11,7 @@ use firesteel::ops::{self, Default, Op, Param, Ty};
 use firesteel::{Arg, Args};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyInt, PyList, PyString, PyTuple};
-use smallvec::{SmallVec, smallvec};
+use smallvec::{Array, SmallVec, smallvec};
 
 /// Tensor arguments with the position of their parameter, in the order met.
 pub type Tensors<'py> = SmallVec<[(u8, Bound<'py, Tensor>); 3]>;
@@ -76,19 +76,33 @@ impl From<PyErr> for Refusal {
     }
 }
 
-/// Adds an argument without building it elsewhere first: read back at once, the copy would wait for its own stores.
+/// Adds an item without building it elsewhere first: read back at once, the copy would wait for its own stores.
 #[inline(always)]
-pub fn push(args: &mut Args, make: impl FnOnce() -> Arg) {
-    let n = args.items.len();
-    if n == args.items.capacity() {
-        args.items.push(make());
+pub fn add<A: Array>(list: &mut SmallVec<A>, make: impl FnOnce() -> A::Item) {
+    let n = list.len();
+    if n == list.capacity() {
+        list.push(make());
         return;
     }
     // SAFETY: there is room for one more, and it is initialised before it counts.
     unsafe {
-        args.items.as_mut_ptr().add(n).write(make());
-        args.items.set_len(n + 1);
+        list.as_mut_ptr().add(n).write(make());
+        list.set_len(n + 1);
     }
+}
+
+#[inline(always)]
+pub fn push(args: &mut Args, make: impl FnOnce() -> Arg) {
+    add(&mut args.items, make)
+}
+
+/// A boxed value that is made where it stays; `make` must not panic (its fields are moves and copies).
+#[inline(always)]
+pub fn boxed<T>(make: impl FnOnce() -> T) -> Box<T> {
+    let mut place = Box::<T>::new_uninit();
+    place.write(make());
+    // SAFETY: written above.
+    unsafe { place.assume_init() }
 }
 
 /// Binds what was given to a record's parameters.
