@@ -39,6 +39,7 @@ UNSAFE = (
     "rust/python/src/call.rs",
     "rust/python/src/cell.rs",
     "rust/python/src/convert.rs",
+    "rust/python/src/make.rs",
     "rust/python/src/tensor.rs",
 )
 NOT_CODE = re.compile(

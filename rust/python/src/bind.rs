@@ -9,6 +9,7 @@ use crate::error::type_error;
 use crate::tensor::Tensor;
 use firesteel::ops::{self, Default, Op, Param, Ty};
 use firesteel::{Arg, Args};
+use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyInt, PyList, PyString, PyTuple};
 use smallvec::{Array, SmallVec, smallvec};
@@ -29,6 +30,35 @@ pub struct Given<'a, 'py> {
 }
 
 impl<'a, 'py> Given<'a, 'py> {
+    /// What CPython passes under METH_FASTCALL | METH_KEYWORDS.
+    ///
+    /// # Safety
+    /// `args` holds `nargs` objects and one for each of `names` (a tuple, or null), all alive for `'a`.
+    #[inline(always)]
+    pub unsafe fn of(
+        py: Python<'py>,
+        this: Option<&'a Bound<'py, PyAny>>,
+        args: *const *mut ffi::PyObject,
+        nargs: ffi::Py_ssize_t,
+        names: &'a *mut ffi::PyObject,
+    ) -> Given<'a, 'py> {
+        // SAFETY: as promised to this function; a `Bound` is a pointer to an object.
+        unsafe {
+            let n = nargs as usize;
+            let named = if names.is_null() { 0 } else { ffi::PyTuple_Size(*names) as usize };
+            let all: &'a [Bound<'py, PyAny>] = match n + named {
+                0 => &[],
+                all => std::slice::from_raw_parts(args.cast(), all),
+            };
+            Given {
+                this,
+                positional: &all[..n],
+                names: (named > 0).then(|| Bound::ref_from_ptr(py, names).cast_unchecked()),
+                values: &all[n..],
+            }
+        }
+    }
+
     fn name(&self, i: usize) -> PyResult<Bound<'py, PyString>> {
         match self.names {
             Some(n) => Ok(n.get_item(i)?.cast_into::<PyString>()?),

@@ -542,20 +542,10 @@ unsafe fn entered(
     // Entries are written once, before any call.
     let entry: &'static Entry = &ENTRIES.with(py, |e| *e)[slot];
     guarded(entry.name, || {
-        // SAFETY: CPython passes `nargs` positional objects and one for each name, alive until the call returns; a
-        // `Bound` is a pointer to an object.
+        // SAFETY: CPython's calling convention.
         let given = unsafe {
-            let (n, named) = (nargs as usize, if names.is_null() { 0 } else { ffi::PyTuple_Size(names) as usize });
-            let all: &[Bound<'_, PyAny>] = match n + named {
-                0 => &[],
-                all => std::slice::from_raw_parts(args.cast(), all),
-            };
-            Given {
-                this: entry.method.then(|| Bound::ref_from_ptr(py, &this)),
-                positional: &all[..n],
-                names: (named > 0).then(|| Bound::ref_from_ptr(py, &names).cast_unchecked()),
-                values: &all[n..],
-            }
+            let this = entry.method.then(|| Bound::ref_from_ptr(py, &this));
+            Given::of(py, this, args, nargs, &names)
         };
         Ok(call_entry(py, entry, &given)?.into_ptr())
     })

@@ -17,6 +17,8 @@ mod cell;
 mod convert;
 mod error;
 mod index;
+#[allow(unsafe_code)] // the C calling convention
+mod make;
 mod mode;
 mod node;
 mod record;
@@ -182,6 +184,7 @@ fn init(m: &Bound<'_, PyModule>) -> PyResult<()> {
         tensor::_over,
         tensor::_shares_memory,
         tensor::_fresh_copy,
+        make::_native,
     ];
     call::install(m)?;
     // PyO3 lists its own functions only; without the list, `import *` takes every public name.

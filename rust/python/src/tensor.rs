@@ -16,6 +16,7 @@ use firesteel::ops::Op;
 use firesteel::shared::Shared;
 use firesteel::{Args, Core, dispatch};
 use pyo3::exceptions::{PyAttributeError, PyIndexError, PyTypeError, PyValueError};
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
 use pyo3::sync::PyOnceLock;
@@ -149,6 +150,11 @@ impl Tensor {
         drop(old);
     }
 
+    /// Makes a new tensor a leaf that wants a gradient.
+    pub fn require_grad(slf: &Bound<'_, Tensor>) -> PyResult<()> {
+        Tensor::set_requires_grad(slf, true)
+    }
+
     /// Whether setting an attribute failed because the class says nothing about it.
     fn is_free(slf: &Bound<'_, Tensor>, name: &Bound<'_, PyString>, e: &PyErr) -> bool {
         let py = slf.py();
@@ -260,7 +266,7 @@ impl Tensor {
             record::can_require_grad(core.dtype)?;
         }
         HANDOVER.with(|h| *h.borrow_mut() = Some(core));
-        let made = py.get_type::<Tensor>().getattr("__new__")?.call1((class,));
+        let made = py.get_type::<Tensor>().getattr(intern!(py, "__new__"))?.call1((class,));
         HANDOVER.with(|h| h.borrow_mut().take());
         let made = made?;
         if let Ok(t) = made.cast::<Tensor>() {
