@@ -264,6 +264,7 @@ MEMBERS: dict[str, dict[str, str]] = {
         "_set_inference": "(on: b.bool) -> b.bool",
         "_native": "(behind: Any, signature: b.str) -> Any",
         "_tensor": "(data: Any, dtype: Any = None) -> Tensor",
+        "_with_grads": "(params: list[Any]) -> tuple[list[Any], list[Any]]",
         "can_cast": "(from_: dtype, to: dtype) -> b.bool",
         "default_generator": "() -> Generator",
         "empty_cache": "() -> None",

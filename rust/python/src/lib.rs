@@ -184,6 +184,7 @@ fn init(m: &Bound<'_, PyModule>) -> PyResult<()> {
         tensor::_over,
         tensor::_shares_memory,
         tensor::_fresh_copy,
+        tensor::_with_grads,
         make::_native,
     ];
     call::install(m)?;

@@ -20,7 +20,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyDict, PyString, PyTuple, PyType};
+use pyo3::types::{PyDict, PyList, PyString, PyTuple, PyType};
 use smallvec::SmallVec;
 use std::cell::RefCell;
 
@@ -1175,4 +1175,18 @@ pub fn _fresh_copy<'py>(t: &Bound<'py, Tensor>) -> PyResult<Bound<'py, Tensor>> 
     let py = t.py();
     let core = dispatch::fresh_copy(&t.get().core(py)).map_err(to_python)?;
     Bound::new(py, Tensor::new(core))
+}
+
+/// The parameters of a list that have a gradient, and their gradients.
+#[pyfunction]
+pub fn _with_grads<'py>(params: &Bound<'py, PyList>) -> PyResult<(Bound<'py, PyList>, Bound<'py, PyList>)> {
+    let py = params.py();
+    let (mut kept, mut grads) = (Vec::with_capacity(params.len()), Vec::with_capacity(params.len()));
+    for p in params.iter() {
+        if let Some(grad) = Tensor::grad(p.cast::<Tensor>()?) {
+            kept.push(p);
+            grads.push(grad);
+        }
+    }
+    Ok((PyList::new(py, kept)?, PyList::new(py, grads)?))
 }
