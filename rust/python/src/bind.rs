@@ -4,7 +4,7 @@
 //! counting objects and moving what was just written cost as much as a small kernel.
 
 use crate::cell::GilCell;
-use crate::convert::{Mismatch, argument, argument_object, exact_int, int, type_words};
+use crate::convert::{Mismatch, argument, argument_object, exact_int, int, tensor_list, type_words};
 use crate::error::type_error;
 use crate::tensor::Tensor;
 use firesteel::ops::{self, Default, Op, Param, Ty};
@@ -195,9 +195,12 @@ pub fn bind<'a, 'py>(
     }
     // Lent last: converting numbers may run a program's `__index__`, which may replace a tensor's core.
     for (i, t) in tensors.iter() {
-        if matches!(op.params[*i as usize].ty, Ty::Tensor | Ty::Operand) {
-            // SAFETY: `args` is made for lent cores; `tensors` holds the owners, and no Python runs before the kernel.
-            args.items[*i as usize] = Arg::Tensor(unsafe { t.get().lend(py) });
+        // SAFETY: `args` is made for lent cores; `tensors` holds the owners, and no Python runs before the kernel.
+        let lend = || unsafe { t.get().lend(py) };
+        match &mut args.items[*i as usize] {
+            place @ Arg::None => *place = Arg::Tensor(lend()),
+            Arg::Tensors(list) => list.push(lend()),
+            _ => {}
         }
     }
     Ok(())
@@ -226,6 +229,12 @@ fn take<'py>(
                 push(args, || Arg::None);
                 return Ok(());
             }
+        }
+        Ty::Tensors if !o.is_none() => {
+            // As many places as tensors: the list is filled when they are lent.
+            let n = tensor_list(o, i, tensors)?;
+            push(args, || Arg::Tensors(Vec::with_capacity(n)));
+            return Ok(());
         }
         Ty::Int => {
             if let Some(v) = exact_int(o) {

@@ -129,25 +129,25 @@ fn sequence_items<'py>(obj: &Bound<'py, PyAny>) -> Option<SmallVec<[Bound<'py, P
     None
 }
 
-fn sequence_len(obj: &Bound<'_, PyAny>) -> Option<usize> {
-    match obj.cast::<PyTuple>() {
-        Ok(t) => Some(t.len()),
-        Err(_) => obj.cast::<PyList>().ok().map(|l| l.len()),
-    }
-}
-
-/// Calls `f` with the items of a tuple or a list, without collecting them.
-fn each_item<'py>(
+/// Adds the tensors of a tuple or a list, and says how many they are.
+pub fn tensor_list<'py>(
     obj: &Bound<'py, PyAny>,
-    mut f: impl FnMut(&Bound<'py, PyAny>) -> Result<(), Mismatch>,
-) -> Result<(), Mismatch> {
+    position: usize,
+    tensors: &mut Tensors<'py>,
+) -> Result<usize, Mismatch> {
+    let mut n = 0;
+    let mut one = |o: &Bound<'py, PyAny>| -> Result<(), Mismatch> {
+        let t = o.cast::<Tensor>().map_err(|_| Mismatch::Type)?;
+        tensors.push((position as u8, t.clone()));
+        n += 1;
+        Ok(())
+    };
     if let Ok(t) = obj.cast::<PyTuple>() {
-        return t.iter_borrowed().try_for_each(|i| f(&i));
+        t.iter_borrowed().try_for_each(|i| one(&i))?;
+    } else {
+        obj.cast::<PyList>().map_err(|_| Mismatch::Type)?.iter().try_for_each(|i| one(&i))?;
     }
-    if let Ok(l) = obj.cast::<PyList>() {
-        return l.iter().try_for_each(|i| f(&i));
-    }
-    Err(Mismatch::Type)
+    Ok(n)
 }
 
 pub fn ints(obj: &Bound<'_, PyAny>) -> Result<Ints, Mismatch> {
@@ -177,16 +177,8 @@ pub fn argument<'py>(
         t.get().core(py)
     };
     Ok(match p.ty {
-        Ty::Tensor => return Err(Mismatch::Type),
+        Ty::Tensor | Ty::Tensors => return Err(Mismatch::Type),
         Ty::Operand => Arg::Scalar(number(obj)?.ok_or(Mismatch::Type)?),
-        Ty::Tensors => {
-            let mut list = Vec::with_capacity(sequence_len(obj).ok_or(Mismatch::Type)?);
-            each_item(obj, |i| {
-                list.push(tensor(i.cast::<Tensor>().map_err(|_| Mismatch::Type)?));
-                Ok(())
-            })?;
-            Arg::Tensors(list)
-        }
         Ty::OptTensors => {
             let items = sequence_items(obj).ok_or(Mismatch::Type)?;
             let mut list = Vec::with_capacity(items.len());
