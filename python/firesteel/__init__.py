@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _SUBMODULES = (
-    "cuda", "linalg", "masked", "nn", "optim", "random", "signal", "special", "testing", "types", "utils", "vision",
+    "cuda", "graph", "linalg", "masked", "nn", "optim", "random", "signal", "special", "testing", "types", "utils", "vision",
 )  # fmt: skip
 
 
@@ -33,8 +33,12 @@ def __getattr__(name):
         from importlib import import_module
 
         return import_module(f"firesteel.{name}")
+    if name == "compile":
+        from .graph import compile
+
+        return compile
     raise AttributeError(f"module 'firesteel' has no attribute '{name}'")
 
 
 def __dir__():
-    return sorted({*globals(), *_SUBMODULES})
+    return sorted({*globals(), *_SUBMODULES, "compile"})

@@ -5,6 +5,7 @@ use crate::cell::GilCell;
 use crate::convert::{self, from_data};
 use crate::error::{guarded, runtime, to_python, type_error};
 use crate::index;
+use crate::graph;
 use crate::mode::mode;
 use crate::node::{Edge, Node};
 use crate::record;
@@ -175,6 +176,7 @@ fn only(t: &Tensor, py: Python<'_>) -> PyResult<Scalar> {
         )));
     }
     on_cpu(&core, "item")?;
+    graph::active::check_reading(py, "item")?;
     Ok(cpu::item(&core))
 }
 
@@ -492,14 +494,20 @@ impl Tensor {
     }
 
     #[getter]
-    fn grad(slf: &Bound<'_, Self>) -> Option<Py<Tensor>> {
+    fn grad(slf: &Bound<'_, Self>) -> PyResult<Option<Py<Tensor>>> {
         let py = slf.py();
-        slf.get().with(py, |s| s.grad.as_ref().map(|g| g.clone_ref(py)))
+        if mode().recording {
+            graph::active::note_leaf(slf)?;
+        }
+        Ok(slf.get().with(py, |s| s.grad.as_ref().map(|g| g.clone_ref(py))))
     }
 
     #[setter]
     fn set_grad(slf: &Bound<'_, Self>, value: Option<Bound<'_, PyAny>>) -> PyResult<()> {
         let py = slf.py();
+        if mode().recording {
+            graph::active::note_leaf(slf)?;
+        }
         let new = match value {
             None => None,
             Some(v) => {
@@ -536,9 +544,8 @@ impl Tensor {
     }
 
     #[deleter]
-    fn delete_grad(slf: &Bound<'_, Self>) {
-        let old = slf.get().state_mut(slf.py(), |s| s.grad.take());
-        drop(old);
+    fn delete_grad(slf: &Bound<'_, Self>) -> PyResult<()> {
+        Tensor::set_grad(slf, None)
     }
 
     #[getter]
@@ -570,7 +577,7 @@ impl Tensor {
     #[pyo3(signature = (g, create_graph = false))]
     fn _accumulate(slf: &Bound<'_, Self>, g: &Bound<'_, Tensor>, create_graph: bool) -> PyResult<()> {
         let py = slf.py();
-        let old = Tensor::grad(slf);
+        let old = Tensor::grad(slf)?;
         let own = slf.get().core(py);
         let new = match old {
             None if create_graph => g.clone(),
@@ -587,11 +594,7 @@ impl Tensor {
                     core
                 } else {
                     let layout = firesteel::Layout::dense_like(*own.shape(), &own.layout);
-                    let copy = Core::empty_with(layout, core.dtype, core.device()).map_err(to_python)?;
-                    if core.device() == Device::Cpu {
-                        cpu::copy(&core, &copy);
-                    }
-                    copy
+                    dispatch::copy_as(&core, layout).map_err(to_python)?
                 };
                 Bound::new(py, Tensor::new(core))?
             }
@@ -629,6 +632,9 @@ impl Tensor {
         let core = t.get().core(py);
         if slf.get().requires_grad_now(py) {
             record::can_require_grad(core.dtype)?;
+        }
+        if mode().recording {
+            return Err(graph::active::refusal(py, "`x.data = …`"));
         }
         slf.get().set_core(py, core);
         Ok(())
@@ -722,6 +728,7 @@ impl Tensor {
         let py = slf.py();
         let core = slf.get().core(py);
         on_cpu(&core, "tolist")?;
+        graph::active::check_reading(py, "tolist")?;
         convert::to_list(py, &core)
     }
 
@@ -729,6 +736,7 @@ impl Tensor {
     fn _memory(slf: &Bound<'_, Self>) -> PyResult<convert::Memory> {
         let core = slf.get().core(slf.py());
         on_cpu(&core, "numpy")?;
+        graph::active::check_reading(slf.py(), "numpy")?;
         if core.dtype == DType::BF16 {
             return Err(PyTypeError::new_err("Got unsupported ScalarType BFloat16"));
         }
