@@ -29,14 +29,12 @@ _SUBMODULES = (
 
 
 def __getattr__(name):
-    if name in _SUBMODULES:
-        from importlib import import_module
+    from importlib import import_module
 
+    if name in _SUBMODULES:
         return import_module(f"firesteel.{name}")
     if name == "compile":
-        from .graph import compile
-
-        return compile
+        return import_module("firesteel.graph").compile
     raise AttributeError(f"module 'firesteel' has no attribute '{name}'")
 
 

@@ -122,7 +122,7 @@ class Compiled:
                     stacklevel=3,
                 )
             return self._fn(*args, **kwargs)
-        before = None if seen is None else seen.numbers()[0]
+        before = [] if seen is None else seen.numbers()[0]
         recording, result = self._record(args, kwargs)
         if seen is None:
             self._seen.append(recording)
@@ -156,7 +156,9 @@ class Compiled:
             if a != b:
                 raise RecordingError(f"{self!r}: step {i} was recorded as\n  {a}\nand is now\n  {b}")
         if not fresh.same_constants(recording):
-            raise RecordingError(f"{self!r}: a tensor made from Python's data has other values than when it was recorded")
+            raise RecordingError(
+                f"{self!r}: a tensor made from Python's data has other values than when it was recorded"
+            )
         return result
 
     def _text(self, recording: Any) -> str:

@@ -1,8 +1,8 @@
 //! Python values to the arguments of records and back; foreign memory in and out.
 
 use crate::call::Tensors;
-use crate::graph::active::check_reading;
 use crate::error::{runtime, to_python, type_error};
+use crate::graph::active::check_reading;
 use crate::tensor::Tensor;
 use crate::types::{PyDType, PyDevice, PyGenerator, device_from, dtype_object};
 use firesteel::args::Ints;

@@ -6,8 +6,8 @@
 use crate::backward::one;
 use crate::call::{self, Common, Tensors, default_argument};
 use crate::convert;
-use crate::graph::active::check_reading;
 use crate::error::{runtime, to_python};
+use crate::graph::active::check_reading;
 use crate::tensor::Tensor;
 use firesteel::device::cpu;
 use firesteel::dtype::DType;

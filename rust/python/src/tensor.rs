@@ -4,8 +4,8 @@ use crate::call::{self, Common, operator, operator_inplace, unary};
 use crate::cell::GilCell;
 use crate::convert::{self, from_data};
 use crate::error::{guarded, runtime, to_python, type_error};
-use crate::index;
 use crate::graph;
+use crate::index;
 use crate::mode::mode;
 use crate::node::{Edge, Node};
 use crate::record;
@@ -574,8 +574,9 @@ impl Tensor {
     }
 
     /// The gradient `g` added to `.grad`: taken over when nothing else holds its memory, else copied; later ones in place.
-    #[pyo3(signature = (g, create_graph = false))]
-    fn _accumulate(slf: &Bound<'_, Self>, g: &Bound<'_, Tensor>, create_graph: bool) -> PyResult<()> {
+    /// `holders`: references to `g` that the caller, its callers and the call itself have.
+    #[pyo3(signature = (g, create_graph = false, holders = 3))]
+    fn _accumulate(slf: &Bound<'_, Self>, g: &Bound<'_, Tensor>, create_graph: bool, holders: isize) -> PyResult<()> {
         let py = slf.py();
         let old = Tensor::grad(slf)?;
         let own = slf.get().core(py);
@@ -586,8 +587,7 @@ impl Tensor {
                 // `core` and the gradient tensor hold it: nobody else.
                 let alone = core.holders() == Some(2)
                     && core.layout.is_contiguous()
-                    // The engine's list, its variable and the call hold it.
-                    && call::references(g.as_any()) <= 3
+                    && call::references(g.as_any()) <= holders
                     && core.buffer.is_writable()
                     && core.buffer.bytes() == core.numel() * core.dtype.size();
                 let core = if alone && own.layout.is_contiguous() {

@@ -92,7 +92,9 @@ impl Action {
                 for a in args {
                     match a {
                         Operand::Value(v) => f(*v),
-                        Operand::Values(list) | Operand::Number(Number::Next(list)) => list.iter().copied().for_each(&mut f),
+                        Operand::Values(list) | Operand::Number(Number::Next(list)) => {
+                            list.iter().copied().for_each(&mut f)
+                        }
                         Operand::OptValues(list) => list.iter().flatten().copied().for_each(&mut f),
                         Operand::Constant(_) | Operand::Number(Number::Option(..)) => {}
                     }
@@ -119,7 +121,9 @@ impl Action {
 
     /// Calls `f` with every value that the step writes into.
     pub fn for_each_written(&self, mut f: impl FnMut(Id)) {
-        let Action::Call { op, form, args, outs } = self else { return };
+        let Action::Call { op, form, args, outs } = self else {
+            return;
+        };
         if *form != Form::New {
             outs.iter().copied().for_each(&mut f);
         }

@@ -249,7 +249,10 @@ impl Recorder {
 
     /// From now on, a tensor with these elements is `id`.
     fn learn(&mut self, core: &Core, id: Id) {
-        let known = self.memory.entry(memory(core)).or_insert_with(|| Known { values: Vec::new() });
+        let known = self
+            .memory
+            .entry(memory(core))
+            .or_insert_with(|| Known { values: Vec::new() });
         known.values.push((core.layout, core.dtype, id));
     }
 
@@ -301,11 +304,7 @@ impl Recorder {
     }
 
     fn call(&mut self, op: &'static Op, form: Form, args: &Args, outs: &[Core]) -> Result<()> {
-        let mut operands = args
-            .items
-            .iter()
-            .map(|a| self.operand(a))
-            .collect::<Result<Vec<_>>>()?;
+        let mut operands = args.items.iter().map(|a| self.operand(a)).collect::<Result<Vec<_>>>()?;
         if op.mutates != 0
             && let Some(group) = self.group.take()
         {

@@ -96,12 +96,12 @@ fn argument(o: &Operand, values: &[Option<Core>], numbers: &[f64]) -> Result<Arg
     Ok(match o {
         Operand::Value(v) => Arg::Tensor(at(values, *v).clone()),
         Operand::Values(list) => Arg::Tensors(list.iter().map(|&v| at(values, v).clone()).collect()),
-        Operand::OptValues(list) => {
-            Arg::OptTensors(list.iter().map(|v| v.map(|v| at(values, v).clone())).collect())
-        }
+        Operand::OptValues(list) => Arg::OptTensors(list.iter().map(|v| v.map(|v| at(values, v).clone())).collect()),
         Operand::Constant(a) => a.clone(),
         Operand::Number(Number::Option(i, _)) => Arg::Float(numbers[*i]),
-        Operand::Number(Number::Next(list)) => Arg::Floats(list.iter().map(|&v| next(at(values, v))).collect::<Result<_>>()?),
+        Operand::Number(Number::Next(list)) => {
+            Arg::Floats(list.iter().map(|&v| next(at(values, v))).collect::<Result<_>>()?)
+        }
     })
 }
 

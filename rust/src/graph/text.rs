@@ -58,7 +58,13 @@ impl Graph {
                     Form::New if outs.is_empty() => format!("{}({})", op.key, parts.join(", ")),
                     Form::New => {
                         let kinds: Vec<String> = outs.iter().map(|&v| self.kind(v)).collect();
-                        format!("{} = {}({}): {}", made.join(", "), op.key, parts.join(", "), kinds.join(", "))
+                        format!(
+                            "{} = {}({}): {}",
+                            made.join(", "),
+                            op.key,
+                            parts.join(", "),
+                            kinds.join(", ")
+                        )
                     }
                     Form::InPlace => format!("{}({})", op.inplace_name, parts.join(", ")),
                     Form::Out => format!("{}({}, out={})", op.key, parts.join(", "), made.join(", ")),

@@ -107,7 +107,10 @@ pub fn check_reading(py: Python<'_>, what: &str) -> PyResult<()> {
 pub fn _graph_begin<'py>(args: &Bound<'py, PyTuple>, kwargs: &Bound<'py, PyDict>) -> PyResult<()> {
     let py = args.py();
     let mut tensors = Vec::new();
-    let form = tree::flatten(&PyTuple::new(py, [args.as_any(), kwargs.as_any()])?.into_any(), &mut tensors)?;
+    let form = tree::flatten(
+        &PyTuple::new(py, [args.as_any(), kwargs.as_any()])?.into_any(),
+        &mut tensors,
+    )?;
     for t in &tensors {
         if t.get().requires_grad_now(py) && !t.get().with(py, |s| s.requires_grad && s.edge.is_none()) {
             return Err(RecordingError::new_err(
@@ -159,7 +162,10 @@ pub fn _graph_abort() {
 #[cold]
 pub fn note<'py>(py: Python<'py>, op: &'static Op, tensors: &Tensors<'py>) -> PyResult<()> {
     if matches!(op.kind, Kind::DataShape { .. }) {
-        return Err(refusal(py, &format!("{}(), whose result's size depends on values,", op.name)));
+        return Err(refusal(
+            py,
+            &format!("{}(), whose result's size depends on values,", op.name),
+        ));
     }
     let place: Option<(String, u32)> = helper(py, "_where")?.call0()?.extract()?;
     record::at(place.clone()).map_err(to_python)?;
@@ -173,7 +179,9 @@ pub fn note<'py>(py: Python<'py>, op: &'static Op, tensors: &Tensors<'py>) -> Py
 /// Makes a tensor known to the graph.
 pub fn note_tensor(t: &Bound<'_, Tensor>) -> PyResult<()> {
     let py = t.py();
-    let (core, leaf) = t.get().with(py, |s| (s.core.clone(), s.requires_grad && s.edge.is_none()));
+    let (core, leaf) = t
+        .get()
+        .with(py, |s| (s.core.clone(), s.requires_grad && s.edge.is_none()));
     let new = record::is_new(&core).map_err(to_python)?;
     if leaf && !new {
         return note_leaf(t);
@@ -271,12 +279,21 @@ pub fn _graph_group<'py>(
         match guards::group_of(optimizer, index)? {
             Some(g) if g.is(group) => break g,
             Some(_) => index += 1,
-            None => return Err(RecordingError::new_err("the optimizer's step is given a group that is not its own")),
+            None => {
+                return Err(RecordingError::new_err(
+                    "the optimizer's step is given a group that is not its own",
+                ));
+            }
         }
     };
     let made = Group::new(optimizer, index, &group)?;
     let (at, first) = with(|a| (a.groups.len(), a.numbers))?;
-    let options = made.numbers.iter().enumerate().map(|(i, n)| (n.name.clone(), first + i)).collect();
+    let options = made
+        .numbers
+        .iter()
+        .enumerate()
+        .map(|(i, n)| (n.name.clone(), first + i))
+        .collect();
     let states = optimizer.getattr("state")?.cast_into::<PyDict>()?;
     let params: Vec<Bound<'py, PyAny>> = made.params().iter().map(|p| p.bind(py).clone()).collect();
     let count = made.numbers.len();
@@ -330,7 +347,13 @@ pub fn leaves(py: Python<'_>) -> PyResult<Vec<(usize, Py<Tensor>, Option<Py<Tens
 /// (group, optimizer, parameter) of each parameter that had no state.
 pub fn absent(py: Python<'_>) -> PyResult<Vec<(usize, Py<PyAny>, Py<PyAny>)>> {
     with(|a| {
-        let one = |x: &Absent| (x.group, a.groups[x.group].optimizer.clone_ref(py), x.param.clone_ref(py));
+        let one = |x: &Absent| {
+            (
+                x.group,
+                a.groups[x.group].optimizer.clone_ref(py),
+                x.param.clone_ref(py),
+            )
+        };
         a.absent.iter().map(one).collect()
     })
 }

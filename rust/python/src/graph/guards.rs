@@ -52,8 +52,12 @@ impl Module {
             return Ok(false);
         }
         for (name, entries) in &self.tables {
-            let Some(table) = attributes.get_item(name)? else { return Ok(false) };
-            let Ok(table) = table.cast::<PyDict>() else { return Ok(false) };
+            let Some(table) = attributes.get_item(name)? else {
+                return Ok(false);
+            };
+            let Ok(table) = table.cast::<PyDict>() else {
+                return Ok(false);
+            };
             if table.len() != entries.len() {
                 return Ok(false);
             }
@@ -159,8 +163,12 @@ impl Group {
 
     /// Adds the numbers to `block`; false when the group is not what was recorded.
     pub fn fill(&self, py: Python<'_>, block: &mut Vec<f64>) -> PyResult<bool> {
-        let Some(group) = group_of(self.optimizer.bind(py), self.index)? else { return Ok(false) };
-        let Some(params) = group.get_item("params")? else { return Ok(false) };
+        let Some(group) = group_of(self.optimizer.bind(py), self.index)? else {
+            return Ok(false);
+        };
+        let Some(params) = group.get_item("params")? else {
+            return Ok(false);
+        };
         let params = params.cast::<PyList>()?;
         if params.len() != self.params.len() || !params.iter().zip(&self.params).all(|(a, b)| a.is(b)) {
             return Ok(false);
@@ -172,7 +180,9 @@ impl Group {
             }
         }
         for n in &self.numbers {
-            let Some(value) = group.get_item(&n.option)? else { return Ok(false) };
+            let Some(value) = group.get_item(&n.option)? else {
+                return Ok(false);
+            };
             let value = match n.part {
                 Some(i) => value.get_item(i)?,
                 None => value,

@@ -218,7 +218,9 @@ fn new_states(py: Python<'_>, results: &mut Results) -> PyResult<Vec<NewState>> 
     let mut fresh = Vec::new();
     for (group, optimizer, param) in active::absent(py)? {
         let states = optimizer.bind(py).getattr("state")?.cast_into::<PyDict>()?;
-        let Some(entry) = states.get_item(&param)? else { continue };
+        let Some(entry) = states.get_item(&param)? else {
+            continue;
+        };
         for (name, value) in entry.cast::<PyDict>()?.iter() {
             let value = match value.cast::<Tensor>() {
                 Ok(t) => NewValue::Result(results.add(t)?),
@@ -287,7 +289,11 @@ fn record_slots(graph: &Graph) -> impl Iterator<Item = (Layout, DType, Device)> 
 
 /// Nothing that the function made may live on elsewhere.
 fn check_escapes(py: Python<'_>, recorded: &record::Recorded, kept: &HashSet<u64>) -> PyResult<()> {
-    let leftover = || buffer::alive_since(recorded.first).into_iter().find(|s| !kept.contains(s));
+    let leftover = || {
+        buffer::alive_since(recorded.first)
+            .into_iter()
+            .find(|s| !kept.contains(s))
+    };
     if leftover().is_none() {
         return Ok(());
     }
@@ -320,20 +326,21 @@ struct Resolved<'py> {
 
 impl Recording {
     /// The state that a run needs, if all is as it was recorded.
-    fn resolve<'py>(
-        &self,
-        args: &Bound<'py, PyTuple>,
-        kwargs: &Bound<'py, PyDict>,
-    ) -> PyResult<Option<Resolved<'py>>> {
+    fn resolve<'py>(&self, args: &Bound<'py, PyTuple>, kwargs: &Bound<'py, PyDict>) -> PyResult<Option<Resolved<'py>>> {
         let py = args.py();
         let now = mode();
         if now.grad != self.grad_mode || now.inference != self.inference || default_dtype() != self.default {
             return Ok(None);
         }
         let mut given = Vec::new();
-        let Tree::Tuple(_, parts) = &self.form else { return Ok(None) };
-        let [positional, named] = &parts[..] else { return Ok(None) };
-        if !tree::matches(positional, args.as_any(), &mut given)? || !tree::matches(named, kwargs.as_any(), &mut given)? {
+        let Tree::Tuple(_, parts) = &self.form else {
+            return Ok(None);
+        };
+        let [positional, named] = &parts[..] else {
+            return Ok(None);
+        };
+        if !tree::matches(positional, args.as_any(), &mut given)? || !tree::matches(named, kwargs.as_any(), &mut given)?
+        {
             return Ok(None);
         }
         for m in &self.modules {
@@ -354,7 +361,9 @@ impl Recording {
                 return Ok(None);
             }
         }
-        let Some(objects) = self.find_slots(py, &given)? else { return Ok(None) };
+        let Some(objects) = self.find_slots(py, &given)? else {
+            return Ok(None);
+        };
         for l in &self.leaves {
             if objects[l.slot].get().with(py, |s| s.grad.is_some()) != l.had_grad {
                 return Ok(None);
@@ -579,6 +588,8 @@ impl Recording {
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        self.form.visit(&visit)?;
+        self.returns.visit(&visit)?;
         for s in &self.slots {
             visit.call(&s.tensor)?;
         }

@@ -1,7 +1,9 @@
 //! Nested containers of tensors and other values: what a compiled function is given and what it returns.
 
+use crate::error::RecordingError;
 use crate::tensor::Tensor;
 use pyo3::prelude::*;
+use pyo3::pyclass::{PyTraverseError, PyVisit};
 use pyo3::types::{PyDict, PyList, PyTuple};
 
 /// The form of a container, its tensors numbered in the order met.
@@ -36,19 +38,24 @@ pub fn flatten<'py>(object: &Bound<'py, PyAny>, tensors: &mut Vec<Bound<'py, Ten
             .collect::<PyResult<_>>()?;
         return Ok(Tree::Dict(parts));
     }
+    if object.hash().is_err() {
+        // Such a value may change without being another one.
+        return Err(RecordingError::new_err(format!(
+            "a compiled function takes and returns tensors, hashable values, and lists, tuples and dicts of them, not {}",
+            object.get_type()
+        )));
+    }
     Ok(Tree::Value(object.clone().unbind()))
 }
 
 /// Whether a container has this form, with equal values of equal types; its tensors are added to `tensors`.
-pub fn matches<'py>(
-    tree: &Tree,
-    object: &Bound<'py, PyAny>,
-    tensors: &mut Vec<Bound<'py, Tensor>>,
-) -> PyResult<bool> {
+pub fn matches<'py>(tree: &Tree, object: &Bound<'py, PyAny>, tensors: &mut Vec<Bound<'py, Tensor>>) -> PyResult<bool> {
     let py = object.py();
     match tree {
         Tree::Tensor(_) => {
-            let Ok(t) = object.cast::<Tensor>() else { return Ok(false) };
+            let Ok(t) = object.cast::<Tensor>() else {
+                return Ok(false);
+            };
             tensors.push(t.clone());
             Ok(true)
         }
@@ -62,7 +69,9 @@ pub fn matches<'py>(
             _ => Ok(false),
         },
         Tree::Dict(parts) => {
-            let Ok(dict) = object.cast_exact::<PyDict>() else { return Ok(false) };
+            let Ok(dict) = object.cast_exact::<PyDict>() else {
+                return Ok(false);
+            };
             if dict.len() != parts.len() {
                 return Ok(false);
             }
@@ -113,11 +122,17 @@ pub fn build<'py>(py: Python<'py>, tree: &Tree, tensors: &[Bound<'py, Tensor>]) 
         Tree::Tensor(i) => tensors[*i].clone().into_any(),
         Tree::Value(v) => v.bind(py).clone(),
         Tree::List(parts) => {
-            let items = parts.iter().map(|p| build(py, p, tensors)).collect::<PyResult<Vec<_>>>()?;
+            let items = parts
+                .iter()
+                .map(|p| build(py, p, tensors))
+                .collect::<PyResult<Vec<_>>>()?;
             PyList::new(py, items)?.into_any()
         }
         Tree::Tuple(class, parts) => {
-            let items = parts.iter().map(|p| build(py, p, tensors)).collect::<PyResult<Vec<_>>>()?;
+            let items = parts
+                .iter()
+                .map(|p| build(py, p, tensors))
+                .collect::<PyResult<Vec<_>>>()?;
             let plain = PyTuple::new(py, items)?;
             let class = class.bind(py);
             if class.is(plain.get_type()) {
@@ -139,19 +154,19 @@ pub fn build<'py>(py: Python<'py>, tree: &Tree, tensors: &[Bound<'py, Tensor>]) 
 }
 
 impl Tree {
-    /// Python objects inside, for the garbage collector.
-    pub fn for_each_object(&self, f: &mut dyn FnMut(&Py<PyAny>)) {
+    /// Shows the garbage collector the Python objects inside.
+    pub fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
         match self {
-            Tree::Tensor(_) => {}
-            Tree::Value(v) => f(v),
-            Tree::List(parts) => parts.iter().for_each(|p| p.for_each_object(f)),
+            Tree::Tensor(_) => Ok(()),
+            Tree::Value(v) => visit.call(v),
+            Tree::List(parts) => parts.iter().try_for_each(|p| p.visit(visit)),
             Tree::Tuple(class, parts) => {
-                f(class);
-                parts.iter().for_each(|p| p.for_each_object(f));
+                visit.call(class)?;
+                parts.iter().try_for_each(|p| p.visit(visit))
             }
-            Tree::Dict(parts) => parts.iter().for_each(|(k, p)| {
-                f(k);
-                p.for_each_object(f);
+            Tree::Dict(parts) => parts.iter().try_for_each(|(k, p)| {
+                visit.call(k)?;
+                p.visit(visit)
             }),
         }
     }
