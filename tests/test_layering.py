@@ -29,6 +29,7 @@ MODULES = (
     "device::cpu",
     "ops",
     "dispatch",
+    "graph",
 )
 UNSAFE = (
     "rust/kernels/",
@@ -125,7 +126,7 @@ LAYERS = (
     {"", "cuda", "linalg", "masked", "random", "signal", "special", "testing", "types"},  # "": the package
     {"nn"},
     {"optim", "utils"},
-    {"vision"},
+    {"vision", "graph"},
     {"_stubs"},
 )
 LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}

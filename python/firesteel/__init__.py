@@ -24,17 +24,19 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _SUBMODULES = (
-    "cuda", "linalg", "masked", "nn", "optim", "random", "signal", "special", "testing", "types", "utils", "vision",
+    "cuda", "graph", "linalg", "masked", "nn", "optim", "random", "signal", "special", "testing", "types", "utils", "vision",
 )  # fmt: skip
 
 
 def __getattr__(name):
-    if name in _SUBMODULES:
-        from importlib import import_module
+    from importlib import import_module
 
+    if name in _SUBMODULES:
         return import_module(f"firesteel.{name}")
+    if name == "compile":
+        return import_module("firesteel.graph").compile
     raise AttributeError(f"module 'firesteel' has no attribute '{name}'")
 
 
 def __dir__():
-    return sorted({*globals(), *_SUBMODULES})
+    return sorted({*globals(), *_SUBMODULES, "compile"})

@@ -2,6 +2,9 @@
 //!
 //! The pool is a free list per thread and size class, so it needs no lock (and nothing to mend after `fork`). Freed
 //! activations are handed out again, so that a training step after the first touches no fresh pages.
+//!
+//! While a graph is recorded on a thread ([`watch`]), the buffers made there carry a serial number: the recorder names
+//! memory by it, holds nobody's memory itself, and sees at the end which of it is still alive.
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::shared::Shared;
@@ -58,6 +61,8 @@ pub struct Buffer {
     owner: Owner,
     meta: bool,
     writable: bool,
+    /// New at each allocation while a graph is recorded, else 0.
+    serial: u64,
     pub version: Version,
 }
 
@@ -70,10 +75,11 @@ unsafe impl Sync for Buffer {}
 struct Pool {
     free: [Vec<NonNull<u8>>; CLASSES],
     kept: usize,
+    watched: bool,
 }
 
 thread_local! {
-    static POOL: RefCell<Pool> = const { RefCell::new(Pool { free: [const { Vec::new() }; CLASSES], kept: 0 }) };
+    static POOL: RefCell<Pool> = const { RefCell::new(Pool { free: [const { Vec::new() }; CLASSES], kept: 0, watched: false }) };
 }
 
 static LIVE: AtomicUsize = AtomicUsize::new(0);
@@ -128,17 +134,16 @@ impl Buffer {
         }
         let class = class_of(bytes);
         let size = class_bytes(class);
-        let reused = POOL
+        let (reused, watched) = POOL
             .try_with(|p| {
                 let mut p = p.borrow_mut();
                 let found = p.free[class].pop();
                 if found.is_some() {
                     p.kept -= size;
                 }
-                found
+                (found, p.watched)
             })
-            .ok()
-            .flatten();
+            .unwrap_or((None, false));
         let ptr = match reused {
             Some(p) => p,
             None => {
@@ -160,6 +165,7 @@ impl Buffer {
             owner,
             meta: false,
             writable: true,
+            serial: if watched { alive::enter() } else { 0 },
             version: Version::default(),
         }))
     }
@@ -173,6 +179,7 @@ impl Buffer {
             owner: Owner::Nobody,
             meta: true,
             writable: true,
+            serial: serial(),
             version: Version::default(),
         })
     }
@@ -195,6 +202,7 @@ impl Buffer {
             owner,
             meta: false,
             writable,
+            serial: serial(),
             version: Version::default(),
         })
     }
@@ -207,6 +215,16 @@ impl Buffer {
     /// Bytes that tensors may use.
     pub fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// The number of memory that was made while a graph was recorded; 0 for other memory.
+    pub fn serial(&self) -> u64 {
+        self.serial
+    }
+
+    /// The memory belongs to someone else.
+    pub fn is_foreign(&self) -> bool {
+        matches!(self.owner, Owner::Foreign(_))
     }
 
     #[inline(always)]
@@ -222,6 +240,9 @@ impl Buffer {
 
 impl Drop for Buffer {
     fn drop(&mut self) {
+        if self.serial != 0 {
+            alive::leave(self.serial);
+        }
         let Owner::Pool {
             class,
             thread_bytes: size,
@@ -259,6 +280,53 @@ fn out_of_memory(bytes: usize) -> Error {
             "[enforce fail at alloc_cpu] DefaultCPUAllocator: can't allocate memory: you tried to allocate {bytes} bytes"
         ),
     )
+}
+
+/// The numbers of watched buffers that are still alive.
+mod alive {
+    use std::collections::BTreeSet;
+    use std::sync::Mutex;
+
+    static ALIVE: Mutex<(u64, BTreeSet<u64>)> = Mutex::new((0, BTreeSet::new()));
+
+    #[cold]
+    pub fn enter() -> u64 {
+        let mut alive = ALIVE.lock().unwrap_or_else(|e| e.into_inner());
+        alive.0 += 1;
+        let serial = alive.0;
+        alive.1.insert(serial);
+        serial
+    }
+
+    #[cold]
+    pub fn leave(serial: u64) {
+        ALIVE.lock().unwrap_or_else(|e| e.into_inner()).1.remove(&serial);
+    }
+
+    pub fn since(first: u64) -> Vec<u64> {
+        let alive = ALIVE.lock().unwrap_or_else(|e| e.into_inner());
+        alive.1.range(first..).copied().collect()
+    }
+
+    pub fn next() -> u64 {
+        ALIVE.lock().unwrap_or_else(|e| e.into_inner()).0 + 1
+    }
+}
+
+/// Whether this thread's new buffers get numbers from now on; the next number.
+pub fn watch(on: bool) -> u64 {
+    POOL.with(|p| p.borrow_mut().watched = on);
+    alive::next()
+}
+
+fn serial() -> u64 {
+    let watched = POOL.try_with(|p| p.borrow().watched).unwrap_or(false);
+    if watched { alive::enter() } else { 0 }
+}
+
+/// Numbers of the buffers from number `first` on that are alive.
+pub fn alive_since(first: u64) -> Vec<u64> {
+    alive::since(first)
 }
 
 /// Gives this thread's unused blocks back to the system.

@@ -204,6 +204,11 @@ impl Core {
         (self.buffer.holders() == 1).then(|| self.0.holders())
     }
 
+    /// One and the same core.
+    pub fn is(&self, other: &Core) -> bool {
+        Shared::ptr_eq(&self.0, &other.0)
+    }
+
     /// Exactly the same elements in the same order.
     pub fn same_elements(&self, other: &Core) -> bool {
         Shared::ptr_eq(&self.buffer, &other.buffer) && self.layout == other.layout && self.dtype == other.dtype

@@ -8,8 +8,40 @@ use crate::layout::Layout;
 use crate::ops::def::{Call, Kernel, Kind, Op, View};
 use crate::{Arg, Args};
 use smallvec::SmallVec;
+use std::cell::Cell;
 
 pub type Outputs = SmallVec<[Core; 1]>;
+
+/// Where an op's results go.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Form {
+    New,
+    InPlace,
+    Out,
+}
+
+/// Who is told what runs on this thread: the graph's recorder.
+pub struct Watch {
+    pub ran: fn(&'static Op, Form, &Args, &[Core]) -> Result<()>,
+    pub copied: fn(&Core, &Core) -> Result<()>,
+}
+
+thread_local! {
+    static WATCH: Cell<Option<&'static Watch>> = const { Cell::new(None) };
+}
+
+/// Tells `to` from now on what runs on this thread; returns who was told before.
+pub fn watch(to: Option<&'static Watch>) -> Option<&'static Watch> {
+    WATCH.with(|w| w.replace(to))
+}
+
+#[inline(always)]
+fn tell(op: &'static Op, form: Form, args: &Args, outs: &[Core]) -> Result<()> {
+    match WATCH.with(Cell::get) {
+        None => Ok(()),
+        Some(w) => (w.ran)(op, form, args, outs),
+    }
+}
 
 /// The device of the arguments: one for all of them (0-d CPU tensors go along with any).
 fn device_of(args: &Args) -> Result<Device> {
@@ -49,7 +81,8 @@ pub fn call(op: &'static Op, args: &Args) -> Result<Outputs> {
 /// Runs an op into new memory; the outputs are added to `outs`.
 #[inline]
 pub fn call_into(op: &'static Op, args: &Args, outs: &mut Outputs) -> Result<()> {
-    run(op, args, outs).map_err(|e| e.within(op.name))
+    run(op, args, outs).map_err(|e| e.within(op.name))?;
+    tell(op, Form::New, args, outs)
 }
 
 fn run(op: &'static Op, args: &Args, outs: &mut Outputs) -> Result<()> {
@@ -111,6 +144,11 @@ fn run(op: &'static Op, args: &Args, outs: &mut Outputs) -> Result<()> {
             }
         }
         Kind::DataShape { run } => {
+            if WATCH.with(Cell::get).is_some() {
+                return Error::recording(
+                    "the size of the result depends on values, which a compiled function must not read; compute it outside",
+                );
+            }
             if device_of(args)? == Device::Meta {
                 return Error::unsupported("the size of the result depends on values, which meta tensors lack");
             }
@@ -158,7 +196,8 @@ pub fn call_inplace(op: &'static Op, args: &Args) -> Result<()> {
         Some((cpu, compute)) => cpu(&Call { args, outs, compute }).map(|()| target.version().bump(op.index)),
         None => into(op, args, outs, true),
     };
-    result.map_err(|e| e.within(op.inplace_name))
+    result.map_err(|e| e.within(op.inplace_name))?;
+    tell(op, Form::InPlace, args, outs)
 }
 
 /// The kernel and dtype for an elementwise op in place whose tensors are all row-major and of one shape and dtype.
@@ -178,7 +217,8 @@ fn quick_inplace(op: &'static Op, args: &Args, target: &Core) -> Option<(Kernel,
 
 /// Runs an op into given outputs, whose shapes and dtypes must fit (the binding resizes empty ones before).
 pub fn call_out(op: &'static Op, args: &Args, outs: &[Core]) -> Result<()> {
-    into(op, args, outs, false).map_err(|e| e.within(op.name))
+    into(op, args, outs, false).map_err(|e| e.within(op.name))?;
+    tell(op, Form::Out, args, outs)
 }
 
 /// Shapes and dtypes of the outputs, without running.
@@ -235,14 +275,14 @@ fn into(op: &'static Op, args: &Args, outs: &[Core], inplace: bool) -> Result<()
                          single memory location. Please clone() the tensor before performing the operation.",
                     );
                 }
-                Arg::Tensor(fresh_copy(c)?)
+                Arg::Tensor(spare(c)?)
             }
             Arg::Tensors(list) if list.iter().any(clashes) => {
-                Arg::Tensors(list.iter().map(fresh_copy).collect::<Result<_>>()?)
+                Arg::Tensors(list.iter().map(spare).collect::<Result<_>>()?)
             }
             Arg::OptTensors(list) if list.iter().flatten().any(clashes) => Arg::OptTensors(
                 list.iter()
-                    .map(|c| c.as_ref().map(fresh_copy).transpose())
+                    .map(|c| c.as_ref().map(spare).transpose())
                     .collect::<Result<_>>()?,
             ),
             _ => continue,
@@ -279,11 +319,29 @@ fn partial(a: &Core, b: &Core) -> bool {
 
 /// A dense copy in new memory.
 pub fn fresh_copy(c: &Core) -> Result<Core> {
-    let out = Core::empty_with(Layout::dense_like(*c.shape(), &c.layout), c.dtype, c.device())?;
+    copy_as(c, Layout::dense_like(*c.shape(), &c.layout))
+}
+
+/// A copy in new memory with this dense layout.
+pub fn copy_as(c: &Core, layout: Layout) -> Result<Core> {
+    let out = copied(c, layout)?;
+    if let Some(w) = WATCH.with(Cell::get) {
+        (w.copied)(c, &out)?;
+    }
+    Ok(out)
+}
+
+fn copied(c: &Core, layout: Layout) -> Result<Core> {
+    let out = Core::empty_with(layout, c.dtype, c.device())?;
     if c.device() == Device::Cpu {
         cpu::copy(c, &out);
     }
     Ok(out)
+}
+
+/// A copy for the time of one call.
+fn spare(c: &Core) -> Result<Core> {
+    copied(c, Layout::dense_like(*c.shape(), &c.layout))
 }
 
 /// Arguments from a few values, for calls inside Rust.

@@ -19,6 +19,8 @@ pub enum ErrorKind {
     OutOfMemory,
     /// `torch.linalg.LinAlgError`.
     Linalg,
+    /// What a compiled function must not do (`firesteel.graph.RecordingError`).
+    Recording,
 }
 
 /// An error with its message; dispatch puts the op's name in front.
@@ -51,6 +53,9 @@ impl Error {
     }
     pub fn unsupported<T>(message: impl Into<String>) -> Result<T> {
         Err(Error::new(ErrorKind::NotImplemented, message))
+    }
+    pub fn recording<T>(message: impl Into<String>) -> Result<T> {
+        Err(Error::new(ErrorKind::Recording, message))
     }
     /// The same error, told as part of `op`.
     #[cold]

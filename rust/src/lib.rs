@@ -1,7 +1,7 @@
 //! What a tensor is and what can be done to it: types, buffers, the op table, devices and dispatch. No Python here.
 //!
 //! Modules depend on each other in one direction:
-//! `dtype, layout, error, shared` ← `buffer` ← `core` ← `ops` ← `device` ← `dispatch`.
+//! `dtype, layout, error, shared` ← `buffer` ← `core` ← `ops` ← `device` ← `dispatch` ← `graph`.
 
 #![deny(unsafe_code)]
 
@@ -15,6 +15,7 @@ pub mod dispatch;
 pub mod dtype;
 pub mod error;
 pub mod generator;
+pub mod graph;
 pub mod layout;
 pub mod ops;
 #[allow(unsafe_code)] // a pointer that counts its holders

@@ -55,6 +55,11 @@ impl<T> Shared<T> {
         a.at == b.at
     }
 
+    /// Where the value lies: tells values apart that are alive.
+    pub fn address(&self) -> usize {
+        self.at.as_ptr() as usize
+    }
+
     /// How many hold the value.
     pub fn holders(&self) -> usize {
         self.counted().holders.load(Ordering::Acquire)

@@ -222,7 +222,8 @@ def _run(roots, keep, create_graph, captures=None, accumulate=True):
 def _leaf(leaf, grad, create_graph, _captures):
     hooks = leaf._leaf_hooks(False)
     if not hooks:
-        leaf._accumulate(grad, create_graph)
+        # Held by the engine's list and its variable, by ours and by the call.
+        leaf._accumulate(grad, create_graph, 4)
         return
     after = []
     for key, hook in list(hooks.items()):

@@ -173,6 +173,8 @@ class Hooks:
 
     def _call_with_hooks(self, args: tuple, kwargs: dict[str, Any]) -> Any:
         """`forward` with every hook around it; `args` and `kwargs` are those of the call."""
+        if _C._is_recording():
+            _C._graph_module(self)
         done: set[int] = set()
         result = None
         try:

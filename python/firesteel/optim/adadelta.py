@@ -45,6 +45,8 @@ class Adadelta(GroupOptimizer):
     0.6838
     """
 
+    _recordable = True
+
     def __init__(
         self,
         params: Iterable[Any],
@@ -82,6 +84,7 @@ class Adadelta(GroupOptimizer):
         params, grads, entries, fresh = self._entries(group)
         if not params:
             return
+        self._record_group(group, [entry["step"] for entry in entries])
         _C._adadelta_step(
             params,
             grads,

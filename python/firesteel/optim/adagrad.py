@@ -46,6 +46,8 @@ class Adagrad(GroupOptimizer):
     0.5
     """
 
+    _recordable = True
+
     def __init__(
         self,
         params: Iterable[Any],
@@ -90,11 +92,12 @@ class Adagrad(GroupOptimizer):
         if not params:
             return
         counters = [entry["step"] for entry in entries]
+        self._record_group(group, counters)
         _C._adagrad_step(
             params,
             grads,
             [entry["sum"] for entry in entries],
-            [counter.item() + 1.0 for counter in counters],
+            _C._next_counts(counters),
             float(group["lr"]),
             float(group["lr_decay"]),
             float(group["weight_decay"]),

@@ -47,6 +47,8 @@ class Adam(GroupOptimizer):
     (0.5, 1.0)
     """
 
+    _recordable = True
+
     def __init__(
         self,
         params: Iterable[Any],
@@ -108,13 +110,14 @@ class Adam(GroupOptimizer):
             return
         beta1, beta2 = group["betas"]
         counters = [entry["step"] for entry in entries]
+        self._record_group(group, counters)
         _C._adam_step(
             params,
             grads,
             [entry["exp_avg"] for entry in entries],
             [entry["exp_avg_sq"] for entry in entries],
             [entry["max_exp_avg_sq"] for entry in entries] if group["amsgrad"] else [],
-            [counter.item() + 1.0 for counter in counters],
+            _C._next_counts(counters),
             float(group["lr"]),
             float(beta1),
             float(beta2),

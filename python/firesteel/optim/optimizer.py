@@ -105,6 +105,11 @@ def _step_with_hooks(step: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(step)
     def hooked_step(self: Optimizer, *args: Any, **kwargs: Any) -> Any:
         self._opt_called = True
+        if _C._is_recording() and not self._recordable:
+            raise _C.RecordingError(
+                f"{type(self).__name__}.step() computes with numbers in Python, which a compiled function cannot follow; "
+                "compile forward and backward only, or use SGD, Adam, AdamW, RMSprop, Adagrad or Adadelta"
+            )
         before, after = self._optimizer_step_pre_hooks, self._optimizer_step_post_hooks
         if not (before or after or _global_pre_hooks or _global_post_hooks):
             return step(self, *args, **kwargs)
@@ -157,6 +162,8 @@ class Optimizer:
     _optimizer_load_state_dict_post_hooks: OrderedDict[int, Any]
     # Whether `step` ran since the first schedule was made; the schedules look at it.
     _opt_called = False
+    # Whether a compiled function may hold the step: it is one op that takes its numbers from the group.
+    _recordable = False
     # Whether `state[p]["step"]` is a tensor, as in all of PyTorch's optimizers that count steps except SparseAdam.
     _counts_in_tensors = True
 
@@ -457,6 +464,11 @@ class GroupOptimizer(Optimizer):
 
     def _new_entry(self, p: Tensor, group: dict[str, Any]) -> dict[str, Any]:
         raise NotImplementedError
+
+    def _record_group(self, group: dict[str, Any], counters: list[Tensor]) -> None:
+        """Tells the graph that is being recorded that the group's fused step comes next."""
+        if _C._is_recording():
+            _C._graph_group(self, group, counters)
 
     def _keep(self, fresh: list[Any]) -> None:
         for p, entry in fresh:

@@ -47,6 +47,8 @@ class RMSprop(GroupOptimizer):
     0.5
     """
 
+    _recordable = True
+
     def __init__(
         self,
         params: Iterable[Any],
@@ -92,6 +94,7 @@ class RMSprop(GroupOptimizer):
         params, grads, entries, fresh = self._entries(group)
         if not params:
             return
+        self._record_group(group, [entry["step"] for entry in entries])
         _C._rmsprop_step(
             params,
             grads,

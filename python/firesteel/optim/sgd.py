@@ -47,6 +47,8 @@ class SGD(GroupOptimizer):
     [0.0]
     """
 
+    _recordable = True
+
     def __init__(
         self,
         params: Iterable[Any],
@@ -93,6 +95,7 @@ class SGD(GroupOptimizer):
             first = [1 if buffer is None else 0 for buffer in buffers]
             if 1 in first:
                 buffers = [fs.zeros_like(p) if b is None else b for p, b in zip(params, buffers, strict=True)]
+        self._record_group(group, [])
         _C._sgd_step(
             params,
             grads,

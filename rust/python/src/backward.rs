@@ -255,6 +255,9 @@ fn copy_slices<'py>(
         Layout::contiguous(base.shape)
     };
     let fresh = Core::empty_with(layout, dtype, firesteel::Device::Cpu).map_err(crate::error::to_python)?;
+    if crate::mode::mode().recording {
+        firesteel::graph::record::blank(&fresh).map_err(crate::error::to_python)?;
+    }
     let whole = Bound::new(py, Tensor::new(fresh))?;
     call::inplace(py, "copy", &whole, grad)?;
     let part = replay(&whole, chain.as_ref())?;

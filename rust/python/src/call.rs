@@ -5,6 +5,7 @@ pub use crate::bind::{Tensors, default_argument, parameter_index};
 use crate::cell::GilCell;
 use crate::convert;
 use crate::error::{guarded, runtime, to_python, type_error};
+use crate::graph;
 use crate::mode::mode;
 use crate::record;
 use crate::rows::row;
@@ -40,6 +41,9 @@ pub fn apply_into<'py>(
     tensors: &Tensors<'py>,
     outs: &mut Outs<'py>,
 ) -> PyResult<()> {
+    if mode().recording {
+        graph::active::note(py, op, tensors)?;
+    }
     let mut cores = dispatch::Outputs::new();
     if !op.is_view() && work(args) > RELEASE {
         // Without the GIL another thread may replace a tensor's core: the call owns what it uses.
@@ -101,6 +105,9 @@ fn finish<'py>(
 
 /// Runs an op with its result written to its first tensor, and records it.
 pub fn apply_inplace<'py>(py: Python<'py>, op: &'static Op, args: &Args, tensors: &Tensors<'py>) -> PyResult<()> {
+    if mode().recording {
+        graph::active::note(py, op, tensors)?;
+    }
     // Recording makes Python objects before the kernel runs: the call then owns its cores.
     let owned;
     let (args, pending) = if mode().grad && record::may_track(py, tensors) {
@@ -381,7 +388,16 @@ fn run_out<'py>(
                 PyErr::warn(py, py.get_type::<pyo3::exceptions::PyUserWarning>().as_any(), &text, 1)?;
             }
             let fresh = Core::empty(m.shape, core.dtype, core.device()).map_err(to_python)?;
+            if mode().recording {
+                firesteel::graph::record::blank(&fresh).map_err(to_python)?;
+            }
             t.get().set_core(py, fresh);
+        }
+    }
+    if mode().recording {
+        graph::active::note(py, op, tensors)?;
+        for t in &targets {
+            graph::active::note_tensor(t)?;
         }
     }
     let cores: Vec<Core> = targets.iter().map(|t| t.get().core(py)).collect();

@@ -2,6 +2,7 @@
 
 use crate::call::Tensors;
 use crate::error::{runtime, to_python, type_error};
+use crate::graph::active::check_reading;
 use crate::tensor::Tensor;
 use crate::types::{PyDType, PyDevice, PyGenerator, device_from, dtype_object};
 use firesteel::args::Ints;
@@ -107,6 +108,7 @@ pub fn int(obj: &Bound<'_, PyAny>) -> Result<i64, Mismatch> {
     if let Ok(t) = obj.cast::<Tensor>() {
         let core = t.get().core(obj.py());
         if core.numel() == 1 && !core.dtype.is_float() && core.device() == Device::Cpu {
+            check_reading(obj.py(), "int").map_err(Mismatch::Error)?;
             return Ok(cpu::item(&core).to_i64());
         }
         return Err(Mismatch::Type);
@@ -197,6 +199,7 @@ pub fn argument<'py>(
                 if core.rank() != 0 || t.get().requires_grad_now(py) || core.device() != Device::Cpu {
                     return Err(Mismatch::Type);
                 }
+                check_reading(py, "a number").map_err(Mismatch::Error)?;
                 Arg::Scalar(cpu::item(&core))
             }
             Err(_) => Arg::Scalar(number(obj)?.ok_or(Mismatch::Type)?),
@@ -224,7 +227,10 @@ pub fn argument<'py>(
         Ty::Float => match number(obj)? {
             Some(s) => Arg::Float(s.to_f64()),
             None => match obj.cast::<Tensor>() {
-                Ok(t) if t.get().core(py).numel() == 1 => Arg::Float(cpu::item(&t.get().core(py)).to_f64()),
+                Ok(t) if t.get().core(py).numel() == 1 => {
+                    check_reading(py, "float").map_err(Mismatch::Error)?;
+                    Arg::Float(cpu::item(&t.get().core(py)).to_f64())
+                }
                 _ => return Err(Mismatch::Type),
             },
         },

@@ -20,6 +20,13 @@ create_exception!(
     "A matrix for which the operation has no answer."
 );
 
+create_exception!(
+    firesteel,
+    RecordingError,
+    PyRuntimeError,
+    "What a compiled function must not do."
+);
+
 /// The Python exception for an error of the core.
 #[cold]
 pub fn to_python(e: Error) -> PyErr {
@@ -31,6 +38,7 @@ pub fn to_python(e: Error) -> PyErr {
         ErrorKind::NotImplemented => PyNotImplementedError::new_err(e.message),
         ErrorKind::OutOfMemory => OutOfMemoryError::new_err(e.message),
         ErrorKind::Linalg => LinAlgError::new_err(e.message),
+        ErrorKind::Recording => RecordingError::new_err(e.message),
     }
 }
 

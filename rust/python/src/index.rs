@@ -8,6 +8,7 @@ use crate::bind::push;
 use crate::call::{self, Common, Outs, Tensors, default_argument};
 use crate::convert;
 use crate::error::{runtime, to_python};
+use crate::graph::active::check_reading;
 use crate::tensor::Tensor;
 use firesteel::device::cpu;
 use firesteel::dtype::DType;
@@ -167,6 +168,7 @@ fn parts<'py>(x: &Bound<'py, Tensor>, key: &Bound<'py, PyAny>) -> PyResult<Small
         } else if let Ok(t) = i.cast::<Tensor>() {
             let (dtype, r) = t.get().with(py, |s| (s.core.dtype, s.core.rank()));
             if r == 0 && dtype.is_int() && dtype != DType::U8 {
+                check_reading(py, "an index")?;
                 out.push(Part::Int(cpu::item(&t.get().core(py)).to_i64()));
             } else if dtype.is_float() {
                 return Err(PyIndexError::new_err(
@@ -282,6 +284,7 @@ fn basic<'py>(
                     if shape.is_empty() {
                         // A 0-d mask is a new dim of size 1 that is kept or dropped.
                         at = view(&at, "unsqueeze", &[Arg::Int(dim)])?;
+                        check_reading(py, "a mask")?;
                         let hit = cpu::item(&t.get().core(py)).to_i64() != 0;
                         let picked: &[i64] = if hit { &[0] } else { &[] };
                         let dims = Dims::new(&[picked.len()]).map_err(to_python)?;

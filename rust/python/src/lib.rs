@@ -16,6 +16,7 @@ mod cell;
 #[allow(unsafe_code)] // buffer protocol
 mod convert;
 mod error;
+mod graph;
 mod index;
 #[allow(unsafe_code)] // the C calling convention
 mod make;
@@ -144,6 +145,8 @@ fn init(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_class::<types::PyDevice>()?;
     m.add_class::<types::PyGenerator>()?;
     m.add("OutOfMemoryError", py.get_type::<error::OutOfMemoryError>())?;
+    m.add_class::<graph::recording::Recording>()?;
+    m.add("RecordingError", py.get_type::<error::RecordingError>())?;
     m.add("LinAlgError", py.get_type::<error::LinAlgError>())?;
     let dtypes = PyList::empty(py);
     for d in firesteel::DType::ALL {
@@ -173,6 +176,13 @@ fn init(m: &Bound<'_, PyModule>) -> PyResult<()> {
         mode::_set_inference,
         mode::is_anomaly_enabled,
         mode::_set_anomaly,
+        mode::_is_recording,
+        graph::active::_graph_begin,
+        graph::active::_graph_abort,
+        graph::active::_graph_module,
+        graph::active::_graph_group,
+        graph::active::_next_counts,
+        graph::recording::_graph_end,
         node::_record_function,
         rows::register,
         rows::_row_keys,

@@ -8,10 +8,12 @@ pub struct Mode {
     pub grad: bool,
     pub inference: bool,
     pub anomaly: bool,
+    /// A compiled function is being recorded.
+    pub recording: bool,
 }
 
 thread_local! {
-    static MODE: Cell<Mode> = const { Cell::new(Mode { grad: true, inference: false, anomaly: false }) };
+    static MODE: Cell<Mode> = const { Cell::new(Mode { grad: true, inference: false, anomaly: false, recording: false }) };
 }
 
 #[inline(always)]
@@ -54,6 +56,20 @@ pub fn is_anomaly_enabled() -> bool {
 #[pyfunction]
 pub fn _set_anomaly(on: bool) -> bool {
     MODE.with(|m| m.replace(Mode { anomaly: on, ..m.get() }).anomaly)
+}
+
+#[pyfunction]
+pub fn _is_recording() -> bool {
+    mode().recording
+}
+
+pub fn set_recording(on: bool) {
+    MODE.with(|m| {
+        m.set(Mode {
+            recording: on,
+            ..m.get()
+        });
+    });
 }
 
 /// The program's stack, in anomaly mode.

@@ -4,6 +4,7 @@ use crate::call::{self, Common, operator, operator_inplace, unary};
 use crate::cell::GilCell;
 use crate::convert::{self, from_data};
 use crate::error::{guarded, runtime, to_python, type_error};
+use crate::graph;
 use crate::index;
 use crate::mode::mode;
 use crate::node::{Edge, Node};
@@ -181,6 +182,7 @@ fn only(t: &Tensor, py: Python<'_>) -> PyResult<Scalar> {
         )));
     }
     on_cpu(&core, "item")?;
+    graph::active::check_reading(py, "item")?;
     Ok(cpu::item(&core))
 }
 
@@ -498,14 +500,20 @@ impl Tensor {
     }
 
     #[getter]
-    fn grad(slf: &Bound<'_, Self>) -> Option<Py<Tensor>> {
+    fn grad(slf: &Bound<'_, Self>) -> PyResult<Option<Py<Tensor>>> {
         let py = slf.py();
-        slf.get().with(py, |s| s.grad.as_ref().map(|g| g.clone_ref(py)))
+        if mode().recording {
+            graph::active::note_leaf(slf)?;
+        }
+        Ok(slf.get().with(py, |s| s.grad.as_ref().map(|g| g.clone_ref(py))))
     }
 
     #[setter]
     fn set_grad(slf: &Bound<'_, Self>, value: Option<Bound<'_, PyAny>>) -> PyResult<()> {
         let py = slf.py();
+        if mode().recording {
+            graph::active::note_leaf(slf)?;
+        }
         let new = match value {
             None => None,
             Some(v) => {
@@ -542,9 +550,8 @@ impl Tensor {
     }
 
     #[deleter]
-    fn delete_grad(slf: &Bound<'_, Self>) {
-        let old = slf.get().state_mut(slf.py(), |s| s.grad.take());
-        drop(old);
+    fn delete_grad(slf: &Bound<'_, Self>) -> PyResult<()> {
+        Tensor::set_grad(slf, None)
     }
 
     #[getter]
@@ -573,10 +580,11 @@ impl Tensor {
     }
 
     /// The gradient `g` added to `.grad`: taken over when nothing else holds its memory, else copied; later ones in place.
-    #[pyo3(signature = (g, create_graph = false))]
-    fn _accumulate(slf: &Bound<'_, Self>, g: &Bound<'_, Tensor>, create_graph: bool) -> PyResult<()> {
+    /// `holders`: references to `g` that the caller, its callers and the call itself have.
+    #[pyo3(signature = (g, create_graph = false, holders = 3))]
+    fn _accumulate(slf: &Bound<'_, Self>, g: &Bound<'_, Tensor>, create_graph: bool, holders: isize) -> PyResult<()> {
         let py = slf.py();
-        let old = Tensor::grad(slf);
+        let old = Tensor::grad(slf)?;
         let own = slf.get().core(py);
         let new = match old {
             None if create_graph => g.clone(),
@@ -585,19 +593,14 @@ impl Tensor {
                 // `core` and the gradient tensor hold it: nobody else.
                 let alone = core.holders() == Some(2)
                     && core.layout.is_contiguous()
-                    // The engine's list, its variable and the call hold it.
-                    && call::references(g.as_any()) <= 3
+                    && call::references(g.as_any()) <= holders
                     && core.buffer.is_writable()
                     && core.buffer.bytes() == core.numel() * core.dtype.size();
                 let core = if alone && own.layout.is_contiguous() {
                     core
                 } else {
                     let layout = firesteel::Layout::dense_like(*own.shape(), &own.layout);
-                    let copy = Core::empty_with(layout, core.dtype, core.device()).map_err(to_python)?;
-                    if core.device() == Device::Cpu {
-                        cpu::copy(&core, &copy);
-                    }
-                    copy
+                    dispatch::copy_as(&core, layout).map_err(to_python)?
                 };
                 Bound::new(py, Tensor::new(core))?
             }
@@ -635,6 +638,9 @@ impl Tensor {
         let core = t.get().core(py);
         if slf.get().requires_grad_now(py) {
             record::can_require_grad(core.dtype)?;
+        }
+        if mode().recording {
+            return Err(graph::active::refusal(py, "`x.data = …`"));
         }
         slf.get().set_core(py, core);
         Ok(())
@@ -728,6 +734,7 @@ impl Tensor {
         let py = slf.py();
         let core = slf.get().core(py);
         on_cpu(&core, "tolist")?;
+        graph::active::check_reading(py, "tolist")?;
         convert::to_list(py, &core)
     }
 
@@ -735,6 +742,7 @@ impl Tensor {
     fn _memory(slf: &Bound<'_, Self>) -> PyResult<convert::Memory> {
         let core = slf.get().core(slf.py());
         on_cpu(&core, "numpy")?;
+        graph::active::check_reading(slf.py(), "numpy")?;
         if core.dtype == DType::BF16 {
             return Err(PyTypeError::new_err("Got unsupported ScalarType BFloat16"));
         }
@@ -1183,7 +1191,7 @@ pub fn _with_grads<'py>(params: &Bound<'py, PyList>) -> PyResult<(Bound<'py, PyL
     let py = params.py();
     let (mut kept, mut grads) = (Vec::with_capacity(params.len()), Vec::with_capacity(params.len()));
     for p in params.iter() {
-        if let Some(grad) = Tensor::grad(p.cast::<Tensor>()?) {
+        if let Some(grad) = Tensor::grad(p.cast::<Tensor>()?)? {
             kept.push(p);
             grads.push(grad);
         }

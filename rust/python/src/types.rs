@@ -1,6 +1,7 @@
 //! Small Python classes beside the tensor: dtype, device, generator.
 
 use crate::error::{runtime, type_error};
+use crate::graph::active::check_reading;
 use firesteel::device::Device;
 use firesteel::dtype::DType;
 use firesteel::generator::Generator;
@@ -178,6 +179,7 @@ impl PyGenerator {
     }
     /// Starts again from a seed; returns the generator.
     fn manual_seed<'py>(slf: &Bound<'py, Self>, seed: &Bound<'py, PyAny>) -> PyResult<Bound<'py, Self>> {
+        check_reading(slf.py(), "seeding a generator")?;
         slf.get().inner.set_state(seed_value(seed)?, 0);
         Ok(slf.clone())
     }
@@ -186,20 +188,23 @@ impl PyGenerator {
         self.inner.state().0
     }
     /// A seed that differs from call to call, set and returned.
-    fn seed(&self) -> u64 {
+    fn seed(&self, py: Python<'_>) -> PyResult<u64> {
+        check_reading(py, "seeding a generator")?;
         let now = std::time::SystemTime::now()
             .duration_since(std::time::UNIX_EPOCH)
             .map_or(0, |d| d.as_nanos() as u64);
         let seed = (now ^ (std::process::id() as u64).rotate_left(40)) & (i64::MAX as u64);
         self.inner.set_state(seed, 0);
-        seed
+        Ok(seed)
     }
     /// (seed, offset): all of the state.
     fn _state(&self) -> (u64, u64) {
         self.inner.state()
     }
-    fn _set_state(&self, seed: u64, offset: u64) {
+    fn _set_state(&self, py: Python<'_>, seed: u64, offset: u64) -> PyResult<()> {
+        check_reading(py, "setting a generator's state")?;
         self.inner.set_state(seed, offset);
+        Ok(())
     }
     #[getter]
     fn device(&self) -> PyDevice {

@@ -38,6 +38,12 @@ NOT_RESUMABLE = (
 )
 
 
+def refuse_recording() -> None:
+    """A schedule's own state is Python's: a compiled function cannot step it."""
+    if _C._is_recording():
+        raise _C.RecordingError("a compiled function must not step a schedule: call scheduler.step() outside")
+
+
 def check_optimizer(optimizer: Any) -> None:
     """Refuses what is no optimizer."""
     if not isinstance(optimizer, Optimizer):
@@ -134,6 +140,7 @@ class LRScheduler:
 
         Call it after `optimizer.step()`.
         """
+        refuse_recording()
         if self._step_count == 1:
             if not getattr(self.optimizer.step, "hooked", False):
                 warnings.warn(OVERRIDDEN_WARNING, UserWarning, stacklevel=2)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 
-from .base import LRScheduler, assign, current
+from .base import LRScheduler, assign, current, refuse_recording
 from .plateau import ReduceLROnPlateau
 
 TYPE_CHECKING = False
@@ -96,6 +96,7 @@ class SequentialLR(_Combined):
 
     def step(self) -> None:  # type: ignore[override]
         """Goes one step on in the schedule whose turn it is."""
+        refuse_recording()
         self.last_epoch += 1
         i = bisect_right(self._milestones, self.last_epoch)
         scheduler = self._schedulers[i]
@@ -130,6 +131,7 @@ class ChainedScheduler(_Combined):
 
     def step(self) -> None:  # type: ignore[override]
         """Goes one step on in each schedule."""
+        refuse_recording()
         for scheduler in self._schedulers:
             scheduler.step()
         self._last_lr = current(self.optimizer)

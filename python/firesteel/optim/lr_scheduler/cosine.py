@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from .base import LRScheduler, current
+from .base import LRScheduler, current, refuse_recording
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -91,6 +91,7 @@ class CosineAnnealingWarmRestarts(LRScheduler):
         Raises:
             ValueError: for a negative `epoch`.
         """
+        refuse_recording()
         if epoch is None and self.last_epoch < 0:
             epoch = 0
         if epoch is None:

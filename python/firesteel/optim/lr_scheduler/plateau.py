@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 
-from .base import EPOCH_WARNING, LRScheduler, assign, check_optimizer, current
+from .base import EPOCH_WARNING, LRScheduler, assign, check_optimizer, current, refuse_recording
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -107,6 +107,7 @@ class ReduceLROnPlateau(LRScheduler):
             metrics: a number or a tensor of one element.
             epoch: deprecated.
         """
+        refuse_recording()
         value = float(metrics)
         if epoch is None:
             epoch = self.last_epoch + 1
