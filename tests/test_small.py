@@ -4,7 +4,9 @@ import firesteel as fs
 import pytest
 
 ROWS = [1, 2, 3, 4, 15, 16, 17, 63, 64, 65, 100, 127, 128, 129, 500]
-SHAPES = [(n,) for n in ROWS] + [(3, n) for n in ROWS] + [(2, 1, n) for n in (1, 4, 65)] + [(n, 3) for n in ROWS] + [(1, 1)]
+SHAPES = (
+    [(n,) for n in ROWS] + [(3, n) for n in ROWS] + [(2, 1, n) for n in (1, 4, 65)] + [(n, 3) for n in ROWS] + [(1, 1)]
+)
 
 
 def bits(t):

@@ -79,7 +79,10 @@ class Linear(Module):
         """Draws new values: uniform within `1 / sqrt(in_features)`."""
         parameters = self._parameters
         weight = parameters.get("weight")
-        bias = parameters["bias"] if "bias" in parameters else self.bias
+        try:
+            bias = parameters["bias"]
+        except KeyError:  # a tensor of the user's own
+            bias = self.bias
         if weight is None or weight.dim() != 2 or weight.numel() == 0:
             init.kaiming_uniform_(self.weight, a=math.sqrt(5))
         else:

@@ -45,7 +45,11 @@ impl<'a, 'py> Given<'a, 'py> {
         // SAFETY: as promised to this function; a `Bound` is a pointer to an object.
         unsafe {
             let n = nargs as usize;
-            let named = if names.is_null() { 0 } else { ffi::PyTuple_Size(*names) as usize };
+            let named = if names.is_null() {
+                0
+            } else {
+                ffi::PyTuple_Size(*names) as usize
+            };
             let all: &'a [Bound<'py, PyAny>] = match n + named {
                 0 => &[],
                 all => std::slice::from_raw_parts(args.cast(), all),
@@ -337,9 +341,7 @@ pub fn refused(op: &'static Op, given: &Given<'_, '_>, slots: &Slots<'_, '_>, na
                 .params
                 .iter()
                 .enumerate()
-                .filter(|(j, p)| {
-                    slots.at[*j].is_none() && slots.gathers != Some(*j) && p.default == Default::Required
-                })
+                .filter(|(j, p)| slots.at[*j].is_none() && slots.gathers != Some(*j) && p.default == Default::Required)
                 .map(|(_, p)| format!("\"{}\"", p.name))
                 .collect();
             format!(

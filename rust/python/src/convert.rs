@@ -147,7 +147,10 @@ pub fn tensor_list<'py>(
     if let Ok(t) = obj.cast::<PyTuple>() {
         t.iter_borrowed().try_for_each(|i| one(&i))?;
     } else {
-        obj.cast::<PyList>().map_err(|_| Mismatch::Type)?.iter().try_for_each(|i| one(&i))?;
+        obj.cast::<PyList>()
+            .map_err(|_| Mismatch::Type)?
+            .iter()
+            .try_for_each(|i| one(&i))?;
     }
     Ok(n)
 }

@@ -101,7 +101,9 @@ fn number(o: &Bound<'_, PyAny>) -> Option<Scalar> {
 }
 
 fn filled<'py>(py: Python<'py>, kind: usize, given: &Given<'_, 'py>) -> PyResult<Option<Bound<'py, Tensor>>> {
-    let Some(options) = options(py, given) else { return Ok(None) };
+    let Some(options) = options(py, given) else {
+        return Ok(None);
+    };
     let mut args = Args::default();
     let (sizes, rest) = match (kind, given.positional) {
         (FULL, [size, value]) => (std::slice::from_ref(size), number(value)),
@@ -179,7 +181,13 @@ fn from_items<'py, I: Iterator<Item = Bound<'py, PyAny>>>(
         cpu::made(&[n], floats).filter(|_| same)
     } else {
         let ints: Option<SmallVec<[i64; 16]>> = items()
-            .map(|o| if o.is_exact_instance_of::<PyInt>() { exact_int(&o) } else { None })
+            .map(|o| {
+                if o.is_exact_instance_of::<PyInt>() {
+                    exact_int(&o)
+                } else {
+                    None
+                }
+            })
             .collect();
         ints.filter(|_| !options.requires_grad)
             .and_then(|v| cpu::from_slice(&v, Dims::new(&[n]).ok()?).ok())
@@ -210,12 +218,7 @@ unsafe fn enter<const KIND: usize>(
     names: *mut ffi::PyObject,
 ) -> PyResult<*mut ffi::PyObject> {
     // SAFETY: as promised to this function.
-    let (given, behind) = unsafe {
-        (
-            Given::of(py, None, args, nargs, &names),
-            Bound::ref_from_ptr(py, &this),
-        )
-    };
+    let (given, behind) = unsafe { (Given::of(py, None, args, nargs, &names), Bound::ref_from_ptr(py, &this)) };
     let quick = guarded("new tensor", || match KIND {
         TENSOR => from_list(py, &given),
         kind => filled(py, kind, &given),
@@ -229,7 +232,9 @@ unsafe fn enter<const KIND: usize>(
             keywords.set_item(name, value)?;
         }
     }
-    Ok(behind.call(PyTuple::new(py, given.positional)?, Some(&keywords))?.into_ptr())
+    Ok(behind
+        .call(PyTuple::new(py, given.positional)?, Some(&keywords))?
+        .into_ptr())
 }
 
 /// A native function for the usual arguments of a Python function, which it calls for all others.

@@ -231,12 +231,7 @@ fn save_inputs<'py>(
     Ok(())
 }
 
-fn save_outputs(
-    row: &Row,
-    inputs: &[Input],
-    outs: impl Fn(usize) -> Option<Core>,
-    saved: &mut SmallVec<[Saved; 2]>,
-) {
+fn save_outputs(row: &Row, inputs: &[Input], outs: impl Fn(usize) -> Option<Core>, saved: &mut SmallVec<[Saved; 2]>) {
     let wanted = inputs
         .iter()
         .filter(|i| !i.edge.is_none())
@@ -271,9 +266,8 @@ pub fn record<'py>(
     if found.is_some_and(|r| r.nondiff) {
         return Ok(());
     }
-    let differentiable = |i: usize| {
-        op.nondiff_outputs & (1 << i.min(31)) == 0 && outs[i].get().with(py, |s| s.core.dtype.is_float())
-    };
+    let differentiable =
+        |i: usize| op.nondiff_outputs & (1 << i.min(31)) == 0 && outs[i].get().with(py, |s| s.core.dtype.is_float());
     // Outputs behind the last differentiable one (indices, statistics) have no place in the graph.
     let Some(last) = (0..outs.len()).rposition(differentiable) else {
         return Ok(());

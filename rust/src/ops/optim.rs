@@ -126,12 +126,7 @@ fn with_params<T: Element + Real>(
     steps: impl Fn(usize) -> f64,
     run: impl Fn(&mut [Param<T>]),
 ) -> Result<()> {
-    let all: Vec<&Core> = g
-        .values
-        .iter()
-        .chain(g.states.iter().flatten())
-        .map(|c| &**c)
-        .collect();
+    let all: Vec<&Core> = g.values.iter().chain(g.states.iter().flatten()).map(|c| &**c).collect();
     cpu::with_slices_mut::<T, _>(&all, |slices| {
         let mut slices = slices.into_iter();
         let values: Vec<&mut [T]> = slices.by_ref().take(g.values.len()).collect();

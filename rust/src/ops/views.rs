@@ -436,11 +436,10 @@ pub fn ops() -> Vec<Builder> {
         )
         .view(expand)
         .method_only(),
-        op("permute(input, dims: int[])", "The dims in another order.")
-            .view(|a, l| {
-                *l = l.permute(&permutation(a.ints(1), l.rank())?);
-                Ok(())
-            }),
+        op("permute(input, dims: int[])", "The dims in another order.").view(|a, l| {
+            *l = l.permute(&permutation(a.ints(1), l.rank())?);
+            Ok(())
+        }),
         op("transpose(input, dim0: int, dim1: int)", "Two dims exchanged.").view(transpose),
         op("t(input)", "The transpose of a matrix; vectors stay as they are.").view(t),
         op(
