@@ -40,6 +40,7 @@ UNSAFE = (
     "rust/python/src/call.rs",
     "rust/python/src/cell.rs",
     "rust/python/src/convert.rs",
+    "rust/python/src/entries.rs",
     "rust/python/src/make.rs",
     "rust/python/src/tensor.rs",
 )
