@@ -63,9 +63,9 @@ impl<'a, 'py> Given<'a, 'py> {
         }
     }
 
-    fn name(&self, i: usize) -> PyResult<Bound<'py, PyString>> {
+    fn name(&self, i: usize) -> PyResult<Borrowed<'a, 'py, PyString>> {
         match self.names {
-            Some(n) => Ok(n.get_item(i)?.cast_into::<PyString>()?),
+            Some(n) => Ok(n.get_borrowed_item(i)?.cast::<PyString>()?),
             None => Err(type_error("a keyword has a name")),
         }
     }
@@ -173,7 +173,8 @@ pub fn bind<'a, 'py>(
     }
     for (k, value) in given.values.iter().enumerate() {
         let key = given.name(k)?;
-        match keyword_index(py, op, &key)? {
+        let key = &*key;
+        match keyword_index(py, op, key)? {
             Some(i) if slots.at[i].is_none() && slots.gathers != Some(i) => slots.at[i] = Some(value),
             Some(_) => return Err(Refusal::Twice(k)),
             None if op.out && key.to_cow().is_ok_and(|k| k == "out") => {

@@ -6,7 +6,7 @@ use crate::cell::GilCell;
 use crate::convert;
 use crate::error::{guarded, runtime, to_python, type_error};
 use crate::graph;
-use crate::mode::mode;
+use crate::mode::{Mode, mode};
 use crate::record;
 use crate::rows::row;
 use crate::tensor::Tensor;
@@ -39,7 +39,9 @@ pub fn apply_into<'py>(
     tensors: &Tensors<'py>,
     outs: &mut Outs<'py>,
 ) -> PyResult<()> {
-    if mode().recording {
+    // Read once: each look at a thread's own variable is a call.
+    let now = mode();
+    if now.recording {
         graph::active::note(py, op, tensors)?;
     }
     let mut cores = dispatch::Outputs::new();
@@ -51,7 +53,7 @@ pub fn apply_into<'py>(
     } else {
         dispatch::call_into(op, args, &mut cores).map_err(to_python)?;
     }
-    finish(py, op, args, tensors, cores, outs)
+    finish(py, op, args, tensors, cores, outs, now)
 }
 
 /// Elements that the op's tensors have, as a measure of how long it runs.
@@ -70,6 +72,7 @@ fn finish<'py>(
     tensors: &Tensors<'py>,
     cores: dispatch::Outputs,
     outs: &mut Outs<'py>,
+    now: Mode,
 ) -> PyResult<()> {
     // Lent cores are not looked at once Python objects are made: a collection may run finalizers.
     let views = match (&op.kind, args.items.first()) {
@@ -82,14 +85,14 @@ fn finish<'py>(
     for c in cores {
         outs.push(Bound::new(py, Tensor::new(c))?);
     }
-    if mode().inference {
+    if now.inference {
         outs.iter()
             .for_each(|o| o.get().state_mut(py, |s| s.is_inference = true));
     }
     if views {
         record::track_views(py, op, args, &tensors[0].1, outs);
     }
-    if mode().grad {
+    if now.grad {
         let mut wanted = false;
         for (_, t) in tensors {
             wanted |= record::wants_grad(t)?;
@@ -103,12 +106,13 @@ fn finish<'py>(
 
 /// Runs an op with its result written to its first tensor, and records it.
 pub fn apply_inplace<'py>(py: Python<'py>, op: &'static Op, args: &Args, tensors: &Tensors<'py>) -> PyResult<()> {
-    if mode().recording {
+    let now = mode();
+    if now.recording {
         graph::active::note(py, op, tensors)?;
     }
     // Recording makes Python objects before the kernel runs: the call then owns its cores.
     let owned;
-    let (args, pending) = if mode().grad && record::may_track(py, tensors) {
+    let (args, pending) = if now.grad && record::may_track(py, tensors) {
         owned = args.clone();
         (&owned, record::before_inplace(py, op, &owned, tensors)?)
     } else {

@@ -110,7 +110,7 @@ fn small_cat(a: &Args) -> Option<Core> {
     cpu::small(first)?;
     for c in rest {
         cpu::small(c)?;
-        if c.rank() != shape.len() || c.shape()[1..] != shape[1..] {
+        if c.rank() != shape.len() || (1..shape.len()).any(|d| c.shape()[d] != shape[d]) {
             return None;
         }
         shape[0] += c.shape()[0];
