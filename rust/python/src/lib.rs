@@ -26,7 +26,7 @@ mod types;
 
 use firesteel::ops::infer;
 use pyo3::prelude::*;
-use pyo3::types::PyList;
+use pyo3::types::{PyDict, PyList};
 
 #[pyfunction]
 fn get_default_dtype(py: Python<'_>) -> Py<types::PyDType> {
@@ -120,10 +120,23 @@ fn empty_cache() {
     firesteel::buffer::empty_cache();
 }
 
-/// (bytes in tensors, bytes kept for reuse by this thread).
+/// Bytes in tensors and kept for reuse, and how often memory was taken from the system.
 #[pyfunction]
-fn _memory() -> (usize, usize) {
-    firesteel::buffer::stats()
+fn memory_stats(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
+    let s = firesteel::buffer::stats();
+    let d = PyDict::new(py);
+    d.set_item("allocated_bytes.current", s.live)?;
+    d.set_item("allocated_bytes.peak", s.peak)?;
+    d.set_item("cached_bytes.current", s.kept)?;
+    d.set_item("blocks.from_system", s.made)?;
+    d.set_item("blocks.reused", s.reused)?;
+    Ok(d)
+}
+
+/// The peak of `memory_stats()` counts from now on.
+#[pyfunction]
+fn reset_peak_memory_stats() {
+    firesteel::buffer::reset_peak();
 }
 
 /// The instruction set in use.
@@ -164,7 +177,8 @@ fn init(m: &Bound<'_, PyModule>) -> PyResult<()> {
         can_cast,
         default_generator,
         empty_cache,
-        _memory,
+        memory_stats,
+        reset_peak_memory_stats,
         _isa,
         mode::is_grad_enabled,
         mode::_set_grad,
