@@ -4,9 +4,8 @@ import resource
 import subprocess
 import sys
 
-import pytest
-
 import firesteel as fs
+import pytest
 from firesteel import nn
 
 
