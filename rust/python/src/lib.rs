@@ -14,11 +14,13 @@ mod cell;
 #[allow(unsafe_code)] // buffer protocol
 mod convert;
 mod error;
+mod files;
 mod index;
 mod mode;
 mod node;
 mod record;
 mod rows;
+mod safetensors;
 #[allow(unsafe_code)] // lending cores
 mod tensor;
 mod types;
@@ -180,6 +182,11 @@ fn init(m: &Bound<'_, PyModule>) -> PyResult<()> {
         tensor::_over,
         tensor::_shares_memory,
         tensor::_fresh_copy,
+        files::_map_file,
+        files::_part,
+        files::_bytes,
+        safetensors::_safetensors_parse,
+        safetensors::_safetensors_header,
     ];
     call::install(m)?;
     // PyO3 lists its own functions only; without the list, `import *` takes every public name.
