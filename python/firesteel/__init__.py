@@ -24,8 +24,10 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _SUBMODULES = (
-    "cuda", "linalg", "masked", "nn", "optim", "random", "signal", "special", "testing", "types", "utils", "vision",
+    "cuda", "linalg", "masked", "nn", "optim", "random", "safetensors", "serialization", "signal", "special", "testing",
+    "types", "utils", "vision",
 )  # fmt: skip
+_LATE = {"load": "serialization", "save": "serialization"}  # Names whose module loads at first use.
 
 
 def __getattr__(name):
@@ -33,8 +35,12 @@ def __getattr__(name):
         from importlib import import_module
 
         return import_module(f"firesteel.{name}")
+    if name in _LATE:
+        from importlib import import_module
+
+        return getattr(import_module(f"firesteel.{_LATE[name]}"), name)
     raise AttributeError(f"module 'firesteel' has no attribute '{name}'")
 
 
 def __dir__():
-    return sorted({*globals(), *_SUBMODULES})
+    return sorted({*globals(), *_SUBMODULES, *_LATE})
