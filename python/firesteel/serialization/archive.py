@@ -80,7 +80,7 @@ class Reader:
         entries = sorted(zipped.infolist(), key=lambda e: e.header_offset)
         if not entries:
             raise self.bad("it has no records")
-        at, whole = self.start, 0
+        at = self.start
         self.data: dict[str, tuple[zipfile.ZipInfo, int]] = {}
         for i, entry in enumerate(entries):
             following = entries[i + 1].header_offset if i + 1 < len(entries) else zipped.start_dir
@@ -89,10 +89,9 @@ class Reader:
             self._check_same(entry, entries[0])
             self.data[entry.filename] = entry, self._check_place(entry, following)
             at = following
-            whole += _DIRECTORY + len(self._raw_name(entry)) + len(entry.extra)
         if len(self.data) != len(entries):
             raise self.bad("two records have one name")
-        self._check_end(at, whole, len(entries))
+        self._check_end(at, self._check_lengths(at, zipped.infolist()), len(entries))
         self.root = entries[0].filename.partition("/")[0]
         if not all(e.filename.startswith(f"{self.root}/") for e in entries):
             raise self.bad("its records lie in several folders")
@@ -162,21 +161,30 @@ class Reader:
                 raise self.bad(f"the padding of record {name!r} is not what it should be")
         return sizes
 
+    def _check_lengths(self, at: int, entries: list[zipfile.ZipInfo]) -> int:
+        """Compares the lengths in the directory with what zipfile found; gives the directory's."""
+        there = at
+        for entry in entries:
+            lengths = len(self._raw_name(entry)), len(entry.extra), 0
+            if struct.unpack_from("<HHH", self._read(there, _DIRECTORY), 28) != lengths:
+                raise self.bad("its directory was changed or cut short")
+            there += _DIRECTORY + lengths[0] + lengths[1]
+        return there - at
+
     def _check_end(self, at: int, whole: int, count: int) -> None:
         """Compares the end of the file with what it should be, field by field."""
         rest = self._read(at + whole, min(self.size - at - whole, 1 << 10))
         size = self.size - at - whole
         few = min(count, 0xFFFF), min(whole, 0xFFFFFFFF)
-        # Where the directory begins is counted from the archive's start, or from the file's where that is later.
-        for begin in {at - self.start, at}:
-            end = _END.pack(b"PK\x05\x06", 0, 0, few[0], few[0], few[1], min(begin, 0xFFFFFFFF), 0)
-            if size == len(end) and rest == end:
-                return
-            if size == _END64.size + _FINDER64.size + _END.size:
-                for version in (0x031E, 45):  # PyTorch's and zipfile's.
-                    end64 = _END64.pack(b"PK\x06\x06", 44, version, 45, 0, 0, count, count, whole, begin)
-                    if rest == end64 + _FINDER64.pack(b"PK\x06\x07", 0, begin + whole, 1) + end:
-                        return
+        begin = at - self.start
+        end = _END.pack(b"PK\x05\x06", 0, 0, few[0], few[0], few[1], min(begin, 0xFFFFFFFF), 0)
+        if size == len(end) and rest == end:
+            return
+        if size == _END64.size + _FINDER64.size + _END.size:
+            for version in (0x031E, 45):  # PyTorch's and zipfile's.
+                end64 = _END64.pack(b"PK\x06\x06", 44, version, 45, 0, 0, count, count, whole, begin)
+                if rest == end64 + _FINDER64.pack(b"PK\x06\x07", 0, begin + whole, 1) + end:
+                    return
         raise self.bad("its end is not what it should be")
 
     def _read(self, at: int, n: int) -> bytes:
@@ -262,20 +270,40 @@ class Reader:
                 raise self.bad(f"record {full!r} does not have its sum: bytes of it were changed")
 
 
+class _From:
+    """A file from where it stands on: an archive counts its places from its own start."""
+
+    def __init__(self, file: Any) -> None:
+        self.file, self.start = file, file.tell()
+        self.write, self.flush = file.write, getattr(file, "flush", lambda: None)
+
+    def tell(self) -> int:
+        return self.file.tell() - self.start
+
+    def seek(self, at: int, whence: int = 0) -> int:
+        return self.file.seek(at + self.start if whence == 0 else at, whence) - self.start
+
+
+def _seekable(file: Any) -> bool:
+    try:
+        return file.seek(file.tell()) is not None
+    except (AttributeError, OSError, ValueError):
+        return False
+
+
 def write(file: Any, pickled: bytes, storages: list[memoryview]) -> None:
     """Writes a checkpoint to a file that stands where it is to begin."""
     import hashlib
 
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as zipped:
+    with zipfile.ZipFile(_From(file) if _seekable(file) else file, "w", zipfile.ZIP_STORED) as zipped:
         position = zipped.fp.tell  # type: ignore[union-attr]
-        start = position()
         digest = hashlib.blake2b(digest_size=16)
 
         def record(name: str, data: Any) -> None:
             entry = zipfile.ZipInfo(f"archive/{name}")
-            data = memoryview(data).cast("B") if len(data) else memoryview(b"")
+            data = memoryview(data)
             large = data.nbytes * 1.05 > zipfile.ZIP64_LIMIT
-            before = position() - start + _LOCAL.size + len(entry.filename) + 4 + 20 * large
+            before = position() + _LOCAL.size + len(entry.filename) + 4 + 20 * large
             gap = -before % ALIGNMENT
             entry.extra = b"FB" + struct.pack("<H", gap) + b"Z" * gap
             entry.file_size = data.nbytes

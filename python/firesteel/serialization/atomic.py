@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
 SUFFIX = ".firesteel-tmp"
+_NEW = os.O_CREAT | os.O_EXCL | os.O_RDWR | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
 
 
 def _spare_name(target: str) -> str:
@@ -37,14 +38,23 @@ def _nameless(folder: str) -> int | None:
         return None
 
 
-def _like(fd: int, old: os.stat_result) -> None:
+def _name(fd: int, path: str, folder: str) -> None:
+    """Gives a nameless file a name."""
+    # With a folder's descriptor Python calls linkat, which can follow the link in /proc; without one, link, which cannot.
+    at = os.open(folder, os.O_RDONLY)
+    try:
+        os.link(f"/proc/self/fd/{fd}", path, src_dir_fd=at, follow_symlinks=True)
+    finally:
+        os.close(at)
+
+
+def _like(path: str, old: os.stat_result) -> None:
     """Gives a file the permissions of another, and its owner where that is allowed."""
-    mine = os.fstat(fd)
-    if (mine.st_uid, mine.st_gid) != (old.st_uid, old.st_gid) and hasattr(os, "fchown"):
+    mine = os.stat(path)
+    if (mine.st_uid, mine.st_gid) != (old.st_uid, old.st_gid) and hasattr(os, "chown"):
         with contextlib.suppress(OSError):
-            os.fchown(fd, old.st_uid, old.st_gid)
-    if hasattr(os, "fchmod"):
-        os.fchmod(fd, stat.S_IMODE(old.st_mode))
+            os.chown(path, old.st_uid, old.st_gid)
+    os.chmod(path, stat.S_IMODE(old.st_mode))
 
 
 def _settle(folder: str) -> None:
@@ -78,17 +88,17 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     fd = _nameless(folder)
     if fd is None:
         spare = _spare_name(target)
-        fd = os.open(spare, os.O_CREAT | os.O_EXCL | os.O_RDWR | getattr(os, "O_BINARY", 0), 0o666)
+        fd = os.open(spare, _NEW, 0o666)
     try:
         with open(fd, "w+b") as file:
             yield file
             file.flush()
-            if old is not None:
-                _like(fd, old)
-            os.fsync(fd)
             if spare is None:
                 spare = _spare_name(target)
-                os.link(f"/proc/self/fd/{fd}", spare, follow_symlinks=True)
+                _name(fd, spare, folder)
+            if old is not None:
+                _like(spare, old)
+            os.fsync(fd)
         os.replace(spare, target)
         spare = None
     finally:
