@@ -295,7 +295,8 @@ def write(file: Any, pickled: bytes, storages: list[memoryview]) -> None:
     """Writes a checkpoint to a file that stands where it is to begin."""
     import hashlib
 
-    with zipfile.ZipFile(_From(file) if _seekable(file) else file, "w", zipfile.ZIP_STORED) as zipped:
+    target: Any = _From(file) if _seekable(file) else file
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as zipped:
         position = zipped.fp.tell  # type: ignore[union-attr]
         digest = hashlib.blake2b(digest_size=16)
 

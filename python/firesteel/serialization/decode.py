@@ -10,7 +10,7 @@ import struct
 from collections import Counter, OrderedDict
 from pickle import UnpicklingError
 
-from firesteel import Size, _C, _formats
+from firesteel import _C, Size, _formats
 
 from .names import ABSENT, DTYPES, MAX_ELEMENTS, MAX_INT, MAX_OBJECTS, STORAGE_DTYPES, UNTYPED, is_key
 

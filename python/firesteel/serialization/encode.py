@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from collections import Counter, OrderedDict
 
-from firesteel import Size, _C
+from firesteel import _C, Size
 from firesteel._formats import layout
 from firesteel._rebuild import own_attributes
 from firesteel.nn.parameter import Parameter

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from firesteel import Size, _C
+from firesteel import _C, Size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
