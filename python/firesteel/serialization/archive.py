@@ -96,7 +96,7 @@ class Reader:
         if not all(e.filename.startswith(f"{self.root}/") for e in entries):
             raise self.bad("its records lie in several folders")
         # PyTorch can be told to compute no sums; then all are 0, which the one of "version" never is.
-        self.summed = any(e.CRC for e in entries)
+        self.summed = any(e.CRC for e in entries) or not any(e.file_size for e in entries)
         if not self.summed:
             warnings.warn(f"{name} was written without sums: damage would not be noticed", stacklevel=4)
         self.checked: set[str] = set()

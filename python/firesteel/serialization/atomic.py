@@ -48,7 +48,7 @@ def _name(fd: int, path: str, folder: str) -> None:
         os.close(at)
 
 
-def _like(path: str, old: os.stat_result) -> None:
+def _like(path: str | int, old: os.stat_result) -> None:
     """Gives a file the permissions of another, and its owner where that is allowed."""
     mine = os.stat(path)
     if (mine.st_uid, mine.st_gid) != (old.st_uid, old.st_gid) and hasattr(os, "chown"):
@@ -93,12 +93,12 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         with open(fd, "w+b") as file:
             yield file
             file.flush()
+            if old is not None:
+                _like(fd if spare is None else spare, old)
+            os.fsync(fd)
             if spare is None:
                 spare = _spare_name(target)
                 _name(fd, spare, folder)
-            if old is not None:
-                _like(spare, old)
-            os.fsync(fd)
         os.replace(spare, target)
         spare = None
     finally:

@@ -287,7 +287,7 @@ class Decoder:
             raise _refuse("the pickle calls what is no function")
         for given in arguments:
             if type(given) in _LONG:  # It will be copied.
-                self.count(len(given) // (1 if type(given) in _MANY else 64))
+                self.count(len(given) // (1 if type(given) in _MANY else 16))
         self.push(call(function, arguments))
 
     def build(self) -> None:
