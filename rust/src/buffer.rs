@@ -329,6 +329,24 @@ mod tests {
     }
 
     #[test]
+    fn a_mapped_file_and_its_parts() {
+        let path = std::env::temp_dir().join(format!("firesteel-mapped-{}", std::process::id()));
+        std::fs::write(&path, [1u8, 2, 3, 4]).unwrap();
+        let whole = Buffer::mapped(&std::fs::File::open(&path).unwrap()).unwrap();
+        let part = Buffer::part(&whole, 1, 2).unwrap();
+        assert!(Buffer::part(&whole, 3, 2).is_none() && Buffer::part(&whole, usize::MAX, 2).is_none());
+        drop(whole);
+        // SAFETY: two bytes of a private mapping that the part keeps alive.
+        let bytes = unsafe { std::slice::from_raw_parts_mut(part.ptr(), part.bytes()) };
+        bytes[0] = 9;
+        assert_eq!(
+            (bytes, std::fs::read(&path).unwrap()),
+            (&mut [9u8, 3][..], vec![1, 2, 3, 4])
+        );
+        std::fs::remove_file(&path).unwrap();
+    }
+
+    #[test]
     fn absurd_sizes_are_refused() {
         assert!(Buffer::new(usize::MAX / 2).is_err());
         assert!(Buffer::new(1 << 60).is_err());

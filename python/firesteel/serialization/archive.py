@@ -128,9 +128,9 @@ class Reader:
         """Compares what stands before and after a record with the directory; gives where its data begins."""
         name, local = entry.filename, self._read(entry.header_offset, _LOCAL.size)
         magic, version, flags, method, time, date, crc, packed, size, n_name, n_extra = _LOCAL.unpack(local)
-        said = (entry.date_time[3] << 11) | (entry.date_time[4] << 5) | (entry.date_time[5] // 2)
+        clock = (entry.date_time[3] << 11) | (entry.date_time[4] << 5) | (entry.date_time[5] // 2)
         day = ((entry.date_time[0] - 1980) << 9) | (entry.date_time[1] << 5) | entry.date_time[2]
-        if magic != b"PK\x03\x04" or (flags, method, time, date) != (entry.flag_bits, entry.compress_type, said, day):
+        if magic != b"PK\x03\x04" or (flags, method, time, date) != (entry.flag_bits, entry.compress_type, clock, day):
             raise self.bad(f"record {name!r} begins otherwise than the directory says")
         # zipfile raises the version in the directory alone when only a record's place needs it.
         if version != entry.extract_version | entry.reserved << 8 and (version, entry.extract_version) != (20, 45):
@@ -139,27 +139,39 @@ class Reader:
         end = begin + entry.file_size
         if end > following or self._read(begin - n_extra - n_name, n_name) != self._raw_name(entry):
             raise self.bad(f"record {name!r} is not where the directory says")
-        sizes = self._extra(name, self._read(begin - n_extra, n_extra), (size, packed))
-        later = self._read(end, following - end)
+        n, later = entry.file_size, self._read(end, following - end)
+        long = self._check_added(entry, self._read(begin - n_extra, n_extra))
+        said = [(entry.CRC, n, n)]
+        if long:
+            said.append((entry.CRC, 0xFFFFFFFF, 0xFFFFFFFF))
         if flags & _SUMS_LATER:
-            forms = [struct.pack(f, b"PK\x07\x08", entry.CRC, entry.file_size, entry.file_size) for f in
-                     ("<4sLQQ", *(["<4sLLL"] if entry.file_size < 1 << 32 else []))]  # fmt: skip
-            if later not in forms or (crc, *sizes) not in ((0, 0, 0), (entry.CRC, entry.file_size, entry.file_size)):
+            said.append((0, 0, 0))
+            forms = [struct.pack("<4sLQQ", b"PK\x07\x08", entry.CRC, n, n)]
+            if n < 1 << 32:
+                forms.append(struct.pack("<4sLLL", b"PK\x07\x08", entry.CRC, n, n))
+            if later not in forms:
                 raise self.bad(f"the sum of record {name!r} is missing or not the directory's")
-        elif later or (crc, *sizes) != (entry.CRC, entry.file_size, entry.file_size):
+        elif later:
+            raise self.bad(f"record {name!r} is followed by something")
+        if (crc, size, packed) not in said:
             raise self.bad(f"record {name!r} has another size or sum than the directory says")
         return begin
 
-    def _extra(self, name: str, extra: bytes, sizes: tuple[int, int]) -> tuple[int, int]:
-        """Reads what a record's header has added: padding, and sizes too large for their place."""
+    def _check_added(self, entry: zipfile.ZipInfo, extra: bytes) -> bool:
+        """Checks what a record's header has added: padding, and sizes (or a place) too large for where they belong.
+
+        PyTorch puts the place of a record beyond 4 GiB there, and 0 for one of two sizes.
+        """
+        n, long = entry.file_size, False
+        wide = [struct.pack("<QQ", n, n), struct.pack("<QQ", n, 0), struct.pack("<Q", entry.header_offset - self.start)]
         while extra:
-            tag, n = struct.unpack_from("<2sH", extra.ljust(4, b"\0"))
-            field, extra = extra[4 : 4 + n], extra[4 + n :]
-            if tag == b"\x01\x00" and len(field) == n == 16:
-                sizes = struct.unpack("<QQ", field)
-            elif tag != b"FB" or len(field) != n or field.strip(b"Z"):
-                raise self.bad(f"the padding of record {name!r} is not what it should be")
-        return sizes
+            tag, length = struct.unpack_from("<2sH", extra.ljust(4, b"\0"))
+            field, extra = extra[4 : 4 + length], extra[4 + length :]
+            if tag == b"\x01\x00" and field in wide and not long:
+                long = True
+            elif tag != b"FB" or len(field) != length or field.strip(b"Z"):
+                raise self.bad(f"the padding of record {entry.filename!r} is not what it should be")
+        return long
 
     def _check_lengths(self, at: int, entries: list[zipfile.ZipInfo]) -> int:
         """Compares the lengths in the directory with what zipfile found; gives the directory's."""
