@@ -14,7 +14,7 @@ from firesteel._formats import layout
 from firesteel._rebuild import own_attributes
 from firesteel.nn.parameter import Parameter
 
-from .names import STORAGE, UNTYPED, is_key
+from .names import MAX_OBJECTS, STORAGE, UNTYPED, is_key
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ class Encoder:
         self.memo: dict[Any, int] = {}
         self.kept: list[Any] = []  # What the memo knows by address must stay alive.
         self.open: set[int] = set()
+        self.made = 0
         self.path: list[str] = []
         self.storages: dict[tuple[int, int], _Storage] = {}
         self.put(root)
@@ -133,6 +134,10 @@ class Encoder:
 
     def put(self, value: Any) -> None:
         kind = type(value)
+        # At least as many as the steps in which it will be read, of which `load` allows so many.
+        self.made += 40 if kind in (Tensor, Parameter) else 8
+        if self.made > MAX_OBJECTS:
+            raise self.refuse("too many objects; keep numbers in tensors")
         if value is None:
             self.out += b"N"
         elif kind is bool:
