@@ -60,7 +60,7 @@ def pack(self: Any) -> tuple:
     x, each = self.detach(), self.element_size()
     if x.device.type == "meta":
         return _pack_with(self, meta, (x.device.type, x.dtype, size, stride))
-    x = x.cpu()
+    device, x = x.device, x.cpu()
     stride, offset = x.stride(), x.storage_offset()
     span = 0 if 0 in size else 1 + sum((n - 1) * s for n, s in zip(size, stride, strict=True))
     raw = _packed(x, x.numel() * each)
@@ -71,7 +71,8 @@ def pack(self: Any) -> tuple:
             stride, span, offset = x.stride(), x.numel(), 0
         raw = Bytes(_C.clone(_C._over(x, x.dtype, [span], [1], offset)))
         offset = 0
-    return _pack_with(self, tensor, (raw, x.dtype, size, stride, offset))
+    about = (raw, x.dtype, size, stride, offset)
+    return _pack_with(self, tensor, about) if device.type == "cpu" else _pack_with(self, elsewhere, (device, *about))
 
 
 def _pack_with(self: Any, make: Any, about: tuple) -> tuple:
@@ -98,6 +99,13 @@ def tensor(kind: Any, raw: Any, dtype: Any, size: tuple, stride: tuple, offset: 
     return _finish(_C._over(raw, dtype, list(size), list(stride), offset), kind, requires_grad)
 
 
+def elsewhere(
+    kind: Any, device: Any, raw: Any, dtype: Any, size: tuple, stride: tuple, offset: int, requires_grad: bool
+) -> Any:
+    """A tensor on a device other than the CPU."""
+    return _finish(tensor(None, raw, dtype, size, stride, offset, False).to(device), kind, requires_grad)
+
+
 def meta(kind: Any, device: str, dtype: Any, size: tuple, stride: tuple, requires_grad: bool) -> Any:
     """A tensor without values."""
     return _finish(_C._empty(size, dtype=dtype, device=device), kind, requires_grad)
@@ -121,7 +129,7 @@ def deep_copy(self: Any, memo: dict[Any, Any]) -> Any:
     from copy import deepcopy
 
     if self.device.type != "cpu":
-        made = self.detach()
+        made = _C.clone(self.detach())
     else:
         address, nbytes = self._storage()
         memory = memo.get(("storage", address))
