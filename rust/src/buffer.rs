@@ -232,6 +232,29 @@ impl Buffer {
         })
     }
 
+    /// A whole file, mapped: pages are read when touched, writes stay in this process and never reach the file.
+    ///
+    /// As with every mapping, somebody who cuts the file short in place ends the process at the next touch; programs
+    /// that replace a file (as `save` does) leave the mapping whole.
+    pub fn mapped(file: &std::fs::File) -> std::io::Result<Shared<Buffer>> {
+        // SAFETY: the mapping is private, so writes through it are ours alone; that the file shrinks is said above.
+        let mut map = unsafe { memmap2::MmapOptions::new().map_copy(file)? };
+        let (ptr, bytes) = (map.as_mut_ptr(), map.len());
+        // SAFETY: the mapping stays where it is when `map` moves, and lives as long as the buffer.
+        Ok(unsafe { Buffer::foreign(ptr, bytes, true, Box::new(map)) })
+    }
+
+    /// A part of a buffer as one of its own, with its own version counter: for memory that holds several things which
+    /// have nothing to do with each other (the records of a file). `None` when it reaches outside.
+    pub fn part(whole: &Shared<Buffer>, offset: usize, bytes: usize) -> Option<Shared<Buffer>> {
+        if whole.meta || offset.checked_add(bytes)? > whole.bytes {
+            return None;
+        }
+        let ptr = whole.ptr().wrapping_add(offset);
+        // SAFETY: inside the whole, which stays alive as the part's owner.
+        Some(unsafe { Buffer::foreign(ptr, bytes, whole.writable, Box::new(whole.clone())) })
+    }
+
     #[inline(always)]
     pub fn ptr(&self) -> *mut u8 {
         self.ptr.as_ptr()
@@ -423,6 +446,24 @@ mod tests {
         let p = a.ptr();
         drop(a);
         assert_eq!(Buffer::new(1 << 20).unwrap().ptr(), p);
+    }
+
+    #[test]
+    fn a_mapped_file_and_its_parts() {
+        let path = std::env::temp_dir().join(format!("firesteel-mapped-{}", std::process::id()));
+        std::fs::write(&path, [1u8, 2, 3, 4]).unwrap();
+        let whole = Buffer::mapped(&std::fs::File::open(&path).unwrap()).unwrap();
+        let part = Buffer::part(&whole, 1, 2).unwrap();
+        assert!(Buffer::part(&whole, 3, 2).is_none() && Buffer::part(&whole, usize::MAX, 2).is_none());
+        drop(whole);
+        // SAFETY: two bytes of a private mapping that the part keeps alive.
+        let bytes = unsafe { std::slice::from_raw_parts_mut(part.ptr(), part.bytes()) };
+        bytes[0] = 9;
+        assert_eq!(
+            (bytes, std::fs::read(&path).unwrap()),
+            (&mut [9u8, 3][..], vec![1, 2, 3, 4])
+        );
+        std::fs::remove_file(&path).unwrap();
     }
 
     #[test]

@@ -14,12 +14,14 @@ mod cell;
 #[allow(unsafe_code)] // buffer protocol
 mod convert;
 mod error;
+mod files;
 mod graph;
 mod index;
 mod mode;
 mod node;
 mod record;
 mod rows;
+mod safetensors;
 #[allow(unsafe_code)] // lending cores
 mod tensor;
 mod types;
@@ -204,6 +206,11 @@ fn init(m: &Bound<'_, PyModule>) -> PyResult<()> {
         tensor::_over,
         tensor::_shares_memory,
         tensor::_fresh_copy,
+        files::_map_file,
+        files::_part,
+        files::_bytes,
+        safetensors::_safetensors_parse,
+        safetensors::_safetensors_header,
     ];
     call::install(m)?;
     // PyO3 lists its own functions only; without the list, `import *` takes every public name.
