@@ -172,5 +172,13 @@ def test_import_loads_little():
     program = "import sys, firesteel; print(*sorted(m for m in sys.modules))"
     loaded = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout.split()
     assert "firesteel._C" in loaded
-    late = ("numpy", "firesteel.nn", "firesteel.optim", "firesteel.utils", "firesteel.vision", "firesteel.graph", "zipfile")
+    late = (
+        "numpy",
+        "firesteel.nn",
+        "firesteel.optim",
+        "firesteel.utils",
+        "firesteel.vision",
+        "firesteel.graph",
+        "zipfile",
+    )
     assert [m for m in loaded if m.startswith(late)] == []
