@@ -126,7 +126,8 @@ LAYERS = (
     {"ops"},
     {"", "cuda", "linalg", "masked", "random", "signal", "special", "testing", "types"},  # "": the package
     {"nn"},
-    {"optim", "utils"},
+    {"optim", "utils", "serialization"},
+    {"safetensors"},
     {"vision", "graph"},
     {"_stubs"},
 )
@@ -174,5 +175,13 @@ def test_import_loads_little():
     program = "import sys, firesteel; print(*sorted(m for m in sys.modules))"
     loaded = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout.split()
     assert "firesteel._C" in loaded
-    late = ("numpy", "firesteel.nn", "firesteel.optim", "firesteel.utils", "firesteel.vision")
+    late = (
+        "numpy",
+        "firesteel.nn",
+        "firesteel.optim",
+        "firesteel.utils",
+        "firesteel.vision",
+        "firesteel.graph",
+        "zipfile",
+    )
     assert [m for m in loaded if m.startswith(late)] == []

@@ -24,8 +24,10 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _SUBMODULES = (
-    "cuda", "graph", "linalg", "masked", "nn", "optim", "random", "signal", "special", "testing", "types", "utils", "vision",
+    "cuda", "graph", "linalg", "masked", "nn", "optim", "random", "safetensors", "serialization", "signal", "special",
+    "testing", "types", "utils", "vision",
 )  # fmt: skip
+_LATE = {"compile": "graph", "load": "serialization", "save": "serialization"}  # Names whose module loads at first use.
 
 
 def __getattr__(name):
@@ -33,10 +35,10 @@ def __getattr__(name):
 
     if name in _SUBMODULES:
         return import_module(f"firesteel.{name}")
-    if name == "compile":
-        return import_module("firesteel.graph").compile
+    if name in _LATE:
+        return getattr(import_module(f"firesteel.{_LATE[name]}"), name)
     raise AttributeError(f"module 'firesteel' has no attribute '{name}'")
 
 
 def __dir__():
-    return sorted({*globals(), *_SUBMODULES, "compile"})
+    return sorted({*globals(), *_SUBMODULES, *_LATE})

@@ -36,6 +36,19 @@ class Storage:
         """The device that it lies on."""
         return self._tensor.device
 
+    def to(self, device: Any) -> Storage:
+        """The same values on another device; itself when they are there."""
+        moved = self._all().to(device)
+        return self if moved.device == self.device else Storage(moved, self.dtype)
+
+    def cpu(self) -> Storage:
+        """The same values on the CPU; itself when they are there."""
+        return self.to("cpu")
+
+    def cuda(self, device: Any = None) -> Storage:
+        """Raises: firesteel has no CUDA device."""
+        return self.to("cuda" if device is None else device)
+
     def _all(self) -> Tensor:
         return _C._over(self._tensor, self.dtype, [self.size()], [1], 0)
 

@@ -268,6 +268,8 @@ MEMBERS: dict[str, dict[str, str]] = {
         "can_cast": "(from_: dtype, to: dtype) -> b.bool",
         "default_generator": "() -> Generator",
         "empty_cache": "() -> None",
+        "memory_stats": "() -> dict[str, b.int]",
+        "reset_peak_memory_stats": "() -> None",
         "get_default_dtype": "() -> dtype",
         "get_num_threads": "() -> b.int",
         "is_anomaly_enabled": "() -> b.bool",

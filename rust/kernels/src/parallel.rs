@@ -16,6 +16,11 @@ use std::time::{Duration, Instant};
 
 /// How long an idle worker spins before it sleeps: about the gap between two kernels of a Python program.
 const SPIN: Duration = Duration::from_micros(100);
+/// A longer gap between two looks at the clock means that another process had the core: that is no idling.
+const PREEMPTED: Duration = Duration::from_micros(20);
+/// A worker that has computed for so long offers its core to others between two jobs. Where another process waits for the
+/// core it would else be stopped inside a chunk, and everybody would wait for it.
+const OFFER: Duration = Duration::from_millis(2);
 /// Jobs that can run at the same time; a caller that finds no free slot works alone.
 const SLOTS: usize = 8;
 /// Chunks per thread: more than one, so that a thread that was held up does not hold up the others.
@@ -223,12 +228,24 @@ fn start_workers(wanted: usize) {
 fn worker(index: usize) {
     INSIDE.set(true);
     let mut seen = POOL.epoch.load(Ordering::SeqCst);
+    let mut offered = Instant::now();
     loop {
         let wanted = || index + 1 < POOL.threads.load(Ordering::Relaxed);
         while wanted() && help() {}
-        let idle = Instant::now();
-        while wanted() && POOL.epoch.load(Ordering::Relaxed) == seen && idle.elapsed() < SPIN {
+        let mut now = Instant::now();
+        if now - offered > OFFER {
+            std::thread::yield_now();
+            now = Instant::now();
+            offered = now;
+        }
+        let mut idle = Duration::ZERO;
+        while wanted() && POOL.epoch.load(Ordering::Relaxed) == seen && idle < SPIN {
             (0..32).for_each(|_| std::hint::spin_loop());
+            let then = std::mem::replace(&mut now, Instant::now());
+            let gap = now - then;
+            if gap < PREEMPTED {
+                idle += gap;
+            }
         }
         if !wanted() || POOL.epoch.load(Ordering::SeqCst) == seen {
             let mut guard = lock(&POOL.lock);

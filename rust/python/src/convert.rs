@@ -12,6 +12,7 @@ use firesteel::dtype::{DType, Scalar};
 use firesteel::layout::{Dims, Layout};
 use firesteel::ops::def::{Param, Ty};
 use firesteel::ops::infer::default_dtype;
+use firesteel::shared::Shared;
 use firesteel::{Arg, Core};
 use pyo3::exceptions::PyValueError;
 use pyo3::ffi;
@@ -658,6 +659,41 @@ impl Memory {
         let address = c.buffer.ptr() as usize + c.layout.offset * size;
         d.set_item("data", (address, !c.buffer.is_writable()))?;
         Ok(d)
+    }
+}
+
+/// All bytes of a tensor's buffer, for `memoryview`: what files are read into and written from.
+#[pyclass(frozen, module = "firesteel._C")]
+pub struct Bytes {
+    buffer: Shared<Buffer>,
+}
+
+impl Bytes {
+    /// The buffer must have memory that the CPU can reach.
+    pub fn new(buffer: Shared<Buffer>) -> Bytes {
+        Bytes { buffer }
+    }
+}
+
+#[pymethods]
+impl Bytes {
+    /// # Safety
+    /// Called by the interpreter with a view to fill.
+    unsafe fn __getbuffer__(slf: Bound<'_, Self>, view: *mut ffi::Py_buffer, flags: std::ffi::c_int) -> PyResult<()> {
+        let b = &slf.get().buffer;
+        let read_only = (!b.is_writable()).into();
+        // SAFETY: the buffer has `bytes` bytes at `ptr` and lives as long as `slf`, which the view holds.
+        let rc = unsafe {
+            ffi::PyBuffer_FillInfo(
+                view,
+                slf.as_ptr(),
+                b.ptr().cast(),
+                b.bytes() as ffi::Py_ssize_t,
+                read_only,
+                flags,
+            )
+        };
+        if rc == 0 { Ok(()) } else { Err(PyErr::fetch(slf.py())) }
     }
 }
 

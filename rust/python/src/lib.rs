@@ -19,6 +19,7 @@ mod convert;
 #[allow(unsafe_code)] // the C calling convention
 mod entries;
 mod error;
+mod files;
 mod graph;
 mod index;
 #[allow(unsafe_code)] // the C calling convention
@@ -27,13 +28,14 @@ mod mode;
 mod node;
 mod record;
 mod rows;
+mod safetensors;
 #[allow(unsafe_code)] // lending cores
 mod tensor;
 mod types;
 
 use firesteel::ops::infer;
 use pyo3::prelude::*;
-use pyo3::types::PyList;
+use pyo3::types::{PyDict, PyList};
 
 #[pyfunction]
 fn get_default_dtype(py: Python<'_>) -> Py<types::PyDType> {
@@ -127,10 +129,23 @@ fn empty_cache() {
     firesteel::buffer::empty_cache();
 }
 
-/// (bytes in tensors, bytes kept for reuse by this thread).
+/// Bytes in tensors and kept for reuse, and how often memory was taken from the system.
 #[pyfunction]
-fn _memory() -> (usize, usize) {
-    firesteel::buffer::stats()
+fn memory_stats(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
+    let s = firesteel::buffer::stats();
+    let d = PyDict::new(py);
+    d.set_item("allocated_bytes.current", s.live)?;
+    d.set_item("allocated_bytes.peak", s.peak)?;
+    d.set_item("cached_bytes.current", s.kept)?;
+    d.set_item("blocks.from_system", s.made)?;
+    d.set_item("blocks.reused", s.reused)?;
+    Ok(d)
+}
+
+/// The peak of `memory_stats()` counts from now on.
+#[pyfunction]
+fn reset_peak_memory_stats() {
+    firesteel::buffer::reset_peak();
 }
 
 /// The instruction set in use.
@@ -171,7 +186,8 @@ fn init(m: &Bound<'_, PyModule>) -> PyResult<()> {
         can_cast,
         default_generator,
         empty_cache,
-        _memory,
+        memory_stats,
+        reset_peak_memory_stats,
         _isa,
         mode::is_grad_enabled,
         mode::_set_grad,
@@ -199,6 +215,11 @@ fn init(m: &Bound<'_, PyModule>) -> PyResult<()> {
         construct::_fresh_copy,
         construct::_with_grads,
         make::_native,
+        files::_map_file,
+        files::_part,
+        files::_bytes,
+        safetensors::_safetensors_parse,
+        safetensors::_safetensors_header,
     ];
     entries::install(m)?;
     // PyO3 lists its own functions only; without the list, `import *` takes every public name.
