@@ -36,9 +36,12 @@ UNSAFE = (
     "rust/src/buffer.rs",
     "rust/src/device/",
     "rust/src/shared.rs",
+    "rust/python/src/bind.rs",
     "rust/python/src/call.rs",
     "rust/python/src/cell.rs",
     "rust/python/src/convert.rs",
+    "rust/python/src/entries.rs",
+    "rust/python/src/make.rs",
     "rust/python/src/tensor.rs",
 )
 NOT_CODE = re.compile(

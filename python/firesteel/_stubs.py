@@ -262,7 +262,9 @@ MEMBERS: dict[str, dict[str, str]] = {
         "_set_anomaly": "(on: b.bool) -> b.bool",
         "_set_grad": "(on: b.bool) -> b.bool",
         "_set_inference": "(on: b.bool) -> b.bool",
+        "_native": "(behind: Any, signature: b.str) -> Any",
         "_tensor": "(data: Any, dtype: Any = None) -> Tensor",
+        "_with_grads": "(params: list[Any]) -> tuple[list[Any], list[Any]]",
         "can_cast": "(from_: dtype, to: dtype) -> b.bool",
         "default_generator": "() -> Generator",
         "empty_cache": "() -> None",
@@ -381,7 +383,9 @@ def written(module: str) -> set[str]:
 
 def home(name: str, value: Any) -> str | None:
     """The import of what Python has put into the module; None for what is native."""
-    if type(value).__name__ in ("builtin_function_or_method", "dtype", "list") or name in MEMBERS:
+    if type(value).__name__ in ("dtype", "list") or name in MEMBERS:
+        return None
+    if type(value).__name__ == "builtin_function_or_method" and not str(value.__module__).startswith("firesteel.ops."):
         return None
     if isinstance(value, type) and issubclass(value, BaseException):
         return None

@@ -37,13 +37,14 @@ pub enum Arg {
 #[derive(Default)]
 pub struct Args {
     pub items: SmallVec<[Arg; 4]>,
-    /// The `Arg::Tensor` cores are borrowed: bitwise copies of cores that someone else keeps alive, not counted and not
+    /// The cores in `Arg::Tensor` and `Arg::Tensors` are borrowed: bitwise copies of cores that someone else keeps alive, not counted and not
     /// to be dropped. (Counting them took a quarter of `a + b`: four locked instructions.) A clone owns its cores.
     lent: bool,
 }
 
 impl Args {
-    /// Arguments whose tensors are lent; what is pushed as `Arg::Tensor` must be a bitwise copy that its owner outlives.
+    /// Arguments whose tensors are lent; what is pushed as `Arg::Tensor`, or in `Arg::Tensors`, must be a bitwise copy that
+    /// its owner outlives.
     pub fn lent() -> Args {
         Args {
             items: SmallVec::new(),
@@ -66,8 +67,10 @@ impl Drop for Args {
     fn drop(&mut self) {
         if self.lent {
             for item in self.items.drain(..) {
-                if let Arg::Tensor(core) = item {
-                    std::mem::forget(core);
+                match item {
+                    Arg::Tensor(core) => std::mem::forget(core),
+                    Arg::Tensors(list) => list.into_iter().for_each(std::mem::forget),
+                    _ => {}
                 }
             }
         }

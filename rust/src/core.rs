@@ -35,18 +35,58 @@ impl Deref for Core {
 
 impl Core {
     #[inline]
-    fn make(buffer: Shared<Buffer>, layout: Layout, dtype: DType, own_version: Option<Arc<Version>>) -> Core {
+    fn make(buffer: Shared<Buffer>, layout: &Layout, dtype: DType, own_version: Option<Arc<Version>>) -> Core {
         Core(Shared::new(|| Inner {
             buffer,
-            layout,
+            layout: *layout,
             dtype,
             own_version,
         }))
     }
 
+    /// Uninitialised and row-major; `sizes` of at most `MAX_RANK` dims, which fit in memory.
+    #[inline]
+    fn packed(sizes: &[usize], dtype: DType, device: Device) -> Result<Core> {
+        let bytes = sizes.iter().product::<usize>() * dtype.size();
+        let buffer = match device {
+            Device::Cpu => Buffer::new(bytes)?,
+            Device::Meta => Buffer::meta(bytes),
+        };
+        let bare = || Inner {
+            buffer,
+            layout: Layout::SCALAR,
+            dtype,
+            own_version: None,
+        };
+        Ok(Core(Shared::filled(bare, |inner| inner.layout.become_packed(sizes))))
+    }
+
     /// Uninitialised and contiguous.
     pub fn empty(shape: Dims, dtype: DType, device: Device) -> Result<Core> {
-        Core::empty_with(Layout::contiguous(shape), dtype, device)
+        shape.check()?;
+        Core::packed(&shape, dtype, device)
+    }
+
+    /// Uninitialised, row-major, on the CPU, of a shape made of parts of a tensor's.
+    pub fn small(sizes: &[usize], dtype: DType) -> Result<Core> {
+        debug_assert!(Dims::new(sizes).is_ok_and(|d| d.check().is_ok()));
+        Core::packed(sizes, dtype, Device::Cpu)
+    }
+
+    /// The same memory under a layout (inside the old one) that `change` makes of the old one in its place.
+    #[inline]
+    pub fn seen_as(&self, change: impl FnOnce(&mut Layout) -> Result<()>) -> Result<Core> {
+        let mut changed = Ok(());
+        let make = || Inner {
+            buffer: self.buffer.clone(),
+            layout: self.layout,
+            dtype: self.dtype,
+            own_version: self.own_version.clone(),
+        };
+        let seen = Core(Shared::filled(make, |inner| changed = change(&mut inner.layout)));
+        changed?;
+        debug_assert!(seen.layout.end() * seen.dtype.size() <= seen.buffer.bytes());
+        Ok(seen)
     }
 
     /// Uninitialised memory for a dense layout with offset 0.
@@ -57,7 +97,7 @@ impl Core {
             Device::Cpu => Buffer::new(bytes)?,
             Device::Meta => Buffer::meta(bytes),
         };
-        Ok(Core::make(buffer, layout, dtype, None))
+        Ok(Core::make(buffer, &layout, dtype, None))
     }
 
     /// Uninitialised, row-major, of the shape of a tensor that is row-major itself.
@@ -67,15 +107,13 @@ impl Core {
             Device::Cpu => Buffer::new(bytes)?,
             Device::Meta => Buffer::meta(bytes),
         };
-        Ok(Core::make(
+        let bare = || Inner {
             buffer,
-            Layout {
-                offset: 0,
-                ..like.layout
-            },
+            layout: like.layout,
             dtype,
-            None,
-        ))
+            own_version: None,
+        };
+        Ok(Core(Shared::filled(bare, |inner| inner.layout.offset = 0)))
     }
 
     /// Elements of an existing buffer; refused when the layout reaches outside it.
@@ -91,18 +129,18 @@ impl Core {
                 buffer.bytes()
             ));
         }
-        Ok(Core::make(buffer, layout, dtype, None))
+        Ok(Core::make(buffer, &layout, dtype, None))
     }
 
     /// The same memory under a layout that a view rule made (inside the old one).
     pub fn with_layout(&self, layout: Layout) -> Core {
         debug_assert!(layout.end() * self.dtype.size() <= self.buffer.bytes());
-        Core::make(self.buffer.clone(), layout, self.dtype, self.own_version.clone())
+        Core::make(self.buffer.clone(), &layout, self.dtype, self.own_version.clone())
     }
 
     /// The same memory with a version counter of its own (`x.data`).
     pub fn unversioned(&self) -> Core {
-        Core::make(self.buffer.clone(), self.layout, self.dtype, Some(Arc::default()))
+        Core::make(self.buffer.clone(), &self.layout, self.dtype, Some(Arc::default()))
     }
 
     #[inline(always)]

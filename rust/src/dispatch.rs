@@ -5,7 +5,7 @@ use crate::device::{Device, cpu};
 use crate::dtype::{DType, can_cast, legacy_name};
 use crate::error::{Error, Result};
 use crate::layout::Layout;
-use crate::ops::def::{Call, Kernel, Kind, Op};
+use crate::ops::def::{Call, Kernel, Kind, Op, View};
 use crate::{Arg, Args};
 use smallvec::SmallVec;
 use std::cell::Cell;
@@ -99,6 +99,10 @@ fn run(op: &'static Op, args: &Args, outs: &mut Outputs) -> Result<()> {
                     Ok(())
                 };
             }
+            if let Some(out) = op.small.and_then(|whole| whole(args)) {
+                outs.push(out);
+                return Ok(());
+            }
             let metas = infer(args)?;
             let device = match op.device.and_then(|i| args.device(i)) {
                 Some(d) => d,
@@ -116,9 +120,12 @@ fn run(op: &'static Op, args: &Args, outs: &mut Outputs) -> Result<()> {
             }
             bump_mutated(op, args);
         }
-        Kind::View { layouts } => {
+        Kind::View { rule } => {
             let base = args.tensor(0);
-            outs.extend(layouts(args)?.into_iter().map(|l| base.with_layout(l)));
+            match rule {
+                View::One(rule) => outs.push(base.seen_as(|l| rule(args, l))?),
+                View::Many(rule) => outs.extend(rule(args)?.into_iter().map(|l| base.with_layout(l))),
+            }
         }
         Kind::MaybeView { layout, infer, cpu } => {
             let base = args.tensor(0);

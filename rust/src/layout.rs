@@ -120,19 +120,33 @@ pub struct Layout {
 }
 
 impl Layout {
+    /// Of a 0-d tensor.
+    pub const SCALAR: Layout = Layout {
+        shape: Dims::EMPTY,
+        strides: [0; MAX_RANK],
+        offset: 0,
+    };
+
+    /// Makes a scalar's layout a row-major one, in its place.
+    #[inline(always)]
+    pub fn become_packed(&mut self, sizes: &[usize]) {
+        debug_assert!(sizes.len() <= MAX_RANK);
+        let n = sizes.len().min(MAX_RANK);
+        self.shape.len = n;
+        let mut step = 1;
+        for i in (0..n).rev() {
+            self.shape.at[i] = sizes[i];
+            self.strides[i] = step;
+            step *= sizes[i].max(1) as isize;
+        }
+    }
+
     /// Row-major layout from offset 0.
+    #[inline]
     pub fn contiguous(shape: Dims) -> Layout {
-        let mut strides = [0; MAX_RANK];
-        let mut step = 1isize;
-        for i in (0..shape.len()).rev() {
-            strides[i] = step;
-            step *= shape[i].max(1) as isize;
-        }
-        Layout {
-            shape,
-            strides,
-            offset: 0,
-        }
+        let mut l = Layout::SCALAR;
+        l.become_packed(&shape);
+        l
     }
 
     pub fn strided(shape: Dims, strides: &[isize], offset: usize) -> Layout {
@@ -328,34 +342,46 @@ impl Layout {
         out
     }
 
+    /// Exchanges two dims, in place.
+    pub fn swap(&mut self, a: usize, b: usize) {
+        self.shape.swap(a, b);
+        self.strides.swap(a, b);
+    }
+
     pub fn transpose(&self, a: usize, b: usize) -> Layout {
         let mut out = *self;
-        out.shape.swap(a, b);
-        out.strides.swap(a, b);
+        out.swap(a, b);
         out
     }
 
+    /// Takes a dim out, in place.
+    pub fn drop_dim(&mut self, dim: usize) {
+        let n = self.rank();
+        for i in dim + 1..n {
+            self.shape.at[i - 1] = self.shape.at[i];
+            self.strides[i - 1] = self.strides[i];
+        }
+        self.strides[n - 1] = 0;
+        self.shape.len = n - 1;
+    }
+
     pub fn remove(&self, dim: usize) -> Layout {
-        let mut sizes: Vec<usize> = self.shape.to_vec();
-        let mut strides: Vec<isize> = self.strides().to_vec();
-        sizes.remove(dim);
-        strides.remove(dim);
-        Layout::from_parts(&sizes, &strides, self.offset)
+        let mut l = *self;
+        l.drop_dim(dim);
+        l
     }
 
-    pub fn insert(&self, dim: usize, size: usize, stride: isize) -> Result<Layout> {
-        let mut sizes: Vec<usize> = self.shape.to_vec();
-        let mut strides: Vec<isize> = self.strides().to_vec();
-        sizes.insert(dim, size);
-        strides.insert(dim, stride);
-        Ok(Layout::strided(Dims::new(&sizes)?, &strides, self.offset))
-    }
-
-    fn from_parts(sizes: &[usize], strides: &[isize], offset: usize) -> Layout {
-        let mut shape = Dims::EMPTY;
-        shape.len = sizes.len();
-        shape.copy_from_slice(sizes);
-        Layout::strided(shape, strides, offset)
+    /// Puts a dim in, in place.
+    pub fn insert(&mut self, dim: usize, size: usize, stride: isize) -> Result<()> {
+        let n = self.rank();
+        self.shape.push(size)?;
+        for i in (dim..n).rev() {
+            self.shape.at[i + 1] = self.shape.at[i];
+            self.strides[i + 1] = self.strides[i];
+        }
+        self.shape.at[dim] = size;
+        self.strides[dim] = stride;
+        Ok(())
     }
 
     pub fn select(&self, dim: usize, index: usize) -> Layout {
@@ -364,14 +390,25 @@ impl Layout {
         out
     }
 
-    /// `start` and `len` are inside the dim; `step` is positive.
+    /// Leaves one index of a dim, which goes, in place.
+    pub fn pick(&mut self, dim: usize, index: usize) {
+        self.offset = (self.offset as isize + index as isize * self.strides[dim]) as usize;
+        self.drop_dim(dim);
+    }
+
+    /// Leaves a range of a dim, in place: `start` and `len` are inside the dim; `step` is positive.
+    pub fn cut(&mut self, dim: usize, start: usize, len: usize, step: usize) {
+        let stride = self.strides[dim];
+        self.shape[dim] = len;
+        self.strides[dim] = stride * step as isize;
+        if len > 0 {
+            self.offset = (self.offset as isize + start as isize * stride) as usize;
+        }
+    }
+
     pub fn slice(&self, dim: usize, start: usize, len: usize, step: usize) -> Layout {
         let mut out = *self;
-        out.shape[dim] = len;
-        out.strides[dim] = self.strides[dim] * step as isize;
-        if len > 0 {
-            out.offset = (self.offset as isize + start as isize * self.strides[dim]) as usize;
-        }
+        out.cut(dim, start, len, step);
         out
     }
 

@@ -40,6 +40,16 @@ impl<T> Shared<T> {
         }
     }
 
+    /// As [`Shared::new`], with `fill` writing the rest where it stays: arrays that are made elsewhere and moved would be
+    /// read back while they are still being written.
+    #[inline(always)]
+    pub fn filled(make: impl FnOnce() -> T, fill: impl FnOnce(&mut T)) -> Shared<T> {
+        let fresh = Shared::new(make);
+        // SAFETY: nobody else has this value yet.
+        fill(unsafe { &mut (*fresh.at.as_ptr()).value });
+        fresh
+    }
+
     /// Whether two pointers share one value.
     pub fn ptr_eq(a: &Shared<T>, b: &Shared<T>) -> bool {
         a.at == b.at

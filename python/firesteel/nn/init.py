@@ -63,8 +63,11 @@ def calculate_gain(nonlinearity: str, param: Any = None) -> float:
 
 def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Any = None) -> Tensor:
     """Fills with numbers drawn uniformly from a to b."""
-    with no_grad():
+    recording = _C._set_grad(False)  # a context manager would cost as much as filling a small tensor
+    try:
         return tensor.uniform_(a, b) if generator is None else tensor.uniform_(a, b, generator=generator)
+    finally:
+        _C._set_grad(recording)
 
 
 def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: Any = None) -> Tensor:

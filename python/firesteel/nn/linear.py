@@ -19,6 +19,7 @@ __all__ = ["Bilinear", "Identity", "Linear"]
 
 Tensor = _C.Tensor
 _linear = _C.linear
+_GAIN = init.calculate_gain("leaky_relu", math.sqrt(5))
 
 
 class Identity(Module):
@@ -76,10 +77,21 @@ class Linear(Module):
 
     def reset_parameters(self) -> None:
         """Draws new values: uniform within `1 / sqrt(in_features)`."""
-        init.kaiming_uniform_(self.weight, a=math.sqrt(5))
-        if self.bias is not None:
+        parameters = self._parameters
+        weight = parameters.get("weight")
+        try:
+            bias = parameters["bias"]
+        except KeyError:  # a tensor of the user's own
+            bias = self.bias
+        if weight is None or weight.dim() != 2 or weight.numel() == 0:
+            init.kaiming_uniform_(self.weight, a=math.sqrt(5))
+        else:
+            # What kaiming_uniform_ comes to for this slope, known beforehand.
+            bound = math.sqrt(3.0) * (_GAIN / math.sqrt(weight.shape[1]))
+            init.uniform_(weight, -bound, bound)
+        if bias is not None:
             bound = 1 / math.sqrt(self.in_features) if self.in_features > 0 else 0
-            init.uniform_(self.bias, -bound, bound)
+            init.uniform_(bias, -bound, bound)
 
     def forward(self, input: Tensor) -> Tensor:
         # Read from the table: an attribute that is found by __getattr__ costs as much as a small product.

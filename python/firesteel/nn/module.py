@@ -222,8 +222,22 @@ class Module(Hooks, State, Conversion):
             raise KeyError(f'{kind} name can\'t contain "."{got}')
         if name == "":
             raise KeyError(f'{kind} name can\'t be empty string ""')
-        if name not in table and hasattr(self, name):
+        if name not in table and self._has(name):
             raise KeyError(f"attribute '{name}' already exists")
+
+    def _has(self, name: str) -> bool:
+        """As `hasattr`, without the error message that a failed look into the tables would make."""
+        cls = type(self)
+        if cls.__getattr__ is not Module.__getattr__:
+            return hasattr(self, name)
+        state = self.__dict__
+        return (
+            name in state
+            or name in state["_parameters"]
+            or name in state["_buffers"]
+            or name in state["_modules"]
+            or hasattr(cls, name)
+        )
 
     # ---- attributes
 
@@ -280,8 +294,10 @@ class Module(Hooks, State, Conversion):
         if isinstance(value, Parameter):
             if "_parameters" not in state:
                 raise AttributeError("cannot assign parameters before Module.__init__() call")
-            self._drop(name, state, self._buffers, self._modules)
-            self._non_persistent_buffers_set.discard(name)
+            state.pop(name, None)
+            if state["_buffers"] or state["_modules"]:
+                self._drop(name, state["_buffers"], state["_modules"])
+                state["_non_persistent_buffers_set"].discard(name)
             self.register_parameter(name, value)
             return
         if "_buffers" not in state:

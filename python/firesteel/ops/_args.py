@@ -7,10 +7,21 @@ from .. import _C
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
-    from typing import Any
+    from typing import Any, TypeVar
+
+    F = TypeVar("F", bound=Callable[..., Any])
 
 Tensor = _C.Tensor
 FLOATS = frozenset((_C.float16, _C.bfloat16, _C.float32, _C.float64))
+
+
+def native(function: F) -> F:
+    """The function behind a native one of the same name, which handles the usual arguments and calls it for others."""
+    code, defaults = function.__code__, function.__kwdefaults__ or {}
+    names = code.co_varnames[: code.co_argcount]
+    star = code.co_varnames[code.co_argcount + code.co_kwonlyargcount] if code.co_flags & 4 else ""  # CO_VARARGS
+    text = ", ".join((*names, "*" + star, *(f"{name}={value!r}" for name, value in defaults.items())))
+    return _C._native(function, f"({text})")
 
 
 def sizes(given: tuple, size: Any = None) -> Any:

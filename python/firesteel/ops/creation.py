@@ -14,7 +14,7 @@ from sys import modules
 
 from .. import _C
 from ..tensor import moved
-from ._args import deliver, ints, sizes
+from ._args import deliver, ints, native, sizes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ def is_array(obj: Any) -> bool:
 # ---- from data --------------------------------------------------------------------------------------------------------
 
 
+@native
 def tensor(
     data: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False, pin_memory: bool = False
 ) -> Tensor:
@@ -261,6 +262,7 @@ def scalar_tensor(
 # ---- filled -----------------------------------------------------------------------------------------------------------
 
 
+@native
 def zeros(
     *shape: Any, size: Any = None, out: Tensor | None = None, dtype: Any = None, layout: Any = None,
     device: Any = None, pin_memory: bool = False, requires_grad: bool = False,
@@ -282,6 +284,7 @@ def zeros(
     return made.requires_grad_() if requires_grad else made
 
 
+@native
 def ones(
     *shape: Any, size: Any = None, out: Tensor | None = None, dtype: Any = None, layout: Any = None,
     device: Any = None, pin_memory: bool = False, requires_grad: bool = False,
@@ -297,6 +300,7 @@ def ones(
     return made.requires_grad_() if requires_grad else made
 
 
+@native
 def empty(
     *shape: Any, size: Any = None, out: Tensor | None = None, dtype: Any = None, layout: Any = None,
     device: Any = None, pin_memory: bool = False, requires_grad: bool = False, memory_format: Any = None,
@@ -315,6 +319,7 @@ def empty(
     return made.requires_grad_() if requires_grad else made
 
 
+@native
 def full(
     size: Any, fill_value: Any, *, out: Tensor | None = None, dtype: Any = None, layout: Any = None,
     device: Any = None, pin_memory: bool = False, requires_grad: bool = False,

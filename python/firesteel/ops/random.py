@@ -9,7 +9,7 @@ torch.Size([2, 3])
 from __future__ import annotations
 
 from .. import _C
-from ._args import FLOATS, deliver, require_tensor, sizes
+from ._args import FLOATS, deliver, native, require_tensor, sizes
 from .creation import _as_asked
 
 TYPE_CHECKING = False
@@ -87,6 +87,7 @@ for _method in (get_state, set_state, clone_state):
 # ---- new tensors ------------------------------------------------------------------------------------------------------
 
 
+@native
 def rand(
     *shape: Any, size: Any = None, generator: Any = None, out: Tensor | None = None, dtype: Any = None,
     layout: Any = None, device: Any = None, requires_grad: bool = False, pin_memory: bool = False,
@@ -100,6 +101,7 @@ def rand(
     return made.requires_grad_() if requires_grad else made
 
 
+@native
 def randn(
     *shape: Any, size: Any = None, generator: Any = None, out: Tensor | None = None, dtype: Any = None,
     layout: Any = None, device: Any = None, requires_grad: bool = False, pin_memory: bool = False,

@@ -83,12 +83,7 @@ class SGD(GroupOptimizer):
         super().__init__(params, defaults)
 
     def _update_group(self, group: dict[str, Any]) -> None:
-        params, grads = [], []
-        for p in group["params"]:
-            grad = p.grad
-            if grad is not None:
-                params.append(p)
-                grads.append(grad)
+        params, grads = _C._with_grads(group["params"])
         if not params:
             return
         buffers: list[Any] = []

@@ -17,7 +17,7 @@ use firesteel::{Arg, Core};
 use pyo3::exceptions::PyValueError;
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyFloat, PyInt, PyList, PyString, PyTuple};
+use pyo3::types::{PyBool, PyFloat, PyInt, PyList, PySlice, PyString, PyTuple};
 use smallvec::SmallVec;
 
 /// What kept an argument from binding: a wrong type (another overload may fit) or an error to raise.
@@ -73,8 +73,31 @@ pub fn number(obj: &Bound<'_, PyAny>) -> PyResult<Option<Scalar>> {
     Ok(None)
 }
 
-/// An int, or what can stand for one (`__index__`, a 0-d integer tensor); not a float, not a bool unless `bools`.
-fn int(obj: &Bound<'_, PyAny>) -> Result<i64, Mismatch> {
+/// A plain int of 64 bits.
+#[inline(always)]
+pub fn exact_int(obj: &Bound<'_, PyAny>) -> Option<i64> {
+    if !obj.is_exact_instance_of::<PyInt>() {
+        return None;
+    }
+    let mut over = 0;
+    // SAFETY: a valid int; what does not fit is told by `over`, without an error set.
+    let v = unsafe { ffi::PyLong_AsLongLongAndOverflow(obj.as_ptr(), &mut over) };
+    (over == 0).then_some(v)
+}
+
+/// Start, stop and positive step of a slice, missing ones filled in; `None` where one of them is wrong.
+pub fn slice_parts(s: &Bound<'_, PySlice>) -> Option<(isize, isize, isize)> {
+    let (mut start, mut stop, mut step) = (0, 0, 0);
+    // SAFETY: a valid slice and places to write to; -1 comes with an error set.
+    if unsafe { ffi::PySlice_Unpack(s.as_ptr(), &mut start, &mut stop, &mut step) } < 0 {
+        PyErr::take(s.py());
+        return None;
+    }
+    (step > 0).then_some((start, stop, step))
+}
+
+/// An int, or what can stand for one (`__index__`, a 0-d integer tensor); not a float.
+pub fn int(obj: &Bound<'_, PyAny>) -> Result<i64, Mismatch> {
     if obj.is_instance_of::<PyInt>() {
         return obj
             .extract::<i64>()
@@ -109,6 +132,30 @@ fn sequence_items<'py>(obj: &Bound<'py, PyAny>) -> Option<SmallVec<[Bound<'py, P
     None
 }
 
+/// Adds the tensors of a tuple or a list, and says how many they are.
+pub fn tensor_list<'py>(
+    obj: &Bound<'py, PyAny>,
+    position: usize,
+    tensors: &mut Tensors<'py>,
+) -> Result<usize, Mismatch> {
+    let mut n = 0;
+    let mut one = |o: &Bound<'py, PyAny>| -> Result<(), Mismatch> {
+        let t = o.cast::<Tensor>().map_err(|_| Mismatch::Type)?;
+        tensors.push((position as u8, t.clone()));
+        n += 1;
+        Ok(())
+    };
+    if let Ok(t) = obj.cast::<PyTuple>() {
+        t.iter_borrowed().try_for_each(|i| one(&i))?;
+    } else {
+        obj.cast::<PyList>()
+            .map_err(|_| Mismatch::Type)?
+            .iter()
+            .try_for_each(|i| one(&i))?;
+    }
+    Ok(n)
+}
+
 pub fn ints(obj: &Bound<'_, PyAny>) -> Result<Ints, Mismatch> {
     let Some(items) = sequence_items(obj) else {
         return Err(Mismatch::Type);
@@ -136,16 +183,8 @@ pub fn argument<'py>(
         t.get().core(py)
     };
     Ok(match p.ty {
-        Ty::Tensor => return Err(Mismatch::Type),
+        Ty::Tensor | Ty::Tensors => return Err(Mismatch::Type),
         Ty::Operand => Arg::Scalar(number(obj)?.ok_or(Mismatch::Type)?),
-        Ty::Tensors => {
-            let items = sequence_items(obj).ok_or(Mismatch::Type)?;
-            let mut list = Vec::with_capacity(items.len());
-            for i in &items {
-                list.push(tensor(i.cast::<Tensor>().map_err(|_| Mismatch::Type)?));
-            }
-            Arg::Tensors(list)
-        }
         Ty::OptTensors => {
             let items = sequence_items(obj).ok_or(Mismatch::Type)?;
             let mut list = Vec::with_capacity(items.len());

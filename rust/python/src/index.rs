@@ -4,7 +4,8 @@
 //! what is left, PyTorch's rules for where the result's dims go included.
 
 use crate::backward::one;
-use crate::call::{self, Common, Tensors, default_argument};
+use crate::bind::push;
+use crate::call::{self, Common, Outs, Tensors, default_argument};
 use crate::convert;
 use crate::error::{runtime, to_python};
 use crate::graph::active::check_reading;
@@ -12,7 +13,7 @@ use crate::tensor::Tensor;
 use firesteel::device::cpu;
 use firesteel::dtype::DType;
 use firesteel::layout::Dims;
-use firesteel::ops;
+use firesteel::ops::{self, Op};
 use firesteel::{Arg, Args, Core};
 use pyo3::exceptions::{PyIndexError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
@@ -23,11 +24,90 @@ use smallvec::{SmallVec, smallvec};
 pub fn select<'py>(x: &Bound<'py, Tensor>, op: &Common, i: i64) -> PyResult<Bound<'py, Tensor>> {
     let py = x.py();
     let op = op.get();
+    one_view(py, op, x, |args| {
+        push(args, || Arg::Int(0));
+        push(args, || Arg::Int(i));
+    })
+}
+
+/// A view op with some further arguments.
+#[inline(always)]
+fn one_view<'py>(
+    py: Python<'py>,
+    op: &'static Op,
+    x: &Bound<'py, Tensor>,
+    rest: impl FnOnce(&mut Args),
+) -> PyResult<Bound<'py, Tensor>> {
     let mut args = Args::default();
-    args.items
-        .extend([Arg::Tensor(x.get().core(py)), Arg::Int(0), Arg::Int(i)]);
-    let tensors: Tensors<'py> = smallvec![(0, x.clone())];
-    Ok(call::apply(py, op, &args, &tensors)?.remove(0))
+    push(&mut args, || Arg::Tensor(x.get().core(py)));
+    rest(&mut args);
+    let mut tensors = Tensors::new();
+    tensors.push((0, x.clone()));
+    let mut outs = Outs::new();
+    call::apply_into(py, op, &args, &tensors, &mut outs)?;
+    outs.pop().ok_or_else(|| runtime("a view op has one result"))
+}
+
+static SLICE: Common = Common::new("slice");
+static UNSQUEEZE: Common = Common::new("unsqueeze");
+
+/// `x[key]` for ints, slices, None and Ellipsis; `None` for other keys, and for those that are wrong.
+fn plain<'py>(
+    x: &Bound<'py, Tensor>,
+    key: &Bound<'py, PyAny>,
+    select_op: &Common,
+) -> PyResult<Option<Bound<'py, Tensor>>> {
+    let py = x.py();
+    let single = [key.as_borrowed()];
+    let mut items: SmallVec<[Borrowed<'_, 'py, PyAny>; 8]> = SmallVec::new();
+    match key.cast_exact::<PyTuple>() {
+        Ok(t) => t.iter_borrowed().for_each(|i| items.push(i)),
+        Err(_) => items.push(single[0]),
+    }
+    let rank = x.get().with(py, |s| s.core.rank());
+    let (mut used, mut gaps) = (0, 0);
+    for i in &items {
+        if i.is_exact_instance_of::<PySlice>() || i.is_exact_instance_of::<PyInt>() {
+            used += 1;
+        } else if i.is_exact_instance_of::<PyEllipsis>() {
+            gaps += 1;
+        } else if !i.is_none() {
+            return Ok(None);
+        }
+    }
+    if used > rank || gaps > 1 {
+        return Ok(None);
+    }
+    let mut at = x.clone();
+    let mut dim = 0i64;
+    for i in &items {
+        if let Ok(s) = i.cast_exact::<PySlice>() {
+            let Some((start, stop, step)) = convert::slice_parts(&s) else {
+                return Ok(None);
+            };
+            if (start, stop, step) != (0, isize::MAX, 1) {
+                at = one_view(py, SLICE.get(), &at, |args| {
+                    for v in [dim, start as i64, stop as i64, step as i64] {
+                        push(args, || Arg::Int(v));
+                    }
+                })?;
+            }
+            dim += 1;
+        } else if let Some(index) = convert::exact_int(i) {
+            at = one_view(py, select_op.get(), &at, |args| {
+                push(args, || Arg::Int(dim));
+                push(args, || Arg::Int(index));
+            })?;
+        } else if i.is_none() {
+            at = one_view(py, UNSQUEEZE.get(), &at, |args| push(args, || Arg::Int(dim)))?;
+            dim += 1;
+        } else if i.is_exact_instance_of::<PyEllipsis>() {
+            dim += (rank - used) as i64;
+        } else {
+            return Ok(None);
+        }
+    }
+    Ok(Some(at))
 }
 
 /// One element of a key.
@@ -283,7 +363,10 @@ pub fn get<'py>(x: &Bound<'py, Tensor>, key: &Bound<'py, PyAny>, select_op: &Com
     if key.is_exact_instance_of::<PyInt>() && x.get().with(py, |s| s.core.rank()) > 0 {
         return Ok(select(x, select_op, key.extract()?)?.into_any());
     }
-    let (at, indices) = basic(x, parts(x, key)?)?;
+    let (at, indices) = match plain(x, key, select_op)? {
+        Some(at) => (at, Vec::new()),
+        None => basic(x, parts(x, key)?)?,
+    };
     if indices.is_empty() {
         // `x[...]` and `x[:]` are views of their own, not x itself.
         return Ok(if at.is(x) { view(x, "alias", &[])? } else { at }.into_any());
@@ -324,7 +407,10 @@ pub fn set<'py>(
     let (at, indices) = if key.is_exact_instance_of::<PyInt>() && x.get().with(py, |s| s.core.rank()) > 0 {
         (select(x, select_op, key.extract()?)?, Vec::new())
     } else {
-        basic(x, parts(x, key)?)?
+        match plain(x, key, select_op)? {
+            Some(at) => (at, Vec::new()),
+            None => basic(x, parts(x, key)?)?,
+        }
     };
     if indices.is_empty() {
         // Leading dims of size 1 in the value do not count.

@@ -7,16 +7,23 @@
 compile_error!("firesteel does not support free-threaded Python yet");
 
 mod backward;
-#[allow(unsafe_code)] // the C calling convention
+#[allow(unsafe_code)] // arguments written in place
+mod bind;
+#[allow(unsafe_code)] // lending cores, named tuples
 mod call;
 #[allow(unsafe_code)] // the one accessor of state under the GIL
 mod cell;
+mod construct;
 #[allow(unsafe_code)] // buffer protocol
 mod convert;
+#[allow(unsafe_code)] // the C calling convention
+mod entries;
 mod error;
 mod files;
 mod graph;
 mod index;
+#[allow(unsafe_code)] // the C calling convention
+mod make;
 mod mode;
 mod node;
 mod record;
@@ -37,7 +44,7 @@ fn get_default_dtype(py: Python<'_>) -> Py<types::PyDType> {
 
 #[pyfunction]
 fn set_default_dtype(d: &Bound<'_, PyAny>) -> PyResult<()> {
-    let d = tensor::dtype_argument(d)?;
+    let d = construct::dtype_argument(d)?;
     if !d.is_float() {
         return Err(error::type_error(
             "only floating-point types are supported as the default type",
@@ -90,7 +97,7 @@ fn _result_type(py: Python<'_>, operands: &Bound<'_, pyo3::types::PyTuple>) -> P
 
 #[pyfunction]
 fn promote_types(py: Python<'_>, type1: &Bound<'_, PyAny>, type2: &Bound<'_, PyAny>) -> PyResult<Py<types::PyDType>> {
-    let (a, b) = (tensor::dtype_argument(type1)?, tensor::dtype_argument(type2)?);
+    let (a, b) = (construct::dtype_argument(type1)?, construct::dtype_argument(type2)?);
     match firesteel::dtype::promote(a, b) {
         Some(d) => Ok(types::dtype_object(py, d)),
         None => Err(error::runtime(format!(
@@ -104,8 +111,8 @@ fn promote_types(py: Python<'_>, type1: &Bound<'_, PyAny>, type2: &Bound<'_, PyA
 #[pyfunction]
 fn can_cast(from: &Bound<'_, PyAny>, to: &Bound<'_, PyAny>) -> PyResult<bool> {
     Ok(firesteel::dtype::can_cast(
-        tensor::dtype_argument(from)?,
-        tensor::dtype_argument(to)?,
+        construct::dtype_argument(from)?,
+        construct::dtype_argument(to)?,
     ))
 }
 
@@ -198,21 +205,23 @@ fn init(m: &Bound<'_, PyModule>) -> PyResult<()> {
         node::_record_function,
         rows::register,
         rows::_row_keys,
-        call::_op_table,
+        entries::_op_table,
         tensor::_set_size_class,
-        tensor::_legacy_tensor,
-        tensor::_tensor,
-        tensor::_from_buffer,
-        tensor::_over,
-        tensor::_shares_memory,
-        tensor::_fresh_copy,
+        construct::_legacy_tensor,
+        construct::_tensor,
+        construct::_from_buffer,
+        construct::_over,
+        construct::_shares_memory,
+        construct::_fresh_copy,
+        construct::_with_grads,
+        make::_native,
         files::_map_file,
         files::_part,
         files::_bytes,
         safetensors::_safetensors_parse,
         safetensors::_safetensors_header,
     ];
-    call::install(m)?;
+    entries::install(m)?;
     // PyO3 lists its own functions only; without the list, `import *` takes every public name.
     m.delattr("__all__")
 }

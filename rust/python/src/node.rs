@@ -1,5 +1,6 @@
 //! Nodes of the graph that autograd walks: what an op saved, and where its inputs came from.
 
+use crate::bind::boxed;
 use crate::call;
 use crate::cell::GilCell;
 use crate::convert::argument_object;
@@ -10,13 +11,13 @@ use crate::types::dtype_object;
 use firesteel::dtype::{DType, legacy_name};
 use firesteel::layout::{Dims, Layout};
 use firesteel::ops::{self, Op};
+use firesteel::shared::Shared;
 use firesteel::{Arg, Args, Core};
 use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
 use pyo3::types::{PyDict, PyList, PyString, PyTuple};
 use smallvec::SmallVec;
 use std::cell::{Cell, RefCell};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Where a gradient goes: to a node's output, to a leaf, or nowhere.
@@ -71,7 +72,7 @@ pub struct Saved {
 
 /// The in-place op behind this node wrote to a view: what is needed to put its gradient into the base's.
 pub struct CopySlices {
-    pub chain: Option<Arc<Link>>,
+    pub chain: Option<Shared<Link>>,
     pub base: Layout,
     pub base_dtype: DType,
 }
@@ -96,7 +97,7 @@ pub struct NodeState {
 /// One recorded op.
 #[pyclass(frozen, weakref, module = "firesteel.autograd", name = "Node")]
 pub struct Node {
-    cell: GilCell<NodeState>,
+    cell: GilCell<Box<NodeState>>,
     pub op: Option<&'static Op>,
     #[pyo3(get, name = "_seq")]
     pub seq: u64,
@@ -110,9 +111,10 @@ thread_local! {
     static DRAINING: Cell<bool> = const { Cell::new(false) };
 }
 
-fn bury(edges: impl IntoIterator<Item = Edge>) {
+fn bury(edges: impl Iterator<Item = Edge>) {
     let _ = DEAD.try_with(|dead| {
-        dead.borrow_mut().extend(edges.into_iter().filter(|e| !e.is_none()));
+        let mut dead = dead.borrow_mut();
+        edges.for_each(|e| dead.push(e));
     });
     let outermost = DRAINING.try_with(|d| !d.replace(true)).unwrap_or(false);
     if outermost {
@@ -124,31 +126,42 @@ fn bury(edges: impl IntoIterator<Item = Edge>) {
 }
 
 impl NodeState {
-    fn take_edges(&mut self) -> SmallVec<[Edge; 4]> {
-        let mut edges: SmallVec<[Edge; 4]> = SmallVec::new();
-        edges.extend(
-            self.inputs
-                .iter_mut()
-                .map(|i| std::mem::replace(&mut i.edge, Edge::None)),
-        );
-        edges.extend(
-            self.saved
-                .iter_mut()
-                .map(|s| std::mem::replace(&mut s.edge, Edge::None)),
-        );
-        edges
+    /// Of nothing yet, to be filled where it stays.
+    pub fn new(trace: Option<Py<PyAny>>) -> Box<NodeState> {
+        boxed(|| NodeState {
+            args: Args::default(),
+            inputs: SmallVec::new(),
+            saved: SmallVec::new(),
+            outputs: SmallVec::new(),
+            copy: None,
+            python: None,
+            tensor_hooks: None,
+            hooks: None,
+            pre_hooks: None,
+            trace,
+            released: false,
+        })
+    }
+
+    /// Every edge, taken out.
+    fn edges(&mut self) -> impl Iterator<Item = Edge> {
+        let inputs = self.inputs.iter_mut().map(|i| &mut i.edge);
+        let saved = self.saved.iter_mut().map(|s| &mut s.edge);
+        inputs
+            .chain(saved)
+            .filter(|e| !e.is_none())
+            .map(|e| std::mem::replace(e, Edge::None))
     }
 }
 
 impl Drop for Node {
     fn drop(&mut self) {
-        let edges = self.cell.get_mut().take_edges();
-        bury(edges);
+        bury(self.cell.get_mut().edges());
     }
 }
 
 impl Node {
-    pub fn new(op: Option<&'static Op>, state: NodeState) -> Node {
+    pub fn new(op: Option<&'static Op>, state: Box<NodeState>) -> Node {
         Node {
             cell: GilCell::new(state),
             op,
@@ -157,11 +170,11 @@ impl Node {
     }
 
     pub fn state<R>(&self, py: Python<'_>, f: impl FnOnce(&NodeState) -> R) -> R {
-        self.cell.with(py, f)
+        self.cell.with(py, |s| f(s))
     }
 
     pub fn state_mut<R>(&self, py: Python<'_>, f: impl FnOnce(&mut NodeState) -> R) -> R {
-        self.cell.with_mut(py, f)
+        self.cell.with_mut(py, |s| f(s))
     }
 
     pub fn title(&self, py: Python<'_>) -> String {
@@ -566,7 +579,7 @@ impl Node {
         let _ = Python::try_attach(|py| {
             let (edges, python, hooks) = self.state_mut(py, |s| {
                 s.released = true;
-                let edges = s.take_edges();
+                let edges: Vec<Edge> = s.edges().collect();
                 (
                     edges,
                     s.python.take(),
@@ -578,7 +591,7 @@ impl Node {
                     ),
                 )
             });
-            bury(edges);
+            bury(edges.into_iter());
             drop(python);
             drop(hooks);
         });
@@ -593,19 +606,8 @@ pub fn _record_function<'py>(
     outputs: &Bound<'py, PyList>,
 ) -> PyResult<Bound<'py, Node>> {
     let py = inputs.py();
-    let mut state = NodeState {
-        args: Args::default(),
-        inputs: SmallVec::new(),
-        saved: SmallVec::new(),
-        outputs: SmallVec::new(),
-        copy: None,
-        python: Some(ctx.clone().unbind()),
-        tensor_hooks: None,
-        hooks: None,
-        pre_hooks: None,
-        trace: mode::trace(py)?,
-        released: false,
-    };
+    let mut state = NodeState::new(mode::trace(py)?);
+    state.python = Some(ctx.clone().unbind());
     for i in inputs.iter() {
         match i.cast::<Tensor>() {
             Ok(t) => {

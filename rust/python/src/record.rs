@@ -1,5 +1,6 @@
 //! Recording: nodes for ops, views of bases, in-place writes.
 
+use crate::bind::{add, push};
 use crate::call::{self, Tensors};
 use crate::error::{runtime, to_python};
 use crate::mode::{self, mode};
@@ -8,12 +9,11 @@ use crate::rows::{Row, row};
 use crate::tensor::{Link, Tensor, ViewOf};
 use firesteel::dispatch;
 use firesteel::dtype::DType;
-use firesteel::layout::Dims;
 use firesteel::ops::Op;
+use firesteel::shared::Shared;
 use firesteel::{Arg, Args, Core};
 use pyo3::prelude::*;
 use smallvec::{SmallVec, smallvec};
-use std::sync::Arc;
 
 /// Where the gradient of `t` goes. A view whose base was written in place since gets its edge anew.
 pub fn edge_of(t: &Bound<'_, Tensor>) -> PyResult<Edge> {
@@ -75,7 +75,7 @@ pub fn refresh(t: &Bound<'_, Tensor>) -> PyResult<()> {
 }
 
 /// The links of a chain, first view first.
-fn links(chain: Option<&Arc<Link>>) -> Vec<Arc<Link>> {
+fn links(chain: Option<&Shared<Link>>) -> Vec<Shared<Link>> {
     let mut all = Vec::new();
     let mut next = chain;
     while let Some(l) = next {
@@ -88,30 +88,20 @@ fn links(chain: Option<&Arc<Link>>) -> Vec<Arc<Link>> {
 
 /// A node for a view op that is applied to a tensor with this edge, without running anything.
 fn view_node(py: Python<'_>, link: &Link, edge: Edge) -> PyResult<Edge> {
-    let input = Input {
+    let mut state = NodeState::new(mode::trace(py)?);
+    bare_into(&link.args, &mut state.args);
+    state.inputs.push(Input {
         edge,
         shape: link.shape,
         dtype: link.dtype,
         param: 0,
-    };
-    let state = NodeState {
-        args: link.args.clone(),
-        inputs: smallvec![input],
-        saved: SmallVec::new(),
-        outputs: link.outputs.iter().map(|d| (*d, link.dtype)).collect(),
-        copy: None,
-        python: None,
-        tensor_hooks: None,
-        hooks: None,
-        pre_hooks: None,
-        trace: mode::trace(py)?,
-        released: false,
-    };
+    });
+    state.outputs.extend(link.outputs.iter().map(|d| (*d, link.dtype)));
     Ok(Edge::Node(Py::new(py, Node::new(Some(link.op), state))?, link.output))
 }
 
 /// The chain of views applied to another tensor (of the base's shape), recorded like any op.
-pub fn replay<'py>(whole: &Bound<'py, Tensor>, chain: Option<&Arc<Link>>) -> PyResult<Bound<'py, Tensor>> {
+pub fn replay<'py>(whole: &Bound<'py, Tensor>, chain: Option<&Shared<Link>>) -> PyResult<Bound<'py, Tensor>> {
     let py = whole.py();
     let mut at = whole.clone();
     for link in links(chain) {
@@ -123,18 +113,16 @@ pub fn replay<'py>(whole: &Bound<'py, Tensor>, chain: Option<&Arc<Link>>) -> PyR
     Ok(at)
 }
 
-/// Arguments without their tensors, as nodes and chains keep them.
-fn without_tensors(args: &Args) -> Args {
-    let mut bare = Args::default();
+/// Adds arguments without their tensors, as nodes and chains keep them.
+fn bare_into(args: &Args, bare: &mut Args) {
     for a in &args.items {
-        bare.items.push(match a {
+        push(bare, || match a {
             Arg::Tensor(_) | Arg::Tensors(_) => Arg::None,
             // Which entries were given is part of the call.
             Arg::OptTensors(list) => Arg::Ints(list.iter().map(|t| t.is_some() as i64).collect()),
             other => other.clone(),
         });
     }
-    bare
 }
 
 /// Marks outputs as views of the op's first input.
@@ -145,37 +133,38 @@ pub fn track_views<'py>(
     source: &Bound<'py, Tensor>,
     outs: &[Bound<'py, Tensor>],
 ) {
-    let (shape, dtype) = source.get().with(py, |s| (*s.core.shape(), s.core.dtype));
-    let shapes: SmallVec<[Dims; 1]> = outs.iter().map(|o| o.get().with(py, |s| *s.core.shape())).collect();
-    let (base, prev, generation, inherited) = source.get().with(py, |s| match &s.view {
-        Some(v) => (v.base.clone_ref(py), v.chain.clone(), v.generation, v.forbidden),
-        None => (source.clone().unbind(), None, s.generation, None),
-    });
-    let bare = without_tensors(args);
-    let forbidden = if op.list {
-        Some(MULTI_VIEW)
-    } else if !mode().grad {
-        Some(NO_GRAD_VIEW)
-    } else {
-        inherited
-    };
+    let whole = || source.clone().unbind();
     for (i, o) in outs.iter().enumerate() {
-        let link = Link {
-            prev: prev.clone(),
-            op,
-            args: bare.clone(),
-            shape,
-            dtype,
-            outputs: shapes.clone(),
-            output: i as u32,
-        };
-        let view = ViewOf {
-            base: base.clone_ref(py),
-            chain: Some(Arc::new(link)),
-            generation,
-            forbidden,
-        };
-        o.get().state_mut(py, |s| s.view = Some(Box::new(view)));
+        let view = source.get().with(py, |s| {
+            let old = s.view.as_ref();
+            let make = || Link {
+                prev: old.and_then(|v| v.chain.clone()),
+                op,
+                args: Args::default(),
+                shape: *s.core.shape(),
+                dtype: s.core.dtype,
+                outputs: SmallVec::new(),
+                output: i as u32,
+            };
+            let chain = Shared::filled(make, |link| {
+                bare_into(args, &mut link.args);
+                link.outputs
+                    .extend(outs.iter().map(|o| o.get().with(py, |s| *s.core.shape())));
+            });
+            Box::new(ViewOf {
+                base: old.map_or_else(whole, |v| v.base.clone_ref(py)),
+                chain: Some(chain),
+                generation: old.map_or(s.generation, |v| v.generation),
+                forbidden: if op.list {
+                    Some(MULTI_VIEW)
+                } else if !mode().grad {
+                    Some(NO_GRAD_VIEW)
+                } else {
+                    old.and_then(|v| v.forbidden)
+                },
+            })
+        });
+        o.get().state_mut(py, |s| s.view = Some(view));
     }
 }
 
@@ -187,20 +176,20 @@ this use case is ambiguous and error-prone, it is forbidden. You can clarify you
 either both inside the no_grad block (if you don't want the inplace to be tracked) or both outside (if you want the inplace to \
 be tracked).";
 
-/// Inputs of a node, with edges resolved now.
-fn inputs_of<'py>(py: Python<'py>, tensors: &Tensors<'py>) -> PyResult<SmallVec<[Input; 2]>> {
-    let mut inputs = SmallVec::with_capacity(tensors.len());
+/// Adds the inputs of a node, with edges resolved now.
+fn inputs_into<'py>(py: Python<'py>, tensors: &Tensors<'py>, inputs: &mut SmallVec<[Input; 2]>) -> PyResult<()> {
     for (param, t) in tensors {
         let edge = edge_of(t)?;
-        let (shape, dtype) = t.get().with(py, |s| (*s.core.shape(), s.core.dtype));
-        inputs.push(Input {
-            edge,
-            shape,
-            dtype,
-            param: *param,
+        t.get().with(py, |s| {
+            add(inputs, || Input {
+                edge,
+                shape: *s.core.shape(),
+                dtype: s.core.dtype,
+                param: *param,
+            })
         });
     }
-    Ok(inputs)
+    Ok(())
 }
 
 fn save_inputs<'py>(
@@ -230,7 +219,7 @@ fn save_inputs<'py>(
                 core = dispatch::fresh_copy(&core).map_err(to_python)?;
             }
             let version = core.version().get();
-            saved.push(Saved {
+            add(saved, || Saved {
                 index: k as u8,
                 is_output: false,
                 version,
@@ -242,7 +231,7 @@ fn save_inputs<'py>(
     Ok(())
 }
 
-fn save_outputs(row: &Row, inputs: &[Input], outs: &[Core], saved: &mut SmallVec<[Saved; 2]>) {
+fn save_outputs(row: &Row, inputs: &[Input], outs: impl Fn(usize) -> Option<Core>, saved: &mut SmallVec<[Saved; 2]>) {
     let wanted = inputs
         .iter()
         .filter(|i| !i.edge.is_none())
@@ -252,9 +241,9 @@ fn save_outputs(row: &Row, inputs: &[Input], outs: &[Core], saved: &mut SmallVec
         .iter()
         .filter(|s| s.is_output && (s.needed_by == 0 || s.needed_by & wanted != 0))
     {
-        if let Some(core) = outs.get(save.index as usize) {
-            let (core, version) = (core.clone(), core.version().get());
-            saved.push(Saved {
+        if let Some(core) = outs(save.index as usize) {
+            let version = core.version().get();
+            add(saved, || Saved {
                 index: save.index,
                 is_output: true,
                 version,
@@ -262,27 +251,6 @@ fn save_outputs(row: &Row, inputs: &[Input], outs: &[Core], saved: &mut SmallVec
                 edge: Edge::None,
             });
         }
-    }
-}
-
-fn state_of(
-    args: &Args,
-    inputs: SmallVec<[Input; 2]>,
-    saved: SmallVec<[Saved; 2]>,
-    trace: Option<Py<PyAny>>,
-) -> NodeState {
-    NodeState {
-        args: without_tensors(args),
-        inputs,
-        saved,
-        outputs: SmallVec::new(),
-        copy: None,
-        python: None,
-        tensor_hooks: None,
-        hooks: None,
-        pre_hooks: None,
-        trace,
-        released: false,
     }
 }
 
@@ -298,23 +266,28 @@ pub fn record<'py>(
     if found.is_some_and(|r| r.nondiff) {
         return Ok(());
     }
-    let cores: SmallVec<[Core; 1]> = outs.iter().map(|o| o.get().core(py)).collect();
-    let differentiable = |i: usize, c: &Core| c.dtype.is_float() && op.nondiff_outputs & (1 << i.min(31)) == 0;
+    let differentiable =
+        |i: usize| op.nondiff_outputs & (1 << i.min(31)) == 0 && outs[i].get().with(py, |s| s.core.dtype.is_float());
     // Outputs behind the last differentiable one (indices, statistics) have no place in the graph.
-    let Some(last) = cores.iter().enumerate().rposition(|(i, c)| differentiable(i, c)) else {
+    let Some(last) = (0..outs.len()).rposition(differentiable) else {
         return Ok(());
     };
-    let inputs = inputs_of(py, tensors)?;
-    let mut saved = SmallVec::new();
+    let mut made = NodeState::new(mode::trace(py)?);
+    let state = &mut *made;
+    bare_into(args, &mut state.args);
+    inputs_into(py, tensors, &mut state.inputs)?;
     if let Some(row) = found {
-        save_inputs(py, row, &inputs, tensors, &mut saved, None)?;
-        save_outputs(row, &inputs, &cores, &mut saved);
+        save_inputs(py, row, &state.inputs, tensors, &mut state.saved, None)?;
+        let output = |i: usize| outs.get(i).map(|o| o.get().core(py));
+        save_outputs(row, &state.inputs, output, &mut state.saved);
     }
-    let mut state = state_of(args, inputs, saved, mode::trace(py)?);
-    state.outputs = cores[..=last].iter().map(|c| (*c.shape(), c.dtype)).collect();
-    let node = Py::new(py, Node::new(Some(op), state))?;
-    for (i, (o, c)) in outs.iter().zip(&cores).enumerate() {
-        if differentiable(i, c) {
+    for o in &outs[..=last] {
+        o.get()
+            .with(py, |s| add(&mut state.outputs, || (*s.core.shape(), s.core.dtype)));
+    }
+    let node = Py::new(py, Node::new(Some(op), made))?;
+    for (i, o) in outs.iter().enumerate() {
+        if differentiable(i) {
             let edge = Edge::Node(node.clone_ref(py), i as u32);
             o.get().state_mut(py, |s| s.edge = edge);
         }
@@ -324,7 +297,7 @@ pub fn record<'py>(
 
 /// What an in-place op needs from before it runs.
 pub struct Pending {
-    state: NodeState,
+    state: Box<NodeState>,
     row: Option<&'static Row>,
 }
 
@@ -381,16 +354,18 @@ pub fn before_inplace<'py>(
         }
     }
     let found = row(py, op);
-    let mut inputs = inputs_of(py, tensors)?;
-    let target_core = target.get().core(py);
-    let mut saved = SmallVec::new();
-    if let Some(row) = found {
-        if row.nondiff {
-            return Ok(None);
-        }
-        save_inputs(py, row, &inputs, tensors, &mut saved, Some(&target_core))?;
+    if found.is_some_and(|r| r.nondiff) {
+        return Ok(None);
     }
-    let mut state = state_of(args, SmallVec::new(), saved, mode::trace(py)?);
+    let mut made = NodeState::new(mode::trace(py)?);
+    let state = &mut *made;
+    bare_into(args, &mut state.args);
+    inputs_into(py, tensors, &mut state.inputs)?;
+    let target_core = target.get().core(py);
+    if let Some(row) = found {
+        let written = Some(&target_core);
+        save_inputs(py, row, &state.inputs, tensors, &mut state.saved, written)?;
+    }
     if let Some((base, _)) = view {
         let base = base.bind(py);
         let (chain, layout, base_dtype) = target.get().with(py, |s| {
@@ -398,7 +373,7 @@ pub fn before_inplace<'py>(
             let (l, d) = base.get().with(py, |b| (b.core.layout, b.core.dtype));
             (v.chain.clone(), l, d)
         });
-        inputs[0].edge = edge_of(base)?;
+        state.inputs[0].edge = edge_of(base)?;
         state.outputs = smallvec![(layout.shape, base_dtype)];
         state.copy = Some(Box::new(CopySlices {
             chain,
@@ -408,8 +383,10 @@ pub fn before_inplace<'py>(
     } else {
         state.outputs = smallvec![(*target_core.shape(), target_core.dtype)];
     }
-    state.inputs = inputs;
-    Ok(Some(Pending { state, row: found }))
+    Ok(Some(Pending {
+        state: made,
+        row: found,
+    }))
 }
 
 /// Sets the edges after an in-place op has run.
@@ -420,11 +397,9 @@ pub fn after_inplace<'py>(
     pending: Pending,
 ) -> PyResult<()> {
     let Pending { mut state, row } = pending;
-    let core = target.get().core(py);
     if let Some(row) = row {
-        let mut saved = std::mem::take(&mut state.saved);
-        save_outputs(row, &state.inputs, std::slice::from_ref(&core), &mut saved);
-        state.saved = saved;
+        let NodeState { inputs, saved, .. } = &mut *state;
+        save_outputs(row, inputs, |i| (i == 0).then(|| target.get().core(py)), saved);
     }
     let node = Py::new(py, Node::new(Some(op), state))?;
     let base = target.get().with(py, |s| s.view.as_ref().map(|v| v.base.clone_ref(py)));

@@ -170,6 +170,33 @@ pub fn slice<T: Element>(c: &Core) -> &[T] {
     unsafe { std::slice::from_raw_parts(pointer(c, c.layout.offset).cast::<T>(), c.numel()) }
 }
 
+/// Elements of the operands that ops carry out whole, at most.
+pub const SMALL: usize = 1024;
+
+/// The elements of a small row-major float32 tensor on the CPU.
+#[inline]
+pub fn small(c: &Core) -> Option<&[f32]> {
+    if c.dtype != DType::F32 || c.device() != Device::Cpu || !c.layout.is_contiguous() {
+        return None;
+    }
+    let n = c.numel();
+    if n == 0 || n > SMALL {
+        return None;
+    }
+    // SAFETY: as in `slice`.
+    Some(unsafe { std::slice::from_raw_parts(pointer(c, c.layout.offset).cast(), n) })
+}
+
+/// A new float32 tensor of up to [`MAX_RANK`](firesteel_kernels::MAX_RANK) dims, written by `f`.
+#[inline]
+pub fn made(sizes: &[usize], f: impl FnOnce(&mut [f32])) -> Option<Core> {
+    let out = Core::small(sizes, DType::F32).ok()?;
+    let n = sizes.iter().product();
+    // SAFETY: a fresh buffer of this many elements, which nobody else has seen; f32 has no invalid bits.
+    f(unsafe { std::slice::from_raw_parts_mut(out.buffer.ptr().cast(), n) });
+    Some(out)
+}
+
 /// Calls `f` with the elements of contiguous tensors, of which no two may overlap, for writing.
 pub fn with_slices_mut<T: Element, R>(list: &[&Core], f: impl FnOnce(Vec<&mut [T]>) -> R) -> Result<R> {
     let mut ranges: Vec<(usize, usize)> = list

@@ -98,6 +98,9 @@ pub type Metas = SmallVec<[Meta; 1]>;
 pub type Infer = fn(&Args) -> Result<Metas>;
 /// Dtype of the result and of the arithmetic, where that needs no promotion: what small calls take instead of `Infer`.
 pub type Quick = fn(&Args) -> Option<(DType, DType)>;
+/// A small row-major case on the CPU carried out whole: one float32 result, with the bits of the kernel. `None`: not such a
+/// case (or a wrong one), which goes the long way.
+pub type Small = fn(&Args) -> Option<Core>;
 /// Writes the outputs; `Call` says how.
 pub type Kernel = fn(&Call) -> Result<()>;
 
@@ -109,14 +112,20 @@ pub struct Call<'a> {
     pub compute: DType,
 }
 
+/// What a view rule does.
+#[derive(Clone, Copy)]
+pub enum View {
+    /// Changes the first argument's layout into the view's, in its place.
+    One(fn(&Args, &mut Layout) -> Result<()>),
+    Many(fn(&Args) -> Result<SmallVec<[Layout; 1]>>),
+}
+
 /// How an op is carried out.
 pub enum Kind {
     /// Shapes from `infer`, values from kernels that write into given outputs.
     Compute { infer: Infer, cpu: Kernel },
     /// The first argument's memory under other layouts; no kernel.
-    View {
-        layouts: fn(&Args) -> Result<SmallVec<[Layout; 1]>>,
-    },
+    View { rule: View },
     /// A view where the strides allow it (`Some`), else a copy (`reshape`).
     MaybeView {
         layout: fn(&Args) -> Result<Option<Layout>>,
@@ -157,6 +166,7 @@ pub struct Op {
     pub elementwise: bool,
     /// For elementwise ops: dtypes of the common case.
     pub quick: Option<Quick>,
+    pub small: Option<Small>,
     /// The kernel takes its first input's memory as output, in any layout, and writes only what changes.
     pub updates_self: bool,
     /// Arguments that the op writes, as a bit mask.
@@ -164,6 +174,8 @@ pub struct Op {
     pub random: bool,
     /// Position in the table.
     pub index: u32,
+    /// Parameters that positional arguments may fill.
+    pub places: usize,
     /// The parameter called `device`.
     pub device: Option<usize>,
     pub inplace_name: &'static str,
@@ -257,9 +269,11 @@ pub fn op(signature: &'static str, doc: &'static str) -> Builder {
             elementwise: false,
             updates_self: false,
             quick: None,
+            small: None,
             mutates: 0,
             random: false,
             index: 0,
+            places: 0,
             device: None,
             inplace_name: "",
         },
@@ -336,8 +350,14 @@ impl Builder {
         self.op.kind = Kind::Compute { infer, cpu };
         self
     }
-    pub fn view(mut self, layouts: fn(&Args) -> Result<SmallVec<[Layout; 1]>>) -> Builder {
-        self.op.kind = Kind::View { layouts };
+    pub fn view(mut self, rule: fn(&Args, &mut Layout) -> Result<()>) -> Builder {
+        self.op.kind = Kind::View { rule: View::One(rule) };
+        self.op.out = false;
+        self
+    }
+    /// A list of views.
+    pub fn views(mut self, rule: fn(&Args) -> Result<SmallVec<[Layout; 1]>>) -> Builder {
+        self.op.kind = Kind::View { rule: View::Many(rule) };
         self.op.out = false;
         self
     }
@@ -377,6 +397,10 @@ impl Builder {
     }
     pub fn quick(mut self, rule: Quick) -> Builder {
         self.op.quick = Some(rule);
+        self
+    }
+    pub fn small(mut self, whole: Small) -> Builder {
+        self.op.small = Some(whole);
         self
     }
     pub fn inplace(mut self) -> Builder {
@@ -428,6 +452,7 @@ impl Builder {
     pub fn finish(mut self, index: usize) -> &'static Op {
         self.op.index = index as u32;
         self.op.device = self.op.param("device");
+        self.op.places = self.op.params.iter().filter(|p| !p.keyword_only).count();
         if self.op.inplace {
             self.op.inplace_name = Box::leak(format!("{}_", self.op.name).into_boxed_str());
         }

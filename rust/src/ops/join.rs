@@ -99,6 +99,31 @@ fn cat_run(c: &Call) -> Result<()> {
     Ok(())
 }
 
+/// Row-major tensors along the first dim: their elements one after another.
+fn small_cat(a: &Args) -> Option<Core> {
+    let list = a.tensors(0);
+    let (first, rest) = list.split_first()?;
+    let mut shape = *first.shape();
+    if a.int(1) != 0 || shape.is_empty() {
+        return None;
+    }
+    cpu::small(first)?;
+    for c in rest {
+        cpu::small(c)?;
+        if c.rank() != shape.len() || (1..shape.len()).any(|d| c.shape()[d] != shape[d]) {
+            return None;
+        }
+        shape[0] += c.shape()[0];
+    }
+    cpu::made(&shape, |mut out| {
+        for values in list.iter().filter_map(cpu::small) {
+            let (now, later) = out.split_at_mut(values.len());
+            now.copy_from_slice(values);
+            out = later;
+        }
+    })
+}
+
 fn stack_infer(a: &Args) -> Result<Metas> {
     let list = a.tensors(0);
     ensure!(!list.is_empty(), "stack expects a non-empty TensorList");
@@ -161,6 +186,7 @@ pub fn ops() -> Vec<Builder> {
     vec![
         op("cat(tensors: Tensor[], dim: int = 0)", "The tensors one after another along a dim, their dtypes promoted; empty vectors are skipped. Other sizes that differ raise RuntimeError.\n\n>>> firesteel.cat([firesteel.tensor([1]), firesteel.tensor([2, 3])])\ntensor([1, 2, 3])")
             .compute(cat_infer, cat_run)
+            .small(small_cat)
             .function_only(),
         op("stack(tensors: Tensor[], dim: int = 0)", "The tensors side by side in a new dim, their dtypes promoted. Unequal shapes raise RuntimeError.")
             .compute(stack_infer, stack_run)

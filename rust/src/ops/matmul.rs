@@ -178,6 +178,21 @@ fn run(c: &Call) -> Result<()> {
     Ok(())
 }
 
+/// Two row-major matrices.
+fn small(a: &Args) -> Option<Core> {
+    let (x, y) = (a.tensor(0), a.tensor(1));
+    let (&[m, k], &[l, n]) = (&**x.shape(), &**y.shape()) else {
+        return None;
+    };
+    let (p, q) = (cpu::small(x)?, cpu::small(y)?);
+    if k != l || m * n > cpu::SMALL {
+        return None;
+    }
+    let mut done = false;
+    let out = cpu::made(&[m, n], |out| done = gemm::small_product(p, q, [m, k, n], out));
+    out.filter(|_| done)
+}
+
 fn matmul_infer(a: &Args) -> Result<Metas> {
     let (x, y) = (a.tensor(0), a.tensor(1));
     if x.rank() == 0 || y.rank() == 0 {
@@ -310,8 +325,9 @@ fn linear_run(c: &Call) -> Result<()> {
 pub fn ops() -> Vec<Builder> {
     vec![
         op("matmul(input, other)", "The matrix product over the last two dims, the others broadcast; a vector counts as a row on the left, a column on the right. Sizes that do not fit and unequal dtypes raise RuntimeError.\n\n>>> firesteel.matmul(firesteel.tensor([[1., 2.]]), firesteel.tensor([3., 4.]))\ntensor([11.])")
-            .compute(matmul_infer, run),
-        op("mm(input, mat2)", "The product of two matrices; anything else raises RuntimeError.").compute(mm_infer, run),
+            .compute(matmul_infer, run)
+            .small(small),
+        op("mm(input, mat2)", "The product of two matrices; anything else raises RuntimeError.").compute(mm_infer, run).small(small),
         op("bmm(input, mat2)", "The products of two stacks of matrices, pair by pair; unequal stacks raise RuntimeError.").compute(bmm_infer, run),
         op("mv(input, vec)", "The product of a matrix and a vector.").compute(mv_infer, run),
         op("dot(input, tensor)", "The sum of the products of two vectors' elements; unequal lengths raise RuntimeError.").compute(dot_infer, run),

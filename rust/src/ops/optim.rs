@@ -13,19 +13,20 @@ use crate::layout::Dims;
 use firesteel_kernels::dtype::Element;
 use firesteel_kernels::optim::{self, Param, Real};
 use smallvec::{SmallVec, smallvec};
+use std::borrow::Cow;
 
 /// Parameters, gradients and states, checked to fit each other, in the dtype that is computed in.
-struct Group {
-    values: Vec<Core>,
-    grads: Vec<Core>,
-    states: Vec<Vec<Core>>,
+struct Group<'a> {
+    values: Vec<Cow<'a, Core>>,
+    grads: Vec<Cow<'a, Core>>,
+    states: Vec<Vec<Cow<'a, Core>>>,
     /// (temporary, tensor that it is stored to).
     stores: Vec<(Core, Core)>,
 }
 
 /// Arguments 0 and 1 are parameters and gradients, those in `states` their states: (position, needed). A list that is
 /// not needed may be empty.
-fn group(args: &Args, states: &[(usize, bool)]) -> Result<Option<Group>> {
+fn group<'a>(args: &'a Args, states: &[(usize, bool)]) -> Result<Option<Group<'a>>> {
     let params = args.tensors(0);
     let grads = args.tensors(1);
     let Some(first) = params.first() else { return Ok(None) };
@@ -37,8 +38,8 @@ fn group(args: &Args, states: &[(usize, bool)]) -> Result<Option<Group>> {
         ));
     }
     let mut g = Group {
-        values: vec![],
-        grads: vec![],
+        values: Vec::with_capacity(params.len()),
+        grads: Vec::with_capacity(params.len()),
         states: vec![],
         stores: vec![],
     };
@@ -60,7 +61,11 @@ fn group(args: &Args, states: &[(usize, bool)]) -> Result<Option<Group>> {
                 p.dtype.name()
             ));
         }
-        g.grads.push(cpu::contiguous(d, compute)?);
+        g.grads.push(if d.dtype == compute && d.layout.is_contiguous() {
+            Cow::Borrowed(d)
+        } else {
+            Cow::Owned(cpu::contiguous(d, compute)?)
+        });
         let v = writable(p, compute, &mut g.stores)?;
         g.values.push(v);
     }
@@ -69,7 +74,7 @@ fn group(args: &Args, states: &[(usize, bool)]) -> Result<Option<Group>> {
         if (needed || !list.is_empty()) && list.len() != params.len() {
             return Error::runtime(format!("{} parameters and {} states", params.len(), list.len()));
         }
-        let mut made = vec![];
+        let mut made = Vec::with_capacity(list.len());
         for (s, p) in list.iter().zip(params) {
             if s.shape() != p.shape() {
                 return Error::runtime(format!(
@@ -85,15 +90,15 @@ fn group(args: &Args, states: &[(usize, bool)]) -> Result<Option<Group>> {
     Ok(Some(g))
 }
 
-fn writable(c: &Core, compute: DType, stores: &mut Vec<(Core, Core)>) -> Result<Core> {
+fn writable<'a>(c: &'a Core, compute: DType, stores: &mut Vec<(Core, Core)>) -> Result<Cow<'a, Core>> {
     c.check_writable()?;
     if c.dtype == compute && c.layout.is_contiguous() {
-        return Ok(c.clone());
+        return Ok(Cow::Borrowed(c));
     }
     let temp = Core::empty(*c.shape(), compute, Device::Cpu)?;
     cpu::copy(c, &temp);
     stores.push((temp.clone(), c.clone()));
-    Ok(temp)
+    Ok(Cow::Owned(temp))
 }
 
 /// Runs a kernel over a group in its dtype. `steps` gives the number of each parameter's step.
@@ -121,7 +126,7 @@ fn with_params<T: Element + Real>(
     steps: impl Fn(usize) -> f64,
     run: impl Fn(&mut [Param<T>]),
 ) -> Result<()> {
-    let all: Vec<&Core> = g.values.iter().chain(g.states.iter().flatten()).collect();
+    let all: Vec<&Core> = g.values.iter().chain(g.states.iter().flatten()).map(|c| &**c).collect();
     cpu::with_slices_mut::<T, _>(&all, |slices| {
         let mut slices = slices.into_iter();
         let values: Vec<&mut [T]> = slices.by_ref().take(g.values.len()).collect();

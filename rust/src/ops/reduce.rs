@@ -3,7 +3,8 @@
 use super::def::{Builder, Call, Meta, Metas, op};
 use super::infer::{self, arithmetic, axes, float_of, keepdim_layout, reduced};
 use super::support::{Mask, computed, not_empty, one, packed, single};
-use crate::args::Args;
+use crate::args::{Arg, Args};
+use crate::core::Core;
 use crate::device::cpu;
 use crate::dtype::{DType, Scalar, category, legacy_name, promote};
 use crate::error::{Error, Result};
@@ -67,6 +68,30 @@ fn mean_run(c: &Call) -> Result<()> {
     let mask = axes(c.args.opt_ints(1), c.args.tensor(0).rank())?;
     let work = c.outs[0].dtype.compute();
     with_views(c, &mask, work, work, reduce::mean)
+}
+
+/// Sums and means over all dims or the last one.
+fn small_sums(a: &Args, mean: bool) -> Option<Core> {
+    let x = a.tensor(0);
+    let all = match &a[1] {
+        Arg::None => true,
+        Arg::Ints(d) => match d[..] {
+            [] => true,
+            [d] if d == -1 || d == x.rank() as i64 - 1 => x.rank() <= 1,
+            _ => return None,
+        },
+        _ => return None,
+    };
+    let values = cpu::small(x).filter(|_| matches!(a[3], Arg::None))?;
+    let n = if all { values.len() } else { x.shape()[x.rank() - 1] };
+    if n == 1 && !all {
+        return None;
+    }
+    let mut shape = [1; MAX_RANK];
+    let kept = if all { 0 } else { x.rank() - 1 };
+    shape[..kept].copy_from_slice(&x.shape()[..kept]);
+    let rank = if a.bool(2) { x.rank() } else { kept };
+    cpu::made(&shape[..rank], |out| reduce::sum_rows(values, n, mean, out))
 }
 
 fn everything(a: &Args) -> Result<Mask> {
@@ -468,9 +493,11 @@ pub fn ops() -> Vec<Builder> {
 fn sums() -> Vec<Builder> {
     vec![
         op("sum(input, dim: int[1]? = None, keepdim: bool = False, *, dtype: dtype? = None)", "The sum over some dims, or over all; integers and bool add up in int64.\n\n>>> firesteel.tensor([[1., 2.], [3., 4.]]).sum(dim=0)\ntensor([4., 6.])")
-            .compute(sum_infer, sum_run),
+            .compute(sum_infer, sum_run)
+            .small(|a| small_sums(a, false)),
         op("mean(input, dim: int[1]? = None, keepdim: bool = False, *, dtype: dtype? = None)", "The mean over some dims, or over all, of floats; NaN of nothing. Integers raise RuntimeError unless `dtype` is a float.")
-            .compute(mean_infer, mean_run),
+            .compute(mean_infer, mean_run)
+            .small(|a| small_sums(a, true)),
         op("prod(input, *, dtype: dtype? = None)", "The product of all elements, 1 of none; integers and bool multiply in int64.")
             .compute(|a| one(Dims::EMPTY, long_or(a, 1)?), |c| fold(c, Reduce::Prod, &everything(c.args)?)),
         op("prod.dim(input, dim: int, keepdim: bool = False, *, dtype: dtype? = None)", "The product along a dim; integers and bool multiply in int64.")

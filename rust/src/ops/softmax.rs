@@ -2,7 +2,7 @@
 
 use super::def::{Builder, Call, Meta, Metas, op};
 use super::support::{computed, float_only, one, optional, output_as, reshaped, row};
-use crate::args::Args;
+use crate::args::{Arg, Args};
 use crate::core::Core;
 use crate::device::cpu;
 use crate::dtype::{DType, legacy_name};
@@ -26,6 +26,16 @@ fn run(c: &Call, log: bool) -> Result<()> {
     kernels::softmax(cpu::src(&x), d, out.dst(), log);
     out.store();
     Ok(())
+}
+
+/// Along the last dim.
+fn small(a: &Args, log: bool) -> Option<Core> {
+    let x = a.tensor(0);
+    let n = *x.shape().last()?;
+    let d = a.int(1);
+    let last = d == -1 || d == x.rank() as i64 - 1;
+    let values = cpu::small(x).filter(|_| last && n > 1 && matches!(a[2], Arg::None))?;
+    cpu::made(x.shape(), |out| kernels::softmax_rows(values, n, out, log))
 }
 
 fn backward_infer(a: &Args) -> Result<Metas> {
@@ -214,8 +224,8 @@ fn nll_backward_run(c: &Call) -> Result<()> {
 
 pub fn ops() -> Vec<Builder> {
     vec![
-        op("softmax(input, dim: int, dtype: dtype? = None)", "exp(x) / sum(exp(x)) along a dim, without overflow. Only floats; integers need a `dtype`.").compute(infer, |c| run(c, false)),
-        op("log_softmax(input, dim: int, dtype: dtype? = None)", "The logarithm of `softmax`, exact where that is tiny. Only floats; integers need a `dtype`.").compute(infer, |c| run(c, true)),
+        op("softmax(input, dim: int, dtype: dtype? = None)", "exp(x) / sum(exp(x)) along a dim, without overflow. Only floats; integers need a `dtype`.").compute(infer, |c| run(c, false)).small(|a| small(a, false)),
+        op("log_softmax(input, dim: int, dtype: dtype? = None)", "The logarithm of `softmax`, exact where that is tiny. Only floats; integers need a `dtype`.").compute(infer, |c| run(c, true)).small(|a| small(a, true)),
         op("_softmax_backward(grad, result, dim: int)", "Gradient of `softmax` from its result.").compute(backward_infer, |c| backward_run(c, false)).function_only(),
         op("_log_softmax_backward(grad, result, dim: int)", "Gradient of `log_softmax` from its result.").compute(backward_infer, |c| backward_run(c, true)).function_only(),
         op("nll_loss_nd(input, target, weight: Tensor? = None, reduction: int = 1, ignore_index: int = -100) -> (result, total_weight)", "-weight[t] * input[.., t, ..] for the targets t: each (reduction 0), their mean by weight (1) or sum (2); targets equal to ignore_index count nothing. A target that is no class raises IndexError.")

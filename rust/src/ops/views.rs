@@ -10,10 +10,6 @@ use smallvec::{SmallVec, smallvec};
 
 type Layouts = SmallVec<[Layout; 1]>;
 
-fn one(l: Layout) -> Result<Layouts> {
-    Ok(smallvec![l])
-}
-
 /// A shape with at most one -1, for `numel` elements.
 pub fn resolve_shape(sizes: &[i64], numel: usize) -> Result<Dims> {
     let mut open = None;
@@ -29,33 +25,45 @@ pub fn resolve_shape(sizes: &[i64], numel: usize) -> Result<Dims> {
             known = known.saturating_mul(n as usize);
         }
     }
-    let mut ints: SmallVec<[i64; 8]> = sizes.into();
-    if let Some(i) = open {
-        if known == 0 {
-            return Error::runtime(format!(
-                "cannot reshape tensor of 0 elements into shape {sizes:?} because the unspecified dimension size -1 can \
-                 be any value and is ambiguous"
-            ));
-        }
-        if !numel.is_multiple_of(known) {
-            return Error::runtime(format!("shape '{sizes:?}' is invalid for input of size {numel}"));
-        }
-        ints[i] = (numel / known) as i64;
-    } else if known != numel {
+    if open.is_some() && known == 0 {
+        return Error::runtime(format!(
+            "cannot reshape tensor of 0 elements into shape {sizes:?} because the unspecified dimension size -1 can be any \
+             value and is ambiguous"
+        ));
+    }
+    if match open {
+        Some(_) => !numel.is_multiple_of(known),
+        None => known != numel,
+    } {
         return Error::runtime(format!("shape '{sizes:?}' is invalid for input of size {numel}"));
     }
-    Dims::from_ints(&ints)
+    let mut shape = Dims::EMPTY;
+    for &n in sizes {
+        shape.push(if n == -1 { numel / known } else { n as usize })?;
+    }
+    shape.check()?;
+    Ok(shape)
 }
 
-fn view(a: &Args) -> Result<Layouts> {
-    let l = &a.tensor(0).layout;
-    match l.view(&resolve_shape(a.ints(1), l.numel())?) {
-        Some(v) => one(v),
-        None => Error::runtime(
-            "view size is not compatible with input tensor's size and stride (at least one dimension spans across two \
-             contiguous subspaces). Use .reshape(...) instead.",
-        ),
+fn view(a: &Args, l: &mut Layout) -> Result<()> {
+    let old = &a.tensor(0).layout;
+    let shape = resolve_shape(a.ints(1), old.numel())?;
+    if old.is_contiguous() {
+        *l = Layout::SCALAR;
+        l.offset = old.offset;
+        l.become_packed(&shape);
+        return Ok(());
     }
+    match old.view(&shape) {
+        Some(v) => *l = v,
+        None => {
+            return Error::runtime(
+                "view size is not compatible with input tensor's size and stride (at least one dimension spans across two \
+                 contiguous subspaces). Use .reshape(...) instead.",
+            );
+        }
+    }
+    Ok(())
 }
 
 fn flatten_shape(a: &Args) -> Result<Dims> {
@@ -78,7 +86,7 @@ fn flatten_shape(a: &Args) -> Result<Dims> {
     Ok(out)
 }
 
-fn expand(a: &Args) -> Result<Layouts> {
+fn expand(a: &Args, l: &mut Layout) -> Result<()> {
     let t = a.tensor(0);
     let sizes = a.ints(1);
     let pad = sizes.len().checked_sub(t.rank());
@@ -113,7 +121,8 @@ fn expand(a: &Args) -> Result<Layouts> {
             strides[i + pad] = t.layout.strides()[i];
         }
     }
-    one(Layout::strided(shape, &strides[..shape.len()], t.layout.offset))
+    *l = Layout::strided(shape, &strides[..shape.len()], t.layout.offset);
+    Ok(())
 }
 
 /// A permutation given by a program.
@@ -136,45 +145,43 @@ pub fn permutation(dims: &[i64], rank: usize) -> Result<SmallVec<[usize; 8]>> {
     Ok(order)
 }
 
-fn transpose(a: &Args) -> Result<Layouts> {
-    let t = a.tensor(0);
-    let (x, y) = (wrap_dim(a.int(1), t.rank())?, wrap_dim(a.int(2), t.rank())?);
-    one(if t.rank() == 0 {
-        t.layout
-    } else {
-        t.layout.transpose(x, y)
-    })
-}
-
-fn t(a: &Args) -> Result<Layouts> {
-    let l = a.tensor(0).layout;
-    match l.rank() {
-        0 | 1 => one(l),
-        2 => one(l.transpose(0, 1)),
-        n => Error::runtime(format!("t() expects a tensor with <= 2 dimensions, but self is {n}D")),
+fn transpose(a: &Args, l: &mut Layout) -> Result<()> {
+    let rank = l.rank();
+    let (x, y) = (wrap_dim(a.int(1), rank)?, wrap_dim(a.int(2), rank)?);
+    if rank > 0 {
+        l.swap(x, y);
     }
+    Ok(())
 }
 
-fn select(a: &Args) -> Result<Layouts> {
-    let t = a.tensor(0);
-    if t.rank() == 0 {
+fn t(_: &Args, l: &mut Layout) -> Result<()> {
+    match l.rank() {
+        0 | 1 => {}
+        2 => l.swap(0, 1),
+        n => return Error::runtime(format!("t() expects a tensor with <= 2 dimensions, but self is {n}D")),
+    }
+    Ok(())
+}
+
+fn select(a: &Args, l: &mut Layout) -> Result<()> {
+    if l.rank() == 0 {
         return Error::index("select() cannot be applied to a 0-dim tensor.");
     }
-    let d = wrap_dim(a.int(1), t.rank())?;
-    let (i, n) = (a.int(2), t.shape()[d] as i64);
+    let d = wrap_dim(a.int(1), l.rank())?;
+    let (i, n) = (a.int(2), l.shape[d] as i64);
     if i < -n || i >= n {
         return Error::index(format!("index {i} is out of bounds for dimension {d} with size {n}"));
     }
-    one(t.layout.select(d, (if i < 0 { i + n } else { i }) as usize))
+    l.pick(d, (if i < 0 { i + n } else { i }) as usize);
+    Ok(())
 }
 
-fn slice(a: &Args) -> Result<Layouts> {
-    let t = a.tensor(0);
-    if t.rank() == 0 {
+fn slice(a: &Args, l: &mut Layout) -> Result<()> {
+    if l.rank() == 0 {
         return Error::runtime("slice() cannot be applied to a 0-dim tensor.");
     }
-    let d = wrap_dim(a.int(1), t.rank())?;
-    let n = t.shape()[d] as i64;
+    let d = wrap_dim(a.int(1), l.rank())?;
+    let n = l.shape[d] as i64;
     let step = a.int(4);
     if step <= 0 {
         return Error::value("step must be greater than zero");
@@ -182,11 +189,13 @@ fn slice(a: &Args) -> Result<Layouts> {
     let clip = |v: i64| (if v < 0 { v + n } else { v }).clamp(0, n);
     let start = clip(a.opt_int(2).unwrap_or(0));
     let end = clip(a.opt_int(3).unwrap_or(n)).max(start);
-    let len = (end - start + step - 1) / step;
-    one(t.layout.slice(d, start as usize, len as usize, step as usize))
+    // A step as large as an int can be leaves one element of a range that has any.
+    let len = (end - start).saturating_add(step - 1) / step;
+    l.cut(d, start as usize, len as usize, step as usize);
+    Ok(())
 }
 
-fn narrow(a: &Args) -> Result<Layouts> {
+fn narrow(a: &Args, l: &mut Layout) -> Result<()> {
     let t = a.tensor(0);
     if t.rank() == 0 {
         return Error::runtime("narrow() cannot be applied to a 0-dim tensor.");
@@ -209,10 +218,11 @@ fn narrow(a: &Args) -> Result<Layouts> {
             "start ({start}) + length ({len}) exceeds dimension size ({n})."
         ));
     }
-    one(t.layout.slice(d, start as usize, len as usize, 1))
+    l.cut(d, start as usize, len as usize, 1);
+    Ok(())
 }
 
-fn squeeze(a: &Args) -> Result<Layouts> {
+fn squeeze(a: &Args, l: &mut Layout) -> Result<()> {
     let t = a.tensor(0);
     let mut mask = [false; MAX_RANK];
     match a.opt_ints(1) {
@@ -223,16 +233,15 @@ fn squeeze(a: &Args) -> Result<Layouts> {
             }
         }
     }
-    let mut l = t.layout;
     for (i, &drop) in mask.iter().enumerate().take(t.rank()).rev() {
         if drop && l.shape[i] == 1 {
-            l = l.remove(i);
+            l.drop_dim(i);
         }
     }
-    one(l)
+    Ok(())
 }
 
-fn unsqueeze(a: &Args) -> Result<Layouts> {
+fn unsqueeze(a: &Args, l: &mut Layout) -> Result<()> {
     let t = a.tensor(0);
     let d = wrap_dim(a.int(1), t.rank() + 1)?;
     let stride = if d < t.rank() {
@@ -240,10 +249,10 @@ fn unsqueeze(a: &Args) -> Result<Layouts> {
     } else {
         1
     };
-    one(t.layout.insert(d, 1, stride)?)
+    l.insert(d, 1, stride)
 }
 
-fn diagonal(a: &Args) -> Result<Layouts> {
+fn diagonal(a: &Args, l: &mut Layout) -> Result<()> {
     let t = a.tensor(0);
     let (x, y) = (wrap_dim(a.int(2), t.rank())?, wrap_dim(a.int(3), t.rank())?);
     if x == y {
@@ -257,15 +266,16 @@ fn diagonal(a: &Args) -> Result<Layouts> {
     let (n, m) = (t.shape()[x] as i64, t.shape()[y] as i64);
     let len = if k >= 0 { n.min(m - k) } else { (n + k).min(m) }.max(0);
     let (sx, sy) = (t.layout.strides()[x], t.layout.strides()[y]);
-    let mut l = t.layout.remove(x.max(y)).remove(x.min(y));
+    l.drop_dim(x.max(y));
+    l.drop_dim(x.min(y));
     if len > 0 {
         let skip = if k >= 0 { k as isize * sy } else { -(k as isize) * sx };
         l.offset = (t.layout.offset as isize + skip) as usize;
     }
-    one(l.insert(l.rank(), len as usize, sx + sy)?)
+    l.insert(l.rank(), len as usize, sx + sy)
 }
 
-fn unfold(a: &Args) -> Result<Layouts> {
+fn unfold(a: &Args, l: &mut Layout) -> Result<()> {
     let t = a.tensor(0);
     let d = wrap_dim(a.int(1), t.rank())?;
     let (size, step) = (a.int(2), a.int(3));
@@ -279,15 +289,15 @@ fn unfold(a: &Args) -> Result<Layouts> {
         return Error::runtime(format!("step is {step} but must be > 0"));
     }
     if t.rank() == 0 {
-        return one(t.layout.insert(0, size as usize, 1)?);
+        return l.insert(0, size as usize, 1);
     }
     let stride = t.layout.strides()[d];
-    let mut l = t.layout.insert(t.rank(), size as usize, stride)?;
-    l = l.slice(d, 0, ((n - size) / step + 1) as usize, step as usize);
-    one(l)
+    l.insert(t.rank(), size as usize, stride)?;
+    l.cut(d, 0, ((n - size) / step + 1) as usize, step as usize);
+    Ok(())
 }
 
-fn as_strided(a: &Args) -> Result<Layouts> {
+fn as_strided(a: &Args, l: &mut Layout) -> Result<()> {
     let t = a.tensor(0);
     let shape = Dims::from_ints(a.ints(1))?;
     let strides: SmallVec<[isize; 8]> = a.ints(2).iter().map(|&s| s as isize).collect();
@@ -309,7 +319,7 @@ fn as_strided(a: &Args) -> Result<Layouts> {
         .try_fold(offset as usize + 1, |end, (&n, &s)| {
             (n.max(1) - 1).checked_mul(s as usize).and_then(|r| end.checked_add(r))
         });
-    let l = Layout::strided(shape, &strides, offset as usize);
+    *l = Layout::strided(shape, &strides, offset as usize);
     if l.numel() > 0
         && fits
             .and_then(|e| e.checked_mul(t.dtype.size()))
@@ -320,7 +330,7 @@ fn as_strided(a: &Args) -> Result<Layouts> {
             t.buffer.bytes()
         ));
     }
-    one(l)
+    Ok(())
 }
 
 /// Pieces of a dim, by their lengths.
@@ -426,8 +436,10 @@ pub fn ops() -> Vec<Builder> {
         )
         .view(expand)
         .method_only(),
-        op("permute(input, dims: int[])", "The dims in another order.")
-            .view(|a| one(a.tensor(0).layout.permute(&permutation(a.ints(1), a.tensor(0).rank())?))),
+        op("permute(input, dims: int[])", "The dims in another order.").view(|a, l| {
+            *l = l.permute(&permutation(a.ints(1), l.rank())?);
+            Ok(())
+        }),
         op("transpose(input, dim0: int, dim1: int)", "Two dims exchanged.").view(transpose),
         op("t(input)", "The transpose of a matrix; vectors stay as they are.").view(t),
         op(
@@ -472,16 +484,16 @@ pub fn ops() -> Vec<Builder> {
             "_split(input, split_size: int, dim: int = 0) -> []",
             "Pieces of one size; the last may be shorter.",
         )
-        .view(split)
+        .views(split)
         .function_only(),
         op(
             "split_with_sizes(input, split_sizes: int[], dim: int = 0) -> []",
             "Pieces of the given sizes.",
         )
-        .view(split_sizes),
-        op("unbind(input, dim: int = 0) -> []", "Every index of a dim on its own.").view(unbind),
+        .views(split_sizes),
+        op("unbind(input, dim: int = 0) -> []", "Every index of a dim on its own.").views(unbind),
         op("alias(input)", "The same elements as a view.")
-            .view(|a| one(a.tensor(0).layout))
+            .view(|_, _| Ok(()))
             .function_only(),
     ]
 }

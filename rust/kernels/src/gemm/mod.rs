@@ -54,6 +54,35 @@ pub fn matmul<T: GemmElement>(a: Src<T>, b: Src<T>, c: Dst<T>, ep: Epilogue<T>) 
     T::product(isa(), a, b, c, ep);
 }
 
+/// `c = a @ b` for row-major matrices [m, k] and [k, n], on this thread: the bits of [`matmul`] without its preparations.
+/// False, with nothing done, where another order of additions holds (one row or column, a long k).
+pub fn small_product(a: &[f32], b: &[f32], [m, k, n]: [usize; 3], c: &mut [f32]) -> bool {
+    assert!(a.len() == m * k && b.len() == k * n && c.len() == m * n);
+    if m <= 1 || n <= 1 || k == 0 || k >= SPLIT_K {
+        return false;
+    }
+    let g = Gemm {
+        m,
+        n,
+        k,
+        a: a.as_ptr(),
+        a_rs: k as isize,
+        a_cs: 1,
+        b: b.as_ptr(),
+        b_rs: n as isize,
+        b_cs: 1,
+        c: c.as_mut_ptr(),
+        c_rs: n as isize,
+        c_cs: 1,
+        from_c: false,
+        row_bias: std::ptr::null(),
+        col_bias: std::ptr::null(),
+    };
+    // SAFETY: the slices hold what the sizes say (checked above), and `c` is borrowed alone.
+    unsafe { g.run_here(f32::kernels(isa())) };
+    true
+}
+
 impl GemmElement for f32 {
     fn product(isa: Isa, a: Src<f32>, b: Src<f32>, c: Dst<f32>, ep: Epilogue<f32>) {
         float_product(isa, a, b, c, ep);

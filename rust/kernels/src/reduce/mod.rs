@@ -18,6 +18,9 @@ use walk::{view_mut, view_of};
 pub use arg::{arg_reduce, count_nonzero, equal};
 pub(crate) use fold::{Fold, fold};
 
+/// Longest run that [`sum_rows`] takes.
+pub const ROW: usize = fold::RUN - 1;
+
 /// What [`reduce`] computes.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub enum Reduce {
@@ -221,6 +224,15 @@ pub(crate) fn sum_fold<T: Real>() -> impl Fold<In = T, Aux = (), Acc = T, Out = 
 pub(crate) fn sum_and_dot<T: Real>(y: &Src<T>, x: &Src<T>, axes: &[bool], mean: &Src<T>, sum: &Dst<T>, dot: &Dst<T>) {
     fold(folds::Sum { div: T::ONE }, y, y, axes, None, sum);
     fold(folds::Dot::<T>::new(), y, x, axes, Some(mean), dot);
+}
+
+/// The sum (or mean) of each row of `n` elements, 1 to [`ROW`] of them: the bits of [`reduce`] and [`mean`] without
+/// their preparations, which take longer than few elements do.
+pub fn sum_rows(src: &[f32], n: usize, mean: bool, out: &mut [f32]) {
+    let div = if mean { n as f32 } else { 1.0 };
+    for (row, to) in src.chunks_exact(n).zip(out) {
+        *to = fold::fold_row(&folds::Sum { div }, row);
+    }
 }
 
 #[cfg(test)]

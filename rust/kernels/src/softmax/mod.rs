@@ -30,6 +30,19 @@ pub fn softmax(src: AnySrc, axis: usize, dst: AnyDst, log: bool) {
     }
 }
 
+/// Softmax of each contiguous row of `n` elements: the bits of [`softmax`] without its preparations.
+pub fn softmax_rows(src: &[f32], n: usize, dst: &mut [f32], log: bool) {
+    all_rows(src, n, dst, log)
+}
+
+multiversion! {
+    fn all_rows(src: &[f32], n: usize, dst: &mut [f32], log: bool) {
+        for (x, y) in src.chunks_exact(n).zip(dst.chunks_exact_mut(n)) {
+            row(x, x, y, false, log);
+        }
+    }
+}
+
 /// The gradient of [`softmax`] from that of its result and the result `out`.
 pub fn softmax_backward(grad: AnySrc, out: AnySrc, axis: usize, dst: AnyDst, log: bool) {
     match out.dtype() {

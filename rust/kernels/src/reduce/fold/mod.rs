@@ -8,6 +8,8 @@
 mod columns;
 mod runs;
 
+pub(super) use runs::{RUN, fold_row};
+
 use super::walk::Walk;
 use crate::view::{Dst, Src};
 

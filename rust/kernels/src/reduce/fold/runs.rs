@@ -10,7 +10,7 @@ const LANES: usize = 64;
 /// Lanes of a single run shorter than `LANES`; below this the run is folded one by one.
 const FEW: usize = 16;
 /// Elements of a segment: a piece of one run, or several runs.
-pub(super) const RUN: usize = 4096;
+pub(in crate::reduce) const RUN: usize = 4096;
 
 pub(super) fn fold_outputs<F: Fold>(plan: &Plan<F>, outputs: usize, count: usize) {
     let segments = plan.segments;
@@ -119,6 +119,18 @@ fn segment<F: Fold>(plan: &Plan<F>, at: [isize; 4], s: usize) -> F::Acc {
         }
     }
     join_lanes(f, &mut lanes)
+}
+
+/// The result for one contiguous run shorter than [`RUN`]: what [`segment`] makes of it.
+pub(in crate::reduce) fn fold_row<F: Fold<Aux = ()>>(f: &F, row: &[F::In]) -> F::Out {
+    debug_assert!(row.len() < RUN);
+    let acc = if row.len() < FEW {
+        row.iter().fold(f.zero(), |acc, &x| f.step((), acc, x, x))
+    } else {
+        let x = row.as_ptr();
+        fold_line(f, (), Run { x, y: x }, row.len())
+    };
+    f.out((), acc)
 }
 
 /// Joins the halves of `lanes`, the halves of that, and so on.
