@@ -1,15 +1,16 @@
-//! Memory: aligned blocks from a pool, or memory that someone else owns (NumPy, DLPack, a mapped file).
+//! Memory: aligned blocks from a pool, memory that someone else owns (NumPy, DLPack, a mapped file), or the gpu's.
 //!
 //! The pool is a free list per thread and size class, so it needs no lock (and nothing to mend after `fork`). Freed
 //! activations are handed out again, so that a training step after the first touches no fresh pages.
 
+use crate::device::{Device, wgpu};
 use crate::error::{Error, ErrorKind, Result};
 use crate::shared::Shared;
 use std::alloc::Layout as Block;
 use std::any::Any;
 use std::cell::RefCell;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 /// Alignment of every block, in bytes: one cache line, one AVX-512 vector.
 pub const ALIGN: usize = 64;
@@ -48,6 +49,7 @@ impl Version {
 enum Owner {
     Pool { class: u8, thread_bytes: usize },
     Foreign(#[allow(dead_code)] Box<dyn Any + Send + Sync>),
+    Gpu(Box<wgpu::Memory>),
     Nobody,
 }
 
@@ -56,7 +58,7 @@ pub struct Buffer {
     ptr: NonNull<u8>,
     bytes: usize,
     owner: Owner,
-    meta: bool,
+    device: Device,
     writable: bool,
     pub version: Version,
 }
@@ -158,7 +160,7 @@ impl Buffer {
             ptr,
             bytes,
             owner,
-            meta: false,
+            device: Device::Cpu,
             writable: true,
             version: Version::default(),
         }))
@@ -171,10 +173,28 @@ impl Buffer {
             ptr,
             bytes,
             owner: Owner::Nobody,
-            meta: true,
+            device: Device::Meta,
             writable: true,
             version: Version::default(),
         })
+    }
+
+    /// Memory on the gpu: a word for each of `elements`, which count as `bytes` bytes.
+    pub fn gpu(elements: usize, bytes: usize) -> Result<Shared<Buffer>> {
+        let memory = Box::new(wgpu::get()?.allocate(elements)?);
+        // An address that no memory of the host has, for comparisons (`data_ptr`); nothing may follow it.
+        static NEXT: AtomicU64 = AtomicU64::new(1 << 60);
+        let at = NEXT.fetch_add((bytes as u64).next_multiple_of(ALIGN as u64).max(ALIGN as u64), Ordering::Relaxed);
+        let ptr = std::ptr::without_provenance_mut::<u8>(at as usize);
+        let ptr = NonNull::new(ptr).unwrap_or(NonNull::<u64>::dangling().cast());
+        Ok(Shared::new(|| Buffer {
+            ptr,
+            bytes,
+            owner: Owner::Gpu(memory),
+            device: Device::Gpu,
+            writable: true,
+            version: Version::default(),
+        }))
     }
 
     /// Memory of someone else, alive as long as `owner`.
@@ -193,7 +213,7 @@ impl Buffer {
             ptr,
             bytes,
             owner,
-            meta: false,
+            device: Device::Cpu,
             writable,
             version: Version::default(),
         })
@@ -210,8 +230,16 @@ impl Buffer {
     }
 
     #[inline(always)]
-    pub fn is_meta(&self) -> bool {
-        self.meta
+    pub fn device(&self) -> Device {
+        self.device
+    }
+
+    /// The gpu's memory, where it is that.
+    pub fn on_gpu(&self) -> Option<&wgpu::Memory> {
+        match &self.owner {
+            Owner::Gpu(m) => Some(m),
+            _ => None,
+        }
     }
 
     /// False for memory that was handed over read-only.

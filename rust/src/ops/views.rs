@@ -2,7 +2,7 @@
 
 use super::def::{Builder, Meta, op};
 use crate::args::Args;
-use crate::device::cpu;
+use crate::device::{cpu, gpu};
 use crate::error::{Error, Result};
 use crate::layout::{Dims, Layout, expands_to, wrap_dim};
 use firesteel_kernels::MAX_RANK;
@@ -395,6 +395,10 @@ macro_rules! maybe_view {
                 Ok(())
             },
         )
+        .gpu(|c| {
+            let t = c.args.tensor(0);
+            gpu::copy(t, &c.outs[0].with_layout(Layout::contiguous(*t.shape())))
+        })
     };
 }
 
