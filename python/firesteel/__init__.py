@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _SUBMODULES = (
-    "cuda", "linalg", "masked", "nn", "optim", "random", "signal", "special", "testing", "types", "utils", "vision",
+    "cuda", "gpu", "linalg", "masked", "nn", "optim", "random", "signal", "special", "testing", "types", "utils", "vision",
 )  # fmt: skip
 
 

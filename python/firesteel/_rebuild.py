@@ -22,8 +22,10 @@ def pack(self: Any) -> tuple:
         )
     size, stride = tuple(self.shape), self.stride()
     x, each = self.detach(), self.element_size()
-    if x.device.type != "cpu":
+    if x.device.type == "meta":
         return _pack_with(self, meta, (x.device.type, x.dtype, size, stride))
+    if x.device.type != "cpu":
+        return _pack_with(self, elsewhere, (x.cpu(), x.device.type))
     span = 0 if 0 in size else 1 + sum((n - 1) * s for n, s in zip(size, stride, strict=True))
     if span > 2 * x.numel():
         # Far apart in memory: only the elements.
@@ -60,6 +62,11 @@ def meta(kind: Any, device: str, dtype: Any, size: tuple, stride: tuple, require
     return _finish(_C._empty(size, dtype=dtype, device=device), kind, requires_grad)
 
 
+def elsewhere(kind: Any, values: Any, device: str, requires_grad: bool) -> Any:
+    """A tensor of another device."""
+    return _finish(values.to(device), kind, requires_grad)
+
+
 def set_state(self: Any, state: dict[str, Any]) -> None:
     """`__setstate__` of a tensor: its attributes."""
     self.__dict__.update(state)
@@ -77,13 +84,15 @@ def deep_copy(self: Any, memo: dict[Any, Any]) -> Any:
         )
     from copy import deepcopy
 
-    if self.device.type != "cpu":
+    if self.device.type == "meta":
         made = self.detach()
     else:
         address, nbytes = self._storage()
         memory = memo.get(("storage", address))
         if memory is None:
-            memory = _C.clone(_C._over(self, _C.uint8, [nbytes], [1], 0))
+            # Memory of the gpu is seen as the dtype that it was made for.
+            kind, each = (_C.uint8, 1) if self.device.type == "cpu" else (self.dtype, self.element_size())
+            memory = _C.clone(_C._over(self, kind, [nbytes // each], [1], 0))
             memo[("storage", address)] = memory
         made = _C._over(memory, self.dtype, list(self.shape), list(self.stride()), self.storage_offset())
     made = _finish(made, None if type(self) is _C.Tensor else type(self), self.requires_grad)

@@ -313,7 +313,12 @@ fn partial(a: &Core, b: &Core) -> bool {
 
 /// A dense copy in new memory.
 pub fn fresh_copy(c: &Core) -> Result<Core> {
-    let out = Core::empty_with(Layout::dense_like(*c.shape(), &c.layout), c.dtype, c.device())?;
+    copy_as(c, Layout::dense_like(*c.shape(), &c.layout))
+}
+
+/// A copy in new memory of a given layout.
+pub fn copy_as(c: &Core, layout: Layout) -> Result<Core> {
+    let out = Core::empty_with(layout, c.dtype, c.device())?;
     copy(c, &out)?;
     Ok(out)
 }

@@ -9,7 +9,7 @@ use crate::rows::row;
 use crate::tensor::Tensor;
 use firesteel::dispatch;
 use firesteel::ops::{self, Default, Kind, Op, Param, Ty};
-use firesteel::{Arg, Args, Core};
+use firesteel::{Arg, Args, Core, Device};
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyString, PyTuple};
@@ -475,6 +475,9 @@ fn run<'py>(py: Python<'py>, op: &'static Op, form: Form, b: &Bindings<'py>) -> 
         let args = PyTuple::new(py, objects)?;
         return Ok(f.bind(py).call1(args)?.unbind());
     }
+    if let Some(f) = taken_apart(py, op, b) {
+        return run_apart(py, op, form, b, f);
+    }
     if form == Form::InPlace {
         let Some((_, target)) = b.tensors.first().filter(|(p, _)| *p == 0).cloned() else {
             return Err(type_error(format!("{} needs a tensor to write to", op.inplace_name)));
@@ -494,6 +497,51 @@ fn run<'py>(py: Python<'py>, op: &'static Op, form: Form, b: &Bindings<'py>) -> 
             .ok_or_else(|| runtime("an op with one result"));
     }
     package(py, op, outs)
+}
+
+/// The composite to call instead: of an op that the device of its tensors has no kernel for.
+#[inline]
+fn taken_apart<'py>(py: Python<'py>, op: &'static Op, b: &Bindings<'py>) -> Option<&'static Py<PyAny>> {
+    if op.runs_on(Device::Gpu) {
+        return None;
+    }
+    let on_gpu = |t: &Bound<'py, Tensor>| t.get().with(py, |s| s.core.device() == Device::Gpu);
+    if !b.tensors.iter().any(|(_, t)| on_gpu(t)) {
+        return None;
+    }
+    // What writes its arguments (running statistics) does more than its composite.
+    let writes = |i: usize| op.mutates & (1 << i) != 0 && !matches!(b.args[i], Arg::None);
+    let row = row(py, op)?;
+    row.composite.as_ref().filter(|_| !(0..op.params.len()).any(writes))
+}
+
+/// Calls an op's composite with the arguments of a call; its parts are recorded instead of it.
+#[cold]
+fn run_apart<'py>(
+    py: Python<'py>,
+    op: &'static Op,
+    form: Form,
+    b: &Bindings<'py>,
+    composite: &Py<PyAny>,
+) -> PyResult<Py<PyAny>> {
+    let mut objects: SmallVec<[Bound<'py, PyAny>; 8]> = SmallVec::new();
+    for (p, o) in op.params.iter().zip(&b.objects) {
+        objects.push(match o {
+            Some(o) => o.clone(),
+            None => argument_object(py, &default_argument(p))?.into_bound(py),
+        });
+    }
+    let made = composite.bind(py).call1(PyTuple::new(py, objects)?)?;
+    if form == Form::Plain && b.out.is_none() {
+        return Ok(made.unbind());
+    }
+    let target = match (&b.out, b.tensors.first()) {
+        (Some(o), _) => o.cast::<Tensor>()?.clone(),
+        (None, Some((_, t))) => t.clone(),
+        _ => return Err(runtime(format!("{} needs a tensor to write to", op.inplace_name))),
+    };
+    inplace(py, "copy", &target, made.cast::<Tensor>()?)?;
+    Ok(target.into_any().unbind())
 }
 
 /// Results in the form that a program gets: a tensor, a tuple, a named tuple.
@@ -1004,6 +1052,9 @@ pub fn _op_table(py: Python<'_>) -> PyResult<Bound<'_, PyList>> {
         d.set_item("random", op.random)?;
         d.set_item("mutates", op.mutates)?;
         d.set_item("nondiff_outputs", op.nondiff_outputs)?;
+        let own = |d: Device| op.runs_on(d);
+        d.set_item("gpu", own(Device::Gpu))?;
+        d.set_item("has_composite", row(py, op).is_some_and(|r| r.composite.is_some()))?;
         list.append(d)?;
     }
     Ok(list)

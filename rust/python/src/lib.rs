@@ -23,6 +23,7 @@ mod rows;
 mod tensor;
 mod types;
 
+use firesteel::device::wgpu;
 use firesteel::ops::infer;
 use pyo3::prelude::*;
 use pyo3::types::PyList;
@@ -125,6 +126,35 @@ fn _memory() -> (usize, usize) {
     firesteel::buffer::stats()
 }
 
+/// Names of the gpus that could be used, the one that is used first; makes no device.
+#[pyfunction]
+fn _gpu_adapters(py: Python<'_>) -> PyResult<Vec<String>> {
+    py.detach(wgpu::adapters).map_err(error::to_python)
+}
+
+/// Whether the gpu device was made.
+#[pyfunction]
+fn _gpu_open() -> bool {
+    wgpu::is_open()
+}
+
+/// Waits until the gpu has done all its work; raises what went wrong in it.
+#[pyfunction]
+fn _gpu_synchronize(py: Python<'_>) -> PyResult<()> {
+    py.detach(wgpu::synchronize).map_err(error::to_python)
+}
+
+#[pyfunction]
+fn _gpu_empty_cache(py: Python<'_>) -> PyResult<()> {
+    py.detach(wgpu::empty_cache).map_err(error::to_python)
+}
+
+/// (bytes in tensors of the gpu, bytes kept for reuse).
+#[pyfunction]
+fn _gpu_memory() -> (u64, u64) {
+    wgpu::memory()
+}
+
 /// The instruction set in use.
 #[pyfunction]
 fn _isa() -> String {
@@ -163,6 +193,11 @@ fn init(m: &Bound<'_, PyModule>) -> PyResult<()> {
         empty_cache,
         _memory,
         _isa,
+        _gpu_adapters,
+        _gpu_open,
+        _gpu_synchronize,
+        _gpu_empty_cache,
+        _gpu_memory,
         mode::is_grad_enabled,
         mode::_set_grad,
         mode::is_inference_mode_enabled,

@@ -92,13 +92,14 @@ fn view_node(py: Python<'_>, link: &Link, edge: Edge) -> PyResult<Edge> {
         edge,
         shape: link.shape,
         dtype: link.dtype,
+        device: link.device,
         param: 0,
     };
     let state = NodeState {
         args: link.args.clone(),
         inputs: smallvec![input],
         saved: SmallVec::new(),
-        outputs: link.outputs.iter().map(|d| (*d, link.dtype)).collect(),
+        outputs: link.outputs.iter().map(|d| (*d, link.dtype, link.device)).collect(),
         copy: None,
         python: None,
         tensor_hooks: None,
@@ -145,7 +146,9 @@ pub fn track_views<'py>(
     source: &Bound<'py, Tensor>,
     outs: &[Bound<'py, Tensor>],
 ) {
-    let (shape, dtype) = source.get().with(py, |s| (*s.core.shape(), s.core.dtype));
+    let (shape, dtype, device) = source
+        .get()
+        .with(py, |s| (*s.core.shape(), s.core.dtype, s.core.device()));
     let shapes: SmallVec<[Dims; 1]> = outs.iter().map(|o| o.get().with(py, |s| *s.core.shape())).collect();
     let (base, prev, generation, inherited) = source.get().with(py, |s| match &s.view {
         Some(v) => (v.base.clone_ref(py), v.chain.clone(), v.generation, v.forbidden),
@@ -166,6 +169,7 @@ pub fn track_views<'py>(
             args: bare.clone(),
             shape,
             dtype,
+            device,
             outputs: shapes.clone(),
             output: i as u32,
         };
@@ -192,11 +196,12 @@ fn inputs_of<'py>(py: Python<'py>, tensors: &Tensors<'py>) -> PyResult<SmallVec<
     let mut inputs = SmallVec::with_capacity(tensors.len());
     for (param, t) in tensors {
         let edge = edge_of(t)?;
-        let (shape, dtype) = t.get().with(py, |s| (*s.core.shape(), s.core.dtype));
+        let (shape, dtype, device) = t.get().with(py, |s| (*s.core.shape(), s.core.dtype, s.core.device()));
         inputs.push(Input {
             edge,
             shape,
             dtype,
+            device,
             param: *param,
         });
     }
@@ -311,7 +316,7 @@ pub fn record<'py>(
         save_outputs(row, &inputs, &cores, &mut saved);
     }
     let mut state = state_of(args, inputs, saved, mode::trace(py)?);
-    state.outputs = cores[..=last].iter().map(|c| (*c.shape(), c.dtype)).collect();
+    state.outputs = cores[..=last].iter().map(|c| (*c.shape(), c.dtype, c.device())).collect();
     let node = Py::new(py, Node::new(Some(op), state))?;
     for (i, (o, c)) in outs.iter().zip(&cores).enumerate() {
         if differentiable(i, c) {
@@ -399,14 +404,14 @@ pub fn before_inplace<'py>(
             (v.chain.clone(), l, d)
         });
         inputs[0].edge = edge_of(base)?;
-        state.outputs = smallvec![(layout.shape, base_dtype)];
+        state.outputs = smallvec![(layout.shape, base_dtype, target_core.device())];
         state.copy = Some(Box::new(CopySlices {
             chain,
             base: layout,
             base_dtype,
         }));
     } else {
-        state.outputs = smallvec![(*target_core.shape(), target_core.dtype)];
+        state.outputs = smallvec![(*target_core.shape(), target_core.dtype, target_core.device())];
     }
     state.inputs = inputs;
     Ok(Some(Pending { state, row: found }))

@@ -9,7 +9,7 @@ use crate::mode::mode;
 use crate::node::{Edge, Node};
 use crate::record;
 use crate::types::{PyDevice, dtype_object};
-use firesteel::device::{Device, cpu};
+use firesteel::device::{Device, cpu, gpu};
 use firesteel::dtype::{DType, Scalar, legacy_name};
 use firesteel::layout::{Dims, wrap_dim};
 use firesteel::ops::Op;
@@ -32,6 +32,7 @@ pub struct Link {
     /// Of the op's input.
     pub shape: Dims,
     pub dtype: DType,
+    pub device: Device,
     /// Shapes of all of its outputs, and which of them is meant.
     pub outputs: SmallVec<[Dims; 1]>,
     pub output: u32,
@@ -174,8 +175,24 @@ fn only(t: &Tensor, py: Python<'_>) -> PyResult<Scalar> {
             core.numel()
         )));
     }
-    on_cpu(&core, "item")?;
-    Ok(cpu::item(&core))
+    first(py, &core)
+}
+
+/// The first element; the wait for another device is the other threads' time.
+pub fn first(py: Python<'_>, core: &Core) -> PyResult<Scalar> {
+    match core.device() {
+        Device::Cpu => Ok(cpu::item(core)),
+        Device::Gpu => py.detach(|| gpu::item(core)).map_err(to_python),
+        Device::Meta => Err(runtime("Tensor.item() cannot be called on meta tensors")),
+    }
+}
+
+/// The tensor's values on the CPU.
+fn on_host(py: Python<'_>, core: &Core) -> PyResult<Core> {
+    match core.device() {
+        Device::Cpu => Ok(core.clone()),
+        _ => py.detach(|| gpu::to_host(core)).map_err(to_python),
+    }
 }
 
 /// `float()` and `int()` take tensors of one element.
@@ -587,11 +604,7 @@ impl Tensor {
                     core
                 } else {
                     let layout = firesteel::Layout::dense_like(*own.shape(), &own.layout);
-                    let copy = Core::empty_with(layout, core.dtype, core.device()).map_err(to_python)?;
-                    if core.device() == Device::Cpu {
-                        cpu::copy(&core, &copy);
-                    }
-                    copy
+                    dispatch::copy_as(&core, layout).map_err(to_python)?
                 };
                 Bound::new(py, Tensor::new(core))?
             }
@@ -721,8 +734,10 @@ impl Tensor {
     fn tolist(slf: &Bound<'_, Self>) -> PyResult<Object> {
         let py = slf.py();
         let core = slf.get().core(py);
-        on_cpu(&core, "tolist")?;
-        convert::to_list(py, &core)
+        if core.device() == Device::Meta {
+            return on_cpu(&core, "tolist").map(|()| py.None());
+        }
+        convert::to_list(py, &on_host(py, &core)?)
     }
 
     /// The memory as an object with `__array_interface__`.
@@ -1139,6 +1154,11 @@ pub fn _over(
             (n.max(1) - 1).checked_mul(s as usize).and_then(|r| end.checked_add(r))
         });
     let dtype = dtype_argument(dtype)?;
+    if core.device() == Device::Gpu && core.dtype != dtype {
+        return Err(runtime(
+            "the memory of a tensor on device 'gpu' cannot be seen as another dtype: copy it to the cpu first",
+        ));
+    }
     if shape.numel() > 0
         && reach
             .and_then(|r| r.checked_mul(dtype.size()))

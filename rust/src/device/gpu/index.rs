@@ -41,11 +41,7 @@ pub fn take(op: &'static str, x: &Core, from: Layout, sources: &[Source], wrap: 
              else {{ at += u32(j) * u{stride}; }}\n}}\n"
         ));
     }
-    let zero = match super::word(x.dtype)? {
-        super::Word::Float => "0.0",
-        super::Word::Int => "0",
-        super::Word::Bool => "false",
-    };
+    let zero = super::word(x.dtype)?.zero();
     text.push_str(&format!("if (fine) {{ store_to(o_to, load_x(at)); }} else {{ store_to(o_to, {zero}); }}"));
     program.run(&text)
 }

@@ -22,6 +22,15 @@ impl Word {
         }
     }
 
+    /// The WGSL of nothing.
+    pub fn zero(self) -> &'static str {
+        match self {
+            Word::Float => "0.0",
+            Word::Int => "0",
+            Word::Bool => "false",
+        }
+    }
+
     /// One letter, for keys.
     pub fn letter(self) -> char {
         match self {
