@@ -36,14 +36,21 @@ fn rank(adapter: &Adapter) -> u8 {
     }
 }
 
-fn found() -> Result<Vec<Adapter>> {
-    let all = ready(instance()?.enumerate_adapters(Backends::all())).unwrap_or_default();
+/// Looked for once: asking again makes some drivers talk.
+fn found() -> Result<&'static [Adapter]> {
+    static FOUND: OnceLock<Vec<Adapter>> = OnceLock::new();
+    let instance = instance()?;
+    Ok(FOUND.get_or_init(|| search(instance)))
+}
+
+fn search(instance: &Instance) -> Vec<Adapter> {
+    let all = ready(instance.enumerate_adapters(Backends::all())).unwrap_or_default();
     let mut fit: Vec<Adapter> = all
         .into_iter()
         .filter(|a| a.limits().max_compute_workgroup_size_x >= 256 && a.limits().max_storage_buffers_per_shader_stage >= 8)
         .collect();
     fit.sort_by_key(rank);
-    Ok(fit)
+    fit
 }
 
 /// The names of the adapters that can be used, the one that is used first. Makes no device.
@@ -53,7 +60,7 @@ pub fn adapters() -> Result<Vec<String>> {
 
 /// Opens the best adapter's device.
 pub(super) fn open() -> Result<Gpu> {
-    let Some(adapter) = found()?.into_iter().next() else {
+    let Some(adapter) = found()?.first() else {
         return Error::runtime(
             "no gpu was found: neither a driver for Vulkan, Metal or DirectX 12 nor a software one (on Debian and Ubuntu: \
              apt install mesa-vulkan-drivers); use device='cpu'",

@@ -26,7 +26,8 @@ pub struct Memory {
 
 #[derive(Default)]
 pub(super) struct Pool {
-    free: HashMap<u64, Vec<Buffer>>,
+    /// With the submission that used each last: an upload must not overtake work that is queued still.
+    free: HashMap<u64, Vec<(Buffer, u64)>>,
     kept: u64,
     live: u64,
 }
@@ -75,7 +76,7 @@ impl Drop for Memory {
         pool.live -= self.class;
         if pool.kept + self.class <= KEEP {
             pool.kept += self.class;
-            pool.free.entry(self.class).or_default().push(buffer);
+            pool.free.entry(self.class).or_default().push((buffer, self.last.load(Ordering::Relaxed)));
         }
     }
 }
@@ -104,8 +105,8 @@ impl Gpu {
             }
             found
         };
-        let buffer = match reused {
-            Some(b) => b,
+        let (buffer, last) = match reused {
+            Some(found) => found,
             None => {
                 let made = match self.create(class) {
                     Ok(b) => b,
@@ -122,14 +123,14 @@ impl Gpu {
                     }
                 };
                 self.pool().live += class;
-                made
+                (made, 0)
             }
         };
         Ok(Memory {
             buffer: Some(buffer),
             class,
             process: self.process,
-            last: AtomicU64::new(0),
+            last: AtomicU64::new(last),
         })
     }
 
