@@ -1052,9 +1052,14 @@ pub fn _op_table(py: Python<'_>) -> PyResult<Bound<'_, PyList>> {
         d.set_item("random", op.random)?;
         d.set_item("mutates", op.mutates)?;
         d.set_item("nondiff_outputs", op.nondiff_outputs)?;
-        let own = |d: Device| op.runs_on(d);
-        d.set_item("gpu", own(Device::Gpu))?;
-        d.set_item("has_composite", row(py, op).is_some_and(|r| r.composite.is_some()))?;
+        let apart = row(py, op).is_some_and(|r| r.composite.is_some());
+        let gpu = match op.kind {
+            Kind::View { .. } => Some("view"),
+            _ if op.gpu.is_some() => Some("shader"),
+            _ if apart => Some("composite"),
+            _ => None,
+        };
+        d.set_item("gpu", gpu)?;
         list.append(d)?;
     }
     Ok(list)

@@ -27,7 +27,7 @@ pub fn take(op: &'static str, x: &Core, from: Layout, sources: &[Source], wrap: 
         .tensor("to", out, out.layout, true)?
         .tensor("x", x, from, false)?
         .faults();
-    let mut text = String::from("var at = o_x;\nvar fine = true;\n");
+    let mut text = String::from("var source = o_x;\nvar fine = true;\n");
     for (k, s) in sources.iter().enumerate() {
         let name = NAMES[k];
         program = program
@@ -38,11 +38,11 @@ pub fn take(op: &'static str, x: &Core, from: Layout, sources: &[Source], wrap: 
         let negative = if wrap { format!("select(v, v + i32(u{size}), v < 0)") } else { "v".into() };
         text.push_str(&format!(
             "{{\nlet v = load_{name}(o_{name});\nlet j = {negative};\nif (j < 0 || u32(j) >= u{size}) {{ fine = false; fault(v); }} \
-             else {{ at += u32(j) * u{stride}; }}\n}}\n"
+             else {{ source += u32(j) * u{stride}; }}\n}}\n"
         ));
     }
     let zero = super::word(x.dtype)?.zero();
-    text.push_str(&format!("if (fine) {{ store_to(o_to, load_x(at)); }} else {{ store_to(o_to, {zero}); }}"));
+    text.push_str(&format!("if (fine) {{ store_to(o_to, load_x(source)); }} else {{ store_to(o_to, {zero}); }}"));
     program.run(&text)
 }
 
