@@ -1,7 +1,7 @@
 """Prints `docs/devices.md`: which op runs on which device, from the op table.
 
-    python -m firesteel._devices > docs/devices.md
-    python -m firesteel._devices --check docs/devices.md
+python -m firesteel._devices > docs/devices.md
+python -m firesteel._devices --check docs/devices.md
 """
 
 from __future__ import annotations

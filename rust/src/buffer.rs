@@ -184,7 +184,10 @@ impl Buffer {
         let memory = Box::new(wgpu::get()?.allocate(elements)?);
         // An address that no memory of the host has, for comparisons (`data_ptr`); nothing may follow it.
         static NEXT: AtomicU64 = AtomicU64::new(1 << 60);
-        let at = NEXT.fetch_add((bytes as u64).next_multiple_of(ALIGN as u64).max(ALIGN as u64), Ordering::Relaxed);
+        let at = NEXT.fetch_add(
+            (bytes as u64).next_multiple_of(ALIGN as u64).max(ALIGN as u64),
+            Ordering::Relaxed,
+        );
         let ptr = std::ptr::without_provenance_mut::<u8>(at as usize);
         let ptr = NonNull::new(ptr).unwrap_or(NonNull::<u64>::dangling().cast());
         Ok(Shared::new(|| Buffer {

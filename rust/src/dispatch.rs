@@ -247,7 +247,9 @@ fn into(op: &'static Op, args: &Args, outs: &[Core], inplace: bool) -> Result<()
         return Error::runtime(format!(
             "Expected out tensor to be on device '{}', like the arguments, but it is on '{}'",
             device.name(),
-            outs.iter().find(|o| o.device() != device).map_or("", |o| o.device().name())
+            outs.iter()
+                .find(|o| o.device() != device)
+                .map_or("", |o| o.device().name())
         ));
     }
     let Some(kernel) = kernel_for(op, device, *cpu)? else {

@@ -439,10 +439,7 @@ impl Node {
     }
 
     /// (shape, dtype, device) of an output.
-    fn _output_meta<'py>(
-        slf: &Bound<'py, Self>,
-        index: usize,
-    ) -> PyResult<(Bound<'py, PyAny>, Py<PyAny>, PyDevice)> {
+    fn _output_meta<'py>(slf: &Bound<'py, Self>, index: usize) -> PyResult<(Bound<'py, PyAny>, Py<PyAny>, PyDevice)> {
         let py = slf.py();
         let Some((shape, dtype, device)) = slf.get().state(py, |s| s.outputs.get(index).copied()) else {
             return Err(runtime(format!("no output {index}")));

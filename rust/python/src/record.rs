@@ -316,7 +316,10 @@ pub fn record<'py>(
         save_outputs(row, &inputs, &cores, &mut saved);
     }
     let mut state = state_of(args, inputs, saved, mode::trace(py)?);
-    state.outputs = cores[..=last].iter().map(|c| (*c.shape(), c.dtype, c.device())).collect();
+    state.outputs = cores[..=last]
+        .iter()
+        .map(|c| (*c.shape(), c.dtype, c.device()))
+        .collect();
     let node = Py::new(py, Node::new(Some(op), state))?;
     for (i, (o, c)) in outs.iter().zip(&cores).enumerate() {
         if differentiable(i, c) {

@@ -79,7 +79,9 @@ impl PyDevice {
             "meta" => Ok(Device::Meta),
             "gpu" => match self.index {
                 None | Some(0) => Ok(Device::Gpu),
-                Some(i) => Err(runtime(format!("there is one gpu device, 'gpu' or 'gpu:0', not 'gpu:{i}'"))),
+                Some(i) => Err(runtime(format!(
+                    "there is one gpu device, 'gpu' or 'gpu:0', not 'gpu:{i}'"
+                ))),
             },
             "cuda" => Err(PyErr::new::<pyo3::exceptions::PyAssertionError, _>(
                 "Torch not compiled with CUDA enabled: firesteel has no CUDA device; use device='gpu' or 'cpu'",

@@ -428,7 +428,7 @@ fn arithmetic_ops() -> Vec<Builder> {
         .gpu(|c| shade_scaled(c, -1))
         .quick(|a| unscaled(a, infer::quick::same)),
         binary!("mul(input, other: Operand)", Mul, promoted, "input * other, broadcast.")
-        .gpu(|c| shade(c, &float("a * b").int("a * b").bools("a && b"))),
+            .gpu(|c| shade(c, &float("a * b").int("a * b").bools("a && b"))),
         op(
             "div(input, other: Operand, *, rounding_mode: str? = None)",
             "input / other, broadcast; integers become floats unless `rounding_mode` is 'trunc' or 'floor'.",
@@ -462,7 +462,7 @@ fn arithmetic_ops() -> Vec<Builder> {
             run(Binary::FloorDivide, c)
         })
         .gpu(|c| shade(c, &float("fs_floor_divide(a, b)")))
-.elementwise(),
+        .elementwise(),
         op(
             "remainder(input, other: Operand)",
             "Python's input % other: the sign is the divisor's.",
@@ -472,7 +472,7 @@ fn arithmetic_ops() -> Vec<Builder> {
             run(Binary::Remainder, c)
         })
         .gpu(|c| shade(c, &float("fs_remainder(a, b)")))
-.elementwise(),
+        .elementwise(),
         op(
             "remainder.scalar(input: Scalar, other)",
             "Python's input % other for a number and a tensor.",
@@ -482,14 +482,14 @@ fn arithmetic_ops() -> Vec<Builder> {
             run(Binary::Remainder, c)
         })
         .gpu(|c| shade(c, &float("fs_remainder(a, b)")))
-.function_only(),
+        .function_only(),
         op("fmod(input, other: Operand)", "C's fmod: the sign is the dividend's.")
             .compute(no_bool, |c| {
                 no_zero_divisor(c)?;
                 run(Binary::Fmod, c)
             })
             .gpu(|c| shade(c, &float("fs_fmod(a, b)")))
-.elementwise(),
+            .elementwise(),
         op(
             "pow(input, exponent: Operand)",
             "input to the power of exponent, broadcast.",
@@ -526,7 +526,14 @@ fn arithmetic_ops() -> Vec<Builder> {
             promoted,
             "The larger of two elements; a NaN loses."
         )
-        .gpu(|c| shade(c, &float("select(select(fs_max(a, b), a, fs_isnan(b)), b, fs_isnan(a))").int("max(a, b)").long()))
+        .gpu(|c| {
+            shade(
+                c,
+                &float("select(select(fs_max(a, b), a, fs_isnan(b)), b, fs_isnan(a))")
+                    .int("max(a, b)")
+                    .long(),
+            )
+        })
         .no_inplace(),
         binary!(
             "fmin(input, other)",
@@ -534,7 +541,14 @@ fn arithmetic_ops() -> Vec<Builder> {
             promoted,
             "The smaller of two elements; a NaN loses."
         )
-        .gpu(|c| shade(c, &float("select(select(fs_min(a, b), a, fs_isnan(b)), b, fs_isnan(a))").int("min(a, b)").long()))
+        .gpu(|c| {
+            shade(
+                c,
+                &float("select(select(fs_min(a, b), a, fs_isnan(b)), b, fs_isnan(a))")
+                    .int("min(a, b)")
+                    .long(),
+            )
+        })
         .no_inplace(),
         binary!(
             "atan2(input, other)",
@@ -642,7 +656,14 @@ fn arithmetic_ops() -> Vec<Builder> {
             promoted,
             "0 below zero, 1 above, `values` at zero."
         )
-        .gpu(|c| shade(c, &float("select(select(0.0, 1.0, fs_lt(0.0, a)), b, a == 0.0)").int("select(select(0, 1, a > 0), b, a == 0)").bools("a || b"))),
+        .gpu(|c| {
+            shade(
+                c,
+                &float("select(select(0.0, 1.0, fs_lt(0.0, a)), b, a == 0.0)")
+                    .int("select(select(0, 1, a > 0), b, a == 0)")
+                    .bools("a || b"),
+            )
+        }),
         binary!(
             "igamma(input, other)",
             Igamma,
@@ -774,9 +795,9 @@ fn comparison_ops() -> Vec<Builder> {
         )
         .gpu(|c| shade(c, &compare("fs_eq(a, b)", "a == b", "a == b"))),
         binary!("ne(input, other: Operand)", Ne, compared, "True where elements differ.")
-        .gpu(|c| shade(c, &compare("fs_ne(a, b)", "a != b", "a != b"))),
+            .gpu(|c| shade(c, &compare("fs_ne(a, b)", "a != b", "a != b"))),
         binary!("lt(input, other: Operand)", Lt, ordered, "True where input is less.")
-        .gpu(|c| shade(c, &compare("fs_lt(a, b)", "a < b", "!a && b"))),
+            .gpu(|c| shade(c, &compare("fs_lt(a, b)", "a < b", "!a && b"))),
         binary!(
             "le(input, other: Operand)",
             Le,
@@ -785,7 +806,7 @@ fn comparison_ops() -> Vec<Builder> {
         )
         .gpu(|c| shade(c, &compare("fs_le(a, b)", "a <= b", "!a || b"))),
         binary!("gt(input, other: Operand)", Gt, ordered, "True where input is greater.")
-        .gpu(|c| shade(c, &compare("fs_lt(b, a)", "a > b", "a && !b"))),
+            .gpu(|c| shade(c, &compare("fs_lt(b, a)", "a > b", "a && !b"))),
         binary!(
             "ge(input, other: Operand)",
             Ge,
@@ -799,21 +820,36 @@ fn comparison_ops() -> Vec<Builder> {
             logical,
             "True where both are non-zero."
         )
-        .gpu(|c| shade(c, &compare(concat!(t!("a"), " && ", t!("b")), "a != 0 && b != 0", "a && b"))),
+        .gpu(|c| {
+            shade(
+                c,
+                &compare(concat!(t!("a"), " && ", t!("b")), "a != 0 && b != 0", "a && b"),
+            )
+        }),
         binary!(
             "logical_or(input, other)",
             LogicalOr,
             logical,
             "True where either is non-zero."
         )
-        .gpu(|c| shade(c, &compare(concat!(t!("a"), " || ", t!("b")), "a != 0 || b != 0", "a || b"))),
+        .gpu(|c| {
+            shade(
+                c,
+                &compare(concat!(t!("a"), " || ", t!("b")), "a != 0 || b != 0", "a || b"),
+            )
+        }),
         binary!(
             "logical_xor(input, other)",
             LogicalXor,
             logical,
             "True where just one is non-zero."
         )
-        .gpu(|c| shade(c, &compare(concat!(t!("a"), " != ", t!("b")), "(a != 0) != (b != 0)", "a != b"))),
+        .gpu(|c| {
+            shade(
+                c,
+                &compare(concat!(t!("a"), " != ", t!("b")), "(a != 0) != (b != 0)", "a != b"),
+            )
+        }),
     ]
 }
 
@@ -886,7 +922,12 @@ fn activation_ops() -> Vec<Builder> {
             float_same,
             "x moved towards zero by lambd."
         )
-        .gpu(|c| shade(c, &float("select(select(select(0.0, a, fs_isnan(a)), a + b, fs_lt(a, -b)), a - b, fs_lt(b, a))")))
+        .gpu(|c| {
+            shade(
+                c,
+                &float("select(select(select(0.0, a, fs_isnan(a)), a + b, fs_lt(a, -b)), a - b, fs_lt(b, a))"),
+            )
+        })
         .no_inplace()
         .function_only(),
         binary!(
@@ -912,7 +953,12 @@ fn activation_ops() -> Vec<Builder> {
             three_same,
             "x above the threshold, else value."
         )
-        .gpu(|c| shade(c, &float("select(a, c, fs_le(a, b))").int("select(a, c, a <= b)").long()))
+        .gpu(|c| {
+            shade(
+                c,
+                &float("select(a, c, fs_le(a, b))").int("select(a, c, a <= b)").long(),
+            )
+        })
         .function_only(),
         ternary!(
             "softplus(input, beta: Scalar = 1, threshold: Scalar = 20)",

@@ -168,7 +168,11 @@ fn triangle_on_gpu(c: &Call, lower: bool) -> Result<()> {
     let (t, out) = (c.args.tensor(0), &c.outs[0]);
     let (rows, columns) = (t.shape()[t.rank() - 2], t.shape()[t.rank() - 1]);
     let reach = (rows + columns) as i64;
-    let inside = if lower { "x <= y + bitcast<i32>(u2)" } else { "x >= y + bitcast<i32>(u2)" };
+    let inside = if lower {
+        "x <= y + bitcast<i32>(u2)"
+    } else {
+        "x >= y + bitcast<i32>(u2)"
+    };
     let zero = gpu::Input::core(out)?.seen.zero();
     gpu::Each::new("triangle")
         .tensor("to", out, out.layout, true)?

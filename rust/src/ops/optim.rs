@@ -349,7 +349,11 @@ fn shade(
     const NAMES: [&str; 3] = ["s0", "s1", "s2"];
     let (params, grads) = (c.args.tensors(0), c.args.tensors(1));
     check(c.args, states)?;
-    let used: Vec<&[Core]> = states.iter().map(|&(at, _)| c.args.tensors(at)).filter(|l| !l.is_empty()).collect();
+    let used: Vec<&[Core]> = states
+        .iter()
+        .map(|&(at, _)| c.args.tensors(at))
+        .filter(|l| !l.is_empty())
+        .collect();
     let all = || params.iter().chain(used.iter().flat_map(|l| l.iter()));
     gpu::floats_only(all().chain(grads))?;
     all().try_for_each(Core::check_writable)?;
@@ -429,7 +433,17 @@ fn adam_on_gpu(c: &Call) -> Result<()> {
     let numbers = |i: usize| {
         let (c1, c2) = (1.0 - beta1.powf(steps[i]), 1.0 - beta2.powf(steps[i]));
         let shrink = if decoupled { 1.0 - lr * weight_decay } else { 1.0 };
-        vec![sign, weight, shrink, 1.0 - beta1, beta2, 1.0 - beta2, c2.sqrt(), eps, -(lr / c1)]
+        vec![
+            sign,
+            weight,
+            shrink,
+            1.0 - beta1,
+            beta2,
+            1.0 - beta2,
+            c2.sqrt(),
+            eps,
+            -(lr / c1),
+        ]
     };
     let program = |largest: &str, root: &str| {
         format!(
@@ -437,7 +451,11 @@ fn adam_on_gpu(c: &Call) -> Result<()> {
         )
     };
     let amsgrad = !a.tensors(4).is_empty();
-    let text = if amsgrad { program("s2 = fs_max(s1, s2);\n", "s2") } else { program("", "s1") };
+    let text = if amsgrad {
+        program("s2 = fs_max(s1, s2);\n", "s2")
+    } else {
+        program("", "s1")
+    };
     shade(c, &[(2, true), (3, true), (4, false)], "p = p * n2;\n", &text, numbers)
 }
 

@@ -417,7 +417,11 @@ fn shade_of(c: &Call, x: &Core, mask: &Mask, with: Option<&Core>, fold: &Fold) -
 fn shade_sum(c: &Call, mask: &Mask, product: bool) -> Result<()> {
     let (from, to) = (c.args.tensor(0).dtype, c.outs[0].dtype);
     if to == DType::F32 {
-        let fold = if product { Fold::floats("1.0", "acc * v", "acc * v").empty(1.0) } else { SUM };
+        let fold = if product {
+            Fold::floats("1.0", "acc * v", "acc * v").empty(1.0)
+        } else {
+            SUM
+        };
         return shade(c, mask, &fold);
     }
     // A count fits in 32 bits; a sum of int64 may not.
@@ -435,7 +439,10 @@ fn shade_sum(c: &Call, mask: &Mask, product: bool) -> Result<()> {
 
 /// How many elements the dims of a mask have.
 fn count_of(t: &Core, mask: &Mask) -> f32 {
-    (0..t.rank()).filter(|&d| mask[d]).map(|d| t.shape()[d]).product::<usize>() as f32
+    (0..t.rank())
+        .filter(|&d| mask[d])
+        .map(|d| t.shape()[d])
+        .product::<usize>() as f32
 }
 
 fn shade_mean(c: &Call) -> Result<()> {
@@ -489,7 +496,11 @@ fn shade_truth(c: &Call, all: bool) -> Result<()> {
 
 fn shade_count(c: &Call) -> Result<()> {
     let mask = axes(c.args.opt_ints(1), c.args.tensor(0).rank())?;
-    shade(c, &mask, &Fold::ints(Word::Bool, "0", "acc + select(0, 1, v)", "acc + v"))
+    shade(
+        c,
+        &mask,
+        &Fold::ints(Word::Bool, "0", "acc + select(0, 1, v)", "acc + v"),
+    )
 }
 
 fn shade_moment(c: &Call, form: fn(&Args) -> Result<Moment>, std: bool) -> Result<()> {
@@ -604,7 +615,7 @@ macro_rules! moments {
                 $doc,
             )
             .compute(|a| moment_infer(a, moment_dim), |c| moment_run(c, moment_dim, $std))
-                .gpu(|c| shade_moment(c, moment_dim, $std)),
+            .gpu(|c| shade_moment(c, moment_dim, $std)),
             op(
                 concat!(
                     $name,
@@ -613,7 +624,7 @@ macro_rules! moments {
                 $doc,
             )
             .compute(|a| moment_infer(a, moment), |c| moment_run(c, moment, $std))
-                .gpu(|c| shade_moment(c, moment, $std)),
+            .gpu(|c| shade_moment(c, moment, $std)),
         ]
     };
 }

@@ -389,7 +389,11 @@ fn embedding_backward_run(c: &Call) -> Result<()> {
 
 /// The index, which may be int32 or int64: both lie there as 32 bits.
 fn shaded_index(i: &Core) -> Result<Core> {
-    if is_index(i.dtype) { gpu::brought(i) } else { gpu::cast(i, DType::I64) }
+    if is_index(i.dtype) {
+        gpu::brought(i)
+    } else {
+        gpu::cast(i, DType::I64)
+    }
 }
 
 /// A layout with stride 0 along a dim.
@@ -453,11 +457,15 @@ fn elements_on_gpu(c: &Call, add: Option<f64>) -> Result<()> {
         Arg::Scalar(s) => Err(s.to_f64()),
         _ => {
             source = covered(c.args.tensor(3), &i);
-            Ok((&source, stretched(&source.layout, d, size), source.layout.strides()[d] as usize))
+            Ok((
+                &source,
+                stretched(&source.layout, d, size),
+                source.layout.strides()[d] as usize,
+            ))
         }
     };
     let indices = (&i, stretched(&il, d, size), il.strides()[d] as usize);
-    gpu::put_lines("scatter", &out, place, d, count, indices, values, add, None)
+    gpu::put_lines("scatter", &out, place, d, count, indices, values, add, None, false)
 }
 
 fn add_on_gpu(c: &Call) -> Result<()> {
@@ -472,15 +480,64 @@ fn slices_on_gpu(c: &Call, add: Option<f64>) -> Result<()> {
     let d = dim(c.args)?;
     let (place, from) = (at_least_1d(&out.layout), at_least_1d(&s.layout));
     let along = at_least_1d(&i.layout);
-    let still = Layout::strided(place.shape, &[0; firesteel_kernels::MAX_RANK][..place.rank()], along.offset);
+    let still = Layout::strided(
+        place.shape,
+        &[0; firesteel_kernels::MAX_RANK][..place.rank()],
+        along.offset,
+    );
     let indices = (&i, still, along.strides()[0] as usize);
     let values = Ok((s, stretched(&from, d, place.shape[d]), from.strides()[d] as usize));
-    gpu::put_lines("index_add", &out, place, d, i.numel(), indices, values, add, None)
+    gpu::put_lines(
+        "index_add",
+        &out,
+        place,
+        d,
+        i.numel(),
+        indices,
+        values,
+        add,
+        None,
+        false,
+    )
+}
+
+/// One value in the slices of a vector of indices.
+fn fill_on_gpu(c: &Call) -> Result<()> {
+    let out = begun(c)?;
+    let i = shaded_index(c.args.tensor(2))?;
+    let d = dim(c.args)?;
+    let (place, along) = (at_least_1d(&out.layout), at_least_1d(&i.layout));
+    let still = |offset| Layout::strided(place.shape, &[0; firesteel_kernels::MAX_RANK][..place.rank()], offset);
+    let value;
+    let values = match &c.args[3] {
+        Arg::Tensor(v) => {
+            value = gpu::cast(v, out.dtype)?;
+            Ok((&value, still(value.layout.offset), 0))
+        }
+        _ => Err(c.args.scalar(3).to_f64()),
+    };
+    let indices = (&i, still(along.offset), along.strides()[0] as usize);
+    gpu::put_lines(
+        "index_fill",
+        &out,
+        place,
+        d,
+        i.numel(),
+        indices,
+        values,
+        None,
+        None,
+        true,
+    )
 }
 
 fn select_on_gpu(c: &Call) -> Result<()> {
     let (t, i, out) = (c.args.tensor(0), shaded_index(c.args.tensor(2))?, &c.outs[0]);
-    let (d, from, to) = (dim(c.args)?, at_least_1d(&t.layout), out.with_layout(at_least_1d(&out.layout)));
+    let (d, from, to) = (
+        dim(c.args)?,
+        at_least_1d(&t.layout),
+        out.with_layout(at_least_1d(&out.layout)),
+    );
     let shape = *to.shape();
     let mut strides = [0isize; firesteel_kernels::MAX_RANK];
     strides[d] = at_least_1d(&i.layout).strides()[0];
@@ -522,7 +579,18 @@ fn embedding_backward_on_gpu(c: &Call) -> Result<()> {
     let width = shape[1];
     let values = Ok((&g, Layout::strided(shape, &[0, 1], g.layout.offset), width));
     let skip = u32::try_from(c.args.int(3)).ok();
-    gpu::put_lines("_embedding_backward", out, out.layout, 0, i.numel(), indices, values, Some(1.0), skip)
+    gpu::put_lines(
+        "_embedding_backward",
+        out,
+        out.layout,
+        0,
+        i.numel(),
+        indices,
+        values,
+        Some(1.0),
+        skip,
+        false,
+    )
 }
 
 pub fn ops() -> Vec<Builder> {
@@ -579,6 +647,7 @@ fn slice_ops() -> Vec<Builder> {
             .updates_self(),
         op("index_fill(input, dim: int, index, value: Operand)", "The input with one value in the slices that the index names; negative ones count from the end. A place out of range raises IndexError.")
             .compute(fill_infer, fill_run)
+            .gpu(fill_on_gpu)
             .updates_self(),
         op("embedding(weight, indices, padding_idx: int = -1, scale_grad_by_freq: bool = False, sparse: bool = False)", "The rows of a matrix that the indices name, in a new last dim; row padding_idx gets no gradient. An index out of range raises IndexError.")
             .compute(embedding_infer, embedding_run)

@@ -27,7 +27,9 @@ pub fn arg_reduce(max: bool, x: &Core, dim: usize, values: Option<&Core>, places
     }
     let n = x.shape()[dim];
     if n > LONGEST {
-        return Error::unsupported(format!("over {n} elements is not implemented on device 'gpu' (at most {LONGEST})"));
+        return Error::unsupported(format!(
+            "over {n} elements is not implemented on device 'gpu' (at most {LONGEST})"
+        ));
     }
     let gpu = wgpu::get()?;
     let mut buffers = Buffers::default();
@@ -63,7 +65,9 @@ pub fn arg_reduce(max: bool, x: &Core, dim: usize, values: Option<&Core>, places
             (_, false) => "v < best",
         };
         let mut body = header(&buffers, false);
-        body.push_str(&format!("fn better(v: {t}, best: {t}) -> bool {{ return {better}; }}\n"));
+        body.push_str(&format!(
+            "fn better(v: {t}, best: {t}) -> bool {{ return {better}; }}\n"
+        ));
         if !alone {
             body.push_str(&format!(
                 "var<workgroup> vs: array<{t}, 256>;\nvar<workgroup> ks: array<u32, 256>;\n"
@@ -72,7 +76,11 @@ pub fn arg_reduce(max: bool, x: &Core, dim: usize, values: Option<&Core>, places
         body.push_str(if alone { EACH } else { ROW });
         body.push_str(&walk.text(8, layouts.len(), if alone { "i" } else { "row" }));
         let load = |k: &str| seen.load(&format!("m{from}[o0 + ({k}) * word(3u)]"), as_number);
-        let (start, by) = if alone { ("0u", "1u") } else { ("min(lane, word(2u) - 1u)", "256u") };
+        let (start, by) = if alone {
+            ("0u", "1u")
+        } else {
+            ("min(lane, word(2u) - 1u)", "256u")
+        };
         body.push_str(&format!(
             "var k = {start};\nvar best = {};\nvar where_ = k;\nfor (k += {by}; k < word(2u); k += {by}) {{\nlet v = {};\n\
              if (better(v, best)) {{ best = v; where_ = k; }}\n}}\n",

@@ -74,7 +74,11 @@ impl<'a> Each<'a> {
         params[1] = walk.rank as u32;
         walk.write(&mut params, 8);
         params[NUMBERS..NUMBERS + self.numbers.len()].copy_from_slice(&self.numbers);
-        let mut key = format!("each {} {}", self.buffers.pattern(), if walk.rank == 0 { "dense" } else { "strided" });
+        let mut key = format!(
+            "each {} {}",
+            self.buffers.pattern(),
+            if walk.rank == 0 { "dense" } else { "strided" }
+        );
         for (name, at, w, write) in &self.tensors {
             key.push_str(&format!(" {name}{at}{}{write}", w.letter()));
         }
@@ -87,7 +91,9 @@ impl<'a> Each<'a> {
                 body.push_str(&format!("fn load_{name}(place: u32) -> {t} {{ return {value}; }}\n"));
                 if *write {
                     let value = w.store("v");
-                    body.push_str(&format!("fn store_{name}(place: u32, v: {t}) {{ m{at}[place] = {value}; }}\n"));
+                    body.push_str(&format!(
+                        "fn store_{name}(place: u32, v: {t}) {{ m{at}[place] = {value}; }}\n"
+                    ));
                 }
             }
             body.push_str(EACH);

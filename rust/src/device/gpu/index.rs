@@ -35,20 +35,27 @@ pub fn take(op: &'static str, x: &Core, from: Layout, sources: &[Source], wrap: 
             .bits(s.stride as u32)
             .bits(s.size as u32);
         let (stride, size) = (2 * k, 2 * k + 1);
-        let negative = if wrap { format!("select(v, v + i32(u{size}), v < 0)") } else { "v".into() };
+        let negative = if wrap {
+            format!("select(v, v + i32(u{size}), v < 0)")
+        } else {
+            "v".into()
+        };
         text.push_str(&format!(
             "{{\nlet v = load_{name}(o_{name});\nlet j = {negative};\nif (j < 0 || u32(j) >= u{size}) {{ fine = false; fault(v); }} \
              else {{ source += u32(j) * u{stride}; }}\n}}\n"
         ));
     }
     let zero = super::word(x.dtype)?.zero();
-    text.push_str(&format!("if (fine) {{ store_to(o_to, load_x(source)); }} else {{ store_to(o_to, {zero}); }}"));
+    text.push_str(&format!(
+        "if (fine) {{ store_to(o_to, load_x(source)); }} else {{ store_to(o_to, {zero}); }}"
+    ));
     program.run(&text)
 }
 
 /// Puts (`add`: adds, times `alpha`) values into the lines of `out` along `dim`, in the order of the indices: line element
 /// o gets the values at those places j where `indices[.., j, ..]` is o. `indices` and `values` are layouts over `out`'s
-/// shape whose stride along `dim` is 0; the strides along j and their count come beside. `skip`: an index to leave out.
+/// shape whose stride along `dim` is 0; the strides along j and their count come beside. `skip`: an index to leave out;
+/// `wrap`: negative ones count from the end.
 ///
 /// Each element of the result looks at all indices of its line: no order is left to chance.
 pub fn put_lines(
@@ -61,6 +68,7 @@ pub fn put_lines(
     values: std::result::Result<(&Core, Layout, usize), f64>,
     add: Option<f64>,
     skip: Option<u32>,
+    wrap: bool,
 ) -> Result<()> {
     let size = place.shape[dim];
     // The number of an element along the dim.
@@ -100,6 +108,11 @@ pub fn put_lines(
                 super::Word::Bool => "(u0 != 0u)".into(),
             };
         }
+        let wrapped = if wrap {
+            "let p = select(given, given + i32(u3), given < 0);\n"
+        } else {
+            "let p = given;\n"
+        };
         let change = match add {
             None => format!("kept = {value};"),
             Some(1.0) => format!("kept = kept + {value};"),
@@ -107,7 +120,7 @@ pub fn put_lines(
         };
         program.run(&format!(
             "let mine = (i / u4) % u3;\nvar kept = load_to(o_to);\nvar hit = false;\nfor (var j = u5; j < u6; j++) {{\n\
-             let p = load_p(o_p + j * u2);\nif (p < 0 || u32(p) >= u3) {{ if (mine == 0u) {{ fault(p); }} }} \
+             let given = load_p(o_p + j * u2);\n{wrapped}if (p < 0 || u32(p) >= u3) {{ if (mine == 0u) {{ fault(given); }} }} \
              else if (u32(p) == mine && u32(p) != u7) {{ hit = true; {change} }}\n}}\nif (hit) {{ store_to(o_to, kept); }}"
         ))?;
         start = end;

@@ -141,7 +141,9 @@ pub fn map(args: &Args, out: &Core, compute: DType, m: &Map, range: std::ops::Ra
 
 fn has_long(args: &Args, range: &std::ops::Range<usize>) -> bool {
     let items = args.items.iter().take(range.end).skip(range.start);
-    items.into_iter().any(|a| matches!(a, Arg::Tensor(c) if c.dtype == DType::I64))
+    items
+        .into_iter()
+        .any(|a| matches!(a, Arg::Tensor(c) if c.dtype == DType::I64))
 }
 
 const NUMBERS: usize = 6;
@@ -196,7 +198,10 @@ pub fn elementwise(out: &Core, made: Word, text: &str, operands: &[Input]) -> Re
             }
         }
     }
-    assert!(numbers.len() <= NUMBERS && layouts.len() <= 5, "an elementwise op of too many operands");
+    assert!(
+        numbers.len() <= NUMBERS && layouts.len() <= 5,
+        "an elementwise op of too many operands"
+    );
     let walk = Walk::new(&layouts)?;
     let kept = word(out.dtype)?;
     let mut key = format!("map {} {}{} {text}", buffers.pattern(), kept.letter(), made.letter());

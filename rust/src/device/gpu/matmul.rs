@@ -8,7 +8,7 @@ use super::{Buffers, offset, run, size32};
 use crate::core::Core;
 use crate::device::wgpu::{self, Job};
 use crate::error::{Error, Result};
-use crate::layout::{Dims, Layout};
+use crate::layout::Layout;
 
 const CHUNK: usize = 1 << 13;
 
@@ -26,12 +26,9 @@ pub struct Product<'a> {
     pub accumulate: bool,
 }
 
-/// Tile sides and what a thread makes of it: side / 8 squared threads with 8 by 8 elements each, or one each.
-struct Tile {
-    side: u32,
-    each: u32,
-    depth: u32,
-}
+/// Side of the tiles of large products, whose threads have 8 by 8 elements each, and of small ones, with one each.
+const LARGE: u32 = 64;
+const SMALL: u32 = 16;
 
 pub fn matmul(p: &Product) -> Result<()> {
     let rank = p.left.rank();
@@ -43,25 +40,13 @@ pub fn matmul(p: &Product) -> Result<()> {
     if rank > 8 {
         return Error::unsupported("a stack of so many dims is not implemented on device 'gpu'");
     }
-    let tile = if m >= 48 && n >= 48 {
-        Tile {
-            side: 64,
-            each: 8,
-            depth: 16,
-        }
-    } else {
-        Tile {
-            side: 16,
-            each: 1,
-            depth: 16,
-        }
-    };
+    let tile = if m >= 48 && n >= 48 { LARGE } else { SMALL };
     // No k at all is a product of zeros.
     let mut start = 0;
     loop {
         let end = (start + CHUNK).min(k);
         let last = end == k;
-        part(p, &tile, [m, n, batch], start, end, last)?;
+        part(p, tile, [m, n, batch], start, end, last)?;
         if last {
             return Ok(());
         }
@@ -69,7 +54,7 @@ pub fn matmul(p: &Product) -> Result<()> {
     }
 }
 
-fn part(p: &Product, tile: &Tile, [m, n, batch]: [usize; 3], start: usize, end: usize, last: bool) -> Result<()> {
+fn part(p: &Product, tile: u32, [m, n, batch]: [usize; 3], start: usize, end: usize, last: bool) -> Result<()> {
     let gpu = wgpu::get()?;
     let rank = p.left.rank();
     let mut buffers = Buffers::default();
@@ -104,29 +89,43 @@ fn part(p: &Product, tile: &Tile, [m, n, batch]: [usize; 3], start: usize, end: 
         params[24 + d] = stride(&p.left, d)?;
         params[32 + d] = stride(&p.right, d)?;
     }
-    let key = format!("matmul {} {a}{b} {} {accumulate} {:?}", buffers.pattern(), tile.side, bias.map(|v| v.0));
+    let key = format!(
+        "matmul {} {a}{b} {} {accumulate} {:?}",
+        buffers.pattern(),
+        tile,
+        bias.map(|v| v.0)
+    );
     let source = || {
         let extra = bias.map_or(String::new(), |(at, _)| {
             format!(" + bitcast<f32>(m{at}[word(11u) + column * word(12u)])")
         });
-        let old = if accumulate { format!("bitcast<f32>(m{c}[at]) + ") } else { String::new() };
+        let old = if accumulate {
+            format!("bitcast<f32>(m{c}[at]) + ")
+        } else {
+            String::new()
+        };
         let store = format!(
             "fn keep(line: u32, column: u32, sheet: u32, v: f32) {{\nif (line >= word(0u) || column >= word(1u)) {{ return; }}\n\
              let at = word(10u) + (sheet * word(0u) + line) * word(1u) + column;\nm{c}[at] = bitcast<u32>({old}v{extra});\n}}\n"
         );
-        let text = if tile.each == 8 {
+        let text = if tile == LARGE {
             include_str!("../shaders/matmul_tile.wgsl")
         } else {
             include_str!("../shaders/matmul_small.wgsl")
         };
-        linked(header(&buffers, false) + &store + &text.replace("LEFT", &format!("m{a}")).replace("RIGHT", &format!("m{b}")))
+        linked(
+            header(&buffers, false)
+                + &store
+                + &text
+                    .replace("LEFT", &format!("m{a}"))
+                    .replace("RIGHT", &format!("m{b}")),
+        )
     };
     let most = gpu.most_groups();
-    let (x, y) = (size32(n)?.div_ceil(tile.side), size32(m)?.div_ceil(tile.side));
+    let (x, y) = (size32(n)?.div_ceil(tile), size32(m)?.div_ceil(tile));
     if x > most || y > most {
         return Error::unsupported(format!("a product of {m} by {n} is not implemented on device 'gpu'"));
     }
-    debug_assert!(tile.depth == 16);
     let mut sheet = 0;
     while sheet < batch {
         let count = (batch - sheet).min(most as usize);
@@ -143,9 +142,4 @@ fn part(p: &Product, tile: &Tile, [m, n, batch]: [usize; 3], start: usize, end: 
         sheet += count;
     }
     Ok(())
-}
-
-/// A row-major layout of a matrix (for tests and callers with plain operands).
-pub fn plain(rows: usize, columns: usize) -> Result<Layout> {
-    Ok(Layout::contiguous(Dims::new(&[rows, columns])?))
 }

@@ -18,10 +18,10 @@ mod shader;
 
 pub use arg::{arg_flat, arg_reduce};
 pub use convert::{copy, fill, from_host, item, receive, send, to_host, transfer};
+pub use each::Each;
 pub use index::{Source, put_lines, take};
 pub use map::{Input, Map, Value, bools, elementwise, float, inputs, map, truth};
 pub use matmul::{Product, matmul};
-pub use each::Each;
 pub use random::{bernoulli, dropout, uniform};
 pub use reduce::{Fold, reduce};
 pub use rows::{softmax, softmax_backward};
@@ -51,7 +51,10 @@ pub fn not_for<T>(dtype: DType) -> Result<T> {
     } else {
         ""
     };
-    Error::unsupported(format!("not implemented for '{}' on device 'gpu'{hint}", legacy_name(dtype)))
+    Error::unsupported(format!(
+        "not implemented for '{}' on device 'gpu'{hint}",
+        legacy_name(dtype)
+    ))
 }
 
 /// Refuses operands that are not float32.

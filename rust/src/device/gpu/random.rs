@@ -53,7 +53,7 @@ pub fn bernoulli(out: &Core, at: (u64, u64), p: std::result::Result<&Core, f64>)
     let mut operands = stream(at);
     match p {
         Err(p) => match limit(p) {
-            None => return fill(out, Scalar::Int(1)),
+            None => fill(out, Scalar::Int(1)),
             Some(l) => {
                 operands.push(bits(l));
                 elementwise(out, Word::Bool, concat!(draw!(), " < bitcast<u32>(e)"), &operands)
@@ -90,10 +90,6 @@ pub fn dropout(x: &Core, at: (u64, u64), p: f64, out: &Core, mask: &Core) -> Res
     if scale == 1.0 {
         return copy(x, out);
     }
-    let operands = [
-        Input::core(x)?,
-        Input::core(mask)?,
-        Input::number(scale as f32 as f64),
-    ];
+    let operands = [Input::core(x)?, Input::core(mask)?, Input::number(scale as f32 as f64)];
     elementwise(out, Word::Float, "a * select(0.0, c, b)", &operands)
 }

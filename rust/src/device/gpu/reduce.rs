@@ -113,7 +113,10 @@ pub fn reduce(fold: &Fold, x: &Core, mask: &[bool], with: Option<&Core>, out: &C
     let temp = Core::empty(Dims::new(&[kept])?, out.dtype, Device::Gpu)?;
     let rows = Layout::strided(Dims::new(&[kept, 1])?, &[1, 0], 0);
     reduce(&second, &parts, &whole, None, &temp, &rows)?;
-    super::copy(&temp.with_layout(Layout::contiguous(flat.shape)), &out.with_layout(flat))
+    super::copy(
+        &temp.with_layout(Layout::contiguous(flat.shape)),
+        &out.with_layout(flat),
+    )
 }
 
 /// The output's dims that are kept.
@@ -179,7 +182,12 @@ fn stage(
     }
     let alone = n.div_ceil(chunks) <= SHORT;
     let (xw, ow) = (word(x.dtype)?, word(out.dtype)?);
-    let shape = format!("{}{}{}", if alone { 't' } else { 'g' }, if ar <= 1 { '1' } else { 'n' }, if chunks > 1 { 'c' } else { 'w' });
+    let shape = format!(
+        "{}{}{}",
+        if alone { 't' } else { 'g' },
+        if ar <= 1 { '1' } else { 'n' },
+        if chunks > 1 { 'c' } else { 'w' }
+    );
     let key = format!(
         "reduce {} {shape} {}{}{}{} {:?} {from}{:?} {} {} {}",
         buffers.pattern(),
@@ -199,11 +207,20 @@ fn stage(
         if !alone {
             body.push_str(&format!("var<workgroup> parts: array<{acc}, 256>;\n"));
         }
-        body.push_str(&format!("fn step(acc: {acc}, v: {}, b: f32) -> {acc} {{ return {}; }}\n", fold.seen.name(), fold.step));
-        body.push_str(&format!("fn join(acc: {acc}, v: {acc}) -> {acc} {{ return {}; }}\n", fold.join));
+        body.push_str(&format!(
+            "fn step(acc: {acc}, v: {}, b: f32) -> {acc} {{ return {}; }}\n",
+            fold.seen.name(),
+            fold.step
+        ));
+        body.push_str(&format!(
+            "fn join(acc: {acc}, v: {acc}) -> {acc} {{ return {}; }}\n",
+            fold.join
+        ));
         body.push_str(if alone { EACH } else { ROW });
         let row = if alone { "i" } else { "row" };
-        body.push_str(&format!("let first = {row} / word(5u);\nlet chunk = {row} - first * word(5u);\n"));
+        body.push_str(&format!(
+            "let first = {row} / word(5u);\nlet chunk = {row} - first * word(5u);\n"
+        ));
         body.push_str("var ox = word(16u);\nvar oo = word(25u);\nvar ob = word(34u);\nvar rest = first;\n");
         body.push_str(
             "for (var d = word(1u); d > 0u; d--) {\nlet n = word(7u + d);\nlet up = rest / n;\nlet p = rest - up * n;\n\

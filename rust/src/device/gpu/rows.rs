@@ -26,7 +26,11 @@ pub fn softmax(x: &Core, dim: usize, log: bool, out: &Core) -> Result<()> {
             ("a", "fs_max(t, u)", "-fs_inf()", "top"),
             ("fs_exp(a - top)", "t + u", "0.0", "sum"),
         ],
-        value: if log { "(a - top) - fs_log(sum)" } else { "fs_exp(a - top) / sum" },
+        value: if log {
+            "(a - top) - fs_log(sum)"
+        } else {
+            "fs_exp(a - top) / sum"
+        },
     };
     rows(&program, &[x], dim, out)
 }
@@ -34,7 +38,11 @@ pub fn softmax(x: &Core, dim: usize, log: bool, out: &Core) -> Result<()> {
 /// From the gradient and the result.
 pub fn softmax_backward(g: &Core, y: &Core, dim: usize, log: bool, out: &Core) -> Result<()> {
     let program = Program {
-        name: if log { "_log_softmax_backward" } else { "_softmax_backward" },
+        name: if log {
+            "_log_softmax_backward"
+        } else {
+            "_softmax_backward"
+        },
         totals: &[(if log { "a" } else { "a * b" }, "t + u", "0.0", "sum")],
         value: if log { "a - fs_exp(b) * sum" } else { "(a - sum) * b" },
     };
@@ -59,7 +67,11 @@ fn rows(program: &Program, inputs: &[&Core], dim: usize, out: &Core) -> Result<(
     let mut layouts = vec![];
     for (k, c) in std::iter::once(&out).chain(inputs).enumerate() {
         layouts.push(if scalar { c.layout } else { c.layout.remove(dim) });
-        params[3 + k] = if scalar { 0 } else { size32(c.layout.strides()[dim] as usize)? };
+        params[3 + k] = if scalar {
+            0
+        } else {
+            size32(c.layout.strides()[dim] as usize)?
+        };
     }
     let walk = Walk::strided(&layouts)?;
     let count = layouts[0].numel();
@@ -89,9 +101,7 @@ fn rows(program: &Program, inputs: &[&Core], dim: usize, out: &Core) -> Result<(
             .iter()
             .zip(&places)
             .enumerate()
-            .map(|(k, (name, at))| {
-                format!("let {name} = bitcast<f32>(m{at}[o{} + k * word({}u)]);\n", k + 1, k + 4)
-            })
+            .map(|(k, (name, at))| format!("let {name} = bitcast<f32>(m{at}[o{} + k * word({}u)]);\n", k + 1, k + 4))
             .collect();
         for (k, (term, _, init, name)) in program.totals.iter().enumerate() {
             body.push_str(&format!(

@@ -140,7 +140,10 @@ pub fn linked(body: String) -> String {
     let mut open = vec![body.as_str()];
     while let Some(text) = open.pop() {
         for (i, _) in text.match_indices("fs_") {
-            let name: &str = text[i..].split(|c: char| c != '_' && !c.is_ascii_alphanumeric()).next().unwrap_or("");
+            let name: &str = text[i..]
+                .split(|c: char| c != '_' && !c.is_ascii_alphanumeric())
+                .next()
+                .unwrap_or("");
             if let Some((known, function)) = LIBRARY.get_key_value(name)
                 && !needed.contains(known)
             {

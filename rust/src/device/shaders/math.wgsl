@@ -217,15 +217,67 @@ fn fs_atanh(x: f32) -> f32 {
     return fs_copysign(0.5 * fs_log1p(2.0 * a / (1.0 - a)), x);
 }
 
-// (sin, cos); the quadrant is taken off in three exact steps, good to arguments of about 10^4.
+// 32 bits of 2 / pi / 4.
+fn fs_two_over_pi(i: i32) -> u32 {
+    switch (i) {
+        case 0: { return 0x28be60dbu; }
+        case 1: { return 0x9391054au; }
+        case 2: { return 0x7f09d5f4u; }
+        case 3: { return 0x7d4d3770u; }
+        case 4: { return 0x36d8a566u; }
+        case 5: { return 0x4f10e410u; }
+        default: { return 0u; }
+    }
+}
+
+// What is left of a large argument (from 2^13 on) above its nearest multiple of pi / 2, and the quadrant modulo 4: its
+// 24 bits times the 96 bits of 2 / pi that count (Payne and Hanek, 1983).
+fn fs_reduce_large(x: f32) -> vec2<f32> {
+    let bits = bitcast<u32>(x);
+    let m = (bits << 8u) | 0x80000000u;
+    let e = i32((bits >> 23u) & 0xffu) - 126;
+    let i = e >> 5u;
+    let f = u32(e & 31);
+    var hi = fs_two_over_pi(i - 1);
+    var mid = fs_two_over_pi(i);
+    var lo = fs_two_over_pi(i + 1);
+    if (f > 0u) {
+        hi = (hi << f) | (mid >> (32u - f));
+        mid = (mid << f) | (lo >> (32u - f));
+        lo = (lo << f) | (fs_two_over_pi(i + 2) >> (32u - f));
+    }
+    // The product's upper 64 bits of 96: two of the quadrant, then its fraction.
+    var low = m * mid + fs_mul_high(m, lo);
+    var high = m * hi + fs_mul_high(m, mid) + select(0u, 1u, low < m * mid);
+    var q = high >> 30u;
+    high &= 0x3fffffffu;
+    var sign = 1.0;
+    if (high >= 0x20000000u) {
+        // Nearer to the next: one minus it.
+        q += 1u;
+        sign = -1.0;
+        high = 0x3fffffffu - high + select(0u, 1u, low == 0u);
+        low = ~low + 1u;
+    }
+    let r = sign * (f32(high) * 4294967296.0 + f32(low)) * 3.4061215800304574e-19;
+    let turned = (bits & 0x80000000u) != 0u;
+    return vec2<f32>(select(r, -r, turned), f32(select(q & 3u, (4u - (q & 3u)) & 3u, turned)));
+}
+
+// (sin, cos); the quadrant is taken off in three exact steps, or by a long product.
 fn fs_sincos(x: f32) -> vec2<f32> {
     if (!fs_isfinite(x)) { return vec2<f32>(fs_nan(), fs_nan()); }
-    let n = round(x * 0.636619772);
-    let r = fma(n, -7.549789949e-08, fma(n, -4.837512970e-04, fma(n, -1.5703125, x)));
+    var n = round(x * 0.636619772);
+    var r = fma(n, -7.549789949e-08, fma(n, -4.837512970e-04, fma(n, -1.5703125, x)));
+    if (abs(x) >= 8192.0) {
+        let large = fs_reduce_large(x);
+        r = large.x;
+        n = large.y;
+    }
     let z = r * r;
     let s = fma(r * z, fma(fma(-1.9515295891e-4, z, 8.3321608736e-3), z, -1.6666654611e-1), r);
     let c = fma(z * z, fma(fma(2.443315711809948e-5, z, -1.388731625493765e-3), z, 4.166664568298827e-2), fma(z, -0.5, 1.0));
-    let q = u32(i32(clamp(n, -2.0e9, 2.0e9)));
+    let q = bitcast<u32>(i32(n));
     let odd = (q & 1u) != 0u;
     let a = select(s, c, odd);
     let b = select(c, s, odd);

@@ -47,7 +47,9 @@ fn search(instance: &Instance) -> Vec<Adapter> {
     let all = ready(instance.enumerate_adapters(Backends::all())).unwrap_or_default();
     let mut fit: Vec<Adapter> = all
         .into_iter()
-        .filter(|a| a.limits().max_compute_workgroup_size_x >= 256 && a.limits().max_storage_buffers_per_shader_stage >= 8)
+        .filter(|a| {
+            a.limits().max_compute_workgroup_size_x >= 256 && a.limits().max_storage_buffers_per_shader_stage >= 8
+        })
         .collect();
     fit.sort_by_key(rank);
     fit
@@ -77,7 +79,12 @@ pub(super) fn open() -> Result<Gpu> {
     };
     let (device, queue) = match ready(adapter.request_device(&description)) {
         Some(Ok(pair)) => pair,
-        Some(Err(e)) => return Error::runtime(format!("the gpu '{}' could not be opened: {e}", adapter.get_info().name)),
+        Some(Err(e)) => {
+            return Error::runtime(format!(
+                "the gpu '{}' could not be opened: {e}",
+                adapter.get_info().name
+            ));
+        }
         None => return Error::runtime("the gpu's driver did not answer"),
     };
     let broken = Arc::new(Broken::default());

@@ -49,10 +49,7 @@ static DEVICE: OnceLock<Result<Gpu>> = OnceLock::new();
 
 /// The device, made at the first call.
 pub fn get() -> Result<&'static Gpu> {
-    let gpu = DEVICE
-        .get_or_init(adapter::open)
-        .as_ref()
-        .map_err(Error::clone)?;
+    let gpu = DEVICE.get_or_init(adapter::open).as_ref().map_err(Error::clone)?;
     gpu.check()?;
     Ok(gpu)
 }
@@ -134,7 +131,9 @@ impl Gpu {
 
     /// Bytes that one tensor can have.
     pub fn largest(&self) -> u64 {
-        self.limits.max_storage_buffer_binding_size.min(self.limits.max_buffer_size)
+        self.limits
+            .max_storage_buffer_binding_size
+            .min(self.limits.max_buffer_size)
     }
 
     /// Workgroups along one dim of a dispatch.

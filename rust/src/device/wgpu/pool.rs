@@ -76,7 +76,10 @@ impl Drop for Memory {
         pool.live -= self.class;
         if pool.kept + self.class <= KEEP {
             pool.kept += self.class;
-            pool.free.entry(self.class).or_default().push((buffer, self.last.load(Ordering::Relaxed)));
+            pool.free
+                .entry(self.class)
+                .or_default()
+                .push((buffer, self.last.load(Ordering::Relaxed)));
         }
     }
 }
@@ -170,7 +173,7 @@ mod tests {
     fn classes_cover_every_size_with_at_most_a_quarter_wasted() {
         for bytes in (1..5000).chain([1 << 20, (1 << 20) + 4, 3 << 24, (1 << 27) - 4]) {
             let class = class_of(bytes);
-            assert!(class >= bytes && class % 4 == 0);
+            assert!(class >= bytes && class.is_multiple_of(4));
             assert!(bytes <= LEAST || class <= bytes + bytes / 4 + 4, "{bytes} in {class}");
             assert_eq!(class_of(class), class);
         }

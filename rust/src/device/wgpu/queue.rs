@@ -8,10 +8,11 @@ use super::pool::Memory;
 use super::{Gpu, lock, ready};
 use crate::error::{Error, ErrorKind, Result};
 use ::wgpu::{
-    BindGroupDescriptor, BindGroupEntry, BindGroupLayout, BindGroupLayoutDescriptor, BindGroupLayoutEntry, BindingResource,
-    BindingType, Buffer, BufferBinding, BufferBindingType, BufferDescriptor, BufferUsages, CommandEncoder, ComputePass,
-    ComputePipeline, ComputePipelineDescriptor, Device, ErrorFilter, MapMode, PipelineCompilationOptions, PipelineLayout,
-    PipelineLayoutDescriptor, PollType, ShaderModuleDescriptor, ShaderSource, ShaderStages, SubmissionIndex,
+    BindGroupDescriptor, BindGroupEntry, BindGroupLayout, BindGroupLayoutDescriptor, BindGroupLayoutEntry,
+    BindingResource, BindingType, Buffer, BufferBinding, BufferBindingType, BufferDescriptor, BufferUsages,
+    CommandEncoder, ComputePass, ComputePipeline, ComputePipelineDescriptor, Device, ErrorFilter, MapMode,
+    PipelineCompilationOptions, PipelineLayout, PipelineLayoutDescriptor, PollType, ShaderModuleDescriptor,
+    ShaderSource, ShaderStages, SubmissionIndex,
 };
 use std::collections::{HashMap, VecDeque};
 use std::num::NonZeroU64;
@@ -228,9 +229,15 @@ impl Gpu {
             cache: None,
         });
         if let Some(e) = ready(scope.pop()).flatten() {
-            return Error::runtime(format!("internal error: the gpu refused the shader of {}: {e}\n{source}", job.op));
+            return Error::runtime(format!(
+                "internal error: the gpu refused the shader of {}: {e}\n{source}",
+                job.op
+            ));
         }
-        let made = Arc::new(Pipeline { pipeline, layout: group });
+        let made = Arc::new(Pipeline {
+            pipeline,
+            layout: group,
+        });
         state.pipelines.insert(job.key.to_owned(), made.clone());
         Ok(made)
     }
@@ -238,7 +245,9 @@ impl Gpu {
     /// Hands the open pass to the gpu.
     fn submit(&self, state: &mut State) -> Result<()> {
         state.pass = None;
-        let Some(encoder) = state.encoder.take() else { return Ok(()) };
+        let Some(encoder) = state.encoder.take() else {
+            return Ok(());
+        };
         if !state.numbers.is_empty() {
             self.queue.write_buffer(&state.uniforms, 0, &state.numbers);
         }
