@@ -230,6 +230,32 @@ impl Plan {
     }
 }
 
+impl Plan {
+    /// For each element of the indices its place in the first dims of `shape` taken as one; negative ones count from the
+    /// end, and what is out of range is told and has no place.
+    fn linear(&self, numbers: &[Core], shape: &Dims) -> Result<Core> {
+        const NAMES: [&str; 3] = ["p", "q", "r"];
+        let run = Core::empty(self.indices, DType::I32, Device::Gpu)?;
+        let mut program = gpu::Each::new("index_put")
+            .tensor("to", &run, run.layout, true)?
+            .faults();
+        let mut text = String::from("var place = 0;\nvar fine = true;\n");
+        for (k, c) in numbers.iter().enumerate() {
+            let name = NAMES[k];
+            program = program
+                .tensor(name, c, c.layout.broadcast_to(&self.indices), false)?
+                .bits(shape[k] as u32);
+            text.push_str(&format!(
+                "{{\nlet v = load_{name}(o_{name});\nlet n = i32(u{k});\nlet j = select(v, v + n, v < 0);\nif (j < 0 || j >= n) {{ fine = \
+                 false; fault(v); }}\nplace = place * n + j;\n}}\n"
+            ));
+        }
+        text.push_str("store_to(o_to, select(-2147483647 - 1, place, fine));");
+        program.run(&text)?;
+        Ok(run)
+    }
+}
+
 /// A layout over the indices' dims and then those of `rest`, with the strides of one of the two.
 fn over(indices: &Dims, rest: &Layout, strides: Option<&Layout>, offset: usize) -> Result<Layout> {
     let mut shape = *indices;
@@ -281,8 +307,8 @@ fn put_on_gpu(c: &Call) -> Result<()> {
     let (t, values, add, out) = (c.args.tensor(0), c.args.tensor(2), c.args.bool(3), &c.outs[0]);
     let plan = Plan::new(t, c.args.opt_tensors(1))?;
     let (order, k) = plan.order();
-    if k != 1 {
-        return Error::unsupported("of other than one dim is not implemented on device 'gpu'");
+    if k == 0 || k > 3 {
+        return Error::unsupported(format!("of {k} dims is not implemented on device 'gpu'"));
     }
     if add {
         gpu::floats_only([t, values])?;
@@ -303,40 +329,53 @@ fn put_on_gpu(c: &Call) -> Result<()> {
         "shape mismatch: value tensor of shape {} cannot be broadcast to indexing result of shape {shape}",
         values.shape()
     );
-    let numbers = plan.numbers(&order[..1])?;
+    let numbers = plan.numbers(&order[..k])?;
     if !t.same_elements(out) {
         gpu::copy(t, out)?;
     }
-    // The indices as one run, the values with that run in front.
-    let d = order[0];
+    // The indices as one run into one dim, the values with that run in front.
     let wide = values.with_layout(values.layout.broadcast_to(&shape));
     let first = gpu::contiguous(&wide.with_layout(plan.indices_first(&wide.layout)))?;
-    let rest = without(&first.layout, plan.indices.len());
-    let count = plan.indices.numel();
-    let per = rest.shape.numel();
-    let (place, mut strides, mut at) = (out.layout, [0isize; firesteel_kernels::MAX_RANK], 0);
-    for e in (0..place.rank()).filter(|&e| e != d) {
-        strides[e] = rest.strides()[at];
-        at += 1;
-    }
-    let lines = Layout::strided(place.shape, &strides[..place.rank()], first.layout.offset);
+    let turned = out.layout.permute(&order);
+    let run = plan.linear(&numbers, &turned.shape)?;
+    let mut joint = row(&[turned.shape[..k].iter().product()]);
+    turned.shape[k..].iter().try_for_each(|&n| joint.push(n))?;
+    let (to, back) = match turned.view(&joint) {
+        Some(l) => (out.with_layout(l), false),
+        None => {
+            let made = gpu::contiguous(&out.with_layout(turned))?;
+            let flat = packed(joint, made.layout.offset);
+            (made.with_layout(flat), true)
+        }
+    };
     let still = Layout::strided(
-        place.shape,
-        &[0; firesteel_kernels::MAX_RANK][..place.rank()],
-        numbers[0].layout.offset,
+        joint,
+        &[0; firesteel_kernels::MAX_RANK][..joint.len()],
+        run.layout.offset,
     );
+    let rest = without(&first.layout, plan.indices.len());
+    let lines = over(&row(&[joint[0]]), &rest, None, first.layout.offset)?;
+    let values = Ok((&first, lines, rest.shape.numel()));
+    let adding = add.then_some(1.0);
     gpu::put_lines(
         "index_put",
-        out,
-        place,
-        d,
-        count,
-        (&numbers[0], still, 1),
-        Ok((&first, lines, per)),
-        add.then_some(1.0),
+        &to,
+        to.layout,
+        0,
+        plan.indices.numel(),
+        (&run, still, 1),
+        values,
+        adding,
         None,
-        true,
-    )
+        false,
+    )?;
+    if back {
+        gpu::copy(
+            &to.with_layout(packed(turned.shape, to.layout.offset)),
+            &out.with_layout(turned),
+        )?;
+    }
+    Ok(())
 }
 
 fn put_infer(a: &Args) -> Result<Metas> {

@@ -55,7 +55,7 @@ pub fn take(op: &'static str, x: &Core, from: Layout, sources: &[Source], wrap: 
 /// Puts (`add`: adds, times `alpha`) values into the lines of `out` along `dim`, in the order of the indices: line element
 /// o gets the values at those places j where `indices[.., j, ..]` is o. `indices` and `values` are layouts over `out`'s
 /// shape whose stride along `dim` is 0; the strides along j and their count come beside. `skip`: an index to leave out;
-/// `wrap`: negative ones count from the end.
+/// `wrap`: negative ones count from the end. The least i32 is no index, and was told of already.
 ///
 /// Each element of the result looks at all indices of its line: no order is left to chance.
 pub fn put_lines(
@@ -120,7 +120,7 @@ pub fn put_lines(
         };
         program.run(&format!(
             "let mine = (i / u4) % u3;\nvar kept = load_to(o_to);\nvar hit = false;\nfor (var j = u5; j < u6; j++) {{\n\
-             let given = load_p(o_p + j * u2);\n{wrapped}if (p < 0 || u32(p) >= u3) {{ if (mine == 0u) {{ fault(given); }} }} \
+             let given = load_p(o_p + j * u2);\n{wrapped}if (p < 0 || u32(p) >= u3) {{ if (mine == 0u && given != -2147483647 - 1) {{ fault(given); }} }} \
              else if (u32(p) == mine && u32(p) != u7) {{ hit = true; {change} }}\n}}\nif (hit) {{ store_to(o_to, kept); }}"
         ))?;
         start = end;
