@@ -14,19 +14,22 @@ PYTHON = sorted((ROOT / "python" / "firesteel").rglob("*.py"))
 
 # ---- Rust ------------------------------------------------------------------------------------------------------------
 
-# Modules of the crate `firesteel`; each may use those before it. `device` is the enum that names devices; what carries
-# ops out on the CPU (`device::cpu`) lends ops their views of memory, and dispatch reaches kernels through the record.
+# Modules of the crate `firesteel`; each may use those before it. `device` is the enum that names devices, `device::wgpu`
+# the gpu as a machine; what carries ops out (`device::cpu`, `device::gpu`) lends ops their views of memory and their
+# shaders, and dispatch reaches kernels through the record.
 MODULES = (
     "error",
     "dtype",
     "layout",
     "device",
+    "device::wgpu",
     "shared",
     "buffer",
     "core",
     "generator",
     "args",
     "device::cpu",
+    "device::gpu",
     "ops",
     "dispatch",
     "graph",
@@ -71,8 +74,10 @@ def used_modules(text):
 
 def module_of(file):
     path = file.relative_to(ROOT / "rust" / "src").with_suffix("").parts
-    whole = "::".join(p for p in path if p != "mod")
-    return whole if whole in MODULES else path[0]
+    parts = [p for p in path if p != "mod"]
+    # The longest name that is placed: files of `device/gpu/` are part of `device::gpu`.
+    names = ("::".join(parts[:n]) for n in range(len(parts), 0, -1))
+    return next((m for m in names if m in MODULES), parts[0])
 
 
 @pytest.mark.parametrize("file", [f for f in RUST if "rust/src/" in name(f) and f.name != "lib.rs"], ids=name)

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _SUBMODULES = (
-    "cuda", "graph", "linalg", "masked", "nn", "optim", "random", "safetensors", "serialization", "signal", "special",
-    "testing", "types", "utils", "vision",
+    "cuda", "gpu", "graph", "linalg", "masked", "nn", "optim", "random", "safetensors", "serialization", "signal",
+    "special", "testing", "types", "utils", "vision",
 )  # fmt: skip
 _LATE = {"compile": "graph", "load": "serialization", "save": "serialization"}  # Names whose module loads at first use.
 

@@ -175,6 +175,8 @@ def tensor_repr(self: Any) -> str:
     if device != "cpu":
         notes.append(f"device='{device}'")
     x = self.detach()
+    if device == "gpu":
+        x = x.cpu()
     if device == "meta":
         notes.append(f"size={tuple(self.shape)}")
         if dtype is not default:

@@ -134,7 +134,9 @@ def deep_copy(self: Any, memo: dict[Any, Any]) -> Any:
         address, nbytes = self._storage()
         memory = memo.get(("storage", address))
         if memory is None:
-            memory = _C.clone(_C._over(self, _C.uint8, [nbytes], [1], 0))
+            # Memory of the gpu is seen as the dtype that it was made for.
+            kind, each = (_C.uint8, 1) if self.device.type == "cpu" else (self.dtype, self.element_size())
+            memory = _C.clone(_C._over(self, kind, [nbytes // each], [1], 0))
             memo[("storage", address)] = memory
         made = _C._over(memory, self.dtype, list(self.shape), list(self.stride()), self.storage_offset())
     made = _finish(made, None if type(self) is _C.Tensor else type(self), self.requires_grad)

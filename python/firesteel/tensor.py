@@ -47,7 +47,7 @@ def __format__(self: Tensor, spec: str) -> str:
 
 
 def place(device: Any) -> str:
-    """The kind of a device that exists ('cpu', 'meta'); for others, the error that says why it does not."""
+    """The kind of a device that exists ('cpu', 'gpu', 'meta'); for others, the error that says why it does not."""
     device = device if isinstance(device, _C.device) else _C.device(device)
     if device.type not in ("cpu", "meta"):
         _C._empty((0,), device=device)
@@ -63,9 +63,11 @@ def moved(x: Tensor, device: Any) -> Tensor:
     target = place(device)
     if target == x.device.type:
         return x
-    if target != "meta":
+    if target == "meta":
+        return _C._empty(x.shape, dtype=x.dtype, device="meta")
+    if x.device.type == "meta":
         raise NotImplementedError("Cannot copy out of meta tensor; no data!")
-    return _C._empty(x.shape, dtype=x.dtype, device="meta")
+    return _C._to_device(x, target)
 
 
 def to(
@@ -103,13 +105,16 @@ def to(
     if other is not None:
         dtype, device = other.dtype, other.device
     made = self
+    if dtype is not None and not isinstance(dtype, _DTYPE):
+        dtype = {float: _C.float64, int: _C.int64, bool: _C.bool}.get(dtype, dtype)
+    # The conversion is done on the CPU: the gpu does not take every dtype.
+    first = dtype is not None and device is not None and self.device.type == "cpu"
+    if first and made.dtype is not dtype:
+        made = _C._to_copy(made, dtype)
     if device is not None:
         made = moved(made, device)
     if dtype is not None and made.dtype is not dtype:
-        if not isinstance(dtype, _DTYPE):
-            dtype = {float: _C.float64, int: _C.int64, bool: _C.bool}.get(dtype, dtype)
-        if made.dtype is not dtype:
-            made = _C._to_copy(made, dtype)
+        made = _C._to_copy(made, dtype)
     if copy and made is self:
         made = made.clone()
     if memory_format is not None and memory_format != "preserve":
@@ -214,7 +219,9 @@ def numpy(self: Tensor, *, force: bool = False) -> Any:
     """
     import numpy as np
 
-    if self.requires_grad and not force:
+    if force:
+        self = moved(self.detach(), "cpu")
+    if self.requires_grad:
         raise RuntimeError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
     if self.device.type != "cpu":
         raise TypeError(

@@ -1,4 +1,4 @@
-//! Memory: aligned blocks from a pool, or memory that someone else owns (NumPy, DLPack, a mapped file).
+//! Memory: aligned blocks from a pool, memory that someone else owns (NumPy, DLPack, a mapped file), or the gpu's.
 //!
 //! The pool is a free list per thread and size class, so it needs no lock (and nothing to mend after `fork`). Freed
 //! activations are handed out again, so that a training step after the first touches no fresh pages.
@@ -6,13 +6,14 @@
 //! While a graph is recorded on a thread ([`watch`]), the buffers made there carry a serial number: the recorder names
 //! memory by it, holds nobody's memory itself, and sees at the end which of it is still alive.
 
+use crate::device::{Device, wgpu};
 use crate::error::{Error, ErrorKind, Result};
 use crate::shared::Shared;
 use std::alloc::Layout as Block;
 use std::any::Any;
 use std::cell::RefCell;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 /// Alignment of every block, in bytes: one cache line, one AVX-512 vector.
 pub const ALIGN: usize = 64;
@@ -53,6 +54,7 @@ impl Version {
 enum Owner {
     Pool { class: u8, thread_bytes: usize },
     Foreign(#[allow(dead_code)] Box<dyn Any + Send + Sync>),
+    Gpu(Box<wgpu::Memory>),
     Nobody,
 }
 
@@ -61,7 +63,7 @@ pub struct Buffer {
     ptr: NonNull<u8>,
     bytes: usize,
     owner: Owner,
-    meta: bool,
+    device: Device,
     writable: bool,
     /// New at each allocation while a graph is recorded, else 0.
     serial: u64,
@@ -188,7 +190,7 @@ impl Buffer {
             ptr,
             bytes,
             owner,
-            meta: false,
+            device: Device::Cpu,
             writable: true,
             serial: if watched { alive::enter() } else { 0 },
             version: Version::default(),
@@ -202,11 +204,33 @@ impl Buffer {
             ptr,
             bytes,
             owner: Owner::Nobody,
-            meta: true,
+            device: Device::Meta,
             writable: true,
             serial: serial(),
             version: Version::default(),
         })
+    }
+
+    /// Memory on the gpu: a word for each of `elements`, which count as `bytes` bytes.
+    pub fn gpu(elements: usize, bytes: usize) -> Result<Shared<Buffer>> {
+        let memory = Box::new(wgpu::get()?.allocate(elements)?);
+        // An address that no memory of the host has, for comparisons (`data_ptr`); nothing may follow it.
+        static NEXT: AtomicU64 = AtomicU64::new(1 << 60);
+        let at = NEXT.fetch_add(
+            (bytes as u64).next_multiple_of(ALIGN as u64).max(ALIGN as u64),
+            Ordering::Relaxed,
+        );
+        let ptr = std::ptr::without_provenance_mut::<u8>(at as usize);
+        let ptr = NonNull::new(ptr).unwrap_or(NonNull::<u64>::dangling().cast());
+        Ok(Shared::new(|| Buffer {
+            ptr,
+            bytes,
+            owner: Owner::Gpu(memory),
+            device: Device::Gpu,
+            writable: true,
+            serial: serial(),
+            version: Version::default(),
+        }))
     }
 
     /// Memory of someone else, alive as long as `owner`.
@@ -225,7 +249,7 @@ impl Buffer {
             ptr,
             bytes,
             owner,
-            meta: false,
+            device: Device::Cpu,
             writable,
             serial: serial(),
             version: Version::default(),
@@ -247,7 +271,7 @@ impl Buffer {
     /// A part of a buffer as one of its own, with its own version counter: for memory that holds several things which
     /// have nothing to do with each other (the records of a file). `None` when it reaches outside.
     pub fn part(whole: &Shared<Buffer>, offset: usize, bytes: usize) -> Option<Shared<Buffer>> {
-        if whole.meta || offset.checked_add(bytes)? > whole.bytes {
+        if whole.device != Device::Cpu || offset.checked_add(bytes)? > whole.bytes {
             return None;
         }
         let ptr = whole.ptr().wrapping_add(offset);
@@ -276,8 +300,16 @@ impl Buffer {
     }
 
     #[inline(always)]
-    pub fn is_meta(&self) -> bool {
-        self.meta
+    pub fn device(&self) -> Device {
+        self.device
+    }
+
+    /// The gpu's memory, where it is that.
+    pub fn on_gpu(&self) -> Option<&wgpu::Memory> {
+        match &self.owner {
+            Owner::Gpu(m) => Some(m),
+            _ => None,
+        }
     }
 
     /// False for memory that was handed over read-only.

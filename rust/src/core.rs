@@ -33,6 +33,20 @@ impl Deref for Core {
     }
 }
 
+/// Memory on another device than the CPU.
+#[cold]
+fn elsewhere(device: Device, bytes: usize, dtype: DType) -> Result<Shared<Buffer>> {
+    match device {
+        Device::Meta => Ok(Buffer::meta(bytes)),
+        _ if !device.takes(dtype) => Error::unsupported(format!(
+            "{} is not supported on device '{}': it takes float32, int32, int64 (stored in 32 bits) and bool",
+            dtype.name(),
+            device.name()
+        )),
+        _ => Buffer::gpu(bytes / dtype.size(), bytes),
+    }
+}
+
 impl Core {
     #[inline]
     fn make(buffer: Shared<Buffer>, layout: &Layout, dtype: DType, own_version: Option<Arc<Version>>) -> Core {
@@ -50,7 +64,7 @@ impl Core {
         let bytes = sizes.iter().product::<usize>() * dtype.size();
         let buffer = match device {
             Device::Cpu => Buffer::new(bytes)?,
-            Device::Meta => Buffer::meta(bytes),
+            other => elsewhere(other, bytes, dtype)?,
         };
         let bare = || Inner {
             buffer,
@@ -95,7 +109,7 @@ impl Core {
         let bytes = layout.numel() * dtype.size();
         let buffer = match device {
             Device::Cpu => Buffer::new(bytes)?,
-            Device::Meta => Buffer::meta(bytes),
+            other => elsewhere(other, bytes, dtype)?,
         };
         Ok(Core::make(buffer, &layout, dtype, None))
     }
@@ -105,7 +119,7 @@ impl Core {
         let bytes = like.numel() * dtype.size();
         let buffer = match like.device() {
             Device::Cpu => Buffer::new(bytes)?,
-            Device::Meta => Buffer::meta(bytes),
+            other => elsewhere(other, bytes, dtype)?,
         };
         let bare = || Inner {
             buffer,
@@ -153,11 +167,7 @@ impl Core {
 
     #[inline(always)]
     pub fn device(&self) -> Device {
-        if self.buffer.is_meta() {
-            Device::Meta
-        } else {
-            Device::Cpu
-        }
+        self.buffer.device()
     }
 
     #[inline(always)]

@@ -1,7 +1,7 @@
 //! The one way from an op's record and arguments to its outputs.
 
 use crate::core::Core;
-use crate::device::{Device, cpu};
+use crate::device::{Device, cpu, gpu};
 use crate::dtype::{DType, can_cast, legacy_name};
 use crate::error::{Error, Result};
 use crate::layout::Layout;
@@ -71,6 +71,43 @@ fn device_of(args: &Args) -> Result<Device> {
     Ok(found.map_or(Device::Cpu, |(d, _)| d))
 }
 
+/// What carries an op out on a device; nothing on `meta`.
+#[inline(always)]
+fn kernel_for(op: &'static Op, device: Device, cpu: Kernel) -> Result<Option<Kernel>> {
+    match device {
+        Device::Cpu => Ok(Some(cpu)),
+        Device::Meta => Ok(None),
+        Device::Gpu => match op.gpu {
+            None => no_kernel(op),
+            found => Ok(found),
+        },
+    }
+}
+
+#[cold]
+fn no_kernel<T>(op: &'static Op) -> Result<T> {
+    Error::unsupported(format!("'{}' is not implemented on device 'gpu'", op.name))
+}
+
+/// The device of an op's results.
+fn device_for(op: &'static Op, args: &Args) -> Result<Device> {
+    match op.device.and_then(|i| args.device(i)) {
+        Some(d) => Ok(d),
+        None if op.across_devices => Ok(args.tensor(0).device()),
+        None => device_of(args),
+    }
+}
+
+/// Copies elements on one device, converting dtypes; the shapes are equal.
+fn copy(from: &Core, to: &Core) -> Result<()> {
+    match to.device() {
+        Device::Cpu => cpu::copy(from, to),
+        Device::Gpu => gpu::copy(from, to)?,
+        Device::Meta => {}
+    }
+    Ok(())
+}
+
 /// Runs an op into new memory.
 pub fn call(op: &'static Op, args: &Args) -> Result<Outputs> {
     let mut outs = Outputs::new();
@@ -92,31 +129,26 @@ fn run(op: &'static Op, args: &Args, outs: &mut Outputs) -> Result<()> {
                 && let Some(first) = in_step(args)
                 && let Some((dtype, compute)) = rule(args)
             {
+                let kernel = kernel_for(op, first.device(), *cpu)?;
                 outs.push(Core::empty_like(first, dtype)?);
-                return if first.device() == Device::Cpu {
-                    cpu(&Call { args, outs, compute })
-                } else {
-                    Ok(())
-                };
+                return kernel.map_or(Ok(()), |run| run(&Call { args, outs, compute }));
             }
             if let Some(out) = op.small.and_then(|whole| whole(args)) {
                 outs.push(out);
                 return Ok(());
             }
             let metas = infer(args)?;
-            let device = match op.device.and_then(|i| args.device(i)) {
-                Some(d) => d,
-                None => device_of(args)?,
-            };
+            let device = device_for(op, args)?;
+            let kernel = kernel_for(op, device, *cpu)?;
             for m in &metas {
                 outs.push(match &m.layout {
                     Some(l) => Core::empty_with(**l, m.dtype, device)?,
                     None => Core::empty(m.shape, m.dtype, device)?,
                 });
             }
-            if device == Device::Cpu {
+            if let Some(run) = kernel {
                 let compute = metas.first().map_or(DType::F32, |m| m.compute);
-                cpu(&Call { args, outs, compute })?;
+                run(&Call { args, outs, compute })?;
             }
             bump_mutated(op, args);
         }
@@ -134,13 +166,11 @@ fn run(op: &'static Op, args: &Args, outs: &mut Outputs) -> Result<()> {
                 return Ok(());
             }
             let m = &infer(args)?[0];
+            let kernel = kernel_for(op, base.device(), *cpu)?;
             outs.push(Core::empty(m.shape, m.dtype, base.device())?);
-            if base.device() == Device::Cpu {
-                cpu(&Call {
-                    args,
-                    outs,
-                    compute: m.compute,
-                })?;
+            if let Some(run) = kernel {
+                let compute = m.compute;
+                run(&Call { args, outs, compute })?;
             }
         }
         Kind::DataShape { run } => {
@@ -149,8 +179,12 @@ fn run(op: &'static Op, args: &Args, outs: &mut Outputs) -> Result<()> {
                     "the size of the result depends on values, which a compiled function must not read; compute it outside",
                 );
             }
-            if device_of(args)? == Device::Meta {
-                return Error::unsupported("the size of the result depends on values, which meta tensors lack");
+            match device_of(args)? {
+                Device::Cpu => {}
+                Device::Gpu => return no_kernel(op),
+                Device::Meta => {
+                    return Error::unsupported("the size of the result depends on values, which meta tensors lack");
+                }
             }
             outs.extend(run(args)?);
         }
@@ -255,10 +289,19 @@ fn into(op: &'static Op, args: &Args, outs: &[Core], inplace: bool) -> Result<()
         }
         o.check_writable()?;
     }
-    let device = device_of(args)?;
-    if device == Device::Meta {
-        return Ok(());
+    let device = device_for(op, args)?;
+    if outs.iter().any(|o| o.device() != device) {
+        return Error::runtime(format!(
+            "Expected out tensor to be on device '{}', like the arguments, but it is on '{}'",
+            device.name(),
+            outs.iter()
+                .find(|o| o.device() != device)
+                .map_or("", |o| o.device().name())
+        ));
     }
+    let Some(kernel) = kernel_for(op, device, *cpu)? else {
+        return Ok(());
+    };
     let compute = metas.first().map_or(DType::F32, |m| m.compute);
     // An input that shares memory with an output is read from a copy, unless it is the output itself, element by element.
     let mut safe: Option<Args> = None;
@@ -293,19 +336,19 @@ fn into(op: &'static Op, args: &Args, outs: &[Core], inplace: bool) -> Result<()
     let direct = op.elementwise || op.updates_self && inplace || outs.iter().zip(&metas).all(plain);
     let args = safe.as_ref().unwrap_or(args);
     if direct {
-        cpu(&Call { args, outs, compute })?;
+        kernel(&Call { args, outs, compute })?;
     } else {
         let temps: Outputs = metas
             .iter()
             .map(|m| Core::empty(m.shape, m.dtype, device))
             .collect::<Result<_>>()?;
-        cpu(&Call {
+        kernel(&Call {
             args,
             outs: &temps,
             compute,
         })?;
         for (t, o) in temps.iter().zip(outs) {
-            cpu::copy(t, o);
+            copy(t, o)?;
         }
     }
     outs.iter().for_each(|o| o.version().bump(op.index));
@@ -333,9 +376,7 @@ pub fn copy_as(c: &Core, layout: Layout) -> Result<Core> {
 
 fn copied(c: &Core, layout: Layout) -> Result<Core> {
     let out = Core::empty_with(layout, c.dtype, c.device())?;
-    if c.device() == Device::Cpu {
-        cpu::copy(c, &out);
-    }
+    copy(c, &out)?;
     Ok(out)
 }
 

@@ -60,7 +60,7 @@ impl Error {
     /// The same error, told as part of `op`.
     #[cold]
     pub fn within(mut self, op: &str) -> Error {
-        if !self.message.starts_with(op) {
+        if !self.message.trim_start_matches('\'').starts_with(op) {
             self.message = format!("{op}(): {}", self.message);
         }
         self

@@ -79,6 +79,8 @@ ROWS.update(
         "fib",
         "reference",
     ),
+    # To other devices: tests/test_gpu.py.
+    _to_device=Row(lambda x, device: x, [S(F(3), "cpu"), S(F(2, 3), "cpu"), S(F(), "cpu"), S(F(0), "cpu")], "fib"),
 )
 
 

@@ -76,8 +76,8 @@ class FunctionCtx:
         if self._materialize:
             for i, g in enumerate(grads):
                 if g is None:
-                    shape, dtype = node._output_meta(i)
-                    grads[i] = _C._full(shape, 0, dtype=dtype)
+                    shape, dtype, device = node._output_meta(i)
+                    grads[i] = _C._full(shape, 0, dtype=dtype, device=device)
         if self._cls.backward is Function.backward:
             raise NotImplementedError(
                 f"You must implement either the backward or vjp method for your custom autograd.Function "

@@ -9,7 +9,7 @@ use crate::tensor::Tensor;
 use firesteel::dtype::DType;
 use firesteel::layout::{Dims, Layout};
 use firesteel::ops::{self, Op, Ty};
-use firesteel::{Arg, Args, Core};
+use firesteel::{Arg, Args, Core, Device};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyTuple};
 use smallvec::{SmallVec, smallvec};
@@ -47,21 +47,22 @@ pub fn step<'py>(node: &Bound<'py, Node>, grad: &Bound<'py, PyAny>, hooked: bool
         derive(node, op, &grad)?
     };
     let out = PyList::empty(py);
-    let edges: SmallVec<[(Edge, Dims, DType); 3]> = this.state(py, |s| {
+    let edges: SmallVec<[(Edge, Dims, (DType, Device)); 3]> = this.state(py, |s| {
         s.inputs
             .iter()
-            .map(|i| (i.edge.clone_ref(py), i.shape, i.dtype))
+            .map(|i| (i.edge.clone_ref(py), i.shape, (i.dtype, i.device)))
             .collect()
     });
     let mut fitted: SmallVec<[Option<Bound<'py, PyAny>>; 3]> = SmallVec::new();
     for (k, g) in grads.into_iter().enumerate() {
         fitted.push(match (g, edges.get(k)) {
-            (Some(g), Some((edge, shape, dtype))) if !edge.is_none() => {
+            (Some(g), Some((edge, shape, (dtype, device)))) if !edge.is_none() => {
                 let shape = match (k, copies) {
                     (0, true) => this.state(py, |s| s.copy.as_ref().map_or(*shape, |c| c.base.shape)),
                     _ => *shape,
                 };
-                Some(fit(g, &shape, *dtype, || this.title(py))?)
+                let g = fit(g, &shape, *dtype, || this.title(py))?;
+                Some(bring(g, *device, this.op)?)
             }
             _ => None,
         });
@@ -220,6 +221,25 @@ pub fn fit<'py>(
     Ok(out.into_any())
 }
 
+/// A gradient on the device of the input it belongs to: that of a 0-d tensor of the CPU that went along, or of a copy
+/// between devices.
+fn bring<'py>(g: Bound<'py, PyAny>, device: Device, op: Option<&'static Op>) -> PyResult<Bound<'py, PyAny>> {
+    let py = g.py();
+    let t = g.cast::<Tensor>()?;
+    let (have, rank) = t.get().with(py, |s| (s.core.device(), s.core.rank()));
+    if have == device {
+        return Ok(g);
+    }
+    if rank > 0 && !op.is_some_and(|o| o.across_devices) {
+        return Err(runtime(format!(
+            "Function returned a gradient on device '{}' for an input on '{}'",
+            have.name(),
+            device.name()
+        )));
+    }
+    Ok(one(py, "_to_device", t, Arg::Device(device))?.into_any())
+}
+
 /// An op of a tensor and one more argument.
 pub fn one<'py>(py: Python<'py>, key: &str, t: &Bound<'py, Tensor>, arg: Arg) -> PyResult<Bound<'py, Tensor>> {
     let op = ops::get(key).ok_or_else(|| runtime(format!("no op {key}")))?;
@@ -254,7 +274,7 @@ fn copy_slices<'py>(
     } else {
         Layout::contiguous(base.shape)
     };
-    let fresh = Core::empty_with(layout, dtype, firesteel::Device::Cpu).map_err(crate::error::to_python)?;
+    let fresh = Core::empty_with(layout, dtype, grad.get().core(py).device()).map_err(crate::error::to_python)?;
     if crate::mode::mode().recording {
         firesteel::graph::record::blank(&fresh).map_err(crate::error::to_python)?;
     }

@@ -12,7 +12,7 @@ use crate::rows::row;
 use crate::tensor::Tensor;
 use firesteel::dispatch;
 use firesteel::ops::{self, Kind, Op};
-use firesteel::{Arg, Args, Core};
+use firesteel::{Arg, Args, Core, Device};
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyString, PyTuple};
@@ -203,6 +203,10 @@ pub fn run<'py>(
         let f = f.ok_or_else(|| runtime(format!("{} has no composite registered", op.key)))?;
         return Ok(f.bind(py).call1(objects(py, op, given, slots)?)?.unbind());
     }
+    if let Some(f) = taken_apart(py, op, args, tensors) {
+        let made = f.bind(py).call1(objects(py, op, given, slots)?)?;
+        return deliver_apart(py, op, form, slots, tensors, made);
+    }
     if form == Form::InPlace {
         let Some((_, target)) = tensors.first().filter(|(p, _)| *p == 0).cloned() else {
             return Err(type_error(format!("{} needs a tensor to write to", op.inplace_name)));
@@ -222,6 +226,47 @@ pub fn run<'py>(
             .ok_or_else(|| runtime("an op with one result"));
     }
     package(py, op, outs)
+}
+
+/// The composite to call instead: of an op that the device of its tensors has no kernel for.
+#[inline]
+fn taken_apart<'py>(
+    py: Python<'py>,
+    op: &'static Op,
+    args: &Args,
+    tensors: &Tensors<'py>,
+) -> Option<&'static Py<PyAny>> {
+    if op.runs_on(Device::Gpu) {
+        return None;
+    }
+    let on_gpu = |t: &Bound<'py, Tensor>| t.get().with(py, |s| s.core.device() == Device::Gpu);
+    if !tensors.iter().any(|(_, t)| on_gpu(t)) {
+        return None;
+    }
+    // What writes its arguments (running statistics) does more than its composite.
+    let writes = |i: usize| op.mutates & (1 << i) != 0 && !matches!(args[i], Arg::None);
+    let row = row(py, op)?;
+    row.composite.as_ref().filter(|_| !(0..op.params.len()).any(writes))
+}
+
+/// What a composite made, where the call wants it; its parts were recorded instead of the op.
+#[cold]
+fn deliver_apart<'py>(
+    py: Python<'py>,
+    op: &'static Op,
+    form: Form,
+    slots: &Slots<'_, 'py>,
+    tensors: &Tensors<'py>,
+    made: Bound<'py, PyAny>,
+) -> PyResult<Py<PyAny>> {
+    let target = match (slots.out, tensors.first()) {
+        (Some(o), _) => o.cast::<Tensor>()?.clone(),
+        (None, _) if form == Form::Plain => return Ok(made.unbind()),
+        (None, Some((_, t))) => t.clone(),
+        _ => return Err(runtime(format!("{} needs a tensor to write to", op.inplace_name))),
+    };
+    inplace(py, "copy", &target, made.cast::<Tensor>()?)?;
+    Ok(target.into_any().unbind())
 }
 
 /// Results in the form that a program gets: a tensor, a tuple, a named tuple.

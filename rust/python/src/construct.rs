@@ -110,6 +110,11 @@ pub fn _over(
             (n.max(1) - 1).checked_mul(s as usize).and_then(|r| end.checked_add(r))
         });
     let dtype = dtype_argument(dtype)?;
+    if core.device() == Device::Gpu && core.dtype != dtype {
+        return Err(runtime(
+            "the memory of a tensor on device 'gpu' cannot be seen as another dtype: copy it to the cpu first",
+        ));
+    }
     if shape.numel() > 0
         && reach
             .and_then(|r| r.checked_mul(dtype.size()))

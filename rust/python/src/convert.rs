@@ -2,12 +2,11 @@
 
 use crate::call::Tensors;
 use crate::error::{runtime, to_python, type_error};
-use crate::graph::active::check_reading;
-use crate::tensor::Tensor;
+use crate::tensor::{Tensor, first};
 use crate::types::{PyDType, PyDevice, PyGenerator, device_from, dtype_object};
 use firesteel::args::Ints;
 use firesteel::buffer::Buffer;
-use firesteel::device::{Device, cpu};
+use firesteel::device::{Device, cpu, gpu};
 use firesteel::dtype::{DType, Scalar};
 use firesteel::layout::{Dims, Layout};
 use firesteel::ops::def::{Param, Ty};
@@ -108,9 +107,8 @@ pub fn int(obj: &Bound<'_, PyAny>) -> Result<i64, Mismatch> {
     }
     if let Ok(t) = obj.cast::<Tensor>() {
         let core = t.get().core(obj.py());
-        if core.numel() == 1 && !core.dtype.is_float() && core.device() == Device::Cpu {
-            check_reading(obj.py(), "int").map_err(Mismatch::Error)?;
-            return Ok(cpu::item(&core).to_i64());
+        if core.numel() == 1 && !core.dtype.is_float() && core.device() != Device::Meta {
+            return Ok(first(obj.py(), &core)?.to_i64());
         }
         return Err(Mismatch::Type);
     }
@@ -200,11 +198,10 @@ pub fn argument<'py>(
         Ty::Scalar => match obj.cast::<Tensor>() {
             Ok(t) => {
                 let core = t.get().core(py);
-                if core.rank() != 0 || t.get().requires_grad_now(py) || core.device() != Device::Cpu {
+                if core.rank() != 0 || t.get().requires_grad_now(py) || core.device() == Device::Meta {
                     return Err(Mismatch::Type);
                 }
-                check_reading(py, "a number").map_err(Mismatch::Error)?;
-                Arg::Scalar(cpu::item(&core))
+                Arg::Scalar(first(py, &core)?)
             }
             Err(_) => Arg::Scalar(number(obj)?.ok_or(Mismatch::Type)?),
         },
@@ -231,10 +228,7 @@ pub fn argument<'py>(
         Ty::Float => match number(obj)? {
             Some(s) => Arg::Float(s.to_f64()),
             None => match obj.cast::<Tensor>() {
-                Ok(t) if t.get().core(py).numel() == 1 => {
-                    check_reading(py, "float").map_err(Mismatch::Error)?;
-                    Arg::Float(cpu::item(&t.get().core(py)).to_f64())
-                }
+                Ok(t) if t.get().core(py).numel() == 1 => Arg::Float(first(py, &t.get().core(py))?.to_f64()),
                 _ => return Err(Mismatch::Type),
             },
         },
@@ -447,7 +441,7 @@ fn nested(obj: &Bound<'_, PyAny>, depth: usize, shape: &mut SmallVec<[usize; 8]>
         return Ok(());
     }
     let inner = match obj.cast::<Tensor>() {
-        Ok(t) => Some(t.get().core(obj.py())),
+        Ok(t) => Some(gpu::to_host(&t.get().core(obj.py())).map_err(to_python)?),
         Err(_) => from_buffer(obj)?,
     };
     if let Some(core) = inner {
@@ -501,6 +495,12 @@ fn ragged(shape: &[usize], depth: usize) -> PyErr {
 }
 
 fn cast_copy(c: &Core, d: DType) -> PyResult<Core> {
+    if c.device() == Device::Gpu {
+        // On its own device, as `clone`.
+        let out = Core::empty(*c.shape(), d, Device::Gpu).map_err(to_python)?;
+        gpu::copy(c, &out).map_err(to_python)?;
+        return Ok(out);
+    }
     let out = Core::empty(*c.shape(), d, Device::Cpu).map_err(to_python)?;
     if c.device() == Device::Cpu {
         cpu::copy(c, &out);

@@ -4,6 +4,7 @@ use crate::bind::{Given, Refusal, Slots, Tensors, bind, intern_names, refused};
 use crate::call::{Form, run};
 use crate::cell::GilCell;
 use crate::error::{guarded, runtime, type_error};
+use crate::rows::row;
 use crate::tensor::Tensor;
 use firesteel::Args;
 use firesteel::ops::{self, Default, Kind, Op, Ty};
@@ -285,6 +286,14 @@ pub fn _op_table(py: Python<'_>) -> PyResult<Bound<'_, PyList>> {
         d.set_item("random", op.random)?;
         d.set_item("mutates", op.mutates)?;
         d.set_item("nondiff_outputs", op.nondiff_outputs)?;
+        let apart = row(py, op).is_some_and(|r| r.composite.is_some());
+        let gpu = match op.kind {
+            Kind::View { .. } => Some("view"),
+            _ if op.gpu.is_some() => Some("shader"),
+            _ if apart => Some("composite"),
+            _ => None,
+        };
+        d.set_item("gpu", gpu)?;
         list.append(d)?;
     }
     Ok(list)

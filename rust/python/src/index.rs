@@ -168,8 +168,7 @@ fn parts<'py>(x: &Bound<'py, Tensor>, key: &Bound<'py, PyAny>) -> PyResult<Small
         } else if let Ok(t) = i.cast::<Tensor>() {
             let (dtype, r) = t.get().with(py, |s| (s.core.dtype, s.core.rank()));
             if r == 0 && dtype.is_int() && dtype != DType::U8 {
-                check_reading(py, "an index")?;
-                out.push(Part::Int(cpu::item(&t.get().core(py)).to_i64()));
+                out.push(Part::Int(crate::tensor::first(py, &t.get().core(py))?.to_i64()));
             } else if dtype.is_float() {
                 return Err(PyIndexError::new_err(
                     "tensors used as indices must be long, int, byte or bool tensors",
@@ -284,8 +283,7 @@ fn basic<'py>(
                     if shape.is_empty() {
                         // A 0-d mask is a new dim of size 1 that is kept or dropped.
                         at = view(&at, "unsqueeze", &[Arg::Int(dim)])?;
-                        check_reading(py, "a mask")?;
-                        let hit = cpu::item(&t.get().core(py)).to_i64() != 0;
+                        let hit = crate::tensor::first(py, &t.get().core(py))?.to_i64() != 0;
                         let picked: &[i64] = if hit { &[0] } else { &[] };
                         let dims = Dims::new(&[picked.len()]).map_err(to_python)?;
                         let core = cpu::from_slice(picked, dims).map_err(to_python)?;

@@ -33,6 +33,7 @@ mod safetensors;
 mod tensor;
 mod types;
 
+use firesteel::device::wgpu;
 use firesteel::ops::infer;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
@@ -148,6 +149,35 @@ fn reset_peak_memory_stats() {
     firesteel::buffer::reset_peak();
 }
 
+/// Names of the gpus that could be used, the one that is used first; makes no device.
+#[pyfunction]
+fn _gpu_adapters(py: Python<'_>) -> PyResult<Vec<String>> {
+    py.detach(wgpu::adapters).map_err(error::to_python)
+}
+
+/// Whether the gpu device was made.
+#[pyfunction]
+fn _gpu_open() -> bool {
+    wgpu::is_open()
+}
+
+/// Waits until the gpu has done all its work; raises what went wrong in it.
+#[pyfunction]
+fn _gpu_synchronize(py: Python<'_>) -> PyResult<()> {
+    py.detach(wgpu::synchronize).map_err(error::to_python)
+}
+
+#[pyfunction]
+fn _gpu_empty_cache(py: Python<'_>) -> PyResult<()> {
+    py.detach(wgpu::empty_cache).map_err(error::to_python)
+}
+
+/// (bytes in tensors of the gpu, bytes kept for reuse).
+#[pyfunction]
+fn _gpu_memory() -> (u64, u64) {
+    wgpu::memory()
+}
+
 /// The instruction set in use.
 #[pyfunction]
 fn _isa() -> String {
@@ -189,6 +219,11 @@ fn init(m: &Bound<'_, PyModule>) -> PyResult<()> {
         memory_stats,
         reset_peak_memory_stats,
         _isa,
+        _gpu_adapters,
+        _gpu_open,
+        _gpu_synchronize,
+        _gpu_empty_cache,
+        _gpu_memory,
         mode::is_grad_enabled,
         mode::_set_grad,
         mode::is_inference_mode_enabled,

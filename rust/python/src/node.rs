@@ -7,7 +7,8 @@ use crate::convert::argument_object;
 use crate::error::{runtime, type_error};
 use crate::mode;
 use crate::tensor::{Link, Tensor, size_object};
-use crate::types::dtype_object;
+use crate::types::{PyDevice, dtype_object};
+use firesteel::Device;
 use firesteel::dtype::{DType, legacy_name};
 use firesteel::layout::{Dims, Layout};
 use firesteel::ops::{self, Op};
@@ -56,6 +57,7 @@ pub struct Input {
     pub edge: Edge,
     pub shape: Dims,
     pub dtype: DType,
+    pub device: Device,
     /// Position of its parameter.
     pub param: u8,
 }
@@ -81,7 +83,7 @@ pub struct NodeState {
     pub args: Args,
     pub inputs: SmallVec<[Input; 2]>,
     pub saved: SmallVec<[Saved; 2]>,
-    pub outputs: SmallVec<[(Dims, DType); 1]>,
+    pub outputs: SmallVec<[(Dims, DType, Device); 1]>,
     pub copy: Option<Box<CopySlices>>,
     /// Object whose `_backward(grads)` is the derivative (custom `Function`).
     pub python: Option<Py<PyAny>>,
@@ -449,13 +451,17 @@ impl Node {
         slf.get().state(slf.py(), |s| s.outputs.len())
     }
 
-    /// (shape, dtype) of an output.
-    fn _output_meta<'py>(slf: &Bound<'py, Self>, index: usize) -> PyResult<(Bound<'py, PyAny>, Py<PyAny>)> {
+    /// (shape, dtype, device) of an output.
+    fn _output_meta<'py>(slf: &Bound<'py, Self>, index: usize) -> PyResult<(Bound<'py, PyAny>, Py<PyAny>, PyDevice)> {
         let py = slf.py();
-        let Some((shape, dtype)) = slf.get().state(py, |s| s.outputs.get(index).copied()) else {
+        let Some((shape, dtype, device)) = slf.get().state(py, |s| s.outputs.get(index).copied()) else {
             return Err(runtime(format!("no output {index}")));
         };
-        Ok((size_object(py, &shape)?, dtype_object(py, dtype).into_any()))
+        Ok((
+            size_object(py, &shape)?,
+            dtype_object(py, dtype).into_any(),
+            PyDevice::of(device),
+        ))
     }
 
     /// ((function or None, index), …), one per input.
@@ -617,6 +623,7 @@ pub fn _record_function<'py>(
                     edge,
                     shape: *core.shape(),
                     dtype: core.dtype,
+                    device: core.device(),
                     param: 0,
                 });
             }
@@ -624,6 +631,7 @@ pub fn _record_function<'py>(
                 edge: Edge::None,
                 shape: Dims::EMPTY,
                 dtype: DType::F32,
+                device: Device::Cpu,
                 param: 0,
             }),
         }
@@ -631,13 +639,13 @@ pub fn _record_function<'py>(
     let mut outs = Vec::new();
     for o in outputs.iter() {
         if o.is_none() {
-            state.outputs.push((Dims::EMPTY, DType::F32));
+            state.outputs.push((Dims::EMPTY, DType::F32, Device::Cpu));
             outs.push(None);
             continue;
         }
         let t = o.cast::<Tensor>()?.clone();
         let core = t.get().core(py);
-        state.outputs.push((*core.shape(), core.dtype));
+        state.outputs.push((*core.shape(), core.dtype, core.device()));
         outs.push(Some(t));
     }
     let node = Bound::new(py, Node::new(None, state))?;

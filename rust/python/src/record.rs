@@ -94,9 +94,12 @@ fn view_node(py: Python<'_>, link: &Link, edge: Edge) -> PyResult<Edge> {
         edge,
         shape: link.shape,
         dtype: link.dtype,
+        device: link.device,
         param: 0,
     });
-    state.outputs.extend(link.outputs.iter().map(|d| (*d, link.dtype)));
+    state
+        .outputs
+        .extend(link.outputs.iter().map(|d| (*d, link.dtype, link.device)));
     Ok(Edge::Node(Py::new(py, Node::new(Some(link.op), state))?, link.output))
 }
 
@@ -143,6 +146,7 @@ pub fn track_views<'py>(
                 args: Args::default(),
                 shape: *s.core.shape(),
                 dtype: s.core.dtype,
+                device: s.core.device(),
                 outputs: SmallVec::new(),
                 output: i as u32,
             };
@@ -185,6 +189,7 @@ fn inputs_into<'py>(py: Python<'py>, tensors: &Tensors<'py>, inputs: &mut SmallV
                 edge,
                 shape: *s.core.shape(),
                 dtype: s.core.dtype,
+                device: s.core.device(),
                 param: *param,
             })
         });
@@ -283,7 +288,7 @@ pub fn record<'py>(
     }
     for o in &outs[..=last] {
         o.get()
-            .with(py, |s| add(&mut state.outputs, || (*s.core.shape(), s.core.dtype)));
+            .with(py, |s| add(&mut state.outputs, || (*s.core.shape(), s.core.dtype, s.core.device())));
     }
     let node = Py::new(py, Node::new(Some(op), made))?;
     for (i, o) in outs.iter().enumerate() {
@@ -374,14 +379,14 @@ pub fn before_inplace<'py>(
             (v.chain.clone(), l, d)
         });
         state.inputs[0].edge = edge_of(base)?;
-        state.outputs = smallvec![(layout.shape, base_dtype)];
+        state.outputs = smallvec![(layout.shape, base_dtype, target_core.device())];
         state.copy = Some(Box::new(CopySlices {
             chain,
             base: layout,
             base_dtype,
         }));
     } else {
-        state.outputs = smallvec![(*target_core.shape(), target_core.dtype)];
+        state.outputs = smallvec![(*target_core.shape(), target_core.dtype, target_core.device())];
     }
     Ok(Some(Pending {
         state: made,

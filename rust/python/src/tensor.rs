@@ -11,7 +11,7 @@ use crate::mode::mode;
 use crate::node::{Edge, Node};
 use crate::record;
 use crate::types::{PyDevice, dtype_object};
-use firesteel::device::{Device, cpu};
+use firesteel::device::{Device, cpu, gpu};
 use firesteel::dtype::{DType, Scalar, legacy_name};
 use firesteel::layout::{Dims, wrap_dim};
 use firesteel::ops::Op;
@@ -35,6 +35,7 @@ pub struct Link {
     /// Of the op's input.
     pub shape: Dims,
     pub dtype: DType,
+    pub device: Device,
     /// Shapes of all of its outputs, and which of them is meant.
     pub outputs: SmallVec<[Dims; 1]>,
     pub output: u32,
@@ -182,9 +183,25 @@ fn only(t: &Tensor, py: Python<'_>) -> PyResult<Scalar> {
             core.numel()
         )));
     }
-    on_cpu(&core, "item")?;
+    first(py, &core)
+}
+
+/// The first element; the wait for another device is the other threads' time.
+pub fn first(py: Python<'_>, core: &Core) -> PyResult<Scalar> {
     graph::active::check_reading(py, "item")?;
-    Ok(cpu::item(&core))
+    match core.device() {
+        Device::Cpu => Ok(cpu::item(core)),
+        Device::Gpu => py.detach(|| gpu::item(core)).map_err(to_python),
+        Device::Meta => Err(runtime("Tensor.item() cannot be called on meta tensors")),
+    }
+}
+
+/// The tensor's values on the CPU.
+fn on_host(py: Python<'_>, core: &Core) -> PyResult<Core> {
+    match core.device() {
+        Device::Cpu => Ok(core.clone()),
+        _ => py.detach(|| gpu::to_host(core)).map_err(to_python),
+    }
 }
 
 /// `float()` and `int()` take tensors of one element.
@@ -734,9 +751,11 @@ impl Tensor {
     fn tolist(slf: &Bound<'_, Self>) -> PyResult<Object> {
         let py = slf.py();
         let core = slf.get().core(py);
-        on_cpu(&core, "tolist")?;
+        if core.device() == Device::Meta {
+            return on_cpu(&core, "tolist").map(|()| py.None());
+        }
         graph::active::check_reading(py, "tolist")?;
-        convert::to_list(py, &core)
+        convert::to_list(py, &on_host(py, &core)?)
     }
 
     /// The memory as an object with `__array_interface__`.

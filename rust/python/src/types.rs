@@ -78,11 +78,17 @@ impl PyDevice {
         match self.kind.as_str() {
             "cpu" => Ok(Device::Cpu),
             "meta" => Ok(Device::Meta),
+            "gpu" => match self.index {
+                None | Some(0) => Ok(Device::Gpu),
+                Some(i) => Err(runtime(format!(
+                    "there is one gpu device, 'gpu' or 'gpu:0', not 'gpu:{i}'"
+                ))),
+            },
             "cuda" => Err(PyErr::new::<pyo3::exceptions::PyAssertionError, _>(
-                "Torch not compiled with CUDA enabled: firesteel has no CUDA device; use device='cpu'",
+                "Torch not compiled with CUDA enabled: firesteel has no CUDA device; use device='gpu' or 'cpu'",
             )),
             other => Err(PyNotImplementedError::new_err(format!(
-                "device '{other}' is not there in this version of firesteel; use 'cpu' or 'meta'"
+                "device '{other}' is not there in this version of firesteel; use 'cpu', 'gpu' or 'meta'"
             ))),
         }
     }

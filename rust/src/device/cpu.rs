@@ -11,6 +11,7 @@ use firesteel_kernels::elementwise::{self, Operand};
 use firesteel_kernels::{AnyDst, AnySrc, Dst, Src};
 
 fn pointer(c: &Core, offset: usize) -> *mut u8 {
+    assert!(c.device() == Device::Cpu, "the values of a tensor on another device");
     c.buffer.ptr().wrapping_add(offset * c.dtype.size())
 }
 

@@ -2,8 +2,10 @@
 
 use super::def::{Builder, Call, Metas, Quick, op};
 use super::infer;
+use super::support::{shade, shade_first};
 use crate::args::{Arg, Args};
 use crate::device::cpu::{dst, operand, src};
+use crate::device::gpu::{self, Map, bools, float};
 use crate::dtype::{DType, Scalar, category};
 use crate::error::{Error, Result};
 use firesteel_kernels::elementwise::{self, Binary, Operand, Ternary};
@@ -300,6 +302,78 @@ fn addc_run(c: &Call, divide: bool) -> Result<()> {
     Ok(())
 }
 
+/// `input ± alpha * other` on the gpu.
+fn shade_scaled(c: &Call, sign: i64) -> Result<()> {
+    match (alpha(c.args), sign > 0) {
+        (Scalar::Int(1), true) => shade_first(c, &float("a + b").int("a + b").bools("a || b"), 2),
+        (Scalar::Int(1), false) => shade_first(c, &float("a - b").int("a - b"), 2),
+        (_, true) => shade(c, &float("fma(c, b, a)").int("a + c * b")),
+        (_, false) => shade(c, &float("fma(-c, b, a)").int("a - c * b")),
+    }
+}
+
+fn shade_pow(c: &Call) -> Result<()> {
+    let exponent = match &c.args[1] {
+        Arg::Scalar(s) if c.compute == DType::F32 => s.to_f64(),
+        _ => f64::NAN,
+    };
+    let simple = match exponent {
+        2.0 => float("a * a"),
+        3.0 => float("a * a * a"),
+        0.5 => float("sqrt(a)"),
+        -1.0 => float("1.0 / a"),
+        _ => return shade(c, &float("fs_pow(a, b)").int("fs_int_pow(a, b)")),
+    };
+    shade_first(c, &simple, 1)
+}
+
+/// Condition, what is taken where it holds, what else; by their positions.
+fn shade_where(c: &Call, order: [usize; 3]) -> Result<()> {
+    let out = &c.outs[0];
+    let seen = gpu::Input::core(out)?.seen;
+    let input = |at: usize, seen| match &c.args[at] {
+        Arg::Tensor(t) => gpu::Input {
+            value: gpu::Value::Core(t),
+            seen,
+        },
+        Arg::Scalar(s) => gpu::Input {
+            value: gpu::Value::Number(*s),
+            seen,
+        },
+        _ => gpu::Input::number(0.0),
+    };
+    let operands = [
+        input(order[0], gpu::Word::Bool),
+        input(order[1], seen),
+        input(order[2], seen),
+    ];
+    gpu::elementwise(out, seen, "select(c, b, a)", &operands)
+}
+
+fn shade_clamp(c: &Call) -> Result<()> {
+    match (&c.args[1], &c.args[2]) {
+        // A bound that is not there leaves the other as the second operand.
+        (Arg::None, _) => shade(c, &float("fs_min(a, b)").int("min(a, b)").long()),
+        (_, Arg::None) => shade(c, &float("fs_max(a, b)").int("max(a, b)").long()),
+        _ => shade(c, &float("fs_clamp(a, b, c)").int("min(max(a, b), c)").long()),
+    }
+}
+
+/// A comparison of floats (NaN told by its bits), integers and truth values.
+const fn compare(real: &'static str, int: &'static str, bools: &'static str) -> Map {
+    Map {
+        truth: true,
+        ..float(real).int(int).bools(bools)
+    }
+}
+
+/// Whether a float is not zero; NaN is not.
+macro_rules! t {
+    ($name:literal) => {
+        concat!("((bitcast<u32>(", $name, ") & 0x7fffffffu) != 0u)")
+    };
+}
+
 fn three_float(a: &Args) -> Result<Metas> {
     let d = infer::arithmetic(a.tensor(0).dtype)?;
     if !d.is_float() {
@@ -343,6 +417,7 @@ fn arithmetic_ops() -> Vec<Builder> {
         )
         .compute(|a| check_alpha(a, infer::promoted(a, 0..2)?), |c| run_scaled(c, 1))
         .elementwise()
+        .gpu(|c| shade_scaled(c, 1))
         .quick(|a| unscaled(a, infer::quick::same)),
         op(
             "sub(input, other: Operand, *, alpha: Scalar = 1)",
@@ -350,8 +425,10 @@ fn arithmetic_ops() -> Vec<Builder> {
         )
         .compute(sub_infer, |c| run_scaled(c, -1))
         .elementwise()
+        .gpu(|c| shade_scaled(c, -1))
         .quick(|a| unscaled(a, infer::quick::same)),
-        binary!("mul(input, other: Operand)", Mul, promoted, "input * other, broadcast."),
+        binary!("mul(input, other: Operand)", Mul, promoted, "input * other, broadcast.")
+            .gpu(|c| shade(c, &float("a * b").int("a * b").bools("a && b"))),
         op(
             "div(input, other: Operand, *, rounding_mode: str? = None)",
             "input / other, broadcast; integers become floats unless `rounding_mode` is 'trunc' or 'floor'.",
@@ -370,7 +447,12 @@ fn arithmetic_ops() -> Vec<Builder> {
             }
             _ => run(Binary::Div, c),
         })
-        .elementwise(),
+        .elementwise()
+        .gpu(|c| match rounding(c.args) {
+            Arg::Str(m) if &**m == "floor" => shade(c, &float("fs_floor_divide(a, b)")),
+            Arg::Str(_) => shade(c, &float("trunc(a / b)")),
+            _ => shade(c, &float("a / b")),
+        }),
         op(
             "floor_divide(input, other: Operand)",
             "floor(input / other), broadcast.",
@@ -379,6 +461,7 @@ fn arithmetic_ops() -> Vec<Builder> {
             no_zero_divisor(c)?;
             run(Binary::FloorDivide, c)
         })
+        .gpu(|c| shade(c, &float("fs_floor_divide(a, b)")))
         .elementwise(),
         op(
             "remainder(input, other: Operand)",
@@ -388,6 +471,7 @@ fn arithmetic_ops() -> Vec<Builder> {
             no_zero_divisor(c)?;
             run(Binary::Remainder, c)
         })
+        .gpu(|c| shade(c, &float("fs_remainder(a, b)")))
         .elementwise(),
         op(
             "remainder.scalar(input: Scalar, other)",
@@ -397,24 +481,28 @@ fn arithmetic_ops() -> Vec<Builder> {
             no_zero_divisor(c)?;
             run(Binary::Remainder, c)
         })
+        .gpu(|c| shade(c, &float("fs_remainder(a, b)")))
         .function_only(),
         op("fmod(input, other: Operand)", "C's fmod: the sign is the dividend's.")
             .compute(no_bool, |c| {
                 no_zero_divisor(c)?;
                 run(Binary::Fmod, c)
             })
+            .gpu(|c| shade(c, &float("fs_fmod(a, b)")))
             .elementwise(),
         op(
             "pow(input, exponent: Operand)",
             "input to the power of exponent, broadcast.",
         )
         .compute(pow_infer, pow_run)
-        .elementwise(),
+        .elementwise()
+        .gpu(shade_pow),
         op(
             "pow.scalar(input: Scalar, exponent)",
             "A number to the power of each element.",
         )
         .compute(pow_infer, |c| run(Binary::Pow, c))
+        .gpu(|c| shade(c, &float("fs_pow(a, b)").int("fs_int_pow(a, b)")))
         .function_only(),
         binary!(
             "maximum(input, other)",
@@ -422,6 +510,7 @@ fn arithmetic_ops() -> Vec<Builder> {
             promoted,
             "The larger of two elements; NaN if either is."
         )
+        .gpu(|c| shade(c, &float("fs_max(a, b)").int("max(a, b)").bools("a || b").long()))
         .no_inplace(),
         binary!(
             "minimum(input, other)",
@@ -429,6 +518,7 @@ fn arithmetic_ops() -> Vec<Builder> {
             promoted,
             "The smaller of two elements; NaN if either is."
         )
+        .gpu(|c| shade(c, &float("fs_min(a, b)").int("min(a, b)").bools("a && b").long()))
         .no_inplace(),
         binary!(
             "fmax(input, other)",
@@ -436,6 +526,14 @@ fn arithmetic_ops() -> Vec<Builder> {
             promoted,
             "The larger of two elements; a NaN loses."
         )
+        .gpu(|c| {
+            shade(
+                c,
+                &float("select(select(fs_max(a, b), a, fs_isnan(b)), b, fs_isnan(a))")
+                    .int("max(a, b)")
+                    .long(),
+            )
+        })
         .no_inplace(),
         binary!(
             "fmin(input, other)",
@@ -443,25 +541,36 @@ fn arithmetic_ops() -> Vec<Builder> {
             promoted,
             "The smaller of two elements; a NaN loses."
         )
+        .gpu(|c| {
+            shade(
+                c,
+                &float("select(select(fs_min(a, b), a, fs_isnan(b)), b, fs_isnan(a))")
+                    .int("min(a, b)")
+                    .long(),
+            )
+        })
         .no_inplace(),
         binary!(
             "atan2(input, other)",
             Atan2,
             promoted_float,
             "Angle of the point (other, input), in radians."
-        ),
+        )
+        .gpu(|c| shade(c, &float("fs_atan2(a, b)"))),
         binary!(
             "hypot(input, other)",
             Hypot,
             float_same,
             "sqrt(input² + other²) without overflow."
-        ),
+        )
+        .gpu(|c| shade(c, &float("fs_hypot(a, b)"))),
         binary!(
             "copysign(input, other: Operand)",
             Copysign,
             promoted_float,
             "input with the sign of other."
-        ),
+        )
+        .gpu(|c| shade(c, &float("fs_copysign(a, b)"))),
         binary!(
             "nextafter(input, other)",
             Nextafter,
@@ -474,6 +583,7 @@ fn arithmetic_ops() -> Vec<Builder> {
             float_same,
             "log(exp(input) + exp(other)), without overflow."
         )
+        .gpu(|c| shade(c, &float("fs_logaddexp(a, b)")))
         .no_inplace(),
         binary!(
             "logaddexp2(input, other)",
@@ -487,13 +597,15 @@ fn arithmetic_ops() -> Vec<Builder> {
             Xlogy,
             promoted_float,
             "input * log(other), 0 where input is 0."
-        ),
+        )
+        .gpu(|c| shade(c, &float("fs_xlogy(a, b)"))),
         binary!(
             "xlogy.scalar(input: Scalar, other)",
             Xlogy,
             promoted_float,
             "input * log(other) for a number and a tensor."
         )
+        .gpu(|c| shade(c, &float("fs_xlogy(a, b)")))
         .no_inplace()
         .function_only(),
         binary!(
@@ -502,6 +614,7 @@ fn arithmetic_ops() -> Vec<Builder> {
             promoted_float,
             "input * log1p(other), 0 where input is 0."
         )
+        .gpu(|c| shade(c, &float("fs_xlog1py(a, b)")))
         .no_inplace()
         .function_only(),
         binary!(
@@ -510,6 +623,7 @@ fn arithmetic_ops() -> Vec<Builder> {
             promoted_float,
             "input * log1p(other) for a number and a tensor."
         )
+        .gpu(|c| shade(c, &float("fs_xlog1py(a, b)")))
         .no_inplace()
         .function_only(),
         binary!(
@@ -541,7 +655,15 @@ fn arithmetic_ops() -> Vec<Builder> {
             Heaviside,
             promoted,
             "0 below zero, 1 above, `values` at zero."
-        ),
+        )
+        .gpu(|c| {
+            shade(
+                c,
+                &float("select(select(0.0, 1.0, fs_lt(0.0, a)), b, a == 0.0)")
+                    .int("select(select(0, 1, a > 0), b, a == 0)")
+                    .bools("a || b"),
+            )
+        }),
         binary!(
             "igamma(input, other)",
             Igamma,
@@ -571,25 +693,29 @@ fn arithmetic_ops() -> Vec<Builder> {
             BitwiseAnd,
             integral,
             "Bits set in both; `a & b`."
-        ),
+        )
+        .gpu(|c| shade(c, &bools("a && b").int("a & b").long())),
         binary!(
             "bitwise_or(input, other: Operand)",
             BitwiseOr,
             integral,
             "Bits set in either; `a | b`."
-        ),
+        )
+        .gpu(|c| shade(c, &bools("a || b").int("a | b").long())),
         binary!(
             "bitwise_xor(input, other: Operand)",
             BitwiseXor,
             integral,
             "Bits set in just one; `a ^ b`."
-        ),
+        )
+        .gpu(|c| shade(c, &bools("a != b").int("a ^ b").long())),
         binary!(
             "bitwise_and.scalar(input: Scalar, other)",
             BitwiseAnd,
             integral,
             "Bits set in both."
         )
+        .gpu(|c| shade(c, &bools("a && b").int("a & b").long()))
         .no_inplace()
         .function_only(),
         binary!(
@@ -598,6 +724,7 @@ fn arithmetic_ops() -> Vec<Builder> {
             integral,
             "Bits set in either."
         )
+        .gpu(|c| shade(c, &bools("a || b").int("a | b").long()))
         .no_inplace()
         .function_only(),
         binary!(
@@ -606,6 +733,7 @@ fn arithmetic_ops() -> Vec<Builder> {
             integral,
             "Bits set in just one."
         )
+        .gpu(|c| shade(c, &bools("a != b").int("a ^ b").long()))
         .no_inplace()
         .function_only(),
         binary!(
@@ -641,16 +769,19 @@ fn arithmetic_ops() -> Vec<Builder> {
             "input + value * tensor1 * tensor2.",
         )
         .compute(|a| addc(a, false), |c| addc_run(c, false))
-        .elementwise(),
+        .elementwise()
+        .gpu(|c| shade(c, &float("fma(d * b, c, a)").int("a + d * b * c"))),
         op(
             "addcdiv(input, tensor1, tensor2, *, value: Scalar = 1)",
             "input + value * tensor1 / tensor2.",
         )
         .compute(|a| addc(a, true), |c| addc_run(c, true))
-        .elementwise(),
+        .elementwise()
+        .gpu(|c| shade(c, &float("a + d * b / c"))),
         op("lerp(input, end, weight: Operand)", "input + weight * (end - input).")
             .compute(lerp_infer, |c| run3(Ternary::Lerp, c))
-            .elementwise(),
+            .elementwise()
+            .gpu(|c| shade(c, &float("fs_lerp(a, b, c)"))),
     ]
 }
 
@@ -661,51 +792,77 @@ fn comparison_ops() -> Vec<Builder> {
             Eq,
             compared,
             "True where elements are equal."
-        ),
-        binary!("ne(input, other: Operand)", Ne, compared, "True where elements differ."),
-        binary!("lt(input, other: Operand)", Lt, ordered, "True where input is less."),
+        )
+        .gpu(|c| shade(c, &compare("fs_eq(a, b)", "a == b", "a == b"))),
+        binary!("ne(input, other: Operand)", Ne, compared, "True where elements differ.")
+            .gpu(|c| shade(c, &compare("fs_ne(a, b)", "a != b", "a != b"))),
+        binary!("lt(input, other: Operand)", Lt, ordered, "True where input is less.")
+            .gpu(|c| shade(c, &compare("fs_lt(a, b)", "a < b", "!a && b"))),
         binary!(
             "le(input, other: Operand)",
             Le,
             ordered,
             "True where input is less or equal."
-        ),
-        binary!("gt(input, other: Operand)", Gt, ordered, "True where input is greater."),
+        )
+        .gpu(|c| shade(c, &compare("fs_le(a, b)", "a <= b", "!a || b"))),
+        binary!("gt(input, other: Operand)", Gt, ordered, "True where input is greater.")
+            .gpu(|c| shade(c, &compare("fs_lt(b, a)", "a > b", "a && !b"))),
         binary!(
             "ge(input, other: Operand)",
             Ge,
             ordered,
             "True where input is greater or equal."
-        ),
+        )
+        .gpu(|c| shade(c, &compare("fs_le(b, a)", "a >= b", "a || !b"))),
         binary!(
             "logical_and(input, other)",
             LogicalAnd,
             logical,
             "True where both are non-zero."
-        ),
+        )
+        .gpu(|c| {
+            shade(
+                c,
+                &compare(concat!(t!("a"), " && ", t!("b")), "a != 0 && b != 0", "a && b"),
+            )
+        }),
         binary!(
             "logical_or(input, other)",
             LogicalOr,
             logical,
             "True where either is non-zero."
-        ),
+        )
+        .gpu(|c| {
+            shade(
+                c,
+                &compare(concat!(t!("a"), " || ", t!("b")), "a != 0 || b != 0", "a || b"),
+            )
+        }),
         binary!(
             "logical_xor(input, other)",
             LogicalXor,
             logical,
             "True where just one is non-zero."
-        ),
+        )
+        .gpu(|c| {
+            shade(
+                c,
+                &compare(concat!(t!("a"), " != ", t!("b")), "(a != 0) != (b != 0)", "a != b"),
+            )
+        }),
     ]
 }
 
 fn choice_ops() -> Vec<Builder> {
     vec![
         ternary!("where(condition, input: Operand, other: Operand)", Where, where_infer, "Elements of input where the condition holds, else of other.\n\n>>> firesteel.where(firesteel.tensor([True, False]), 1., 0.)\ntensor([1., 0.])")
+            .gpu(|c| shade_where(c, [0, 1, 2]))
             .no_inplace()
             .function_only(),
         op("clamp(input, min: Operand? = None, max: Operand? = None)", "Elements moved into [min, max].")
             .compute(clamp_infer, clamp_run)
             .elementwise()
+            .gpu(shade_clamp)
             .quick(|a| match (&a[1], &a[2]) {
                 (Arg::None, Arg::None) => None,
                 _ => infer::quick::same(a),
@@ -735,7 +892,8 @@ fn choice_ops() -> Vec<Builder> {
                     Ok(())
                 },
             )
-            .elementwise(),
+            .elementwise()
+            .gpu(|c| shade_where(c, [1, 2, 0])),
     ]
 }
 
@@ -748,6 +906,7 @@ fn activation_ops() -> Vec<Builder> {
             float_same,
             "x above zero, negative_slope * x below."
         )
+        .gpu(|c| shade(c, &float("select(a * b, a, fs_lt(0.0, a))")))
         .function_only(),
         binary!(
             "hardshrink(input, lambd: Scalar = 0.5)",
@@ -755,6 +914,7 @@ fn activation_ops() -> Vec<Builder> {
             float_same,
             "0 within [-lambd, lambd], else x."
         )
+        .gpu(|c| shade(c, &float("select(a, 0.0, fs_le(-b, a) && fs_le(a, b))")))
         .no_inplace(),
         binary!(
             "softshrink(input, lambd: Scalar = 0.5)",
@@ -762,6 +922,12 @@ fn activation_ops() -> Vec<Builder> {
             float_same,
             "x moved towards zero by lambd."
         )
+        .gpu(|c| {
+            shade(
+                c,
+                &float("select(select(select(0.0, a, fs_isnan(a)), a + b, fs_lt(a, -b)), a - b, fs_lt(b, a))"),
+            )
+        })
         .no_inplace()
         .function_only(),
         binary!(
@@ -770,6 +936,7 @@ fn activation_ops() -> Vec<Builder> {
             float_same,
             "max(0, x) + min(0, alpha * (exp(x / alpha) - 1))."
         )
+        .gpu(|c| shade(c, &float("select(b * fs_expm1(a / b), a, fs_lt(0.0, a))")))
         .function_only(),
         binary!(
             "_prelu(input, weight)",
@@ -777,6 +944,7 @@ fn activation_ops() -> Vec<Builder> {
             float_same,
             "x above zero, weight * x below, weight broadcast."
         )
+        .gpu(|c| shade(c, &float("select(a * b, a, fs_lt(0.0, a))")))
         .no_inplace()
         .function_only(),
         ternary!(
@@ -785,6 +953,12 @@ fn activation_ops() -> Vec<Builder> {
             three_same,
             "x above the threshold, else value."
         )
+        .gpu(|c| {
+            shade(
+                c,
+                &float("select(a, c, fs_le(a, b))").int("select(a, c, a <= b)").long(),
+            )
+        })
         .function_only(),
         ternary!(
             "softplus(input, beta: Scalar = 1, threshold: Scalar = 20)",
@@ -792,6 +966,7 @@ fn activation_ops() -> Vec<Builder> {
             three_float,
             "log(1 + exp(beta * x)) / beta; x itself where beta * x is above the threshold."
         )
+        .gpu(|c| shade(c, &float("fs_softplus(a, b, c)")))
         .no_inplace()
         .function_only(),
         ternary!(
@@ -800,6 +975,7 @@ fn activation_ops() -> Vec<Builder> {
             three_float,
             "scale * (x above zero, alpha * (exp(x) - 1) below)."
         )
+        .gpu(|c| shade(c, &float("c * select(b * fs_expm1(a), a, fs_lt(0.0, a))")))
         .function_only(),
         ternary!(
             "_leaky_relu_backward(grad, input, negative_slope: Scalar)",
@@ -807,6 +983,7 @@ fn activation_ops() -> Vec<Builder> {
             three_float,
             "Gradient of `leaky_relu`."
         )
+        .gpu(|c| shade(c, &float("select(a * c, a, fs_lt(0.0, b))")))
         .no_inplace()
         .function_only(),
         ternary!(
@@ -815,6 +992,7 @@ fn activation_ops() -> Vec<Builder> {
             three_float,
             "Gradient of `elu`."
         )
+        .gpu(|c| shade(c, &float("select(a, a * c * fs_exp(b), fs_le(b, 0.0))")))
         .no_inplace()
         .function_only(),
         ternary!(
@@ -823,27 +1001,28 @@ fn activation_ops() -> Vec<Builder> {
             three_float,
             "Gradient of `softplus`."
         )
+        .gpu(|c| shade(c, &float("select(a * fs_sigmoid(b * c), a, fs_lt(20.0, b * c))")))
         .no_inplace()
         .function_only(),
     ];
     macro_rules! backward {
-        ($($sig:literal $kind:ident $of:literal),* $(,)?) => {
+        ($($sig:literal $kind:ident $of:literal $gpu:literal),* $(,)?) => {
             all.extend([$(
-                binary!($sig, $kind, float_same, $of).no_inplace().function_only()
+                binary!($sig, $kind, float_same, $of).no_inplace().function_only().gpu(|c| shade(c, &float($gpu)))
             ),*])
         };
     }
     backward! {
-        "_relu_backward(grad, result)" ReluBackward "Gradient of `relu` from its result.",
-        "_sigmoid_backward(grad, result)" SigmoidBackward "Gradient of `sigmoid` from its result.",
-        "_tanh_backward(grad, result)" TanhBackward "Gradient of `tanh` from its result.",
-        "_gelu_backward(grad, input)" GeluBackward "Gradient of `gelu`.",
-        "_gelu_tanh_backward(grad, input)" GeluTanhBackward "Gradient of `gelu(approximate='tanh')`.",
-        "_silu_backward(grad, input)" SiluBackward "Gradient of `silu`.",
-        "_mish_backward(grad, input)" MishBackward "Gradient of `mish`.",
-        "_hardswish_backward(grad, input)" HardswishBackward "Gradient of `hardswish`.",
-        "_hardsigmoid_backward(grad, input)" HardsigmoidBackward "Gradient of `hardsigmoid`.",
-        "_logsigmoid_backward(grad, input)" LogSigmoidBackward "Gradient of `logsigmoid`.",
+        "_relu_backward(grad, result)" ReluBackward "Gradient of `relu` from its result." "select(a, 0.0, fs_le(b, 0.0))",
+        "_sigmoid_backward(grad, result)" SigmoidBackward "Gradient of `sigmoid` from its result." "a * (1.0 - b) * b",
+        "_tanh_backward(grad, result)" TanhBackward "Gradient of `tanh` from its result." "a * fma(-b, b, 1.0)",
+        "_gelu_backward(grad, input)" GeluBackward "Gradient of `gelu`." "a * fs_gelu_slope(b)",
+        "_gelu_tanh_backward(grad, input)" GeluTanhBackward "Gradient of `gelu(approximate='tanh')`." "a * fs_gelu_tanh_slope(b)",
+        "_silu_backward(grad, input)" SiluBackward "Gradient of `silu`." "a * fs_silu_slope(b)",
+        "_mish_backward(grad, input)" MishBackward "Gradient of `mish`." "a * fs_mish_slope(b)",
+        "_hardswish_backward(grad, input)" HardswishBackward "Gradient of `hardswish`." "a * select(select(1.0, b / 3.0 + 0.5, fs_lt(b, 3.0)), 0.0, fs_le(b, -3.0))",
+        "_hardsigmoid_backward(grad, input)" HardsigmoidBackward "Gradient of `hardsigmoid`." "a * select(0.0, 0.166666667, fs_lt(-3.0, b) && fs_lt(b, 3.0))",
+        "_logsigmoid_backward(grad, input)" LogSigmoidBackward "Gradient of `logsigmoid`." "a * fs_logsigmoid_slope(b)",
     }
     all
 }

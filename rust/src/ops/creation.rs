@@ -1,9 +1,10 @@
 //! New tensors, filled or random, and copies.
 
-use super::def::{Builder, Call, Meta, Metas, op};
+use super::def::{Builder, Call, Kernel, Meta, Metas, op};
 use super::infer::default_dtype;
 use crate::args::{Arg, Args};
 use crate::device::cpu::{self, dst, operand};
+use crate::device::{Device, gpu};
 use crate::dtype::{DType, Scalar, of_scalar};
 use crate::error::{Error, Result};
 use crate::layout::{Dims, Layout};
@@ -177,6 +178,35 @@ fn normal_run(c: &Call, mean: f64, std: f64, generator: usize) -> Result<()> {
     Ok(())
 }
 
+fn exponential_run(c: &Call) -> Result<()> {
+    let out = &c.outs[0];
+    random::exponential(dst(out), philox(c, 2, out.numel()), c.args.float(1));
+    Ok(())
+}
+
+fn randperm_run(c: &Call) -> Result<()> {
+    let n = c.outs[0].numel();
+    let made = random::randperm(n, philox(c, 1, n));
+    cpu::copy(&cpu::from_slice(&made, Dims::new(&[n])?)?, &c.outs[0]);
+    Ok(())
+}
+
+/// Seed and offset of a draw for `n` elements.
+fn take(c: &Call, generator: usize, n: usize) -> (u64, u64) {
+    c.args.generator(generator).take(Philox::counters(n))
+}
+
+/// Carries out on the CPU what reads no tensor's values, and uploads the result.
+fn on_host(c: &Call, run: Kernel) -> Result<()> {
+    gpu::from_host(&c.outs[0], |out| {
+        run(&Call {
+            args: c.args,
+            outs: std::slice::from_ref(out),
+            compute: c.compute,
+        })
+    })
+}
+
 fn randint_check(low: i64, high: i64) -> Result<()> {
     if low >= high {
         return Error::runtime(format!(
@@ -217,10 +247,18 @@ fn copy_infer(a: &Args) -> Result<Metas> {
 }
 
 fn copy_run(c: &Call) -> Result<()> {
-    if let Operand::View(from) = operand(c.args, 1, c.outs[0].shape()) {
-        elementwise::copy(from, dst(&c.outs[0]));
-    }
+    let (from, out) = (gpu::to_host(c.args.tensor(1))?, &c.outs[0]);
+    cpu::copy(&from.with_layout(from.layout.broadcast_to(out.shape())), out);
     Ok(())
+}
+
+/// Into memory of the gpu, from any device; what comes from the CPU is converted there.
+fn copy_elsewhere(from: &crate::Core, out: &crate::Core) -> Result<()> {
+    let from = match from.device() {
+        Device::Cpu => gpu::transfer(&cpu::cast(from, out.dtype)?, Device::Gpu)?,
+        _ => gpu::transfer(from, Device::Gpu)?,
+    };
+    gpu::copy(&from.with_layout(from.layout.broadcast_to(out.shape())), out)
 }
 
 /// Where `Tensor.to(dtype)` and `clone` put their copy: `memory_format` at `f`.
@@ -242,31 +280,40 @@ pub fn ops() -> Vec<Builder> {
     vec![
         op("_empty(size: int[], *, dtype: dtype? = None, device: device? = None)", "Uninitialised memory.")
             .compute(|a| sized(a, 1), |_| Ok(()))
+            .gpu(|_| Ok(()))
             .function_only(),
         op("_full(size: int[], fill_value: Scalar, *, dtype: dtype? = None, device: device? = None)", "One value everywhere.")
             .compute(full_infer, |c| fill_with(c, c.args.scalar(1)))
+            .gpu(|c| gpu::fill(&c.outs[0], c.args.scalar(1)))
             .function_only(),
         op("empty_like(input, *, dtype: dtype? = None)", "Uninitialised memory of the input's shape.")
             .compute(|a| like(a, 1), |_| Ok(()))
+            .gpu(|_| Ok(()))
             .function_only(),
         op("_full_like(input, fill_value: Scalar, *, dtype: dtype? = None)", "One value in the input's shape.")
             .compute(|a| like(a, 2), |c| fill_with(c, c.args.scalar(1)))
+            .gpu(|c| gpu::fill(&c.outs[0], c.args.scalar(1)))
             .function_only(),
         op("_arange(start: Scalar, end: Scalar, step: Scalar, *, dtype: dtype? = None, device: device? = None)", "start, start + step, … below end.")
             .compute(arange_infer, arange_run)
+            .gpu(|c| on_host(c, arange_run))
             .function_only(),
         op("_linspace(start: Scalar, end: Scalar, steps: int, *, dtype: dtype? = None, device: device? = None)", "Evenly spaced values, both ends among them.")
             .compute(linspace_infer, linspace_run)
+            .gpu(|c| on_host(c, linspace_run))
             .function_only(),
         op("_eye(n: int, m: int? = None, *, dtype: dtype? = None, device: device? = None)", "Ones on the diagonal.")
             .compute(eye_infer, eye_run)
+            .gpu(|c| on_host(c, eye_run))
             .function_only(),
         op("_rand(size: int[], *, generator: Generator? = None, dtype: dtype? = None, device: device? = None)", "Uniform in [0, 1).")
             .compute(|a| float_dtype(sized(a, 2)?), |c| uniform_run(c, 0.0, 1.0, 1))
+            .gpu(|c| gpu::uniform(&c.outs[0], take(c, 1, c.outs[0].numel()), 0.0, 1.0))
             .function_only()
             .random(),
         op("_randn(size: int[], *, generator: Generator? = None, dtype: dtype? = None, device: device? = None)", "Standard normal.")
             .compute(|a| float_dtype(sized(a, 2)?), |c| normal_run(c, 0.0, 1.0, 1))
+            .gpu(|c| on_host(c, |c| normal_run(c, 0.0, 1.0, 1)))
             .function_only()
             .random(),
         op("_randint(low: int, high: int, size: int[], *, generator: Generator? = None, dtype: dtype? = None, device: device? = None)", "Integers in [low, high).")
@@ -277,6 +324,7 @@ pub fn ops() -> Vec<Builder> {
                 },
                 |c| randint_run(c, c.args.int(0), c.args.int(1), 3),
             )
+            .gpu(|c| on_host(c, |c| randint_run(c, c.args.int(0), c.args.int(1), 3)))
             .function_only()
             .random(),
         op("_randperm(n: int, *, generator: Generator? = None, dtype: dtype? = None, device: device? = None)", "A random order of 0 … n-1.")
@@ -287,13 +335,9 @@ pub fn ops() -> Vec<Builder> {
                     }
                     Ok(smallvec![Meta::new(Dims::from_ints(&[a.int(0)])?, a.dtype(2).unwrap_or(DType::I64))])
                 },
-                |c| {
-                    let n = c.outs[0].numel();
-                    let made = random::randperm(n, philox(c, 1, n));
-                    cpu::copy(&cpu::from_slice(&made, Dims::new(&[n])?)?, &c.outs[0]);
-                    Ok(())
-                },
+                randperm_run,
             )
+            .gpu(|c| on_host(c, randperm_run))
             .function_only()
             .random(),
         op("fill(input, value: Operand)", "The value in every element.")
@@ -317,11 +361,19 @@ pub fn ops() -> Vec<Builder> {
                     Ok(())
                 },
             )
+            .gpu(|c| match &c.args[1] {
+                Arg::Tensor(v) => copy_elsewhere(v, &c.outs[0]),
+                _ => gpu::fill(&c.outs[0], c.args.scalar(1)),
+            })
             .elementwise()
             .no_out(),
-        op("zero(input)", "Zero in every element.").compute(|a| like(a, 1), |c| fill_with(c, Scalar::Int(0))).inplace_only(),
+        op("zero(input)", "Zero in every element.").compute(|a| like(a, 1), |c| fill_with(c, Scalar::Int(0)))
+            .gpu(|c| gpu::fill(&c.outs[0], Scalar::Int(0)))
+            .inplace_only(),
         op("copy(input, src, non_blocking: bool = False)", "The elements of src, converted and broadcast to self.")
             .compute(copy_infer, copy_run)
+            .gpu(|c| copy_elsewhere(c.args.tensor(1), &c.outs[0]))
+            .across_devices()
             .inplace_only(),
         op("uniform(input, from: float = 0, to: float = 1, *, generator: Generator? = None)", "Uniform in [from, to).")
             .compute(
@@ -336,6 +388,7 @@ pub fn ops() -> Vec<Builder> {
                 },
                 |c| uniform_run(c, c.args.float(1), c.args.float(2), 3),
             )
+            .gpu(|c| gpu::uniform(&c.outs[0], take(c, 3, c.outs[0].numel()), c.args.float(1), c.args.float(2)))
             .inplace_only()
             .random(),
         op("normal(input, mean: float = 0, std: float = 1, *, generator: Generator? = None)", "Normal with a mean and a standard deviation.")
@@ -348,6 +401,7 @@ pub fn ops() -> Vec<Builder> {
                 },
                 |c| normal_run(c, c.args.float(1), c.args.float(2), 3),
             )
+            .gpu(|c| on_host(c, |c| normal_run(c, c.args.float(1), c.args.float(2), 3)))
             .inplace_only()
             .random(),
         op("_random(input, from: int, to: int, *, generator: Generator? = None)", "Integers in [from, to).")
@@ -358,6 +412,7 @@ pub fn ops() -> Vec<Builder> {
                 },
                 |c| randint_run(c, c.args.int(1), c.args.int(2), 3),
             )
+            .gpu(|c| on_host(c, |c| randint_run(c, c.args.int(1), c.args.int(2), 3)))
             .inplace_only()
             .random(),
         op("exponential(input, lambd: float = 1, *, generator: Generator? = None)", "Exponential with rate lambd.")
@@ -368,12 +423,9 @@ pub fn ops() -> Vec<Builder> {
                     }
                     float_dtype(like(a, 3)?)
                 },
-                |c| {
-                    let out = &c.outs[0];
-                    random::exponential(dst(out), philox(c, 2, out.numel()), c.args.float(1));
-                    Ok(())
-                },
+                exponential_run,
             )
+            .gpu(|c| on_host(c, exponential_run))
             .inplace_only()
             .random(),
         op("_bernoulli(input, p: Operand, *, generator: Generator? = None)", "1 with probability p, else 0.")
@@ -398,6 +450,17 @@ pub fn ops() -> Vec<Builder> {
                     Ok(())
                 },
             )
+            .gpu(|c| {
+                let out = &c.outs[0];
+                let at = || take(c, 2, out.numel());
+                match &c.args[1] {
+                    Arg::Tensor(p) => {
+                        let p = gpu::cast(p, DType::F32)?;
+                        gpu::bernoulli(out, at(), Ok(&p))
+                    }
+                    _ => gpu::bernoulli(out, at(), Err(c.args.scalar(1).to_f64())),
+                }
+            })
             .inplace_only()
             .random(),
         op("native_dropout(input, p: float, train: bool? = True) -> (result, mask)", "Zeros each element with probability p and scales the others by 1 / (1 - p); also returns which were kept.")
@@ -422,6 +485,15 @@ pub fn ops() -> Vec<Builder> {
                     Ok(())
                 },
             )
+            .gpu(|c| {
+                let (x, out, mask) = (c.args.tensor(0), &c.outs[0], &c.outs[1]);
+                if matches!(c.args[2], Arg::Bool(false)) {
+                    gpu::copy(x, out)?;
+                    return gpu::fill(mask, Scalar::Bool(true));
+                }
+                let at = crate::generator::default_generator().take(Philox::counters(x.numel()));
+                gpu::dropout(x, at, c.args.float(1), out, mask)
+            })
             .function_only()
             .random(),
         op("clone(input, *, memory_format: str? = None)", "A copy in new memory; the gradient flows through.")
@@ -429,12 +501,23 @@ pub fn ops() -> Vec<Builder> {
                 cpu::copy(c.args.tensor(0), &c.outs[0]);
                 Ok(())
             })
+            .gpu(|c| gpu::copy(c.args.tensor(0), &c.outs[0]))
             .no_out(),
         op("_to_copy(input, dtype: dtype)", "A copy in another dtype.")
             .compute(|a| like(a, 1), |c| {
                 cpu::copy(c.args.tensor(0), &c.outs[0]);
                 Ok(())
             })
+            .gpu(|c| gpu::copy(c.args.tensor(0), &c.outs[0]))
+            .function_only(),
+        op("_to_device(input, device: device)", "A copy on another device.")
+            .compute(|a| like(a, 2), |c| {
+                cpu::copy(&gpu::to_host(c.args.tensor(0))?, &c.outs[0]);
+                Ok(())
+            })
+            .gpu(|c| copy_elsewhere(c.args.tensor(0), &c.outs[0]))
+            .across_devices()
+            .no_out()
             .function_only(),
     ]
 }

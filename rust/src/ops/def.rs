@@ -15,6 +15,7 @@
 
 use crate::args::Args;
 use crate::core::Core;
+use crate::device::Device;
 use crate::dtype::DType;
 use crate::error::Result;
 use crate::layout::{Dims, Layout};
@@ -152,6 +153,10 @@ pub struct Op {
     /// The result is a list of tensors.
     pub list: bool,
     pub kind: Kind,
+    /// Queues the op's shaders; `None`: the gpu has its composite, if there is one.
+    pub gpu: Option<Kernel>,
+    /// The arguments may be on several devices; the first one's, or the parameter `device`, is the result's.
+    pub across_devices: bool,
     /// Output index → may carry a gradient (floats only; indices never do).
     pub nondiff_outputs: u32,
     /// There is `x.name_()` (and a function `name_`).
@@ -185,6 +190,14 @@ impl Op {
     /// Index of the first parameter of this name.
     pub fn param(&self, name: &str) -> Option<usize> {
         self.params.iter().position(|p| p.name == name)
+    }
+
+    /// Whether a device carries the op out itself: on the gpu an op may have to be taken apart (its composite).
+    pub fn runs_on(&self, device: Device) -> bool {
+        match self.kind {
+            Kind::View { .. } | Kind::Composite => true,
+            _ => device != Device::Gpu || self.gpu.is_some(),
+        }
     }
 
     pub fn is_view(&self) -> bool {
@@ -261,6 +274,8 @@ pub fn op(signature: &'static str, doc: &'static str) -> Builder {
             outputs,
             list,
             kind: Kind::Composite,
+            gpu: None,
+            across_devices: false,
             nondiff_outputs: 0,
             inplace: false,
             out: true,
@@ -364,6 +379,15 @@ impl Builder {
     pub fn maybe_view(mut self, layout: fn(&Args) -> Result<Option<Layout>>, infer: Infer, cpu: Kernel) -> Builder {
         self.op.kind = Kind::MaybeView { layout, infer, cpu };
         self.op.out = false;
+        self
+    }
+    /// The op on the gpu (`device::gpu` has what shaders are made with).
+    pub fn gpu(mut self, kernel: Kernel) -> Builder {
+        self.op.gpu = Some(kernel);
+        self
+    }
+    pub fn across_devices(mut self) -> Builder {
+        self.op.across_devices = true;
         self
     }
     /// Only `x.name_()` is public: what the op makes does not depend on `x`'s values.

@@ -5,7 +5,7 @@ use super::infer::axes;
 use super::support::{computed, not_for, one, out_of_range, packed, row};
 use crate::args::Args;
 use crate::core::Core;
-use crate::device::{Device, cpu};
+use crate::device::{Device, cpu, gpu};
 use crate::dtype::{DType, legacy_name, promote};
 use crate::ensure;
 use crate::error::{Error, Result};
@@ -34,8 +34,10 @@ struct Plan {
 
 /// How many elements of a mask are true.
 fn hits(mask: &Core) -> Result<usize> {
-    if mask.device() == Device::Meta {
-        return Error::unsupported("the size of the result depends on values, which meta tensors lack");
+    match mask.device() {
+        Device::Cpu => {}
+        Device::Meta => return Error::unsupported("the size of the result depends on values, which meta tensors lack"),
+        Device::Gpu => return Error::unsupported("by a mask is not implemented on device 'gpu'"),
     }
     Ok(reduce::count_nonzero(cpu::src(&computed(mask)?)))
 }
@@ -210,6 +212,170 @@ fn index_run(c: &Call) -> Result<()> {
     plan.with_indices(&t.layout, |from, indices| {
         index::index_get(cpu::src_as(t, from), indices, to)
     })
+}
+
+// ---- on the gpu -------------------------------------------------------------------------------------------------------
+
+impl Plan {
+    /// The indexed dims and their indices, which must be numbers: how many a mask names would have to be read back.
+    fn numbers(&self, order: &[usize]) -> Result<Vec<Core>> {
+        let mut found = Vec::new();
+        for &d in order {
+            match &self.slots[d] {
+                Slot::At(c) => found.push(gpu::brought(c)?),
+                _ => return Error::unsupported("by a mask is not implemented on device 'gpu'"),
+            }
+        }
+        Ok(found)
+    }
+}
+
+impl Plan {
+    /// For each element of the indices its place in the first dims of `shape` taken as one; negative ones count from the
+    /// end, and what is out of range is told and has no place.
+    fn linear(&self, numbers: &[Core], shape: &Dims) -> Result<Core> {
+        const NAMES: [&str; 3] = ["p", "q", "r"];
+        let run = Core::empty(self.indices, DType::I32, Device::Gpu)?;
+        let mut program = gpu::Each::new("index_put")
+            .tensor("to", &run, run.layout, true)?
+            .faults();
+        let mut text = String::from("var place = 0;\nvar fine = true;\n");
+        for (k, c) in numbers.iter().enumerate() {
+            let name = NAMES[k];
+            program = program
+                .tensor(name, c, c.layout.broadcast_to(&self.indices), false)?
+                .bits(shape[k] as u32);
+            text.push_str(&format!(
+                "{{\nlet v = load_{name}(o_{name});\nlet n = i32(u{k});\nlet j = select(v, v + n, v < 0);\nif (j < 0 || j >= n) {{ fine = \
+                 false; fault(v); }}\nplace = place * n + j;\n}}\n"
+            ));
+        }
+        text.push_str("store_to(o_to, select(-2147483647 - 1, place, fine));");
+        program.run(&text)?;
+        Ok(run)
+    }
+}
+
+/// A layout over the indices' dims and then those of `rest`, with the strides of one of the two.
+fn over(indices: &Dims, rest: &Layout, strides: Option<&Layout>, offset: usize) -> Result<Layout> {
+    let mut shape = *indices;
+    rest.shape.iter().try_for_each(|&n| shape.push(n))?;
+    let mut all = [0isize; firesteel_kernels::MAX_RANK];
+    let n = indices.len();
+    match strides {
+        Some(l) => all[..n].copy_from_slice(l.strides()),
+        None => all[n..n + rest.rank()].copy_from_slice(rest.strides()),
+    }
+    Ok(Layout::strided(shape, &all[..shape.len()], offset))
+}
+
+/// A layout without its first dims.
+fn without(l: &Layout, count: usize) -> Layout {
+    (0..count).fold(*l, |l, _| l.remove(0))
+}
+
+fn index_on_gpu(c: &Call) -> Result<()> {
+    let (t, out) = (c.args.tensor(0), &c.outs[0]);
+    let plan = Plan::new(t, c.args.opt_tensors(1))?;
+    let (order, k) = plan.order();
+    if k == 0 {
+        return gpu::copy(t, out);
+    }
+    if k > 3 {
+        return Error::unsupported("by more than three tensors is not implemented on device 'gpu'");
+    }
+    let numbers = plan.numbers(&order[..k])?;
+    let from = t.layout.permute(&order);
+    let rest = without(&from, k);
+    let mut sources = Vec::new();
+    for (d, i) in numbers.iter().enumerate() {
+        let wide = i.layout.broadcast_to(&plan.indices);
+        sources.push(gpu::Source {
+            indices: i,
+            layout: over(&plan.indices, &rest, Some(&wide), i.layout.offset)?,
+            stride: from.strides()[d] as usize,
+            size: from.shape[d],
+        });
+    }
+    let to = out.with_layout(plan.indices_first(&out.layout));
+    let from = over(&plan.indices, &rest, None, t.layout.offset)?;
+    gpu::take("index", t, from, &sources, true, &to)
+}
+
+/// Values put into, or added to, the lines of one dim.
+fn put_on_gpu(c: &Call) -> Result<()> {
+    let (t, values, add, out) = (c.args.tensor(0), c.args.tensor(2), c.args.bool(3), &c.outs[0]);
+    let plan = Plan::new(t, c.args.opt_tensors(1))?;
+    let (order, k) = plan.order();
+    if k == 0 || k > 3 {
+        return Error::unsupported(format!("of {k} dims is not implemented on device 'gpu'"));
+    }
+    if add {
+        gpu::floats_only([t, values])?;
+    }
+    let shape = plan.shape(t.shape())?;
+    ensure!(
+        t.dtype == values.dtype,
+        "Index put requires the source and destination dtypes match, got {} for the destination and {} for the source.",
+        legacy_name(t.dtype),
+        legacy_name(values.dtype)
+    );
+    let mut from = values.layout;
+    while from.rank() > shape.len() && from.shape[0] == 1 {
+        from = from.remove(0);
+    }
+    ensure!(
+        expands_to(&from.shape, &shape),
+        "shape mismatch: value tensor of shape {} cannot be broadcast to indexing result of shape {shape}",
+        values.shape()
+    );
+    let numbers = plan.numbers(&order[..k])?;
+    if !t.same_elements(out) {
+        gpu::copy(t, out)?;
+    }
+    // The indices as one run into one dim, the values with that run in front.
+    let wide = values.with_layout(values.layout.broadcast_to(&shape));
+    let first = gpu::contiguous(&wide.with_layout(plan.indices_first(&wide.layout)))?;
+    let turned = out.layout.permute(&order);
+    let run = plan.linear(&numbers, &turned.shape)?;
+    let mut joint = row(&[turned.shape[..k].iter().product()]);
+    turned.shape[k..].iter().try_for_each(|&n| joint.push(n))?;
+    let (to, back) = match turned.view(&joint) {
+        Some(l) => (out.with_layout(l), false),
+        None => {
+            let made = gpu::contiguous(&out.with_layout(turned))?;
+            let flat = packed(joint, made.layout.offset);
+            (made.with_layout(flat), true)
+        }
+    };
+    let still = Layout::strided(
+        joint,
+        &[0; firesteel_kernels::MAX_RANK][..joint.len()],
+        run.layout.offset,
+    );
+    let rest = without(&first.layout, plan.indices.len());
+    let lines = over(&row(&[joint[0]]), &rest, None, first.layout.offset)?;
+    let values = Ok((&first, lines, rest.shape.numel()));
+    let adding = add.then_some(1.0);
+    gpu::put_lines(
+        "index_put",
+        &to,
+        to.layout,
+        0,
+        plan.indices.numel(),
+        (&run, still, 1),
+        values,
+        adding,
+        None,
+        false,
+    )?;
+    if back {
+        gpu::copy(
+            &to.with_layout(packed(turned.shape, to.layout.offset)),
+            &out.with_layout(turned),
+        )?;
+    }
+    Ok(())
 }
 
 fn put_infer(a: &Args) -> Result<Metas> {
@@ -466,9 +632,11 @@ fn searchsorted_run(c: &Call) -> Result<()> {
 pub fn ops() -> Vec<Builder> {
     vec![
         op("index(input, indices: Tensor?[])", "The elements at the given indices, one tensor per dim (None: all of it), broadcast together; bool and uint8 tensors pick where they are true. An index out of range raises IndexError.")
-            .compute(index_infer, index_run),
+            .compute(index_infer, index_run)
+            .gpu(index_on_gpu),
         op("index_put(input, indices: Tensor?[], values, accumulate: bool = False)", "The input with the values put at the given indices (see `index`), or added there. An index out of range raises IndexError and writes nothing.")
             .compute(put_infer, put_run)
+            .gpu(put_on_gpu)
             .updates_self(),
         op("take(input, index)", "The elements at places of the flattened input; negative ones count from the end. A place out of range raises IndexError.")
             .compute(take_infer, take_run),

@@ -4,7 +4,7 @@ use super::def::{Builder, Call, Metas, op};
 use super::support::one;
 use crate::args::Args;
 use crate::core::Core;
-use crate::device::cpu;
+use crate::device::{Device, cpu, gpu};
 use crate::dtype::{DType, legacy_name, promote};
 use crate::ensure;
 use crate::error::{Error, Result};
@@ -83,7 +83,7 @@ fn apart(list: &[Core], out: &Core) -> Result<()> {
     }
 }
 
-fn cat_run(c: &Call) -> Result<()> {
+fn cat_run(c: &Call, copy: Copy) -> Result<()> {
     let (list, out) = (c.args.tensors(0), &c.outs[0]);
     apart(list, out)?;
     if out.numel() == 0 {
@@ -93,7 +93,7 @@ fn cat_run(c: &Call) -> Result<()> {
     let mut start = 0;
     for t in list.iter().filter(|t| !is_nothing(t)) {
         let n = t.shape()[d];
-        elementwise::copy(cpu::src(t), cpu::dst_as(out, &out.layout.slice(d, start, n, 1)));
+        copy(t, &out.with_layout(out.layout.slice(d, start, n, 1)))?;
         start += n;
     }
     Ok(())
@@ -124,6 +124,19 @@ fn small_cat(a: &Args) -> Option<Core> {
     })
 }
 
+/// A device's way to copy elements.
+type Copy = fn(&Core, &Core) -> Result<()>;
+
+fn on_cpu(from: &Core, to: &Core) -> Result<()> {
+    cpu::copy(from, to);
+    Ok(())
+}
+
+/// Of a tensor on the gpu, or of a 0-d one of the CPU.
+fn on_gpu(from: &Core, to: &Core) -> Result<()> {
+    gpu::copy(&gpu::transfer(from, Device::Gpu)?, to)
+}
+
 fn stack_infer(a: &Args) -> Result<Metas> {
     let list = a.tensors(0);
     ensure!(!list.is_empty(), "stack expects a non-empty TensorList");
@@ -143,12 +156,12 @@ fn stack_infer(a: &Args) -> Result<Metas> {
     one(shape, common_dtype(list)?)
 }
 
-fn stack_run(c: &Call) -> Result<()> {
+fn stack_run(c: &Call, copy: Copy) -> Result<()> {
     let (list, out) = (c.args.tensors(0), &c.outs[0]);
     apart(list, out)?;
     let d = wrap_dim(c.args.int(1), out.rank())?;
     for (i, t) in list.iter().enumerate() {
-        elementwise::copy(cpu::src(t), cpu::dst_as(out, &out.layout.select(d, i)));
+        copy(t, &out.with_layout(out.layout.select(d, i)))?;
     }
     Ok(())
 }
@@ -176,6 +189,27 @@ fn flip_run(c: &Call) -> Result<()> {
     Ok(())
 }
 
+fn triangle_on_gpu(c: &Call, lower: bool) -> Result<()> {
+    let (t, out) = (c.args.tensor(0), &c.outs[0]);
+    let (rows, columns) = (t.shape()[t.rank() - 2], t.shape()[t.rank() - 1]);
+    let reach = (rows + columns) as i64;
+    let inside = if lower {
+        "x <= y + bitcast<i32>(u2)"
+    } else {
+        "x >= y + bitcast<i32>(u2)"
+    };
+    let zero = gpu::Input::core(out)?.seen.zero();
+    gpu::Each::new("triangle")
+        .tensor("to", out, out.layout, true)?
+        .tensor("a", t, t.layout, false)?
+        .bits(rows as u32)
+        .bits(columns as u32)
+        .bits(c.args.int(1).clamp(-reach, reach) as i32 as u32)
+        .run(&format!(
+            "let x = i32(i % u1);\nlet y = i32((i / u1) % u0);\nvar v = {zero};\nif ({inside}) {{ v = load_a(o_a); }}\nstore_to(o_to, v);"
+        ))
+}
+
 fn triangle_infer(a: &Args, name: &str) -> Result<Metas> {
     let t = a.tensor(0);
     ensure!(t.rank() >= 2, "{name}: input tensor must have at least 2 dimensions");
@@ -185,11 +219,13 @@ fn triangle_infer(a: &Args, name: &str) -> Result<Metas> {
 pub fn ops() -> Vec<Builder> {
     vec![
         op("cat(tensors: Tensor[], dim: int = 0)", "The tensors one after another along a dim, their dtypes promoted; empty vectors are skipped. Other sizes that differ raise RuntimeError.\n\n>>> firesteel.cat([firesteel.tensor([1]), firesteel.tensor([2, 3])])\ntensor([1, 2, 3])")
-            .compute(cat_infer, cat_run)
+            .compute(cat_infer, |c| cat_run(c, on_cpu))
+            .gpu(|c| cat_run(c, on_gpu))
             .small(small_cat)
             .function_only(),
         op("stack(tensors: Tensor[], dim: int = 0)", "The tensors side by side in a new dim, their dtypes promoted. Unequal shapes raise RuntimeError.")
-            .compute(stack_infer, stack_run)
+            .compute(stack_infer, |c| stack_run(c, on_cpu))
+            .gpu(|c| stack_run(c, on_gpu))
             .function_only(),
         op("flip(input, dims: int[])", "The elements in reverse order along some dims.").compute(flip_infer, flip_run),
         op("tril(input, diagonal: int = 0)", "The lower triangles of the last two dims, zero above the diagonal. Fewer dims raise RuntimeError.")
@@ -197,12 +233,14 @@ pub fn ops() -> Vec<Builder> {
                 index::tril(cpu::src(c.args.tensor(0)), c.args.int(1), cpu::dst(&c.outs[0]));
                 Ok(())
             })
+            .gpu(|c| triangle_on_gpu(c, true))
             .inplace(),
         op("triu(input, diagonal: int = 0)", "The upper triangles of the last two dims, zero below the diagonal. Fewer dims raise RuntimeError.")
             .compute(|a| triangle_infer(a, "triu"), |c| {
                 index::triu(cpu::src(c.args.tensor(0)), c.args.int(1), cpu::dst(&c.outs[0]));
                 Ok(())
             })
+            .gpu(|c| triangle_on_gpu(c, false))
             .inplace(),
     ]
 }

@@ -5,7 +5,7 @@ use super::infer::arithmetic;
 use super::support::{by, c_name, computed, not_for, one, packed};
 use crate::args::Args;
 use crate::core::Core;
-use crate::device::cpu;
+use crate::device::{cpu, gpu};
 use crate::dtype::{DType, legacy_name};
 use crate::error::{Error, Result};
 use crate::layout::{Dims, Layout, broadcast, expands_to};
@@ -193,6 +193,43 @@ fn small(a: &Args) -> Option<Core> {
     out.filter(|_| done)
 }
 
+/// The product on the gpu, plus a bias: float32 only.
+fn shade(c: &Call, plan: &Plan, a: &Core, b: &Core, bias: Option<&Core>) -> Result<()> {
+    gpu::floats_only([a, b])?;
+    let out = gpu::output(&c.outs[0], DType::F32)?;
+    let row = match bias {
+        Some(v) if v.rank() <= 1 => Some(gpu::brought(v)?),
+        _ => None,
+    };
+    let written = match bias {
+        Some(v) if v.rank() > 1 => {
+            gpu::copy(&v.with_layout(v.layout.broadcast_to(out.core.shape())), &out.core)?;
+            true
+        }
+        _ => false,
+    };
+    gpu::matmul(&gpu::Product {
+        a,
+        b,
+        left: plan.a,
+        right: plan.b,
+        out: &out.core,
+        bias: row.as_ref(),
+        accumulate: written,
+    })?;
+    out.store()
+}
+
+fn run_on_gpu(c: &Call) -> Result<()> {
+    let (a, b) = (c.args.tensor(0), c.args.tensor(1));
+    shade(c, &plan(&a.layout, &b.layout)?, a, b, None)
+}
+
+fn linear_on_gpu(c: &Call) -> Result<()> {
+    let (x, w) = (c.args.tensor(0), c.args.tensor(1));
+    shade(c, &plan(&x.layout, &turned(&w.layout))?, x, w, c.args.opt_tensor(2))
+}
+
 fn matmul_infer(a: &Args) -> Result<Metas> {
     let (x, y) = (a.tensor(0), a.tensor(1));
     if x.rank() == 0 || y.rank() == 0 {
@@ -326,13 +363,15 @@ pub fn ops() -> Vec<Builder> {
     vec![
         op("matmul(input, other)", "The matrix product over the last two dims, the others broadcast; a vector counts as a row on the left, a column on the right. Sizes that do not fit and unequal dtypes raise RuntimeError.\n\n>>> firesteel.matmul(firesteel.tensor([[1., 2.]]), firesteel.tensor([3., 4.]))\ntensor([11.])")
             .compute(matmul_infer, run)
+            .gpu(run_on_gpu)
             .small(small),
-        op("mm(input, mat2)", "The product of two matrices; anything else raises RuntimeError.").compute(mm_infer, run).small(small),
-        op("bmm(input, mat2)", "The products of two stacks of matrices, pair by pair; unequal stacks raise RuntimeError.").compute(bmm_infer, run),
-        op("mv(input, vec)", "The product of a matrix and a vector.").compute(mv_infer, run),
-        op("dot(input, tensor)", "The sum of the products of two vectors' elements; unequal lengths raise RuntimeError.").compute(dot_infer, run),
+        op("mm(input, mat2)", "The product of two matrices; anything else raises RuntimeError.").compute(mm_infer, run).gpu(run_on_gpu).small(small),
+        op("bmm(input, mat2)", "The products of two stacks of matrices, pair by pair; unequal stacks raise RuntimeError.").compute(bmm_infer, run).gpu(run_on_gpu),
+        op("mv(input, vec)", "The product of a matrix and a vector.").compute(mv_infer, run).gpu(run_on_gpu),
+        op("dot(input, tensor)", "The sum of the products of two vectors' elements; unequal lengths raise RuntimeError.").compute(dot_infer, run).gpu(run_on_gpu),
         op("linear(input, weight, bias: Tensor? = None)", "input @ weight.T + bias over the last dim; weight is [out, in], or [in] for a result without that dim. Sizes that do not fit and unequal dtypes raise RuntimeError.")
             .compute(linear_infer, linear_run)
+            .gpu(linear_on_gpu)
             .function_only(),
     ]
 }

@@ -6,10 +6,10 @@
 use super::def::{Builder, Call, Meta, Metas, op};
 use crate::args::Args;
 use crate::core::Core;
-use crate::device::{Device, cpu};
+use crate::device::{Device, cpu, gpu};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
-use crate::layout::Dims;
+use crate::layout::{Dims, Layout};
 use firesteel_kernels::dtype::Element;
 use firesteel_kernels::optim::{self, Param, Real};
 use smallvec::{SmallVec, smallvec};
@@ -335,15 +335,193 @@ fn grad_norm(c: &Call) -> Result<()> {
     Ok(())
 }
 
+// ---- on the gpu -------------------------------------------------------------------------------------------------------
+
+/// How a step begins: the sign for maximizing, and weight decay; `n0` and `n1`.
+fn decay(weight: f64, maximize: bool) -> [f64; 2] {
+    [if maximize { -1.0 } else { 1.0 }, weight]
+}
+
+/// A program for each parameter: it reads `p`, `g` and the states `s0`, `s1`, `s2`, and changes what it likes. `numbers`
+/// gives those of a parameter by its place. The gradient has its sign, and the decay of `w`, already.
+fn shade(
+    c: &Call,
+    states: &[(usize, bool)],
+    before: &str,
+    program: &str,
+    numbers: impl Fn(usize) -> Vec<f64>,
+) -> Result<()> {
+    const NAMES: [&str; 3] = ["s0", "s1", "s2"];
+    let (params, grads) = (c.args.tensors(0), c.args.tensors(1));
+    check(c.args, states)?;
+    let used: Vec<&[Core]> = states
+        .iter()
+        .map(|&(at, _)| c.args.tensors(at))
+        .filter(|l| !l.is_empty())
+        .collect();
+    let all = || params.iter().chain(used.iter().flat_map(|l| l.iter()));
+    gpu::floats_only(all().chain(grads))?;
+    all().try_for_each(Core::check_writable)?;
+    for (i, (p, g)) in params.iter().zip(grads).enumerate() {
+        let mut each = gpu::Each::new("optimizer step").tensor("p", p, p.layout, true)?;
+        each = each.tensor("g", g, g.layout, false)?;
+        let mut text = String::from("var p = load_p(o_p);\n");
+        let mut end = String::from("store_p(o_p, p);\n");
+        for (name, list) in NAMES.iter().zip(&used) {
+            each = each.tensor(name, &list[i], list[i].layout, true)?;
+            text.push_str(&format!("var {name} = load_{name}(o_{name});\n"));
+            end.push_str(&format!("store_{name}(o_{name}, {name});\n"));
+        }
+        each = numbers(i).into_iter().fold(each, gpu::Each::number);
+        text.push_str(before);
+        text.push_str("var g = load_g(o_g) * n0;\nif (n1 != 0.0) { g = fma(n1, p, g); }\n");
+        text.push_str(program);
+        each.run(&(text + &end))?;
+    }
+    Ok(())
+}
+
+/// Shapes and lengths, as [`group`] checks them.
+fn check(args: &Args, states: &[(usize, bool)]) -> Result<()> {
+    let (params, grads) = (args.tensors(0), args.tensors(1));
+    let fits = |list: &[Core], what: &str| {
+        if list.len() != params.len() {
+            return Error::runtime(format!("{} parameters and {} {what}s", params.len(), list.len()));
+        }
+        match list.iter().zip(params).find(|(a, p)| a.shape() != p.shape()) {
+            None => Ok(()),
+            Some((a, p)) => Error::runtime(format!(
+                "a {what} of shape {} for a parameter of shape {}",
+                a.shape(),
+                p.shape()
+            )),
+        }
+    };
+    fits(grads, "gradient")?;
+    for &(at, needed) in states {
+        if needed || !args.tensors(at).is_empty() {
+            fits(args.tensors(at), "state")?;
+        }
+    }
+    Ok(())
+}
+
+fn sgd_on_gpu(c: &Call) -> Result<()> {
+    let a = c.args;
+    let [lr, momentum, dampening, weight_decay] = floats(c, 4);
+    let [sign, weight] = decay(weight_decay, a.bool(9));
+    let first = a.ints(3);
+    let numbers = |i: usize| {
+        let begins = first.get(i).is_some_and(|&f| f != 0) as u8 as f64;
+        let nesterov = a.bool(8) as u8 as f64;
+        vec![sign, weight, -lr, momentum, 1.0 - dampening, begins, nesterov]
+    };
+    if momentum == 0.0 {
+        return shade(c, &[], "", "p = fma(n2, g, p);\n", numbers);
+    }
+    shade(
+        c,
+        &[(2, true)],
+        "",
+        "s0 = select(fma(n4, g, s0 * n3), g, n5 != 0.0);\nlet ahead = fma(n3, s0, g);\n\
+         p = fma(n2, select(s0, ahead, n6 != 0.0), p);\n",
+        numbers,
+    )
+}
+
+fn adam_on_gpu(c: &Call) -> Result<()> {
+    let a = c.args;
+    let [lr, beta1, beta2, eps, weight_decay] = floats(c, 6);
+    let decoupled = a.bool(11);
+    let [sign, weight] = decay(if decoupled { 0.0 } else { weight_decay }, a.bool(12));
+    let steps = check_steps(a, 5)?;
+    let numbers = |i: usize| {
+        let (c1, c2) = (1.0 - beta1.powf(steps[i]), 1.0 - beta2.powf(steps[i]));
+        let shrink = if decoupled { 1.0 - lr * weight_decay } else { 1.0 };
+        vec![
+            sign,
+            weight,
+            shrink,
+            1.0 - beta1,
+            beta2,
+            1.0 - beta2,
+            c2.sqrt(),
+            eps,
+            -(lr / c1),
+        ]
+    };
+    let program = |largest: &str, root: &str| {
+        format!(
+            "s0 = fs_lerp(s0, g, n3);\ns1 = fma(n5 * g, g, s1 * n4);\n{largest}p = p + n8 * s0 / (sqrt({root}) / n6 + n7);\n"
+        )
+    };
+    let amsgrad = !a.tensors(4).is_empty();
+    let text = if amsgrad {
+        program("s2 = fs_max(s1, s2);\n", "s2")
+    } else {
+        program("", "s1")
+    };
+    shade(c, &[(2, true), (3, true), (4, false)], "p = p * n2;\n", &text, numbers)
+}
+
+fn adagrad_on_gpu(c: &Call) -> Result<()> {
+    let a = c.args;
+    let [lr, lr_decay, weight_decay, eps] = floats(c, 4);
+    let [sign, weight] = decay(weight_decay, a.bool(8));
+    let steps = check_steps(a, 3)?;
+    shade(
+        c,
+        &[(2, true)],
+        "",
+        "s0 = fma(g, g, s0);\np = p + n2 * g / (sqrt(s0) + n3);\n",
+        |i| vec![sign, weight, -(lr / (1.0 + (steps[i] - 1.0) * lr_decay)), eps],
+    )
+}
+
+fn adadelta_on_gpu(c: &Call) -> Result<()> {
+    let [lr, rho, eps, weight_decay] = floats(c, 4);
+    let [sign, weight] = decay(weight_decay, c.args.bool(8));
+    shade(
+        c,
+        &[(2, true), (3, true)],
+        "",
+        "s0 = fma(n4 * g, g, s0 * n3);\nlet d = sqrt(s1 + n5) / sqrt(s0 + n5) * g;\ns1 = fma(n4 * d, d, s1 * n3);\n\
+         p = fma(n2, d, p);\n",
+        |_| vec![sign, weight, -lr, rho, 1.0 - rho, eps],
+    )
+}
+
+/// The 2-norm of each gradient, then of these.
+fn grad_norm_on_gpu(c: &Call) -> Result<()> {
+    let list = c.args.tensors(0);
+    if c.args.float(1) != 2.0 {
+        return Error::unsupported("a norm other than 2 is not implemented on device 'gpu'");
+    }
+    gpu::floats_only(list)?;
+    let parts = gpu::temporary(Dims::new(&[list.len()])?)?;
+    let squares = gpu::Fold::floats("0.0", "fma(v, v, acc)", "acc + v");
+    for (i, g) in list.iter().enumerate() {
+        let mask = [true; firesteel_kernels::MAX_RANK];
+        let ones = [1usize; firesteel_kernels::MAX_RANK];
+        let strides = [0isize; firesteel_kernels::MAX_RANK];
+        let place = Layout::strided(Dims::new(&ones[..g.rank()])?, &strides[..g.rank()], i);
+        let to = parts.with_layout(Layout::strided(Dims::EMPTY, &[], i));
+        gpu::reduce(&squares, g, &mask[..g.rank()], None, &to, &place)?;
+    }
+    let total = gpu::Fold::floats("0.0", "acc + v", "acc + v").finish("sqrt(acc)", [0.0; 2]);
+    let place = Layout::strided(Dims::new(&[1])?, &[0], c.outs[0].layout.offset);
+    gpu::reduce(&total, &parts, &[true], None, &c.outs[0], &place)
+}
+
 pub fn ops() -> Vec<Builder> {
     let all = |b: Builder, lists: &[&str]| lists.iter().fold(b.function_only(), |b, name| b.mutates(name));
     vec![
         all(
-            op("_sgd_step(params: Tensor[], grads: Tensor[], momentum_buffers: Tensor[], first: int[], lr: float, momentum: float, dampening: float, weight_decay: float, nesterov: bool, maximize: bool)", "One step of stochastic gradient descent.").compute(nothing, sgd),
+            op("_sgd_step(params: Tensor[], grads: Tensor[], momentum_buffers: Tensor[], first: int[], lr: float, momentum: float, dampening: float, weight_decay: float, nesterov: bool, maximize: bool)", "One step of stochastic gradient descent.").compute(nothing, sgd).gpu(sgd_on_gpu),
             &["params", "momentum_buffers"],
         ),
         all(
-            op("_adam_step(params: Tensor[], grads: Tensor[], exp_avgs: Tensor[], exp_avg_sqs: Tensor[], max_exp_avg_sqs: Tensor[], steps: float[], lr: float, beta1: float, beta2: float, eps: float, weight_decay: float, decoupled: bool, maximize: bool)", "One step of Adam or (`decoupled`) AdamW.").compute(nothing, adam),
+            op("_adam_step(params: Tensor[], grads: Tensor[], exp_avgs: Tensor[], exp_avg_sqs: Tensor[], max_exp_avg_sqs: Tensor[], steps: float[], lr: float, beta1: float, beta2: float, eps: float, weight_decay: float, decoupled: bool, maximize: bool)", "One step of Adam or (`decoupled`) AdamW.").compute(nothing, adam).gpu(adam_on_gpu),
             &["params", "exp_avgs", "exp_avg_sqs", "max_exp_avg_sqs"],
         ),
         all(
@@ -351,15 +529,16 @@ pub fn ops() -> Vec<Builder> {
             &["params", "square_avgs", "momentum_buffers", "grad_avgs"],
         ),
         all(
-            op("_adagrad_step(params: Tensor[], grads: Tensor[], state_sums: Tensor[], steps: float[], lr: float, lr_decay: float, weight_decay: float, eps: float, maximize: bool)", "One step of Adagrad.").compute(nothing, adagrad),
+            op("_adagrad_step(params: Tensor[], grads: Tensor[], state_sums: Tensor[], steps: float[], lr: float, lr_decay: float, weight_decay: float, eps: float, maximize: bool)", "One step of Adagrad.").compute(nothing, adagrad).gpu(adagrad_on_gpu),
             &["params", "state_sums"],
         ),
         all(
-            op("_adadelta_step(params: Tensor[], grads: Tensor[], square_avgs: Tensor[], acc_deltas: Tensor[], lr: float, rho: float, eps: float, weight_decay: float, maximize: bool)", "One step of Adadelta.").compute(nothing, adadelta),
+            op("_adadelta_step(params: Tensor[], grads: Tensor[], square_avgs: Tensor[], acc_deltas: Tensor[], lr: float, rho: float, eps: float, weight_decay: float, maximize: bool)", "One step of Adadelta.").compute(nothing, adadelta).gpu(adadelta_on_gpu),
             &["params", "square_avgs", "acc_deltas"],
         ),
         op("_grad_norm(grads: Tensor[], norm_type: float)", "The norm of all gradients as one vector.")
             .compute(grad_norm_infer, grad_norm)
+            .gpu(grad_norm_on_gpu)
             .function_only(),
     ]
 }

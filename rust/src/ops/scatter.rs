@@ -7,10 +7,11 @@ use super::support::{
 use crate::args::{Arg, Args};
 use crate::core::Core;
 use crate::device::cpu::{self, Output};
+use crate::device::gpu;
 use crate::dtype::{DType, Scalar, legacy_name};
 use crate::ensure;
 use crate::error::{Error, ErrorKind, Result};
-use crate::layout::{Dims, wrap_dim};
+use crate::layout::{Dims, Layout, wrap_dim};
 use firesteel_kernels::index::{self, ScatterReduce, Source};
 use firesteel_kernels::{AnyDst, AnySrc};
 
@@ -384,6 +385,214 @@ fn embedding_backward_run(c: &Call) -> Result<()> {
     Ok(())
 }
 
+// ---- on the gpu -------------------------------------------------------------------------------------------------------
+
+/// The index, which may be int32 or int64: both lie there as 32 bits.
+fn shaded_index(i: &Core) -> Result<Core> {
+    if is_index(i.dtype) {
+        gpu::brought(i)
+    } else {
+        gpu::cast(i, DType::I64)
+    }
+}
+
+/// A layout with stride 0 along a dim.
+fn still(l: &Layout, d: usize) -> Layout {
+    let mut strides: [isize; firesteel_kernels::MAX_RANK] = [0; firesteel_kernels::MAX_RANK];
+    strides[..l.rank()].copy_from_slice(l.strides());
+    strides[d] = 0;
+    Layout::strided(l.shape, &strides[..l.rank()], l.offset)
+}
+
+/// The layout over a shape that is `n` along one dim, with stride 0 there.
+fn stretched(l: &Layout, d: usize, n: usize) -> Layout {
+    let mut shape = l.shape;
+    shape[d] = n;
+    Layout::strided(shape, still(l, d).strides(), l.offset)
+}
+
+fn gather_on_gpu(c: &Call) -> Result<()> {
+    let (t, i, out) = (c.args.tensor(0), shaded_index(c.args.tensor(2))?, &c.outs[0]);
+    if i.numel() == 0 {
+        return Ok(());
+    }
+    let (d, from) = (dim(c.args)?, at_least_1d(&t.layout));
+    let over = Layout::strided(line_shape(&i), still(&from, d).strides(), from.offset);
+    let source = gpu::Source {
+        indices: &i,
+        layout: at_least_1d(&i.layout),
+        stride: from.strides()[d] as usize,
+        size: from.shape[d],
+    };
+    let to = out.with_layout(at_least_1d(&out.layout));
+    gpu::take("gather", t, over, &[source], false, &to)
+}
+
+/// The output holding the input's elements, row-major or as it is.
+fn begun(c: &Call) -> Result<Core> {
+    let (t, out) = (c.args.tensor(0), &c.outs[0]);
+    if !t.same_elements(out) {
+        gpu::copy(t, out)?;
+    }
+    Ok(out.clone())
+}
+
+/// Elements by an index of their own: `None` writes, a factor adds.
+fn elements_on_gpu(c: &Call, add: Option<f64>) -> Result<()> {
+    let out = begun(c)?;
+    let i = shaded_index(c.args.tensor(2))?;
+    if i.numel() == 0 {
+        return Ok(());
+    }
+    let d = dim(c.args)?;
+    let (il, mut place) = (at_least_1d(&i.layout), at_least_1d(&out.layout));
+    for (e, &n) in il.shape.iter().enumerate() {
+        if e != d {
+            place = place.slice(e, 0, n, 1);
+        }
+    }
+    let (size, count) = (place.shape[d], il.shape[d]);
+    let source;
+    let values = match &c.args[3] {
+        Arg::Scalar(s) => Err(s.to_f64()),
+        _ => {
+            source = covered(c.args.tensor(3), &i);
+            Ok((
+                &source,
+                stretched(&source.layout, d, size),
+                source.layout.strides()[d] as usize,
+            ))
+        }
+    };
+    let indices = (&i, stretched(&il, d, size), il.strides()[d] as usize);
+    gpu::put_lines("scatter", &out, place, d, count, indices, values, add, None, false)
+}
+
+fn add_on_gpu(c: &Call) -> Result<()> {
+    gpu::floats_only([c.args.tensor(0)])?;
+    elements_on_gpu(c, Some(1.0))
+}
+
+/// Slices by a vector of indices.
+fn slices_on_gpu(c: &Call, add: Option<f64>) -> Result<()> {
+    let out = begun(c)?;
+    let (i, s) = (shaded_index(c.args.tensor(2))?, c.args.tensor(3));
+    let d = dim(c.args)?;
+    let (place, from) = (at_least_1d(&out.layout), at_least_1d(&s.layout));
+    let along = at_least_1d(&i.layout);
+    let still = Layout::strided(
+        place.shape,
+        &[0; firesteel_kernels::MAX_RANK][..place.rank()],
+        along.offset,
+    );
+    let indices = (&i, still, along.strides()[0] as usize);
+    let values = Ok((s, stretched(&from, d, place.shape[d]), from.strides()[d] as usize));
+    gpu::put_lines(
+        "index_add",
+        &out,
+        place,
+        d,
+        i.numel(),
+        indices,
+        values,
+        add,
+        None,
+        false,
+    )
+}
+
+/// One value in the slices of a vector of indices.
+fn fill_on_gpu(c: &Call) -> Result<()> {
+    let out = begun(c)?;
+    let i = shaded_index(c.args.tensor(2))?;
+    let d = dim(c.args)?;
+    let (place, along) = (at_least_1d(&out.layout), at_least_1d(&i.layout));
+    let still = |offset| Layout::strided(place.shape, &[0; firesteel_kernels::MAX_RANK][..place.rank()], offset);
+    let value;
+    let values = match &c.args[3] {
+        Arg::Tensor(v) => {
+            value = gpu::cast(v, out.dtype)?;
+            Ok((&value, still(value.layout.offset), 0))
+        }
+        _ => Err(c.args.scalar(3).to_f64()),
+    };
+    let indices = (&i, still(along.offset), along.strides()[0] as usize);
+    gpu::put_lines(
+        "index_fill",
+        &out,
+        place,
+        d,
+        i.numel(),
+        indices,
+        values,
+        None,
+        None,
+        true,
+    )
+}
+
+fn select_on_gpu(c: &Call) -> Result<()> {
+    let (t, i, out) = (c.args.tensor(0), shaded_index(c.args.tensor(2))?, &c.outs[0]);
+    let (d, from, to) = (
+        dim(c.args)?,
+        at_least_1d(&t.layout),
+        out.with_layout(at_least_1d(&out.layout)),
+    );
+    let shape = *to.shape();
+    let mut strides = [0isize; firesteel_kernels::MAX_RANK];
+    strides[d] = at_least_1d(&i.layout).strides()[0];
+    let source = gpu::Source {
+        indices: &i,
+        layout: Layout::strided(shape, &strides[..shape.len()], i.layout.offset),
+        stride: from.strides()[d] as usize,
+        size: from.shape[d],
+    };
+    let over = Layout::strided(shape, still(&from, d).strides(), from.offset);
+    gpu::take("index_select", t, over, &[source], false, &to)
+}
+
+fn embedding_on_gpu(c: &Call) -> Result<()> {
+    let (w, i, out) = (c.args.tensor(0), shaded_index(c.args.tensor(1))?, &c.outs[0]);
+    let to = out.with_layout(out.layout);
+    let rank = to.rank();
+    let mut strides = [0isize; firesteel_kernels::MAX_RANK];
+    strides[rank - 1] = w.layout.strides()[1];
+    let over = Layout::strided(*to.shape(), &strides[..rank], w.layout.offset);
+    strides = [0; firesteel_kernels::MAX_RANK];
+    strides[..rank - 1].copy_from_slice(i.layout.strides());
+    let source = gpu::Source {
+        indices: &i,
+        layout: Layout::strided(*to.shape(), &strides[..rank], i.layout.offset),
+        stride: w.layout.strides()[0] as usize,
+        size: w.shape()[0],
+    };
+    gpu::take("embedding", w, over, &[source], false, &to)
+}
+
+fn embedding_backward_on_gpu(c: &Call) -> Result<()> {
+    let (g, i) = (c.args.tensor(0), shaded_index(c.args.tensor(1))?);
+    gpu::floats_only([g])?;
+    let (out, g) = (&c.outs[0], gpu::brought(g)?);
+    gpu::fill(out, Scalar::Int(0))?;
+    let shape = *out.shape();
+    let indices = (&i, Layout::strided(shape, &[0, 0], i.layout.offset), 1);
+    let width = shape[1];
+    let values = Ok((&g, Layout::strided(shape, &[0, 1], g.layout.offset), width));
+    let skip = u32::try_from(c.args.int(3)).ok();
+    gpu::put_lines(
+        "_embedding_backward",
+        out,
+        out.layout,
+        0,
+        i.numel(),
+        indices,
+        values,
+        Some(1.0),
+        skip,
+        false,
+    )
+}
+
 pub fn ops() -> Vec<Builder> {
     let mut all = element_ops();
     all.extend(slice_ops());
@@ -393,15 +602,19 @@ pub fn ops() -> Vec<Builder> {
 fn element_ops() -> Vec<Builder> {
     vec![
         op("gather(input, dim: int, index, *, sparse_grad: bool = False)", "input[.., index[.., j, ..], ..] in the shape of the index, whose values are places along `dim`. One out of range raises RuntimeError.")
-            .compute(gather_infer, gather_run),
+            .compute(gather_infer, gather_run)
+            .gpu(gather_on_gpu),
         op("scatter(input, dim: int, index, src)", "The input with src[.., j, ..] written to the place index[.., j, ..] along `dim`; of several for one place the last stays. A place out of range raises RuntimeError.")
             .compute(scatter_infer, scatter_run)
+            .gpu(|c| elements_on_gpu(c, None))
             .updates_self(),
         op("scatter.value(input, dim: int, index, value: Scalar)", "The input with one value written to the places in the index.")
             .compute(scatter_value_infer, scatter_run)
+            .gpu(|c| elements_on_gpu(c, None))
             .updates_self(),
         op("scatter_add(input, dim: int, index, src)", "The input with src[.., j, ..] added at the place index[.., j, ..] along `dim`, in order. A place out of range raises RuntimeError.")
             .compute(scatter_infer, |c| joined(c, ScatterReduce::Sum, true))
+            .gpu(add_on_gpu)
             .updates_self(),
         op("scatter_reduce(input, dim: int, index, src, reduce: str, *, include_self: bool = True)", "As `scatter_add`, values of one place joined by `reduce`: sum, prod, mean, amax or amin, the input's own among them if include_self. Another word raises RuntimeError.")
             .compute(
@@ -420,21 +633,29 @@ fn element_ops() -> Vec<Builder> {
 
 fn slice_ops() -> Vec<Builder> {
     vec![
-        op("index_select(input, dim: int, index)", "The slices of a dim that a vector of indices names. One out of range raises IndexError.").compute(select_infer, select_run),
+        op("index_select(input, dim: int, index)", "The slices of a dim that a vector of indices names. One out of range raises IndexError.").compute(select_infer, select_run).gpu(select_on_gpu),
         op("index_add(input, dim: int, index, source, *, alpha: Scalar = 1)", "The input with alpha times the slices of source added at the index's places along `dim`, in order. A place out of range raises RuntimeError.")
             .compute(add_infer, add_run)
+            .gpu(|c| {
+                gpu::floats_only([c.args.tensor(0)])?;
+                slices_on_gpu(c, Some(c.args.scalar(4).to_f64()))
+            })
             .updates_self(),
         op("index_copy(input, dim: int, index, source)", "The input with the slices of source written to the index's places along `dim`. A place out of range raises IndexError.")
             .compute(copy_infer, copy_run)
+            .gpu(|c| slices_on_gpu(c, None))
             .updates_self(),
         op("index_fill(input, dim: int, index, value: Operand)", "The input with one value in the slices that the index names; negative ones count from the end. A place out of range raises IndexError.")
             .compute(fill_infer, fill_run)
+            .gpu(fill_on_gpu)
             .updates_self(),
         op("embedding(weight, indices, padding_idx: int = -1, scale_grad_by_freq: bool = False, sparse: bool = False)", "The rows of a matrix that the indices name, in a new last dim; row padding_idx gets no gradient. An index out of range raises IndexError.")
             .compute(embedding_infer, embedding_run)
+            .gpu(embedding_on_gpu)
             .function_only(),
         op("_embedding_backward(grad, indices, num_weights: int, padding_idx: int)", "Gradient of `embedding` with respect to its matrix: the sums of the rows of one index, zero for padding_idx.")
             .compute(embedding_backward_infer, embedding_backward_run)
+            .gpu(embedding_backward_on_gpu)
             .function_only(),
     ]
 }

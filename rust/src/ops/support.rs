@@ -1,8 +1,8 @@
 //! What the rules and kernels of several op families share.
 
-use super::def::{Meta, Metas};
+use super::def::{Call, Meta, Metas};
 use crate::core::Core;
-use crate::device::cpu;
+use crate::device::{cpu, gpu};
 use crate::dtype::{DType, legacy_name};
 use crate::error::{Error, ErrorKind, Result};
 use crate::layout::{Dims, Layout, wrap_dim};
@@ -29,6 +29,16 @@ macro_rules! with_float {
     };
 }
 pub(crate) use with_float;
+
+/// An elementwise op on the gpu, over all its tensors and numbers.
+pub fn shade(c: &Call, map: &gpu::Map) -> Result<()> {
+    shade_first(c, map, c.args.items.len())
+}
+
+/// An elementwise op on the gpu, over the first `count` arguments.
+pub fn shade_first(c: &Call, map: &gpu::Map, count: usize) -> Result<()> {
+    gpu::map(c.args, &c.outs[0], c.compute, map, 0..count)
+}
 
 /// The error for a dtype that the op does not take.
 pub fn not_for<T>(d: DType) -> Result<T> {

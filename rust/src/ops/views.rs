@@ -2,7 +2,7 @@
 
 use super::def::{Builder, Meta, op};
 use crate::args::Args;
-use crate::device::cpu;
+use crate::device::{cpu, gpu};
 use crate::error::{Error, Result};
 use crate::layout::{Dims, Layout, expands_to, wrap_dim};
 use firesteel_kernels::MAX_RANK;
@@ -395,16 +395,21 @@ fn unbind(a: &Args) -> Result<Layouts> {
 
 macro_rules! maybe_view {
     ($sig:literal, $doc:literal, $shape:expr) => {
-        op($sig, $doc).maybe_view(
-            |a| Ok(a.tensor(0).layout.view(&$shape(a)?)),
-            |a| Ok(smallvec![Meta::new($shape(a)?, a.tensor(0).dtype)]),
-            |c| {
+        op($sig, $doc)
+            .maybe_view(
+                |a| Ok(a.tensor(0).layout.view(&$shape(a)?)),
+                |a| Ok(smallvec![Meta::new($shape(a)?, a.tensor(0).dtype)]),
+                |c| {
+                    let t = c.args.tensor(0);
+                    let flat = c.outs[0].with_layout(Layout::contiguous(*t.shape()));
+                    cpu::copy(t, &flat);
+                    Ok(())
+                },
+            )
+            .gpu(|c| {
                 let t = c.args.tensor(0);
-                let flat = c.outs[0].with_layout(Layout::contiguous(*t.shape()));
-                cpu::copy(t, &flat);
-                Ok(())
-            },
-        )
+                gpu::copy(t, &c.outs[0].with_layout(Layout::contiguous(*t.shape())))
+            })
     };
 }
 

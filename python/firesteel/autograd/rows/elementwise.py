@@ -320,6 +320,8 @@ ROWS = {
     # copies
     "clone": {"input": lambda n, g: g},
     "_to_copy": {"input": lambda n, g: g},
+    # The engine brings gradients to the devices of their inputs.
+    "_to_device": {"input": lambda n, g: g},
     "fill": {"input": zero, "value": lambda n, g: g.sum()},
     "zero": ZERO,
     "copy": {"input": zero, "src": lambda n, g: g},

@@ -103,8 +103,8 @@ def _narrowed(src, index):
 
 
 def _scatter_count(n, g):
-    base = _C._full(n._size("input"), 1 if n.include_self else 0, dtype=g.dtype)
-    count = base.scatter_add(n.dim, n.index, _C._full(n.index.shape, 1, dtype=g.dtype))
+    base = _C._full(n._size("input"), 1 if n.include_self else 0, dtype=g.dtype, device=g.device)
+    count = base.scatter_add(n.dim, n.index, _C._full(n.index.shape, 1, dtype=g.dtype, device=g.device))
     return where(count == 0, 1.0, count)
 
 

@@ -58,14 +58,14 @@ def scatter_values(g, dim, indices, shape, keepdim=True):
         return g
     if not keepdim:
         g, indices = g.unsqueeze(dim), indices.unsqueeze(dim)
-    return _C._full(shape, 0, dtype=g.dtype).scatter(dim, indices, g)
+    return _C._full(shape, 0, dtype=g.dtype, device=g.device).scatter(dim, indices, g)
 
 
 def _scan_selected(n, g):
     shape = n._size("input")
     if len(shape) == 0:
         return g
-    return _C._full(shape, 0, dtype=g.dtype).scatter_add(n.dim, n.indices, g)
+    return _C._full(shape, 0, dtype=g.dtype, device=g.device).scatter_add(n.dim, n.indices, g)
 
 
 def _reverse_cumsum(g, dim):

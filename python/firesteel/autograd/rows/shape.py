@@ -6,7 +6,7 @@ from ... import _C
 
 
 def zeros(shape, like):
-    return _C._full(shape, 0, dtype=like.dtype)
+    return _C._full(shape, 0, dtype=like.dtype, device=like.device)
 
 
 def _reshape(n, g):
@@ -36,7 +36,7 @@ def _unfold(n, g):
     """Windows overlap: every element collects from all windows it is in."""
     shape = n._size("input")
     count = shape.numel()
-    places = _C._arange(0, count, 1).reshape(shape).unfold(n.dimension, n.size, n.step)
+    places = _C._arange(0, count, 1, device=g.device).reshape(shape).unfold(n.dimension, n.size, n.step)
     return zeros((count,), g).index_add(0, places.reshape(-1), g.reshape(-1)).reshape(shape)
 
 
@@ -47,12 +47,12 @@ def _as_strided(n, g):
     if offset is None:
         offset = x.storage_offset()
     length = x._storage()[1] // x.element_size()
-    places = _C._arange(0, length, 1)
+    places = _C._arange(0, length, 1, device=g.device)
     storage = zeros((length,), g)
     at = places.as_strided(size, stride, offset).reshape(-1)
     storage = storage.index_add(0, at, g.reshape(-1))
     own = places.as_strided(x.shape, x.stride(), x.storage_offset()).reshape(-1)
-    counts = _C._full((length,), 0, dtype=g.dtype).index_add(0, own, _C._full(own.shape, 1, dtype=g.dtype))
+    counts = zeros((length,), g).index_add(0, own, zeros(own.shape, g) + 1)
     return storage.index_select(0, own).div(counts.index_select(0, own)).reshape(x.shape)
 
 
@@ -61,8 +61,8 @@ def _pieces(n, g):
     parts = []
     for i, part in enumerate(g if isinstance(g, list) else [g]):
         if part is None:
-            shape, dtype = n._output_meta(i)
-            part = _C._full(shape, 0, dtype=dtype)
+            shape, dtype, device = n._output_meta(i)
+            part = _C._full(shape, 0, dtype=dtype, device=device)
         parts.append(part)
     return parts
 
