@@ -129,12 +129,12 @@ LAYERS = (
     {"autograd", "_format", "_rebuild"},
     {"tensor"},
     {"ops"},
-    {"", "cuda", "linalg", "masked", "random", "signal", "special", "testing", "types"},  # "": the package
+    {"", "cuda", "gpu", "linalg", "masked", "random", "signal", "special", "testing", "types"},  # "": the package
     {"nn"},
     {"optim", "utils", "serialization"},
     {"safetensors"},
     {"vision", "graph"},
-    {"_stubs"},
+    {"_devices", "_stubs"},
 )
 LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}
 

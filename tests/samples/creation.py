@@ -80,7 +80,7 @@ ROWS.update(
         "reference",
     ),
     # To other devices: tests/test_gpu.py.
-    _to_device=Row(lambda x, device: x, [S(F(3), "cpu"), S(F(2, 3), "cpu"), S(F(), "cpu"), S(F(0), "cpu")], "fib"),
+    _to_device=Row(lambda x, device: x, [S(F(*shape), device="cpu") for shape in ((3,), (2, 3), (), (0,))], "fib"),
 )
 
 

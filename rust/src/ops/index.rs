@@ -334,7 +334,7 @@ fn put_on_gpu(c: &Call) -> Result<()> {
         gpu::copy(t, out)?;
     }
     // The indices as one run into one dim, the values with that run in front.
-    let wide = values.with_layout(values.layout.broadcast_to(&shape));
+    let wide = values.with_layout(from.broadcast_to(&shape));
     let first = gpu::contiguous(&wide.with_layout(plan.indices_first(&wide.layout)))?;
     let turned = out.layout.permute(&order);
     let run = plan.linear(&numbers, &turned.shape)?;

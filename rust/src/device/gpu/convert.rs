@@ -112,9 +112,9 @@ pub fn receive(c: &Core) -> Result<Core> {
 pub fn transfer(c: &Core, to: Device) -> Result<Core> {
     match (c.device(), to) {
         (a, b) if a == b => Ok(c.clone()),
+        (Device::Meta, Device::Cpu | Device::Gpu) => Error::unsupported("Cannot copy out of meta tensor; no data!"),
         (Device::Cpu, Device::Gpu) => send(c),
         (Device::Gpu, Device::Cpu) => receive(c),
-        (Device::Meta, _) => Error::unsupported("Cannot copy out of meta tensor; no data!"),
         _ => Core::empty_with(Layout::dense_like(*c.shape(), &c.layout), c.dtype, to),
     }
 }
@@ -122,8 +122,8 @@ pub fn transfer(c: &Core, to: Device) -> Result<Core> {
 /// The tensor itself, or its copy on the CPU.
 pub fn to_host(c: &Core) -> Result<Core> {
     match c.device() {
-        Device::Gpu => receive(c),
-        _ => Ok(c.clone()),
+        Device::Cpu => Ok(c.clone()),
+        _ => transfer(c, Device::Cpu),
     }
 }
 
