@@ -128,7 +128,7 @@ def deep_copy(self: Any, memo: dict[Any, Any]) -> Any:
         )
     from copy import deepcopy
 
-    if self.device.type != "cpu":
+    if self.device.type == "meta":
         made = _C.clone(self.detach())
     else:
         address, nbytes = self._storage()
