@@ -48,9 +48,19 @@ def train_step(net, optimizer, set_to_none=True):
     return step
 
 
-def run(compiled, make_optimizer, between=None, sizes=(8,), schedule=False, steps=STEPS, set_to_none=True, **kinds):
+def run(
+    compiled,
+    make_optimizer,
+    between=None,
+    sizes=(8,),
+    schedule=False,
+    steps=STEPS,
+    set_to_none=True,
+    device="cpu",
+    **kinds,
+):
     """Losses and state after some steps, eager or compiled."""
-    net = model(**kinds)
+    net = model(**kinds).to(device)
     optimizer = make_optimizer(net.parameters())
     scheduler = fs.optim.lr_scheduler.StepLR(optimizer, 2, 0.5) if schedule else None
     step = train_step(net, optimizer, set_to_none)
@@ -58,7 +68,7 @@ def run(compiled, make_optimizer, between=None, sizes=(8,), schedule=False, step
         step = fs.compile(step)
     losses = []
     for i, (x, y) in enumerate(batches(steps, sizes)):
-        losses.append(step(x, y).item())
+        losses.append(step(x.to(device), y.to(device)).item())
         if scheduler:
             scheduler.step()
         if between:
@@ -99,6 +109,21 @@ def test_replay_gives_eagers_bits(name):
 @pytest.mark.parametrize("name", ["sgd", "adam"])
 def test_with_dropout_batch_norm_and_a_schedule_outside(name):
     assert_same(make=OPTIMIZERS[name], recordings=1, dropout=0.4, norm=True, schedule=True)
+
+
+@pytest.mark.skipif(not fs.gpu.is_available(), reason="no adapter for the gpu device on this machine")
+@pytest.mark.parametrize("name", ["sgd", "momentum", "adam", "adamw"])
+def test_replay_on_the_gpu(name):
+    def between(i, net, optimizer):
+        if i == 6:
+            net.load_state_dict({k: v * 0.5 for k, v in net.state_dict().items()})
+        if i == 7:
+            net[0].weight.data = net[0].weight.data * 2
+
+    make = OPTIMIZERS[name]
+    assert_same(
+        between, make=make, recordings=2, dropout=0.4, schedule=True, sizes=(8, 8, 8, 5), steps=10, device="gpu"
+    )
 
 
 def test_gradients_that_are_zeroed_in_place():
