@@ -8,7 +8,6 @@ use crate::bind::push;
 use crate::call::{self, Common, Outs, Tensors, default_argument};
 use crate::convert;
 use crate::error::{runtime, to_python};
-use crate::graph::active::check_reading;
 use crate::tensor::Tensor;
 use firesteel::device::cpu;
 use firesteel::dtype::DType;

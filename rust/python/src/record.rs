@@ -287,8 +287,9 @@ pub fn record<'py>(
         save_outputs(row, &state.inputs, output, &mut state.saved);
     }
     for o in &outs[..=last] {
-        o.get()
-            .with(py, |s| add(&mut state.outputs, || (*s.core.shape(), s.core.dtype, s.core.device())));
+        o.get().with(py, |s| {
+            add(&mut state.outputs, || (*s.core.shape(), s.core.dtype, s.core.device()))
+        });
     }
     let node = Py::new(py, Node::new(Some(op), made))?;
     for (i, o) in outs.iter().enumerate() {
