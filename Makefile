@@ -6,7 +6,7 @@
 #   make lint      rustfmt, clippy, ruff, mypy, and whether the committed stub is the op table's
 #   make parity    the comparisons with a real PyTorch, in .venv-parity
 #   make docs      Rust documentation, and every example in docstrings, README and docs/
-#   make stubs     write python/firesteel/_C.pyi anew after the op table has changed
+#   make stubs     write python/firesteel/_C.pyi and docs/devices.md anew after the op table has changed
 
 PYTHON ?= python3
 CARGO ?= cargo
@@ -70,6 +70,7 @@ docs: $(VENV)/.wheel
 stubs: $(VENV)/.wheel
 	$(BIN)/python -m firesteel._stubs > target/_C.pyi
 	cp target/_C.pyi python/firesteel/_C.pyi
+	$(BIN)/python -m firesteel._devices > docs/devices.md
 
 # The wheel: compiled once, with the one profile, and installed without touching what else is in the environment.
 $(VENV)/.wheel: $(VENV)/.tools $(SOURCES)

@@ -447,6 +447,23 @@ def test_too_large_is_an_error():
 
 
 @needs_gpu
+def test_a_lost_device_is_an_error():
+    """Of a type that can be caught, at everything that uses it; the process goes on."""
+    code = (
+        "import firesteel as fs\n"
+        "x = fs.ones(3, device='gpu'); y = x + 1; y.tolist(); z = y * 2\n"
+        "fs._C._gpu_lose()\n"
+        "told = []\n"
+        "for f in (z.tolist, lambda: x + 1, lambda: fs.ones(2).to('gpu'), fs.gpu.synchronize, lambda: x.sum().item()):\n"
+        "    try: f(); told.append('nothing')\n"
+        "    except RuntimeError as e: told.append('lost' if 'lost' in str(e) else str(e))\n"
+        "del x, y, z\n"
+        "print(' '.join(told), (fs.ones(2) * 2).sum().item())"
+    )
+    assert python(code) == "lost lost lost lost lost 4.0"
+
+
+@needs_gpu
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 def test_a_forked_child_gets_an_error():
     code = (

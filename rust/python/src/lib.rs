@@ -172,6 +172,12 @@ fn _gpu_empty_cache(py: Python<'_>) -> PyResult<()> {
     py.detach(wgpu::empty_cache).map_err(error::to_python)
 }
 
+/// Takes the gpu device away, as a driver's reset does; for tests.
+#[pyfunction]
+fn _gpu_lose() {
+    wgpu::lose();
+}
+
 /// (bytes in tensors of the gpu, bytes kept for reuse).
 #[pyfunction]
 fn _gpu_memory() -> (u64, u64) {
@@ -223,6 +229,7 @@ fn init(m: &Bound<'_, PyModule>) -> PyResult<()> {
         _gpu_open,
         _gpu_synchronize,
         _gpu_empty_cache,
+        _gpu_lose,
         _gpu_memory,
         mode::is_grad_enabled,
         mode::_set_grad,

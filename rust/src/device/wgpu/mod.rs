@@ -84,6 +84,13 @@ pub fn empty_cache() -> Result<()> {
     Ok(())
 }
 
+/// Takes the device away, as a driver's reset does; for tests of what follows.
+pub fn lose() {
+    if let Some(gpu) = existing() {
+        gpu.device.destroy();
+    }
+}
+
 /// (bytes in tensors, bytes kept for reuse).
 pub fn memory() -> (u64, u64) {
     existing().map_or((0, 0), |gpu| gpu.pool().stats())
