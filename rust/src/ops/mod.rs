@@ -1,5 +1,6 @@
 //! The op table: every record, by name.
 
+pub mod attention;
 pub mod binary;
 pub mod conv;
 pub mod creation;
@@ -53,6 +54,7 @@ static TABLE: LazyLock<Vec<&'static Op>> = LazyLock::new(|| {
         index::ops(),
         scatter::ops(),
         join::ops(),
+        attention::ops(),
     ];
     families
         .into_iter()
