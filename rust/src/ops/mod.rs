@@ -13,6 +13,7 @@ pub mod norm;
 pub mod optim;
 pub mod pool;
 pub mod reduce;
+pub mod rnn;
 pub mod scan;
 pub mod scatter;
 pub mod softmax;
@@ -55,6 +56,7 @@ static TABLE: LazyLock<Vec<&'static Op>> = LazyLock::new(|| {
         scatter::ops(),
         join::ops(),
         attention::ops(),
+        rnn::ops(),
     ];
     families
         .into_iter()

@@ -53,8 +53,8 @@ fn hide<T: Real>(scores: &mut [T], ahead: isize) {
 }
 
 multiversion! {
-    /// Scores become exponentials above the maximum so far; `out`, the weighted values so far, is scaled to it.
-    pub(super) fn step<T: Real>(scores: &mut [T], mask: &[T], ahead: Option<isize>, state: &mut Softmax<T>, out: &mut [T]) {
+    /// Scores become exponentials above the maximum so far; what was summed before is to be scaled by the result.
+    pub(super) fn step<T: Real>(scores: &mut [T], mask: &[T], ahead: Option<isize>, state: &mut Softmax<T>) -> Lanes<T> {
         add(scores, mask);
         if let Some(ahead) = ahead {
             hide(scores, ahead);
@@ -85,28 +85,21 @@ multiversion! {
             }
         }
         state.sum = sum;
-        for row in rows(out) {
-            for j in 0..QUERIES {
-                row[j] = row[j] * factor[j];
-            }
-        }
+        factor
     }
 }
 
 multiversion! {
-    /// Divides by the sums, which become the logarithms of the sums of all exponentials (inf where there is no key).
-    pub(super) fn finish<T: Real>(out: &mut [T], state: &mut Softmax<T>) {
+    /// What the values are to be scaled by in the end. The sums become the logarithms of the sums of all exponentials
+    /// (inf where there is no key).
+    pub(super) fn finish<T: Real>(state: &mut Softmax<T>) -> Lanes<T> {
         let mut by = [T::ZERO; QUERIES];
         for j in 0..QUERIES {
             let none = state.sum[j] == T::ZERO;
             by[j] = if none { T::ZERO } else { T::ONE / state.sum[j] };
             state.sum[j] = if none { T::INF } else { state.max[j] + Real::ln(state.sum[j]) };
         }
-        for row in rows(out) {
-            for j in 0..QUERIES {
-                row[j] = row[j] * by[j];
-            }
-        }
+        by
     }
 }
 

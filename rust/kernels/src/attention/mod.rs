@@ -338,8 +338,10 @@ unsafe fn queries<T: Real + HasTiles>(
                 from_c: false,
             });
             let mask = job.mask_block(head, q, [k, n], other);
-            let so_far = if k > 0 { &mut *values } else { &mut [] };
-            block::step(scores, mask, job.ahead(q[0], k, n), state, so_far);
+            let factor = block::step(scores, mask, job.ahead(q[0], k, n), state);
+            if k > 0 {
+                (job.tiles.scale_columns)(values.as_mut_ptr(), job.v, QUERIES, factor.as_ptr());
+            }
             if job.dropout.is_some() {
                 block::multiply(scores, job.kept_block(head, q, [k, n], other));
             }
@@ -357,8 +359,9 @@ unsafe fn queries<T: Real + HasTiles>(
                 from_c: k > 0,
             });
         }
+        let by = block::finish(state);
+        (job.tiles.scale_columns)(values.as_mut_ptr(), job.v, QUERIES, by.as_ptr());
     }
-    block::finish(values, state);
 }
 
 /// The factors of dropout as the kernels draw them, for `[rows, keys]` weights.

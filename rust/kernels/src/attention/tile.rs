@@ -74,7 +74,11 @@ unsafe fn tile<T: Copy + Default, L: Lanes<T>, const MR: usize, const NV: usize,
                 }
             }
         }
-        let mut a = t.a.wrapping_offset(i as isize * t.a_rs);
+        // A pointer per row: one that walks from row to row would be a chain of additions longer than the products.
+        let mut a = [t.a; MR];
+        for r in 0..MR {
+            a[r] = t.a.wrapping_offset((i + r) as isize * t.a_rs);
+        }
         let mut b = t.b.wrapping_add(j);
         for _ in 0..t.k {
             let mut line = [l.splat(T::default()); NV];
@@ -82,12 +86,12 @@ unsafe fn tile<T: Copy + Default, L: Lanes<T>, const MR: usize, const NV: usize,
                 line[v] = load(b, v);
             }
             for r in 0..MR {
-                let x = l.splat(*a.offset(r as isize * t.a_rs));
+                let x = l.splat(*a[r]);
+                a[r] = a[r].wrapping_offset(t.a_cs);
                 for v in 0..NV {
                     acc[r][v] = l.fma(x, line[v], acc[r][v]);
                 }
             }
-            a = a.wrapping_offset(t.a_cs);
             b = b.wrapping_offset(t.b_rs);
         }
         for r in 0..MR {
@@ -162,8 +166,8 @@ unsafe fn turn<T: Copy + Default, L: Lanes<T>>(l: L, t: &Turn<T>) {
             let have = t.rows.saturating_sub(r).min(L::BLOCK);
             if t.cs == 1 {
                 let mut rows = [t.src; 8];
-                for (i, row) in rows.iter_mut().enumerate().take(have) {
-                    *row = t.src.offset((r + i) as isize * t.rs);
+                for i in 0..8 {
+                    rows[i] = t.src.wrapping_offset((r + i) as isize * t.rs);
                 }
                 for c in (0..t.cols).step_by(L::BLOCK) {
                     let cols = (t.cols - c).min(L::BLOCK);
@@ -184,10 +188,38 @@ unsafe fn turn<T: Copy + Default, L: Lanes<T>>(l: L, t: &Turn<T>) {
     }
 }
 
-/// The two functions compiled for one instruction set.
+/// `block[i][j] *= by[j]` for `rows` rows of `n`. By hand, because the compiler would walk down the columns.
+///
+/// # Safety
+/// `block` holds `rows * n` elements, `by` holds `n`.
+#[inline(always)]
+unsafe fn scale_columns<T: Copy + std::ops::Neg<Output = T> + Default, L: Lanes<T>>(
+    l: L,
+    block: *mut T,
+    rows: usize,
+    n: usize,
+    by: *const T,
+) {
+    // Adding -0 changes no product.
+    let nothing = l.splat(-T::default());
+    for j in (0..n).step_by(L::N) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let y = l.load_n(by.add(j), n - j);
+            for i in 0..rows {
+                let p = block.add(i * n + j);
+                l.store_n(p, l.fma(l.load_n(p, n - j), y, nothing), n - j);
+            }
+        }
+    }
+}
+
+/// The functions compiled for one instruction set.
 pub(crate) struct Tiles<T: 'static> {
     pub product: unsafe fn(&Product<T>),
     pub turn: unsafe fn(&Turn<T>),
+    /// Block, rows, columns, factors.
+    pub scale_columns: unsafe fn(*mut T, usize, usize, *const T),
 }
 
 /// Types with tiles.
@@ -214,7 +246,14 @@ macro_rules! tiles {
                 // SAFETY: the caller's promise.
                 unsafe { turn::<$t, $l>(<$l as Lanes<$t>>::assume(), t) }
             }
-            pub(super) static TILES: Tiles<$t> = Tiles { product: multiply, turn: transpose };
+            /// # Safety
+            /// As for what it calls; the CPU has the instruction set.
+            $(#[$feature])*
+            unsafe fn scale(block: *mut $t, rows: usize, n: usize, by: *const $t) {
+                // SAFETY: the caller's promise.
+                unsafe { scale_columns(<$l as Lanes<$t>>::assume(), block, rows, n, by) }
+            }
+            pub(super) static TILES: Tiles<$t> = Tiles { product: multiply, turn: transpose, scale_columns: scale };
         }
     };
 }
