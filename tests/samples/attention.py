@@ -123,12 +123,19 @@ ROWS.update(
     ),
     _attention_factors=Row(
         factors,
-        [S(STATE, [2, 3], 0.3), S(STATE, [7], 0.5), S(STATE, [2, 2, 9], 0.0), S(STATE, [0, 3], 0.5), S(STATE, [3], 1.0)],
+        [
+            S(STATE, [2, 3], 0.3),
+            S(STATE, [7], 0.5),
+            S(STATE, [2, 2, 9], 0.0),
+            S(STATE, [0, 3], 0.5),
+            S(STATE, [3], 1.0),
+        ],
         "1",
         "float32",
         medium=[S(STATE, [30, 301], 0.3)],
     ),
 )
+
 
 def check_state(outs, _args):
     """Seed and offset; the op before took none."""
