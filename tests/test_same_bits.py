@@ -53,7 +53,8 @@ def gradient_digests():
     """Gradients of the ops that matter to a training step, from their medium samples."""
     for key in ("matmul", "linear", "conv1d", "conv2d", "conv3d", "max_pool2d", "avg_pool2d", "layer_norm", "batch_norm",
                 "group_norm", "softmax", "log_softmax", "nll_loss_nd", "embedding", "sum", "mean", "var", "std", "prod.dim",
-                "logsumexp", "cumsum", "index", "gather", "sort", "gelu", "tanh"):  # fmt: skip
+                "logsumexp", "cumsum", "index", "gather", "sort", "gelu", "tanh",
+                "_attention", "_lstm", "_gru"):  # fmt: skip
         row = SAMPLES[key]
         outs = []
         for number, sample in enumerate(row.medium or row.samples):

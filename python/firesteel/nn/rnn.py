@@ -1,7 +1,8 @@
-"""Recurrent networks, made of linear maps and activations, step by step."""
+"""Recurrent networks: the input's linear map at once, then all steps."""
 
 from __future__ import annotations
 
+import itertools
 import math
 import warnings
 
@@ -24,63 +25,86 @@ Tensor = _C.Tensor
 _GATES = {"RNN_TANH": 1, "RNN_RELU": 1, "GRU": 3, "LSTM": 4}
 
 
-# ---- one step; `gates` is the input's linear map, already computed
+# ---- steps of one batch size: gates (T, N, G) are the input's linear map, the state is a tuple of (N, size)
 
 
-def _plain_step(activation: Callable) -> Callable:
-    def step(gates: Tensor, state: tuple, weights: dict[str, Any]) -> tuple:
-        return (activation(gates + _C.linear(state[0], weights["hh"], weights["bias_hh"])),)
+def _plain(activation: Callable) -> Callable:
+    def steps(gates: Tensor, state: tuple, weights: dict[str, Any], backward: bool) -> tuple[Tensor, tuple]:
+        return _one_by_one(
+            lambda part, state: (activation(part + _C.linear(state[0], weights["hh"], weights["bias_hh"])),),
+            gates, state, backward,
+        )  # fmt: skip
 
-    return step
+    return steps
 
 
-def _lstm_step(gates: Tensor, state: tuple, weights: dict[str, Any]) -> tuple:
-    h, c = state
-    enter, forget, new, out = (gates + _C.linear(h, weights["hh"], weights["bias_hh"])).chunk(4, 1)
-    c = forget.sigmoid() * c + enter.sigmoid() * new.tanh()
-    h = out.sigmoid() * c.tanh()
+def _lstm(gates: Tensor, state: tuple, weights: dict[str, Any], backward: bool) -> tuple[Tensor, tuple]:
     if weights["hr"] is not None:
-        h = _C.linear(h, weights["hr"])
-    return h, c
+
+        def projected(part: Tensor, state: tuple) -> tuple:
+            made = _C._lstm(part.unsqueeze(0), *state, weights["hh"])
+            return _C.linear(made[0].squeeze(0), weights["hr"]), made[1]
+
+        return _one_by_one(projected, gates, state, backward)
+    made = _C._lstm(gates, *state, weights["hh"], backward)
+    return made[0], (made[0].select(0, 0 if backward else -1), made[1])
 
 
-def _gru_step(gates: Tensor, state: tuple, weights: dict[str, Any]) -> tuple:
-    h = state[0]
-    reset, update, new = gates.chunk(3, 1)
-    h_reset, h_update, h_new = _C.linear(h, weights["hh"], weights["bias_hh"]).chunk(3, 1)
-    update = (update + h_update).sigmoid()
-    new = (new + (reset + h_reset).sigmoid() * h_new).tanh()
-    return (new + update * (h - new),)
+def _gru(gates: Tensor, state: tuple, weights: dict[str, Any], backward: bool) -> tuple[Tensor, tuple]:
+    made = _C._gru(gates, state[0], weights["hh"], weights["bias_hh"], backward)
+    return made, (made.select(0, 0 if backward else -1),)
 
 
-_STEPS = {"RNN_TANH": _plain_step(_C.tanh), "RNN_RELU": _plain_step(_C.relu), "GRU": _gru_step, "LSTM": _lstm_step}
+def _one_by_one(step: Callable, gates: Tensor, state: tuple, backward: bool) -> tuple[Tensor, tuple]:
+    parts = list(gates.unbind())
+    outputs: list[Any] = [None] * len(parts)
+    for at in reversed(range(len(parts))) if backward else range(len(parts)):
+        state = step(parts[at], state)
+        outputs[at] = state[0]
+    return _C.stack(outputs), state
+
+
+_STEPS = {"RNN_TANH": _plain(_C.tanh), "RNN_RELU": _plain(_C.relu), "GRU": _gru, "LSTM": _lstm}
+
+
+def _input_part(mode: str, data: Tensor, weights: dict[str, Any]) -> Tensor:
+    """The input's linear map; an LSTM adds both biases to the same gates."""
+    bias = weights["bias_ih"]
+    if mode == "LSTM" and bias is not None:
+        bias = bias + weights["bias_hh"]
+    return _C.linear(data, weights["ih"], bias)
 
 
 def _run(
-    step: Callable, gates: list[Tensor], start: tuple, weights: dict[str, Any], backward: bool
-) -> tuple[list[Tensor], tuple]:
-    """One direction of one layer: the outputs of all steps, and the last state of each sequence.
+    mode: str, gates: Tensor, counts: list[int], start: tuple, weights: dict[str, Any], backward: bool
+) -> tuple[Tensor, tuple]:
+    """One direction of one layer: the outputs of all steps below each other, and the last state of each sequence.
 
-    The number of rows of `gates` must not increase from step to step: shorter sequences end earlier.
+    `counts`, the rows of each step, must not increase from step to step: shorter sequences end earlier.
     """
-    outputs: list[Any] = [None] * len(gates)
-    rows = gates[-1 if backward else 0].size(0)
-    state = tuple(part[:rows] for part in start)
+    runs: list[tuple[int, int, int]] = []  # first row, steps, rows of each
+    for at, (rows, same) in enumerate((rows, len(list(same))) for rows, same in itertools.groupby(counts)):
+        first = runs[at - 1][0] + runs[at - 1][1] * runs[at - 1][2] if at else 0
+        runs.append((first, same, rows))
+    outputs: list[Any] = [None] * len(runs)
+    rows = runs[-1 if backward else 0][2]
+    state = tuple(part[:rows] for part in start) if len(runs) > 1 else start
     ended: list[tuple] = []
-    for at in reversed(range(len(gates))) if backward else range(len(gates)):
-        count = gates[at].size(0)
+    for at in reversed(range(len(runs))) if backward else range(len(runs)):
+        first, steps, count = runs[at]
         if count > rows:  # backwards: a longer sequence begins
-            state = tuple(_C.cat([part, first[rows:count]]) for part, first in zip(state, start, strict=False))
+            state = tuple(_C.cat([part, new[rows:count]]) for part, new in zip(state, start, strict=False))
         elif count < rows:  # forwards: a shorter one has ended
             ended.append(tuple(part[count:] for part in state))
             state = tuple(part[:count] for part in state)
         rows = count
-        state = step(gates[at], state, weights)
-        outputs[at] = state[0]
+        mine = gates if len(runs) == 1 else gates.narrow(0, first, steps * count)
+        made, state = _STEPS[mode](mine.reshape([steps, count, gates.size(1)]), state, weights, backward)
+        outputs[at] = made.flatten(0, 1)
     if ended:
         parts = [state, *reversed(ended)]
         state = tuple(_C.cat(pieces) for pieces in zip(*parts, strict=False))
-    return outputs, state
+    return outputs[0] if len(runs) == 1 else _C.cat(outputs), state
 
 
 class RNNBase(Module):
@@ -216,6 +240,8 @@ class RNNBase(Module):
         states = self._given_states(hx, batched)
         states = self._checked_states(states, steps, steps.size(1))
         length, rows = steps.shape[:2]
+        if length == 0:
+            raise RuntimeError("Expected sequence length to be larger than 0 in RNN")
         data = steps.reshape([length * rows, steps.size(2)])
         output, last = self._layers(data, [rows] * length, states)
         output = output.reshape([length, rows, output.size(1)])
@@ -281,7 +307,6 @@ class RNNBase(Module):
 
     def _layers(self, data: Tensor, counts: list[int], states: tuple) -> tuple[Tensor, tuple]:
         """All layers over the values of all steps, which lie below each other, `counts` rows a step."""
-        step = _STEPS[self.mode]
         directions = 2 if self.bidirectional else 1
         last: list[tuple] = []
         for layer in range(self.num_layers):
@@ -289,10 +314,10 @@ class RNNBase(Module):
             for direction in range(directions):
                 at = layer * directions + direction
                 weights = self._weights(at)
-                gates = _C.linear(data, weights["ih"], weights["bias_ih"])
+                gates = _input_part(self.mode, data, weights)
                 start = tuple(part[at] for part in states)
-                outputs, state = _run(step, list(gates.split(counts)), start, weights, direction == 1)
-                sides.append(_C.cat(outputs))
+                outputs, state = _run(self.mode, gates, counts, start, weights, direction == 1)
+                sides.append(outputs)
                 last.append(state)
             data = sides[0] if directions == 1 else _C.cat(sides, 1)
             if self.dropout > 0 and layer < self.num_layers - 1:
@@ -445,8 +470,11 @@ class RNNCellBase(Module):
                 raise RuntimeError(
                     f"hidden{at or ''} has inconsistent hidden_size: got {part.size(1)}, expected {self.hidden_size}"
                 )
-        weights = {"hh": self.weight_hh, "bias_hh": self.bias_hh, "hr": None}
-        new = _STEPS[self._mode](_C.linear(rows, self.weight_ih, self.bias_ih), state, weights)
+        weights = {
+            "ih": self.weight_ih, "hh": self.weight_hh, "bias_ih": self.bias_ih, "bias_hh": self.bias_hh, "hr": None
+        }  # fmt: skip
+        gates = _input_part(self._mode, rows, weights).unsqueeze(0)
+        new = _STEPS[self._mode](gates, state, weights, False)[1]
         return new if batched else tuple(part.squeeze(0) for part in new)
 
 

@@ -9,6 +9,7 @@
 //! * **No panics for data.** Indices are checked before use; sizes of zero are fine.
 //! * **Overlap** between an output and an input is either none or exact (same layout); the caller sees to that.
 
+pub mod attention;
 pub mod conv;
 pub mod dtype;
 pub mod elementwise;
@@ -20,6 +21,7 @@ pub mod parallel;
 pub mod pool;
 pub mod random;
 pub mod reduce;
+pub mod rnn;
 pub mod scan;
 pub mod simd;
 pub mod softmax;

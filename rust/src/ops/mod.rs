@@ -1,5 +1,6 @@
 //! The op table: every record, by name.
 
+pub mod attention;
 pub mod binary;
 pub mod conv;
 pub mod creation;
@@ -12,6 +13,7 @@ pub mod norm;
 pub mod optim;
 pub mod pool;
 pub mod reduce;
+pub mod rnn;
 pub mod scan;
 pub mod scatter;
 pub mod softmax;
@@ -53,6 +55,8 @@ static TABLE: LazyLock<Vec<&'static Op>> = LazyLock::new(|| {
         index::ops(),
         scatter::ops(),
         join::ops(),
+        attention::ops(),
+        rnn::ops(),
     ];
     families
         .into_iter()

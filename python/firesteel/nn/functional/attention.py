@@ -50,28 +50,29 @@ def scaled_dot_product_attention(
     if is_causal and attn_mask is not None:
         raise RuntimeError("_scaled_dot_product_attention: Explicit attn_mask should not be set when is_causal=True")
     if enable_gqa:
-        key = key.repeat_interleave(query.size(-3) // key.size(-3), -3)
-        value = value.repeat_interleave(query.size(-3) // value.size(-3), -3)
-    if is_causal:
-        attn_mask = ops.ones([query.size(-2), key.size(-2)], dtype=_C.bool, device=query.device).tril()
-    # Half of the scale on each side keeps the products of half precision in range.
-    half = math.sqrt(1.0 / math.sqrt(query.size(-1)) if scale is None else abs(scale))
-    if scale is not None and scale < 0:
-        query = -query
-    scores = _C.matmul(query * half, key.transpose(-2, -1) * half)
-    if attn_mask is not None:
-        if attn_mask.dtype == _C.bool:
-            scores = scores.masked_fill(attn_mask.logical_not(), -math.inf)
-            weights = _C.softmax(scores, -1)
-            # A query that may see no key has weights 0, not NaN.
-            weights = weights.masked_fill(attn_mask.any(-1, keepdim=True).logical_not(), 0)
-        else:
-            weights = _C.softmax(scores + attn_mask, -1)
-    else:
-        weights = _C.softmax(scores, -1)
+        key, value = _shared_heads(query, key, "key"), _shared_heads(query, value, "value")
+    if scale is None:
+        scale = 1.0 / math.sqrt(query.size(-1)) if query.size(-1) > 0 else 1.0
+    state = None
     if dropout_p > 0.0:
-        weights = dropout(weights, dropout_p)
-    return _C.matmul(weights, value)
+        lead = ops.broadcast_shapes(query.shape[:-2], key.shape[:-2], value.shape[:-2])
+        state = _C._attention_state(math.prod(lead) * query.size(-2), key.size(-2))
+    return _C._attention(query, key, value, attn_mask, state, dropout_p, is_causal, scale)
+
+
+def _shared_heads(query: Tensor, x: Tensor, name: str) -> Tensor:
+    """Heads of keys or values, each as often as queries share it.
+
+    Raises:
+        RuntimeError: if their number is no divisor of the number of the query's heads.
+    """
+    heads, own = query.size(-3), x.size(-3)
+    if own == 0 or heads % own:
+        raise RuntimeError(f"enable_gqa: {heads} heads of the query cannot share {own} heads of the {name}")
+    if heads == own:
+        return x
+    lead, (rows, size) = x.shape[:-3], x.shape[-2:]
+    return x.unsqueeze(-3).expand([*lead, own, heads // own, rows, size]).reshape([*lead, heads, rows, size])
 
 
 def _check_shapes(

@@ -31,7 +31,7 @@ impl Philox {
     }
 
     /// Words `4·first ..` of a stream; the length is a multiple of 4.
-    pub(super) fn words(self, first: u64, stream: u32, out: &mut [u32]) {
+    pub(crate) fn words(self, first: u64, stream: u32, out: &mut [u32]) {
         fill(self.seed, self.offset.wrapping_add(first), stream, out);
     }
 }

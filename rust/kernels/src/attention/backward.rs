@@ -1,0 +1,414 @@
+//! Gradients of attention: the scores are made again, block by block, from the saved logarithms of the sums.
+
+use super::block::{self, KEYS, Lanes, QUERIES};
+use super::tile::{HasTiles, Product};
+use super::{Attention, GRAIN, Head, Job, Matrix, Parts, turn_back};
+use crate::dtype::DType;
+use crate::gemm::with_scratch;
+use crate::parallel;
+use crate::reduce::lanes::lane_sum;
+use crate::reduce::real::Real;
+use crate::reduce::walk::{Share, Walk, line};
+use crate::view::{AnyDst, AnySrc, Dst, Src};
+use crate::{dtype::Element, multiversion};
+
+/// Keys whose part of the queries' gradients is one chain.
+const CHUNK: usize = 512;
+
+/// Gradients of query, key and value from that of the output; `out` and `logsumexp` are what [`super::forward`] gave.
+/// Outputs have the leading dims of the inputs, none of them broadcast.
+pub fn backward(a: &Attention, grad: AnySrc, out: AnySrc, logsumexp: AnySrc, grads: [AnyDst; 3]) {
+    match out.dtype() {
+        DType::F32 => backward_of::<f32>(a, &grad.typed(), &out.typed(), &logsumexp.typed(), grads.map(|g| g.typed())),
+        DType::F64 => backward_of::<f64>(a, &grad.typed(), &out.typed(), &logsumexp.typed(), grads.map(|g| g.typed())),
+        other => panic!("attention of {}", other.name()),
+    }
+}
+
+/// Where a matrix is written.
+#[derive(Clone, Copy)]
+struct Target<T> {
+    at: *mut T,
+    rs: isize,
+    cs: isize,
+}
+
+/// What a chunk needs of all queries of a head.
+struct Queries<'a, T> {
+    /// Scaled, row by row, and turned in blocks.
+    rows: &'a mut [T],
+    turned: &'a mut [T],
+    /// The gradient, likewise.
+    grad_rows: &'a mut [T],
+    grad_turned: &'a mut [T],
+    /// Per query: logarithm of the sum (inf where there is no query), product of output and gradient.
+    logsumexp: &'a mut [T],
+    dot: &'a mut [T],
+}
+
+/// Blocks of a chunk, and room for turning.
+struct Blocks<'a, T> {
+    scores: &'a mut [T],
+    grads: &'a mut [T],
+    mask: &'a mut [T],
+    kept: &'a mut [T],
+    key: &'a mut [T],
+    value: &'a mut [T],
+}
+
+struct Sizes {
+    queries: [usize; 6],
+    blocks: [usize; 6],
+    /// Of the queries' gradient, turned.
+    grad: usize,
+    room: usize,
+}
+
+impl Sizes {
+    fn of<T: 'static>(job: &Job<T>) -> Sizes {
+        let padded = job.l.next_multiple_of(QUERIES);
+        let block = KEYS * QUERIES;
+        let optional = |on: bool| if on { block } else { 0 };
+        Sizes {
+            queries: [
+                padded * job.e,
+                padded * job.e,
+                padded * job.v,
+                padded * job.v,
+                padded,
+                padded,
+            ],
+            blocks: [
+                block,
+                block,
+                optional(job.mask.is_some()),
+                optional(job.dropout.is_some()),
+                KEYS * job.e,
+                KEYS * job.v,
+            ],
+            grad: padded * job.e,
+            room: QUERIES * job.e.next_multiple_of(8),
+        }
+    }
+
+    fn total<T>(&self) -> usize {
+        let room = Parts::<T>::room;
+        let lists = self.queries.iter().chain(&self.blocks).map(|&n| room(n)).sum::<usize>();
+        lists + 2 * room(self.grad) + room(self.room)
+    }
+}
+
+fn backward_of<T: Real + HasTiles>(
+    a: &Attention,
+    grad: &Src<T>,
+    out: &Src<T>,
+    logsumexp: &Src<T>,
+    [gq, gk, gv]: [Dst<T>; 3],
+) {
+    let job = Job::<T>::of(a);
+    let d = out.rank() - 2;
+    let inputs = job.walk();
+    let others = Walk::of(
+        &out.shape()[..d],
+        [grad.strides(), out.strides(), gq.strides(), gk.strides(), gv.strides()],
+    );
+    let to = [&gq, &gk, &gv].map(|g| Share::new(g.ptr()));
+    let steps = [&gq, &gk, &gv].map(|g| [g.strides()[d], g.strides()[d + 1]]);
+    let sizes = Sizes::of(&job);
+    let chunks = job.s.div_ceil(CHUNK).max(1);
+    // Few heads and many keys: threads share a head, and its queries' gradients are joined afterwards in the same order.
+    let split = chunks > 1 && job.heads < 2 * parallel::threads();
+    let mut partial = vec![T::ZERO; if split { job.heads * chunks * sizes.grad } else { 0 }];
+    let partials = Share::new(partial.as_mut_ptr());
+    let work = job.l.saturating_mul(job.s.min(if split { CHUNK } else { usize::MAX }));
+    let work = work.saturating_mul(3 * job.e + 2 * job.v).max(1);
+    let units = if split { job.heads * chunks } else { job.heads };
+    parallel::for_range(units, (GRAIN / work).max(1), |range| {
+        with_scratch(|buffers| {
+            let all = buffers[0].reserve::<T>(sizes.total::<T>());
+            let mut keep = [Vec::new(), Vec::new()];
+            for unit in range {
+                let (index, mine) = if split {
+                    (unit / chunks, unit % chunks..unit % chunks + 1)
+                } else {
+                    (unit, 0..chunks)
+                };
+                let head = job.head(index, inputs.at(index));
+                let [g, o, tq, tk, tv] = others.at(index);
+                let target = |i: usize, offset: isize| Target {
+                    at: to[i].get().wrapping_offset(offset),
+                    rs: steps[i][0],
+                    cs: steps[i][1],
+                };
+                let mut parts = Parts(all);
+                // SAFETY: the parts are those that were reserved.
+                let [rows, turned, grad_rows, grad_turned, lse, dot] = sizes.queries.map(|n| unsafe { parts.take(n) });
+                // SAFETY: as above.
+                let [scores, grads, mask, kept, key, value] = sizes.blocks.map(|n| unsafe { parts.take(n) });
+                // SAFETY: as above.
+                let [sum, part, room] = [sizes.grad, sizes.grad, sizes.room].map(|n| unsafe { parts.take(n) });
+                let mut queries = Queries {
+                    rows,
+                    turned,
+                    grad_rows,
+                    grad_turned,
+                    logsumexp: lse,
+                    dot,
+                };
+                let mut blocks = Blocks {
+                    scores,
+                    grads,
+                    mask,
+                    kept,
+                    key,
+                    value,
+                };
+                // SAFETY: views promise that what their shapes span is live; units write different parts.
+                unsafe {
+                    let (grad, out) = (Matrix::of(grad, g), Matrix::of(out, o));
+                    let lse = std::slice::from_raw_parts(logsumexp.ptr().add(index * job.l), job.l);
+                    prepare(&job, &head, [&grad, &out], lse, &mut queries, &mut keep);
+                    for c in mine {
+                        let to = [target(1, tk), target(2, tv)];
+                        if split {
+                            let at = partials.at(unit * sizes.grad);
+                            let part = std::slice::from_raw_parts_mut(at, sizes.grad);
+                            chunk(&job, &head, c, &queries, &mut blocks, to, part);
+                        } else if c == 0 {
+                            chunk(&job, &head, c, &queries, &mut blocks, to, sum);
+                        } else {
+                            chunk(&job, &head, c, &queries, &mut blocks, to, part);
+                            join(&job, c, sum, part);
+                        }
+                    }
+                    if !split {
+                        write_queries(&job, sum, room, target(0, tq));
+                    }
+                }
+            }
+        });
+    });
+    if split {
+        parallel::for_range(job.heads, 1, |range| {
+            let mut room = vec![T::ZERO; sizes.room];
+            for index in range {
+                // SAFETY: each head's partial results, and its part of the output.
+                unsafe {
+                    let at = |c: usize| partials.at((index * chunks + c) * sizes.grad);
+                    let sum = std::slice::from_raw_parts_mut(at(0), sizes.grad);
+                    for c in 1..chunks {
+                        join(&job, c, sum, std::slice::from_raw_parts(at(c), sizes.grad));
+                    }
+                    let target = Target {
+                        at: to[0].get().offset(others.at(index)[2]),
+                        rs: steps[0][0],
+                        cs: steps[0][1],
+                    };
+                    write_queries(&job, sum, &mut room, target);
+                }
+            }
+        });
+    }
+}
+
+/// The first block of queries that sees the keys from `k` on.
+fn first_block<T: 'static>(job: &Job<T>, k: usize) -> usize {
+    let blocks = job.l.div_ceil(QUERIES);
+    if job.causal { (k / QUERIES).min(blocks) } else { 0 }
+}
+
+/// Adds a later chunk's part of the queries' gradients; queries that do not see it have none.
+fn join<T: Real + HasTiles>(job: &Job<T>, chunk: usize, sum: &mut [T], part: &[T]) {
+    let from = first_block(job, chunk * CHUNK) * job.e * QUERIES;
+    block::sum_up(&mut sum[from..], &part[from..]);
+}
+
+multiversion! {
+    fn dot_row<T: Real>(a: &[T], b: &[T]) -> T {
+        lane_sum(a, b, |x, y| x * y)
+    }
+}
+
+/// Fills what all chunks of a head use.
+///
+/// # Safety
+/// The matrices are live.
+unsafe fn prepare<T: Real + HasTiles>(
+    job: &Job<T>,
+    head: &Head<T>,
+    [grad, out]: [&Matrix<T>; 2],
+    logsumexp: &[T],
+    to: &mut Queries<T>,
+    keep: &mut [Vec<T>; 2],
+) {
+    let (e, v) = (job.e, job.v);
+    let [keep_grad, keep_out] = keep;
+    // SAFETY: the caller's promise; the scratch memory has a block of rows for each block of queries.
+    unsafe {
+        for q in (0..job.l).step_by(QUERIES) {
+            let n = QUERIES.min(job.l - q);
+            let turned = &mut to.turned[q * e..(q + QUERIES) * e];
+            job.turn_rows(&head.query, q, n, e, turned.as_mut_ptr());
+            block::scale(turned, job.scale);
+            job.turn_rows(grad, q, n, v, to.grad_turned[q * v..].as_mut_ptr());
+            for i in q..q + n {
+                let row = line(head.query.row(i), e, head.query.cs, keep_out);
+                to.rows[i * e..(i + 1) * e].copy_from_slice(row);
+                let (g, o) = (line(grad.row(i), v, grad.cs, keep_grad), line(out.row(i), v, out.cs, keep_out));
+                to.grad_rows[i * v..(i + 1) * v].copy_from_slice(g);
+                to.dot[i] = dot_row(g, o);
+            }
+        }
+    }
+    block::scale(&mut to.rows[..job.l * e], job.scale);
+    to.logsumexp[..job.l].copy_from_slice(logsumexp);
+    to.logsumexp[job.l..].fill(T::INF);
+    to.dot[job.l..].fill(T::ZERO);
+}
+
+/// Gradients of a chunk's keys and values, and its part of the queries' (turned) in `part`.
+///
+/// # Safety
+/// The matrices and targets are live.
+unsafe fn chunk<T: Real + HasTiles>(
+    job: &Job<T>,
+    head: &Head<T>,
+    chunk: usize,
+    queries: &Queries<T>,
+    blocks: &mut Blocks<T>,
+    [to_key, to_value]: [Target<T>; 2],
+    part: &mut [T],
+) {
+    let (e, v) = (job.e, job.v);
+    let (start, end) = (chunk * CHUNK, job.s.min((chunk + 1) * CHUNK));
+    if start >= end {
+        part.fill(T::ZERO);
+    }
+    for k in (start..end).step_by(KEYS) {
+        let most = KEYS.min(end - k);
+        let first = first_block(job, k);
+        if first * QUERIES >= job.l {
+            blocks.key[..most * e].fill(T::ZERO);
+            blocks.value[..most * v].fill(T::ZERO);
+        }
+        for b in first..job.l.div_ceil(QUERIES) {
+            let q = b * QUERIES;
+            let nq = QUERIES.min(job.l - q);
+            let n = most.min(job.seen(q, nq) - k);
+            if b == first && n < most {
+                // Keys that only later queries see start from nothing.
+                blocks.key[n * e..most * e].fill(T::ZERO);
+                blocks.value[n * v..most * v].fill(T::ZERO);
+            }
+            let base = Product {
+                m: n,
+                n: QUERIES,
+                k: e,
+                a: head.key.row(k),
+                a_rs: head.key.rs,
+                a_cs: head.key.cs,
+                b: queries.turned[q * e..].as_ptr(),
+                b_rs: QUERIES as isize,
+                c: blocks.scores.as_mut_ptr(),
+                c_rs: QUERIES as isize,
+                from_c: false,
+            };
+            let (product, block) = (job.tiles.product, ..n * QUERIES);
+            // SAFETY: the caller's promise; blocks and rows lie in the scratch memory.
+            unsafe {
+                product(&base);
+                product(&Product {
+                    k: v,
+                    a: head.value.row(k),
+                    a_rs: head.value.rs,
+                    a_cs: head.value.cs,
+                    b: queries.grad_turned[q * v..].as_ptr(),
+                    c: blocks.grads.as_mut_ptr(),
+                    ..base
+                });
+                let mask = job.mask_block(head, [q, nq], [k, n], blocks.mask);
+                let kept = job.kept_block(head, [q, nq], [k, n], blocks.kept);
+                let (lse, dot) = (lanes(&queries.logsumexp[q..]), lanes(&queries.dot[q..]));
+                let (scores, grads) = (&mut blocks.scores[block], &mut blocks.grads[block]);
+                block::backward(scores, grads, mask, kept, job.ahead(q, k, n), lse, dot);
+                // Keys beyond those that earlier queries saw were set to zero above.
+                let down = |from: *const T, rows: *const T, width: usize, to: *mut T| Product {
+                    m: n,
+                    n: width,
+                    k: nq,
+                    a: from,
+                    a_rs: QUERIES as isize,
+                    a_cs: 1,
+                    b: rows,
+                    b_rs: width as isize,
+                    c: to,
+                    c_rs: width as isize,
+                    from_c: b > first,
+                };
+                let (value, key) = (blocks.value.as_mut_ptr(), blocks.key.as_mut_ptr());
+                product(&down(scores.as_ptr(), queries.grad_rows[q * v..].as_ptr(), v, value));
+                product(&down(grads.as_ptr(), queries.rows[q * e..].as_ptr(), e, key));
+                product(&Product {
+                    m: e,
+                    k: n,
+                    a: head.key.row(k),
+                    a_rs: head.key.cs,
+                    a_cs: head.key.rs,
+                    b: grads.as_ptr(),
+                    c: part[q * e..].as_mut_ptr(),
+                    from_c: k > start,
+                    ..base
+                });
+            }
+        }
+        // SAFETY: the targets have these rows.
+        unsafe {
+            write(&blocks.key[..most * e], e, k, to_key);
+            write(&blocks.value[..most * v], v, k, to_value);
+        }
+    }
+}
+
+fn lanes<T>(of: &[T]) -> &Lanes<T> {
+    of.first_chunk().expect("a whole block")
+}
+
+/// Writes rows from `first` on.
+///
+/// # Safety
+/// The target has these rows.
+unsafe fn write<T: Element>(rows: &[T], width: usize, first: usize, to: Target<T>) {
+    if width == 0 {
+        return;
+    }
+    for (i, row) in rows.chunks_exact(width).enumerate() {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let at = to.at.offset((first + i) as isize * to.rs);
+            if to.cs == 1 {
+                std::ptr::copy_nonoverlapping(row.as_ptr(), at, width);
+            } else {
+                for (j, &x) in row.iter().enumerate() {
+                    *at.offset(j as isize * to.cs) = x;
+                }
+            }
+        }
+    }
+}
+
+/// Writes the queries' gradient, whose scale is still missing.
+///
+/// # Safety
+/// The target has `l` rows of `e`.
+unsafe fn write_queries<T: Real + HasTiles>(job: &Job<T>, turned: &mut [T], room: &mut [T], to: Target<T>) {
+    block::scale(turned, job.scale);
+    for q in (0..job.l).step_by(QUERIES) {
+        let n = QUERIES.min(job.l - q);
+        // SAFETY: the caller's promise.
+        unsafe {
+            let at = to.at.offset(q as isize * to.rs);
+            let block = turned[q * job.e..].as_ptr();
+            turn_back(job.tiles, block, [n, job.e], room.as_mut_ptr(), at, [to.rs, to.cs]);
+        }
+    }
+}

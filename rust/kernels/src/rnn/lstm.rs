@@ -1,0 +1,145 @@
+//! Long short-term memory (Hochreiter and Schmidhuber, 1997), gates in PyTorch's order: input, forget, cell, output.
+
+use super::{Packed, RnnElement, RnnShape, Steps, rows_of};
+use crate::elementwise::float::Float;
+use crate::multiversion;
+
+/// Outputs and cells of all steps, and the gates after their activation. `gates` `[t, n, 4h]` holds the input's part with
+/// both biases, `weight` is `[4h, state]`, `h` `[n, state]` and `c` `[n, h]` the first state.
+pub fn lstm_forward<T: RnnElement>(
+    s: RnnShape,
+    gates: &[T],
+    [h, c]: [&[T]; 2],
+    weight: &[T],
+    [out, cells, acts]: [&mut [T]; 3],
+) {
+    let size = s.hidden;
+    s.check(&[
+        (gates.len(), s.all(4 * size)),
+        (acts.len(), s.all(4 * size)),
+        (out.len(), s.all(size)),
+        (cells.len(), s.all(size)),
+        (h.len(), s.rows * s.state),
+        (c.len(), s.rows * size),
+        (weight.len(), 4 * size * s.state),
+    ]);
+    if size == 0 {
+        return;
+    }
+    let packed = Packed::of(weight, 4 * size, s.state, true);
+    let [out, cells] = [out, cells].map(|x| Steps::of(x, s.rows, size));
+    let acts = Steps::of(acts, s.rows, 4 * size);
+    s.for_rows(4 * size, |rows| {
+        for t in s.order() {
+            // SAFETY: each thread has its own rows, and this step's are borrowed apart from those of the one before.
+            let (x, y, cell) = unsafe { (acts.rows(t, &rows), out.rows(t, &rows), cells.rows(t, &rows)) };
+            // SAFETY: as above.
+            let (before_h, before_c): (&[T], &[T]) = match s.before(t) {
+                Some(b) => unsafe { (out.rows(b, &rows), cells.rows(b, &rows)) },
+                None => (rows_of(h, s, s.state, 0, &rows), rows_of(c, s, size, 0, &rows)),
+            };
+            x.copy_from_slice(rows_of(gates, s, 4 * size, t, &rows));
+            packed.multiply(before_h, x, true);
+            step(size, x, before_c, cell, y);
+        }
+    });
+}
+
+multiversion! {
+    /// One step of some rows: activates the gates.
+    fn step<T: Float>(size: usize, gates: &mut [T], before: &[T], cell: &mut [T], out: &mut [T]) {
+        let rows = gates.chunks_exact_mut(4 * size).zip(before.chunks_exact(size));
+        for ((gates, before), (cell, out)) in rows.zip(cell.chunks_exact_mut(size).zip(out.chunks_exact_mut(size))) {
+            let (i, rest) = gates.split_at_mut(size);
+            let (f, rest) = rest.split_at_mut(size);
+            let (g, o) = rest.split_at_mut(size);
+            for j in 0..size {
+                let (a, b, x, y) = (i[j].sigmoid(), f[j].sigmoid(), g[j].tanh(), o[j].sigmoid());
+                let c = b.mul_add(before[j], a * x);
+                (i[j], f[j], g[j], o[j]) = (a, b, x, y);
+                cell[j] = c;
+                out[j] = y * c.tanh();
+            }
+        }
+    }
+}
+
+/// Gradients of the gates `[t, n, 4h]` (before their activation) and of the first state, from those of the outputs and of
+/// the last cell (either may be missing).
+pub fn lstm_backward<T: RnnElement>(
+    s: RnnShape,
+    [grad_out, grad_cell]: [Option<&[T]>; 2],
+    c: &[T],
+    weight: &[T],
+    [cells, acts]: [&[T]; 2],
+    [grad_gates, grad_h, grad_c]: [&mut [T]; 3],
+) {
+    let size = s.hidden;
+    s.check(&[
+        (grad_gates.len(), s.all(4 * size)),
+        (acts.len(), s.all(4 * size)),
+        (cells.len(), s.all(size)),
+        (grad_out.map_or(s.all(size), |g| g.len()), s.all(size)),
+        (grad_cell.map_or(c.len(), |g| g.len()), s.rows * size),
+        (c.len(), s.rows * size),
+        (grad_c.len(), s.rows * size),
+        (grad_h.len(), s.rows * s.state),
+        (weight.len(), 4 * size * s.state),
+    ]);
+    if size == 0 {
+        return grad_h.fill(T::default());
+    }
+    let packed = Packed::of(weight, 4 * size, s.state, false);
+    let grad_gates = Steps::of(grad_gates, s.rows, 4 * size);
+    let (to_h, to_c) = (Steps::of(grad_h, s.rows, s.state), Steps::of(grad_c, s.rows, size));
+    s.for_rows(4 * size, |rows| {
+        // SAFETY: each thread has its own rows.
+        let (dh, dc) = unsafe { (to_h.rows(0, &rows), to_c.rows(0, &rows)) };
+        dh.fill(T::default());
+        match grad_cell {
+            Some(g) => dc.copy_from_slice(rows_of(g, s, size, 0, &rows)),
+            None => dc.fill(T::default()),
+        }
+        // The state's gradient of the step at hand: nothing comes back from beyond the last one.
+        let mut from = vec![T::default(); rows.len() * size];
+        for t in s.order().rev() {
+            if let Some(g) = grad_out {
+                from.iter_mut().zip(rows_of(g, s, size, t, &rows)).for_each(|(a, &b)| *a = *a + b);
+            }
+            // SAFETY: as above.
+            let gates = unsafe { grad_gates.rows(t, &rows) };
+            let before = s.before(t).map_or(rows_of(c, s, size, 0, &rows), |b| rows_of(cells, s, size, b, &rows));
+            let (cell, act) = (rows_of(cells, s, size, t, &rows), rows_of(acts, s, 4 * size, t, &rows));
+            step_back(size, act, &[cell, before], &from, dc, gates);
+            packed.multiply(gates, dh, false);
+            if s.state == size {
+                from.copy_from_slice(dh);
+            }
+        }
+    });
+}
+
+multiversion! {
+    /// Gradients of one step: `dc` becomes that of the cell before.
+    fn step_back<T: Float>(size: usize, acts: &[T], cells: &[&[T]; 2], dh: &[T], dc: &mut [T], gates: &mut [T]) {
+        let [cell, before] = *cells;
+        let rows = acts.chunks_exact(4 * size).zip(gates.chunks_exact_mut(4 * size)).enumerate();
+        for (r, (act, to)) in rows {
+            let part = r * size..(r + 1) * size;
+            let (cell, before, dh, dc) = (&cell[part.clone()], &before[part.clone()], &dh[part.clone()], &mut dc[part]);
+            let (i, f, g, o) = (&act[..size], &act[size..2 * size], &act[2 * size..3 * size], &act[3 * size..]);
+            let (to_i, rest) = to.split_at_mut(size);
+            let (to_f, rest) = rest.split_at_mut(size);
+            let (to_g, to_o) = rest.split_at_mut(size);
+            for j in 0..size {
+                let t = cell[j].tanh();
+                let d = (dh[j] * o[j]).mul_add(T::ONE - t * t, dc[j]);
+                to_i[j] = d * g[j] * i[j] * (T::ONE - i[j]);
+                to_f[j] = d * before[j] * f[j] * (T::ONE - f[j]);
+                to_g[j] = d * i[j] * (T::ONE - g[j] * g[j]);
+                to_o[j] = dh[j] * t * o[j] * (T::ONE - o[j]);
+                dc[j] = d * f[j];
+            }
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! LSTM and GRU layers: all steps of one direction in one call, forward and backward.
+//!
+//! The rows of a batch do not meet before the gradients of the weights, so threads share them out and walk through all
+//! steps alone. The recurrent weight is packed once per call; a step's product adds to the gates where they lie, and the
+//! activations follow while those are in the first-level cache.
+//!
+//! **Order.** A gate is its input's part and one chain over the state; a state's gradient is one chain over the gates (in
+//! a GRU from the part that bypasses the gates on). All arrays here are contiguous; `T` is f32 or f64.
+
+mod gru;
+mod lstm;
+#[cfg(test)]
+mod tests;
+
+pub use gru::{gru_backward, gru_forward};
+pub use lstm::{lstm_backward, lstm_forward};
+
+use crate::attention::tile::{HasTiles, Product, Tiles, Turn};
+use crate::elementwise::float::Float;
+use crate::parallel;
+use crate::reduce::walk::Share;
+use crate::simd::isa;
+use std::ops::Range;
+
+/// The types that have layers.
+#[allow(private_bounds, reason = "f32 and f64")]
+pub trait RnnElement: Float + HasTiles + Default {}
+impl RnnElement for f32 {}
+impl RnnElement for f64 {}
+
+/// Of one call.
+#[derive(Clone, Copy, Debug)]
+pub struct RnnShape {
+    pub steps: usize,
+    pub rows: usize,
+    pub hidden: usize,
+    /// Size of the state that the gates see: `hidden`, unless there is one step only.
+    pub state: usize,
+    /// From the last step to the first.
+    pub reverse: bool,
+}
+
+impl RnnShape {
+    /// Steps in the order in which they are computed.
+    fn order(self) -> impl DoubleEndedIterator<Item = usize> {
+        (0..self.steps).map(move |i| if self.reverse { self.steps - 1 - i } else { i })
+    }
+
+    /// The step computed before `t`.
+    fn before(self, t: usize) -> Option<usize> {
+        if self.reverse {
+            (t + 1 < self.steps).then_some(t + 1)
+        } else {
+            t.checked_sub(1)
+        }
+    }
+
+    fn check(self, lens: &[(usize, usize)]) {
+        assert!(self.steps <= 1 || self.state == self.hidden);
+        for &(have, want) in lens {
+            assert_eq!(have, want, "an array of a recurrent layer");
+        }
+    }
+
+    /// Elements of an array with `width` numbers per row and step.
+    fn all(self, width: usize) -> usize {
+        self.steps * self.rows * width
+    }
+
+    /// Calls `f` with ranges of rows, as many as there are threads.
+    fn for_rows(self, gates: usize, f: impl Fn(Range<usize>) + Sync) {
+        let work = self.steps * self.rows * gates * self.state;
+        let share = if work < (1 << 20) {
+            self.rows
+        } else {
+            self.rows.div_ceil(parallel::threads()).next_multiple_of(8)
+        };
+        parallel::for_range(self.rows, share, f);
+    }
+}
+
+/// Columns of a packed panel.
+const PANEL: usize = 32;
+
+/// The right factor of a step's product, in panels of [`PANEL`] columns.
+struct Packed<T: 'static> {
+    panels: Vec<T>,
+    k: usize,
+    n: usize,
+    tiles: &'static Tiles<T>,
+}
+
+impl<T: RnnElement> Packed<T> {
+    /// `weight` `[gates, state]`, transposed for the forward pass or as it is for the backward one.
+    fn of(weight: &[T], gates: usize, state: usize, transposed: bool) -> Self {
+        let tiles = T::tiles(isa());
+        let (k, n) = if transposed { (state, gates) } else { (gates, state) };
+        let mut panels = vec![T::default(); n.next_multiple_of(PANEL) * k];
+        for j in (0..n).step_by(PANEL) {
+            let width = PANEL.min(n - j);
+            let to = &mut panels[j * k..(j + PANEL) * k];
+            if transposed {
+                let turn = Turn {
+                    src: weight[j * state..].as_ptr(),
+                    rows: width,
+                    cols: k,
+                    rs: state as isize,
+                    cs: 1,
+                    dst: to.as_mut_ptr(),
+                    ld: PANEL,
+                    width: PANEL,
+                };
+                // SAFETY: rows `j..` of the weight, and a panel with a row for each of its columns.
+                unsafe { (tiles.turn)(&turn) };
+            } else {
+                for (row, to) in weight.chunks_exact(state).zip(to.chunks_exact_mut(PANEL)) {
+                    to[..width].copy_from_slice(&row[j..j + width]);
+                }
+            }
+        }
+        Self { panels, k, n, tiles }
+    }
+
+    /// `c (+)= a @ this` for as many rows as `a` has.
+    fn multiply(&self, a: &[T], c: &mut [T], add: bool) {
+        if self.k == 0 || self.n == 0 {
+            return;
+        }
+        let m = a.len() / self.k;
+        assert!(a.len() == m * self.k && c.len() == m * self.n);
+        for j in (0..self.n).step_by(PANEL) {
+            let product = Product {
+                m,
+                n: PANEL.min(self.n - j),
+                k: self.k,
+                a: a.as_ptr(),
+                a_rs: self.k as isize,
+                a_cs: 1,
+                b: self.panels[j * self.k..].as_ptr(),
+                b_rs: PANEL as isize,
+                c: c[j..].as_mut_ptr(),
+                c_rs: self.n as isize,
+                from_c: add,
+            };
+            // SAFETY: the slices are as long as asserted; panels have all their columns.
+            unsafe { (self.tiles.product)(&product) };
+        }
+    }
+}
+
+/// An array of a layer that threads write: rows of `width` numbers, `rows` of them per step.
+struct Steps<T> {
+    at: Share<T>,
+    rows: usize,
+    width: usize,
+}
+
+impl<T> Steps<T> {
+    fn of(all: &mut [T], rows: usize, width: usize) -> Self {
+        Self {
+            at: Share::new(all.as_mut_ptr()),
+            rows,
+            width,
+        }
+    }
+
+    /// Rows of a step.
+    ///
+    /// # Safety
+    /// They lie in the array, and nothing else uses them while the slice lives.
+    #[allow(clippy::mut_from_ref, reason = "threads write different rows")]
+    unsafe fn rows(&self, t: usize, rows: &Range<usize>) -> &mut [T] {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let at = self.at.at((t * self.rows + rows.start) * self.width);
+            std::slice::from_raw_parts_mut(at, rows.len() * self.width)
+        }
+    }
+}
+
+/// Rows of a step of an array that is only read.
+fn rows_of<'a, T>(all: &'a [T], shape: RnnShape, width: usize, t: usize, rows: &Range<usize>) -> &'a [T] {
+    &all[(t * shape.rows + rows.start) * width..][..rows.len() * width]
+}
