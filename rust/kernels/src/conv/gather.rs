@@ -3,7 +3,7 @@
 use super::geometry::{Address, Gather, Source};
 use super::patches::PatchArgs;
 use super::window::{STRETCHES, Stretch, WINDOW_ROWS, WindowArgs};
-use crate::gemm::{Gemm, HasKernels, KC, Kernels, even_part, pack_a, panel_width, with_scratch, with_shared};
+use crate::gemm::{Gemm, HasKernels, Kernels, even_part, longest_k, pack_a, panel_width, with_scratch, with_shared};
 use crate::parallel;
 
 /// Positions that one task computes before it goes on in k: a block of C that stays near.
@@ -63,7 +63,7 @@ pub(super) unsafe fn gather<T: Copy + Default + HasKernels + Send + Sync>(
     }
     let block = even_part(positions.div_ceil(kernels.nr), (BLOCK / kernels.nr).max(1)) * kernels.nr;
     let blocks = positions.div_ceil(block);
-    let kc = even_part(k, KC);
+    let kc = even_part(k, longest_k::<T>());
     with_shared(|packed| {
         let packed = packed.reserve::<T>(weights.groups * m * k);
         for g in 0..weights.groups {

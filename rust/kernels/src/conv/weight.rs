@@ -6,7 +6,7 @@
 use super::geometry::{Gather, Source};
 use super::patches::TapArgs;
 use super::window::{ShiftArgs, Stretch};
-use crate::gemm::{Gemm, HasKernels, KC, Kernels, even_part, join_rows, pack_a, panel_width, with_scratch};
+use crate::gemm::{Gemm, HasKernels, Kernels, even_part, join_rows, longest_k, pack_a, panel_width, with_scratch};
 use crate::parallel;
 use std::ops::Add;
 
@@ -74,7 +74,7 @@ where
     let work = (area / groups / pieces)
         .saturating_mul(positions * shared.0.count / parts)
         .max(1);
-    let kc = even_part(unit, KC);
+    let kc = even_part(unit, longest_k::<T>());
     parallel::for_range(parts * groups * pieces, ((1 << 19) / work).max(1), |tasks| {
         let Shared(problem, sums) = &shared;
         with_scratch(|[copy, panel, a, gy_copy]| {

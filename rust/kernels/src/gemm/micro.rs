@@ -28,6 +28,8 @@ pub(crate) struct Tile<T> {
     pub b_rs: isize,
     pub c: *mut T,
     pub c_rs: isize,
+    /// The tile of C that comes next, to be fetched meanwhile; or null. Packed operands only.
+    pub next: *const T,
     /// Columns of C that exist; at most the width of the tile.
     pub n: usize,
     pub from_c: bool,
@@ -45,6 +47,13 @@ unsafe fn tile<T: Copy + Default, L: Lanes<T>, const MR: usize, const NV: usize,
 ) {
     // SAFETY: the caller's promise.
     unsafe {
+        if !DIRECT && !t.next.is_null() {
+            for i in 0..MR {
+                for v in 0..NV {
+                    l.prefetch(t.next.wrapping_offset(i as isize * t.c_rs).wrapping_add(v * L::N));
+                }
+            }
+        }
         let mut acc = [[l.splat(T::default()); NV]; MR];
         let left = |v: usize| t.n.saturating_sub(v * L::N);
         if t.from_c {
@@ -161,7 +170,9 @@ pub(crate) type TileFn<T> = unsafe fn(&Tile<T>);
 pub(crate) struct Kernels<T: 'static> {
     /// `tiles[rows - 1][wide]` on packed operands; a wide tile has `nr` columns, the other `narrow`.
     pub tiles: &'static [[TileFn<T>; 2]],
-    /// The same on operands where they lie (B with unit column stride).
+    /// The same on operands where they lie (B with unit column stride): tall ones as wide as packed ones, and low ones
+    /// of `direct_nr` columns.
+    pub tall: &'static [[TileFn<T>; 2]],
     pub direct: &'static [[TileFn<T>; 2]],
     pub nr: usize,
     pub narrow: usize,
@@ -245,6 +256,7 @@ macro_rules! kernels {
             }
             pub(super) static KERNELS: Kernels<$t> = Kernels {
                 tiles: &[$([packed::<$mr, 1>, packed::<$mr, $nv>]),*],
+                tall: &[$([direct::<$mr, 1>, direct::<$mr, $nv>]),*],
                 direct: &[$([direct::<$dmr, 1>, direct::<$dmr, $dnv>]),*],
                 nr: $nv * <$l as Lanes<$t>>::N,
                 narrow: <$l as Lanes<$t>>::N,

@@ -49,6 +49,9 @@ pub trait Lanes<T>: Copy {
     /// `a * b + c`
     fn fma(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
     fn add(self, a: Self::V, b: Self::V) -> Self::V;
+    /// Asks for the cache line at `p`, which need not be valid.
+    #[inline(always)]
+    fn prefetch(self, _p: *const T) {}
     /// Reads `cols` (up to `BLOCK`) elements at `offset` from each of `rows` (up to `BLOCK` of them) and writes them as
     /// `cols` rows of `BLOCK` elements (zeros for missing rows), `ld` apart.
     /// # Safety
@@ -290,6 +293,11 @@ mod x86 {
                 fn add(self, a: $v, b: $v) -> $v {
                     // SAFETY: as in `splat`.
                     unsafe { $add(a, b) }
+                }
+                #[inline(always)]
+                fn prefetch(self, p: *const $t) {
+                    // SAFETY: a hint; it never faults.
+                    unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }
                 }
                 #[inline(always)]
                 unsafe fn transpose(self, rows: &[*const $t], offset: isize, cols: usize, dst: *mut $t, ld: usize) {
