@@ -3,6 +3,7 @@
 //! The sum is cut into parts by shape alone; each part is one chain in the order of images and positions, and the parts
 //! are joined in a fixed tree.
 
+use super::depthwise;
 use super::geometry::{Gather, Source};
 use super::patches::TapArgs;
 use super::window::{ShiftArgs, Stretch};
@@ -44,6 +45,10 @@ where
     let (groups, area) = (problem.groups, problem.groups * m * n);
     if area == 0 || positions == 0 || problem.count == 0 {
         return out.fill(T::default());
+    }
+    if depthwise::correlates(geometry, &problem) {
+        // SAFETY: the caller's promise.
+        return unsafe { depthwise::correlations(kernels, geometry, problem, out) };
     }
     let unit = even_part(positions, UNIT);
     let per_image = positions.div_ceil(unit);

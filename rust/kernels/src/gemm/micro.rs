@@ -7,6 +7,8 @@
 
 use super::pack::{PackArgs, pack};
 use crate::conv::patches::{PatchArgs, TapArgs, pack_patches, pack_taps, pad_line};
+use crate::conv::plane::{CorrelateArgs, PlaneArgs, correlate, plane};
+use crate::conv::winograd::{InputArgs, OutputArgs, input, output};
 use crate::conv::window::{STRETCHES, ShiftArgs, WindowArgs, shifts, window};
 use crate::simd::Isa;
 #[cfg(target_arch = "aarch64")]
@@ -14,7 +16,7 @@ use crate::simd::vec::Neon;
 #[cfg(target_arch = "x86_64")]
 use crate::simd::vec::{Avx2, Avx512};
 use crate::simd::vec::{Lanes, Scalar};
-use std::ops::Range;
+use std::ops::{Add, Mul, Range, Sub};
 
 /// One tile: `c[i][j] = (from_c ? c[i][j] : 0) + sum over p of a[i][p] * b[p][j]`, in the order of p, then the biases.
 pub(crate) struct Tile<T> {
@@ -184,6 +186,12 @@ pub(crate) struct Kernels<T: 'static> {
     /// `windows[four output channels, else one][wide]`; a wide stretch has two vectors, the other `narrow` positions.
     pub windows: [[unsafe fn(&WindowArgs<T>); 2]; 2],
     pub shifts: unsafe fn(&ShiftArgs<T>),
+    /// `planes[column step - 1]`.
+    pub planes: [unsafe fn(&PlaneArgs<T>); 2],
+    /// `correlate[gradient planes - 1][column step - 1]`.
+    pub correlate: [[unsafe fn(&CorrelateArgs<T>); 2]; 2],
+    pub winograd_input: unsafe fn(&InputArgs<T>),
+    pub winograd_output: unsafe fn(&OutputArgs<T>),
     pub pad_line: unsafe fn(*const T, Range<usize>, usize, *mut T),
 }
 
@@ -250,6 +258,34 @@ macro_rules! kernels {
             /// # Safety
             /// As for what it calls; the CPU has the instruction set.
             $(#[$feature])*
+            unsafe fn one_plane<const S: usize>(args: &PlaneArgs<$t>) {
+                // SAFETY: the caller's promise.
+                unsafe { plane::<$t, $l, S>(<$l as Lanes<$t>>::assume(), args) }
+            }
+            /// # Safety
+            /// As for what it calls; the CPU has the instruction set.
+            $(#[$feature])*
+            unsafe fn correlation<const M: usize, const S: usize>(args: &CorrelateArgs<$t>) {
+                // SAFETY: the caller's promise.
+                unsafe { correlate::<$t, $l, M, S>(<$l as Lanes<$t>>::assume(), args) }
+            }
+            /// # Safety
+            /// As for what it calls; the CPU has the instruction set.
+            $(#[$feature])*
+            unsafe fn tiles_in(args: &InputArgs<$t>) {
+                // SAFETY: the caller's promise.
+                unsafe { input::<$t, $l>(<$l as Lanes<$t>>::assume(), -1.0, args) }
+            }
+            /// # Safety
+            /// As for what it calls; the CPU has the instruction set.
+            $(#[$feature])*
+            unsafe fn tiles_out(args: &OutputArgs<$t>) {
+                // SAFETY: the caller's promise.
+                unsafe { output::<$t, $l>(<$l as Lanes<$t>>::assume(), -1.0, args) }
+            }
+            /// # Safety
+            /// As for what it calls; the CPU has the instruction set.
+            $(#[$feature])*
             unsafe fn padded(src: *const $t, known: Range<usize>, len: usize, dst: *mut $t) {
                 // SAFETY: the caller's promise.
                 unsafe { pad_line(<$l as Lanes<$t>>::assume(), src, known, len, dst) }
@@ -267,6 +303,10 @@ macro_rules! kernels {
                 dot: dot64,
                 windows: [[windows::<1, STRETCHES, 1>, windows::<1, STRETCHES, 2>], [windows::<4, 1, 1>, windows::<4, 1, 2>]],
                 shifts: shift_dots,
+                planes: [one_plane::<1>, one_plane::<2>],
+                correlate: [[correlation::<1, 1>, correlation::<1, 2>], [correlation::<2, 1>, correlation::<2, 2>]],
+                winograd_input: tiles_in,
+                winograd_output: tiles_out,
                 pad_line: padded,
             };
         }
@@ -289,6 +329,7 @@ macro_rules! kernels_of {
         kernels!($neon, $t, Neon, [1 2 3 4 5 6 7 8 9 10 11 12] x 2, [1 2 3 4] x 4);
 
         impl HasKernels for $t {
+            const HALF: $t = 0.5;
             #[inline]
             fn kernels(isa: Isa) -> &'static Kernels<$t> {
                 match isa {
@@ -308,7 +349,10 @@ macro_rules! kernels_of {
 }
 
 /// Types with hand-written kernels.
-pub(crate) trait HasKernels: Sized + 'static {
+pub(crate) trait HasKernels:
+    Sized + 'static + Add<Output = Self> + Sub<Output = Self> + Mul<Output = Self>
+{
+    const HALF: Self;
     /// The table for an instruction set that the CPU has.
     fn kernels(isa: Isa) -> &'static Kernels<Self>;
 }
