@@ -68,6 +68,19 @@ pub(crate) unsafe fn plane<T: Copy + Default, L: Lanes<T>, const S: usize>(l: L,
         while row < g.to {
             // The last lines are computed in a full block, some of them again.
             row = row.min(g.to - count);
+            if at == 0 {
+                // The next plane, which the hardware does not expect, is fetched meanwhile.
+                let src = g.src.wrapping_offset(g.channels as isize * g.channel_stride);
+                for line in row * g.step[0]..((row + count) * g.step[0]).min(g.size[0]) {
+                    let src = src.wrapping_offset(line as isize * g.row_stride);
+                    (0..g.size[1]).step_by(64 / size_of::<T>()).for_each(|c| l.prefetch(src.wrapping_add(c)));
+                }
+                if g.dst_col == 1 {
+                    let dst = g.dst.wrapping_offset((row + g.to) as isize * g.dst_row).cast_const();
+                    let all = count * g.dst_row.unsigned_abs();
+                    (0..all).step_by(64 / size_of::<T>()).for_each(|c| l.prefetch(dst.wrapping_add(c)));
+                }
+            }
             // SAFETY: the caller's promise.
             unsafe {
                 match (count, three, row >= all.start && row + count <= all.end) {
@@ -443,6 +456,15 @@ unsafe fn correlate_three<T: Copy + Default, L: Lanes<T>, const M: usize>(
     let x = g.x.wrapping_offset(image * g.x_image);
     for line in first.max(0)..(first + rows + 2).min(g.x_size[0] as isize) {
         let x = x.wrapping_offset(line * g.x_row);
+        if block.at == 0 {
+            // The next image's plane lies elsewhere; fetched meanwhile.
+            let row = (line - first).min(rows - 1);
+            let (next, next_gy) = (x.wrapping_offset(g.x_image), gy.wrapping_offset(g.gy_image + row * g.gy_row));
+            for at in (0..g.grid[1]).step_by(64 / size_of::<T>()) {
+                l.prefetch(next.wrapping_add(at));
+                l.prefetch(next_gy.wrapping_add(at));
+            }
+        }
         // SAFETY: the caller's promise.
         let x: [L::V; 3] = std::array::from_fn(|t| unsafe { block.cols[t].load::<1>(l, x, true) });
         for k in 0..3 {

@@ -13,7 +13,7 @@
 use super::gather::{Images, Weights};
 use super::geometry::Gather;
 use super::plane::{Column, inside};
-use crate::gemm::{Gemm, HasKernels, Kernels, PackArgs, even_part, longest_k, panel, panel_width, with_scratch, with_shared};
+use crate::gemm::{Gemm, HasKernels, Kernels, PackArgs, SLACK, even_part, longest_k, panel, panel_width, with_scratch, with_shared};
 use crate::parallel;
 use crate::simd::vec::Lanes;
 
@@ -21,7 +21,7 @@ use crate::simd::vec::Lanes;
 const POINTS: usize = 16;
 /// Least channels on either side, and least tiles, for which the transforms pay.
 const LEAST_CHANNELS: usize = 16;
-const LEAST_TILES: usize = 96;
+const LEAST_TILES: usize = 112;
 /// Bytes of a block's transformed tiles, and panels that a block has at least.
 const BLOCK_BYTES: usize = 1 << 20;
 const LEAST_PANELS: usize = 3;
@@ -214,58 +214,81 @@ unsafe fn transform_weights<T: Copy + Default + HasKernels + Send + Sync>(
 ) {
     let (rows, channels) = (shared.0.rows, shared.0.channels);
     let panels = rows.div_ceil(kernels.tiles.len());
-    parallel::for_range(shared.0.groups * panels, (8192 / (channels * 14)).max(1), |tasks| {
+    parallel::for_range(shared.0.groups * panels, (16_384 / (channels * kernels.tiles.len())).max(1), |tasks| {
         let Shared(weights, _, packed, _) = shared;
-        let mut plain = Vec::new();
+        // Some channels at a time: the points' panels lie far apart, often at a distance that fits one set of the cache.
+        let tall = kernels.tiles.len();
+        let mut staged = vec![T::default(); POINTS * tall * SOME];
+        let mut packed_some = vec![T::default(); tall * SOME + SLACK];
         for task in tasks {
             let (group, index) = (task / panels, task % panels);
             let (row, height) = panel(rows, panels, index);
+            let at = group as isize * weights.group_stride + row as isize * weights.row_stride;
+            let filters = weights.data.wrapping_offset(at);
             for p in (0..channels).step_by(kc) {
                 let depth = kc.min(channels - p);
-                plain.clear();
-                plain.resize(POINTS * height * depth, T::default());
-                for (i, c) in (0..height).flat_map(|i| (0..depth).map(move |c| (i, c))) {
-                    let at = group as isize * weights.group_stride + (row + i) as isize * weights.row_stride;
-                    let from = weights.data.wrapping_offset(at).wrapping_add(9 * (p + c));
-                    // SAFETY: the caller's promise.
-                    let taps: [T; 9] = std::array::from_fn(|t| unsafe { *from.add(t) });
-                    for (point, v) in filter(taps).into_iter().enumerate() {
-                        plain[(point * height + i) * depth + c] = v;
+                let panels = packed.wrapping_add((group * channels + p) * POINTS * rows + row * depth);
+                for from in (0..depth).step_by(SOME) {
+                    let count = SOME.min(depth - from);
+                    for i in 0..height {
+                        let taps = filters.wrapping_offset(i as isize * weights.row_stride);
+                        let mut some = [[T::default(); SOME]; 9];
+                        for c in 0..count {
+                            for t in 0..9 {
+                                // SAFETY: the caller's promise.
+                                some[t][c] = unsafe { *taps.wrapping_add(9 * (p + from + c) + t) };
+                            }
+                        }
+                        for (point, v) in filter(some).iter().enumerate() {
+                            staged[(point * tall + i) * SOME..][..SOME].copy_from_slice(v);
+                        }
                     }
-                }
-                for point in 0..POINTS {
-                    let to = packed
-                        .wrapping_add(((group * channels + p) * POINTS + point * depth) * rows)
-                        .wrapping_add(row * depth);
-                    let from = plain[point * height * depth..].as_ptr();
-                    let args = PackArgs {
-                        src: from,
-                        line_stride: depth as isize,
-                        k_stride: 1,
-                        lines: height,
-                        width: height,
-                        k: depth,
-                        dst: to,
-                    };
-                    // SAFETY: a panel of its own.
-                    unsafe { (kernels.pack)(&args) };
+                    for point in 0..POINTS {
+                        let args = PackArgs {
+                            src: staged[point * tall * SOME..].as_ptr(),
+                            line_stride: SOME as isize,
+                            k_stride: 1,
+                            lines: height,
+                            width: height,
+                            k: count,
+                            dst: packed_some.as_mut_ptr(),
+                        };
+                        let to = panels.wrapping_add(point * depth * rows + from * height);
+                        // SAFETY: `packed` holds all panels, and this one is this task's; the packing's excess stays
+                        // in its own buffer.
+                        unsafe {
+                            (kernels.pack)(&args);
+                            std::ptr::copy_nonoverlapping(packed_some.as_ptr(), to, count * height);
+                        }
+                    }
                 }
             }
         }
     });
 }
 
-/// One filter's transform.
-fn filter<T: Copy + HasKernels>(g: [T; 9]) -> [T; POINTS] {
-    let half = T::HALF;
-    let turn = |a: T, b: T, c: T| {
-        let ends = a + c;
-        [a, half * (ends + b), half * (ends - b), c]
+/// Filters transformed at once.
+const SOME: usize = 16;
+
+/// Some filters' transforms.
+fn filter<T: Copy + Default + HasKernels>(g: [[T; SOME]; 9]) -> [[T; SOME]; POINTS] {
+    let turn = |a: [T; SOME], b: [T; SOME], c: [T; SOME]| {
+        let mut out = [a, a, a, c];
+        for i in 0..SOME {
+            let ends = a[i] + c[i];
+            out[1][i] = T::HALF * (ends + b[i]);
+            out[2][i] = T::HALF * (ends - b[i]);
+        }
+        out
     };
     // Columns first, then lines.
-    let columns: [[T; 4]; 3] = std::array::from_fn(|j| turn(g[j], g[3 + j], g[6 + j]));
-    let lines: [[T; 4]; 4] = std::array::from_fn(|i| turn(columns[0][i], columns[1][i], columns[2][i]));
-    std::array::from_fn(|i| lines[i / 4][i % 4])
+    let columns: [[[T; SOME]; 4]; 3] = std::array::from_fn(|j| turn(g[j], g[3 + j], g[6 + j]));
+    let mut all = [[T::default(); SOME]; POINTS];
+    for i in 0..4 {
+        let line = turn(columns[0][i], columns[1][i], columns[2][i]);
+        all[4 * i..][..4].copy_from_slice(&line);
+    }
+    all
 }
 
 /// Tiles `first..first + count` of one group.

@@ -16,7 +16,7 @@ mod vector;
 
 pub(crate) use driver::{Gemm, even_part, longest_k, pack_a, panel, panel_width};
 pub(crate) use micro::{HasKernels, Kernels};
-pub(crate) use pack::{PackArgs, Scratch, with_scratch, with_shared};
+pub(crate) use pack::{PackArgs, SLACK, Scratch, with_scratch, with_shared};
 pub(crate) use vector::join_rows;
 
 use crate::dtype::Element;
