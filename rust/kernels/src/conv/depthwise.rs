@@ -77,7 +77,11 @@ pub(super) unsafe fn planes<T: Copy + Default + HasKernels + Send + Sync>(
                 weights: weights
                     .data
                     .wrapping_offset(group as isize * weights.group_stride + row as isize * weights.row_stride),
-                bias: if bias.is_null() { *bias } else { bias.wrapping_offset(out) },
+                bias: if bias.is_null() {
+                    *bias
+                } else {
+                    bias.wrapping_offset(out)
+                },
                 dst: images.dst.wrapping_offset(image * yi + out * yc),
                 dst_row: yr,
                 dst_col: if width == 1 { 1 } else { yw },
@@ -114,7 +118,11 @@ where
 {
     let taps = g.offsets[1].len() * g.offsets[2].len();
     let pairs = p.rows.div_ceil(GRADIENTS);
-    let parts = if p.groups * p.rows >= ENOUGH { 1 } else { PARTS.min(p.count) };
+    let parts = if p.groups * p.rows >= ENOUGH {
+        1
+    } else {
+        PARTS.min(p.count)
+    };
     let area = p.groups * p.rows * taps;
     let mut sums = vec![T::default(); if parts > 1 { parts * area } else { 0 }];
     let target = if parts > 1 { sums.as_mut_ptr() } else { out.as_mut_ptr() };
@@ -123,17 +131,24 @@ where
     parallel::for_range(parts * shared.0.groups * pairs, (GRAIN / work.max(1)).max(1), |tasks| {
         let Parts(p, sums) = &shared;
         for task in tasks {
-            let (part, group, row) = (task / (p.groups * pairs), task / pairs % p.groups, task % pairs * GRADIENTS);
+            let (part, group, row) = (
+                task / (p.groups * pairs),
+                task / pairs % p.groups,
+                task % pairs * GRADIENTS,
+            );
             let (from, to) = (p.count * part / parts, p.count * (part + 1) / parts);
             let (image, channel) = (from as isize, (group * p.rows + row) as isize);
             let count = GRADIENTS.min(p.rows - row);
             let args = CorrelateArgs {
                 images: to - from,
-                x: p.x.wrapping_offset(image * p.x_strides[0] + group as isize * p.x_strides[1]),
+                x: p.x
+                    .wrapping_offset(image * p.x_strides[0] + group as isize * p.x_strides[1]),
                 x_image: p.x_strides[0],
                 x_row: p.x_strides[3],
                 x_size: [g.size[1], g.size[2]],
-                gy: p.gy.wrapping_offset(image * p.gy_strides[0] + channel * p.gy_strides[1]),
+                gy: p
+                    .gy
+                    .wrapping_offset(image * p.gy_strides[0] + channel * p.gy_strides[1]),
                 gy_image: p.gy_strides[0],
                 gy_channel: p.gy_strides[1],
                 gy_row: p.gy_strides[3],

@@ -3,8 +3,8 @@
 use super::depthwise;
 use super::geometry::{Address, Gather, Source};
 use super::patches::PatchArgs;
-use super::winograd;
 use super::window::{STRETCHES, Stretch, WINDOW_ROWS, WindowArgs};
+use super::winograd;
 use crate::gemm::{Gemm, HasKernels, Kernels, even_part, longest_k, pack_a, panel_width, with_scratch, with_shared};
 use crate::parallel;
 

@@ -73,12 +73,16 @@ pub(crate) unsafe fn plane<T: Copy + Default, L: Lanes<T>, const S: usize>(l: L,
                 let src = g.src.wrapping_offset(g.channels as isize * g.channel_stride);
                 for line in row * g.step[0]..((row + count) * g.step[0]).min(g.size[0]) {
                     let src = src.wrapping_offset(line as isize * g.row_stride);
-                    (0..g.size[1]).step_by(64 / size_of::<T>()).for_each(|c| l.prefetch(src.wrapping_add(c)));
+                    (0..g.size[1])
+                        .step_by(64 / size_of::<T>())
+                        .for_each(|c| l.prefetch(src.wrapping_add(c)));
                 }
                 if g.dst_col == 1 {
                     let dst = g.dst.wrapping_offset((row + g.to) as isize * g.dst_row).cast_const();
                     let all = count * g.dst_row.unsigned_abs();
-                    (0..all).step_by(64 / size_of::<T>()).for_each(|c| l.prefetch(dst.wrapping_add(c)));
+                    (0..all)
+                        .step_by(64 / size_of::<T>())
+                        .for_each(|c| l.prefetch(dst.wrapping_add(c)));
                 }
             }
             // SAFETY: the caller's promise.
@@ -258,7 +262,9 @@ unsafe fn finish<T: Copy + Default, L: Lanes<T>, const R: usize>(
         }
     }
     let left = (g.width - at).min(L::N);
-    let mut to = g.dst.wrapping_offset(row as isize * g.dst_row + at as isize * g.dst_col);
+    let mut to = g
+        .dst
+        .wrapping_offset(row as isize * g.dst_row + at as isize * g.dst_col);
     let even = l.even(0, left);
     for r in 0..R {
         // SAFETY: the caller's promise; the array holds any vector.
@@ -352,7 +358,12 @@ where
                     // Columns past the end of the gradient's line are of no use.
                     cols[t] = Column::new(l, offset, (from, to.min(left).max(from)));
                 }
-                let block = Block { lines, cols, at: at + v * L::N, left };
+                let block = Block {
+                    lines,
+                    cols,
+                    at: at + v * L::N,
+                    left,
+                };
                 for image in 0..g.images as isize {
                     // SAFETY: the caller's promise.
                     unsafe {
@@ -413,7 +424,8 @@ unsafe fn correlate_rows<T: Copy + Default, L: Lanes<T>, const M: usize, const S
     let (first, step) = ((rows.start * g.step[0]) as isize, g.step[0] as isize * g.x_row);
     let x = g.x.wrapping_offset(image * g.x_image + first * g.x_row);
     let starts: [*const T; TAPS] = std::array::from_fn(|t| x.wrapping_offset(block.lines[t] * g.x_row));
-    let mut gy = g.gy.wrapping_offset(image * g.gy_image + rows.start as isize * g.gy_row + block.at as isize);
+    let mut gy =
+        g.gy.wrapping_offset(image * g.gy_image + rows.start as isize * g.gy_row + block.at as isize);
     let mut offset = 0;
     for row in rows {
         // SAFETY: the caller's promise.
@@ -459,7 +471,10 @@ unsafe fn correlate_three<T: Copy + Default, L: Lanes<T>, const M: usize>(
         if block.at == 0 {
             // The next image's plane lies elsewhere; fetched meanwhile.
             let row = (line - first).min(rows - 1);
-            let (next, next_gy) = (x.wrapping_offset(g.x_image), gy.wrapping_offset(g.gy_image + row * g.gy_row));
+            let (next, next_gy) = (
+                x.wrapping_offset(g.x_image),
+                gy.wrapping_offset(g.gy_image + row * g.gy_row),
+            );
             for at in (0..g.grid[1]).step_by(64 / size_of::<T>()) {
                 l.prefetch(next.wrapping_add(at));
                 l.prefetch(next_gy.wrapping_add(at));

@@ -13,7 +13,9 @@
 use super::gather::{Images, Weights};
 use super::geometry::Gather;
 use super::plane::{Column, inside};
-use crate::gemm::{Gemm, HasKernels, Kernels, PackArgs, SLACK, even_part, longest_k, panel, panel_width, with_scratch, with_shared};
+use crate::gemm::{
+    Gemm, HasKernels, Kernels, PackArgs, SLACK, even_part, longest_k, panel, panel_width, with_scratch, with_shared,
+};
 use crate::parallel;
 use crate::simd::vec::Lanes;
 
@@ -119,9 +121,8 @@ pub(crate) unsafe fn output<T: Copy + Default, L: Lanes<T>>(l: L, minus: T, g: &
         let mut half = [[l.splat(T::default()); 4]; 2];
         for c in 0..4 {
             // SAFETY: the caller's promise.
-            let column = std::array::from_fn(|r| unsafe {
-                l.load_n(src.wrapping_add((4 * r + c) * g.src_point), g.tiles)
-            });
+            let column =
+                std::array::from_fn(|r| unsafe { l.load_n(src.wrapping_add((4 * r + c) * g.src_point), g.tiles) });
             [half[0][c], half[1][c]] = turn(column);
         }
         for line in 0..g.lines {
@@ -130,7 +131,11 @@ pub(crate) unsafe fn output<T: Copy + Default, L: Lanes<T>>(l: L, minus: T, g: &
                 let to = dst.wrapping_offset(line as isize * g.dst_row).wrapping_add(c);
                 // SAFETY: the caller's promise; the masks leave out columns that do not exist.
                 unsafe {
-                    let v = if g.bias.is_null() { pair[c] } else { l.add(pair[c], l.splat(*g.bias.add(row))) };
+                    let v = if g.bias.is_null() {
+                        pair[c]
+                    } else {
+                        l.add(pair[c], l.splat(*g.bias.add(row)))
+                    };
                     l.store_even(to, v, masks[c]);
                 }
             }
@@ -190,7 +195,15 @@ pub(super) unsafe fn convolve<T: Copy + Default + HasKernels + Send + Sync>(
                     let count = block.min(tiles - first);
                     let v = panels.reserve::<T>(POINTS * channels * block);
                     let m = products.reserve::<T>(POINTS * rows * block);
-                    let work = Work { group, first, count, block, kc, v, m };
+                    let work = Work {
+                        group,
+                        first,
+                        count,
+                        block,
+                        kc,
+                        v,
+                        m,
+                    };
                     // SAFETY: the caller's promise.
                     unsafe {
                         work.each_run(kernels, g, |run| work.input(kernels, g, &shared, run));
@@ -214,57 +227,61 @@ unsafe fn transform_weights<T: Copy + Default + HasKernels + Send + Sync>(
 ) {
     let (rows, channels) = (shared.0.rows, shared.0.channels);
     let panels = rows.div_ceil(kernels.tiles.len());
-    parallel::for_range(shared.0.groups * panels, (16_384 / (channels * kernels.tiles.len())).max(1), |tasks| {
-        let Shared(weights, _, packed, _) = shared;
-        // Some channels at a time: the points' panels lie far apart, often at a distance that fits one set of the cache.
-        let tall = kernels.tiles.len();
-        let mut staged = vec![T::default(); POINTS * tall * SOME];
-        let mut packed_some = vec![T::default(); tall * SOME + SLACK];
-        for task in tasks {
-            let (group, index) = (task / panels, task % panels);
-            let (row, height) = panel(rows, panels, index);
-            let at = group as isize * weights.group_stride + row as isize * weights.row_stride;
-            let filters = weights.data.wrapping_offset(at);
-            for p in (0..channels).step_by(kc) {
-                let depth = kc.min(channels - p);
-                let panels = packed.wrapping_add((group * channels + p) * POINTS * rows + row * depth);
-                for from in (0..depth).step_by(SOME) {
-                    let count = SOME.min(depth - from);
-                    for i in 0..height {
-                        let taps = filters.wrapping_offset(i as isize * weights.row_stride);
-                        let mut some = [[T::default(); SOME]; 9];
-                        for c in 0..count {
-                            for t in 0..9 {
-                                // SAFETY: the caller's promise.
-                                some[t][c] = unsafe { *taps.wrapping_add(9 * (p + from + c) + t) };
+    parallel::for_range(
+        shared.0.groups * panels,
+        (16_384 / (channels * kernels.tiles.len())).max(1),
+        |tasks| {
+            let Shared(weights, _, packed, _) = shared;
+            // Some channels at a time: the points' panels lie far apart, often at a distance that fits one set of the cache.
+            let tall = kernels.tiles.len();
+            let mut staged = vec![T::default(); POINTS * tall * SOME];
+            let mut packed_some = vec![T::default(); tall * SOME + SLACK];
+            for task in tasks {
+                let (group, index) = (task / panels, task % panels);
+                let (row, height) = panel(rows, panels, index);
+                let at = group as isize * weights.group_stride + row as isize * weights.row_stride;
+                let filters = weights.data.wrapping_offset(at);
+                for p in (0..channels).step_by(kc) {
+                    let depth = kc.min(channels - p);
+                    let panels = packed.wrapping_add((group * channels + p) * POINTS * rows + row * depth);
+                    for from in (0..depth).step_by(SOME) {
+                        let count = SOME.min(depth - from);
+                        for i in 0..height {
+                            let taps = filters.wrapping_offset(i as isize * weights.row_stride);
+                            let mut some = [[T::default(); SOME]; 9];
+                            for c in 0..count {
+                                for t in 0..9 {
+                                    // SAFETY: the caller's promise.
+                                    some[t][c] = unsafe { *taps.wrapping_add(9 * (p + from + c) + t) };
+                                }
+                            }
+                            for (point, v) in filter(some).iter().enumerate() {
+                                staged[(point * tall + i) * SOME..][..SOME].copy_from_slice(v);
                             }
                         }
-                        for (point, v) in filter(some).iter().enumerate() {
-                            staged[(point * tall + i) * SOME..][..SOME].copy_from_slice(v);
-                        }
-                    }
-                    for point in 0..POINTS {
-                        let args = PackArgs {
-                            src: staged[point * tall * SOME..].as_ptr(),
-                            line_stride: SOME as isize,
-                            k_stride: 1,
-                            lines: height,
-                            width: height,
-                            k: count,
-                            dst: packed_some.as_mut_ptr(),
-                        };
-                        let to = panels.wrapping_add(point * depth * rows + from * height);
-                        // SAFETY: `packed` holds all panels, and this one is this task's; the packing's excess stays
-                        // in its own buffer.
-                        unsafe {
-                            (kernels.pack)(&args);
-                            std::ptr::copy_nonoverlapping(packed_some.as_ptr(), to, count * height);
+                        for point in 0..POINTS {
+                            let args = PackArgs {
+                                src: staged[point * tall * SOME..].as_ptr(),
+                                line_stride: SOME as isize,
+                                k_stride: 1,
+                                lines: height,
+                                width: height,
+                                k: count,
+                                dst: packed_some.as_mut_ptr(),
+                            };
+                            let to = panels.wrapping_add(point * depth * rows + from * height);
+                            // SAFETY: `packed` holds all panels, and this one is this task's; the packing's excess stays
+                            // in its own buffer.
+                            unsafe {
+                                (kernels.pack)(&args);
+                                std::ptr::copy_nonoverlapping(packed_some.as_ptr(), to, count * height);
+                            }
                         }
                     }
                 }
             }
-        }
-    });
+        },
+    );
 }
 
 /// Filters transformed at once.
@@ -412,7 +429,11 @@ impl<T: Copy + Default + HasKernels + Send + Sync> Work<T> {
             dst_row: yr,
             lines: 2.min(g.grid[1] - line),
             cols: (2 * run.tiles).min(g.grid[2] - col),
-            bias: if shared.3.is_null() { shared.3 } else { shared.3.wrapping_add(channel) },
+            bias: if shared.3.is_null() {
+                shared.3
+            } else {
+                shared.3.wrapping_add(channel)
+            },
         };
         // SAFETY: the caller's promise; each tile is written by one task.
         unsafe { (kernels.winograd_output)(&args) };

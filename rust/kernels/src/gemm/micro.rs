@@ -8,8 +8,8 @@
 use super::pack::{PackArgs, pack};
 use crate::conv::patches::{PatchArgs, TapArgs, pack_patches, pack_taps, pad_line};
 use crate::conv::plane::{CorrelateArgs, PlaneArgs, correlate, plane};
-use crate::conv::winograd::{InputArgs, OutputArgs, input, output};
 use crate::conv::window::{STRETCHES, ShiftArgs, WindowArgs, shifts, window};
+use crate::conv::winograd::{InputArgs, OutputArgs, input, output};
 use crate::simd::Isa;
 #[cfg(target_arch = "aarch64")]
 use crate::simd::vec::Neon;
@@ -43,7 +43,7 @@ pub(crate) struct Tile<T> {
 /// # Safety
 /// All addresses that the fields describe lie in live memory; packed operands reach to the tile's full width.
 #[inline(always)]
-unsafe fn tile<T: Copy + Default, L: Lanes<T>, const MR: usize, const NV: usize, const DIRECT: bool>(
+pub(super) unsafe fn tile<T: Copy + Default, L: Lanes<T>, const MR: usize, const NV: usize, const DIRECT: bool>(
     l: L,
     t: &Tile<T>,
 ) {
@@ -290,7 +290,8 @@ macro_rules! kernels {
                 // SAFETY: the caller's promise.
                 unsafe { pad_line(<$l as Lanes<$t>>::assume(), src, known, len, dst) }
             }
-            pub(super) static KERNELS: Kernels<$t> = Kernels {
+            pub(super) static KERNELS: Kernels<$t> = TABLE;
+            pub(super) const TABLE: Kernels<$t> = Kernels {
                 tiles: &[$([packed::<$mr, 1>, packed::<$mr, $nv>]),*],
                 tall: &[$([direct::<$mr, 1>, direct::<$mr, $nv>]),*],
                 direct: &[$([direct::<$dmr, 1>, direct::<$dmr, $dnv>]),*],
@@ -358,4 +359,7 @@ pub(crate) trait HasKernels:
 }
 
 kernels_of!(f32: portable_f32 scalar_f32 avx2_f32 avx512_f32 neon_f32);
+/// What products of narrower numbers have in common with these.
+#[cfg(target_arch = "x86_64")]
+pub(super) const AVX512_F32: Kernels<f32> = avx512_f32::TABLE;
 kernels_of!(f64: portable_f64 scalar_f64 avx2_f64 avx512_f64 neon_f64);

@@ -361,32 +361,32 @@ mod x86 {
         |from, to| ((1u32 << to) - (1u32 << from.min(to))) as u16,
         |v, p, mask| _mm512_mask_loadu_ps(v, mask, p),
         {
-        type Even = [__mmask16; 2];
-        #[inline(always)]
-        fn even(self, from: usize, to: usize) -> [__mmask16; 2] {
-            let mask = (((1u64 << (2 * to)) - (1u64 << (2 * from.min(to)))) & 0x5555_5555) as u32;
-            [mask as u16, (mask >> 16) as u16]
-        }
-        #[inline(always)]
-        unsafe fn load_even(self, p: *const f32, [low, high]: [__mmask16; 2]) -> __m512 {
-            // SAFETY: the caller's promise; masked lanes are not touched.
-            unsafe {
-                let low = _mm512_maskz_loadu_ps(low, p);
-                let high = _mm512_maskz_loadu_ps(high, p.wrapping_add(16));
-                let even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
-                _mm512_permutex2var_ps(low, even, high)
+            type Even = [__mmask16; 2];
+            #[inline(always)]
+            fn even(self, from: usize, to: usize) -> [__mmask16; 2] {
+                let mask = (((1u64 << (2 * to)) - (1u64 << (2 * from.min(to)))) & 0x5555_5555) as u32;
+                [mask as u16, (mask >> 16) as u16]
             }
-        }
-        #[inline(always)]
-        unsafe fn store_even(self, p: *mut f32, v: __m512, mask: [__mmask16; 2]) {
-            // SAFETY: the caller's promise; masked lanes are not touched.
-            unsafe {
-                let low = _mm512_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7);
-                let high = _mm512_add_epi32(low, _mm512_set1_epi32(8));
-                _mm512_mask_storeu_ps(p, mask[0], _mm512_permutexvar_ps(low, v));
-                _mm512_mask_storeu_ps(p.wrapping_add(16), mask[1], _mm512_permutexvar_ps(high, v));
+            #[inline(always)]
+            unsafe fn load_even(self, p: *const f32, [low, high]: [__mmask16; 2]) -> __m512 {
+                // SAFETY: the caller's promise; masked lanes are not touched.
+                unsafe {
+                    let low = _mm512_maskz_loadu_ps(low, p);
+                    let high = _mm512_maskz_loadu_ps(high, p.wrapping_add(16));
+                    let even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+                    _mm512_permutex2var_ps(low, even, high)
+                }
             }
-        }
+            #[inline(always)]
+            unsafe fn store_even(self, p: *mut f32, v: __m512, mask: [__mmask16; 2]) {
+                // SAFETY: the caller's promise; masked lanes are not touched.
+                unsafe {
+                    let low = _mm512_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7);
+                    let high = _mm512_add_epi32(low, _mm512_set1_epi32(8));
+                    _mm512_mask_storeu_ps(p, mask[0], _mm512_permutexvar_ps(low, v));
+                    _mm512_mask_storeu_ps(p.wrapping_add(16), mask[1], _mm512_permutexvar_ps(high, v));
+                }
+            }
         }
     );
     lanes!(
@@ -411,31 +411,31 @@ mod x86 {
         |from, to| ((1u32 << to) - (1u32 << from.min(to))) as u8,
         |v, p, mask| _mm512_mask_loadu_pd(v, mask, p),
         {
-        type Even = [usize; 2];
-        #[inline(always)]
-        fn even(self, from: usize, to: usize) -> [usize; 2] {
-            [from, to]
-        }
-        #[inline(always)]
-        unsafe fn load_even(self, p: *const f64, [from, to]: [usize; 2]) -> Self::V {
-            let mut lanes = [0.0; 16];
-            for i in from..to {
-                // SAFETY: the caller's promise.
-                lanes[i] = unsafe { *p.wrapping_add(2 * i) };
+            type Even = [usize; 2];
+            #[inline(always)]
+            fn even(self, from: usize, to: usize) -> [usize; 2] {
+                [from, to]
             }
-            // SAFETY: no vector is longer than the array.
-            unsafe { self.load(lanes.as_ptr()) }
-        }
-        #[inline(always)]
-        unsafe fn store_even(self, p: *mut f64, v: Self::V, [from, to]: [usize; 2]) {
-            let mut lanes = [0.0; 16];
-            // SAFETY: no vector is longer than the array.
-            unsafe { self.store(lanes.as_mut_ptr(), v) };
-            for i in from..to {
-                // SAFETY: the caller's promise.
-                unsafe { *p.wrapping_add(2 * i) = lanes[i] };
+            #[inline(always)]
+            unsafe fn load_even(self, p: *const f64, [from, to]: [usize; 2]) -> Self::V {
+                let mut lanes = [0.0; 16];
+                for i in from..to {
+                    // SAFETY: the caller's promise.
+                    lanes[i] = unsafe { *p.wrapping_add(2 * i) };
+                }
+                // SAFETY: no vector is longer than the array.
+                unsafe { self.load(lanes.as_ptr()) }
             }
-        }
+            #[inline(always)]
+            unsafe fn store_even(self, p: *mut f64, v: Self::V, [from, to]: [usize; 2]) {
+                let mut lanes = [0.0; 16];
+                // SAFETY: no vector is longer than the array.
+                unsafe { self.store(lanes.as_mut_ptr(), v) };
+                for i in from..to {
+                    // SAFETY: the caller's promise.
+                    unsafe { *p.wrapping_add(2 * i) = lanes[i] };
+                }
+            }
         }
     );
     lanes!(
@@ -461,31 +461,31 @@ mod x86 {
         |from, to| unsafe { _mm256_andnot_si256(mask8(from), mask8(to)) },
         |v, p, mask| _mm256_or_ps(v, _mm256_maskload_ps(p, mask)),
         {
-        type Even = [usize; 2];
-        #[inline(always)]
-        fn even(self, from: usize, to: usize) -> [usize; 2] {
-            [from, to]
-        }
-        #[inline(always)]
-        unsafe fn load_even(self, p: *const f32, [from, to]: [usize; 2]) -> Self::V {
-            let mut lanes = [0.0; 16];
-            for i in from..to {
-                // SAFETY: the caller's promise.
-                lanes[i] = unsafe { *p.wrapping_add(2 * i) };
+            type Even = [usize; 2];
+            #[inline(always)]
+            fn even(self, from: usize, to: usize) -> [usize; 2] {
+                [from, to]
             }
-            // SAFETY: no vector is longer than the array.
-            unsafe { self.load(lanes.as_ptr()) }
-        }
-        #[inline(always)]
-        unsafe fn store_even(self, p: *mut f32, v: Self::V, [from, to]: [usize; 2]) {
-            let mut lanes = [0.0; 16];
-            // SAFETY: no vector is longer than the array.
-            unsafe { self.store(lanes.as_mut_ptr(), v) };
-            for i in from..to {
-                // SAFETY: the caller's promise.
-                unsafe { *p.wrapping_add(2 * i) = lanes[i] };
+            #[inline(always)]
+            unsafe fn load_even(self, p: *const f32, [from, to]: [usize; 2]) -> Self::V {
+                let mut lanes = [0.0; 16];
+                for i in from..to {
+                    // SAFETY: the caller's promise.
+                    lanes[i] = unsafe { *p.wrapping_add(2 * i) };
+                }
+                // SAFETY: no vector is longer than the array.
+                unsafe { self.load(lanes.as_ptr()) }
             }
-        }
+            #[inline(always)]
+            unsafe fn store_even(self, p: *mut f32, v: Self::V, [from, to]: [usize; 2]) {
+                let mut lanes = [0.0; 16];
+                // SAFETY: no vector is longer than the array.
+                unsafe { self.store(lanes.as_mut_ptr(), v) };
+                for i in from..to {
+                    // SAFETY: the caller's promise.
+                    unsafe { *p.wrapping_add(2 * i) = lanes[i] };
+                }
+            }
         }
     );
     lanes!(
@@ -511,31 +511,31 @@ mod x86 {
         |from, to| unsafe { _mm256_andnot_si256(mask4(from), mask4(to)) },
         |v, p, mask| _mm256_or_pd(v, _mm256_maskload_pd(p, mask)),
         {
-        type Even = [usize; 2];
-        #[inline(always)]
-        fn even(self, from: usize, to: usize) -> [usize; 2] {
-            [from, to]
-        }
-        #[inline(always)]
-        unsafe fn load_even(self, p: *const f64, [from, to]: [usize; 2]) -> Self::V {
-            let mut lanes = [0.0; 16];
-            for i in from..to {
-                // SAFETY: the caller's promise.
-                lanes[i] = unsafe { *p.wrapping_add(2 * i) };
+            type Even = [usize; 2];
+            #[inline(always)]
+            fn even(self, from: usize, to: usize) -> [usize; 2] {
+                [from, to]
             }
-            // SAFETY: no vector is longer than the array.
-            unsafe { self.load(lanes.as_ptr()) }
-        }
-        #[inline(always)]
-        unsafe fn store_even(self, p: *mut f64, v: Self::V, [from, to]: [usize; 2]) {
-            let mut lanes = [0.0; 16];
-            // SAFETY: no vector is longer than the array.
-            unsafe { self.store(lanes.as_mut_ptr(), v) };
-            for i in from..to {
-                // SAFETY: the caller's promise.
-                unsafe { *p.wrapping_add(2 * i) = lanes[i] };
+            #[inline(always)]
+            unsafe fn load_even(self, p: *const f64, [from, to]: [usize; 2]) -> Self::V {
+                let mut lanes = [0.0; 16];
+                for i in from..to {
+                    // SAFETY: the caller's promise.
+                    lanes[i] = unsafe { *p.wrapping_add(2 * i) };
+                }
+                // SAFETY: no vector is longer than the array.
+                unsafe { self.load(lanes.as_ptr()) }
             }
-        }
+            #[inline(always)]
+            unsafe fn store_even(self, p: *mut f64, v: Self::V, [from, to]: [usize; 2]) {
+                let mut lanes = [0.0; 16];
+                // SAFETY: no vector is longer than the array.
+                unsafe { self.store(lanes.as_mut_ptr(), v) };
+                for i in from..to {
+                    // SAFETY: the caller's promise.
+                    unsafe { *p.wrapping_add(2 * i) = lanes[i] };
+                }
+            }
         }
     );
 }
@@ -561,30 +561,30 @@ mod arm {
                 const N: usize = $n;
                 const BLOCK: usize = $n;
                 type Even = [usize; 2];
-        #[inline(always)]
-        fn even(self, from: usize, to: usize) -> [usize; 2] {
-            [from, to]
-        }
-        #[inline(always)]
-        unsafe fn load_even(self, p: *const $t, [from, to]: [usize; 2]) -> Self::V {
-            let mut lanes = [0.0; 16];
-            for i in from..to {
-                // SAFETY: the caller's promise.
-                lanes[i] = unsafe { *p.wrapping_add(2 * i) };
-            }
-            // SAFETY: no vector is longer than the array.
-            unsafe { self.load(lanes.as_ptr()) }
-        }
-        #[inline(always)]
-        unsafe fn store_even(self, p: *mut $t, v: Self::V, [from, to]: [usize; 2]) {
-            let mut lanes = [0.0; 16];
-            // SAFETY: no vector is longer than the array.
-            unsafe { self.store(lanes.as_mut_ptr(), v) };
-            for i in from..to {
-                // SAFETY: the caller's promise.
-                unsafe { *p.wrapping_add(2 * i) = lanes[i] };
-            }
-        }
+                #[inline(always)]
+                fn even(self, from: usize, to: usize) -> [usize; 2] {
+                    [from, to]
+                }
+                #[inline(always)]
+                unsafe fn load_even(self, p: *const $t, [from, to]: [usize; 2]) -> Self::V {
+                    let mut lanes = [0.0; 16];
+                    for i in from..to {
+                        // SAFETY: the caller's promise.
+                        lanes[i] = unsafe { *p.wrapping_add(2 * i) };
+                    }
+                    // SAFETY: no vector is longer than the array.
+                    unsafe { self.load(lanes.as_ptr()) }
+                }
+                #[inline(always)]
+                unsafe fn store_even(self, p: *mut $t, v: Self::V, [from, to]: [usize; 2]) {
+                    let mut lanes = [0.0; 16];
+                    // SAFETY: no vector is longer than the array.
+                    unsafe { self.store(lanes.as_mut_ptr(), v) };
+                    for i in from..to {
+                        // SAFETY: the caller's promise.
+                        unsafe { *p.wrapping_add(2 * i) = lanes[i] };
+                    }
+                }
                 #[inline(always)]
                 fn mask(self, from: usize, to: usize) -> [usize; 2] {
                     [from, to]
