@@ -1,4 +1,5 @@
-//! The convolutions of the MNIST CNN (batch 64): forward, gradient of the input, gradient of the weights.
+//! The convolutions of the MNIST CNN (batch 64) and some of ResNet's: forward, gradient of the input, gradient of the
+//! weights.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use firesteel_benches::Array;
@@ -6,18 +7,18 @@ use firesteel_kernels::conv::{ConvShape, backward_data, backward_weight, forward
 use firesteel_kernels::parallel::set_threads;
 use std::time::Duration;
 
-/// A 2-D convolution: a kernel of k x k, no padding.
-fn shape(n: usize, c_in: usize, c_out: usize, size: usize, k: usize) -> ConvShape {
-    let out = size - k + 1;
+/// A 2-D convolution: a kernel of k x k, the same padding and stride in both dims.
+fn shape([n, c_in, c_out, size, k]: [usize; 5], [stride, padding, groups]: [usize; 3]) -> ConvShape {
+    let out = (size + 2 * padding - k) / stride + 1;
     ConvShape {
         n,
         c_in,
         c_out,
-        groups: 1,
+        groups,
         input: [1, size, size],
         kernel: [1, k, k],
-        stride: [1; 3],
-        padding: [0; 3],
+        stride: [1, stride, stride],
+        padding: [0, padding, padding],
         dilation: [1; 3],
         output: [1, out, out],
     }
@@ -30,16 +31,22 @@ fn convolutions(c: &mut Criterion) {
         .warm_up_time(Duration::from_millis(300))
         .measurement_time(Duration::from_secs(2));
     for (name, s) in [
-        ("1 to 32", shape(64, 1, 32, 28, 3)),
-        ("32 to 64", shape(64, 32, 64, 26, 3)),
+        ("1 to 32", shape([64, 1, 32, 28, 3], [1, 0, 1])),
+        ("32 to 64", shape([64, 32, 64, 26, 3], [1, 0, 1])),
+        ("stem, 7x7", shape([1, 3, 64, 224, 7], [2, 3, 1])),
+        ("64 to 64", shape([8, 64, 64, 56, 3], [1, 1, 1])),
+        ("64 to 128, stride 2", shape([8, 64, 128, 56, 3], [2, 1, 1])),
+        ("1x1", shape([8, 256, 64, 56, 1], [1, 0, 1])),
+        ("depthwise", shape([8, 64, 64, 56, 3], [1, 1, 64])),
     ] {
         let [_, size, _] = s.input;
         let [_, out, _] = s.output;
         let x = Array::new(&[s.n, s.c_in, 1, size, size]);
-        let w = Array::new(&[s.c_out, s.c_in, 1, 3, 3]);
+        let (channels, [_, _, k]) = (s.c_in / s.groups, s.kernel);
+        let w = Array::new(&[s.c_out, channels, 1, k, k]);
         let bias = Array::new(&[s.c_out]);
         let y = Array::new(&[s.n, s.c_out, 1, out, out]);
-        let flops = 2 * s.n * s.c_out * out * out * s.c_in * 9;
+        let flops = 2 * s.n * s.c_out * out * out * channels * k * k;
         group.throughput(Throughput::Elements(flops as u64));
         for threads in [1, 2] {
             set_threads(threads);
@@ -52,7 +59,7 @@ fn convolutions(c: &mut Criterion) {
             group.bench_function(id("input's gradient"), |b| {
                 b.iter(|| backward_data(&s, y.src(), w.src(), result.dst()));
             });
-            let mut result = Array::new(&[s.c_out, s.c_in, 1, 3, 3]);
+            let mut result = Array::new(&[s.c_out, channels, 1, k, k]);
             group.bench_function(id("weights' gradient"), |b| {
                 b.iter(|| backward_weight(&s, x.src(), y.src(), result.dst()));
             });

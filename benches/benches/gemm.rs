@@ -1,4 +1,5 @@
-//! Matrix products of float32 beside the `gemm` crate, on one thread: squares, and the products of the MNIST networks.
+//! Matrix products of float32 beside the `gemm` crate, on one thread: squares, and the products of the MNIST networks;
+//! before them the machine's limit, a loop of independent fused multiply-adds.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use firesteel_benches::Array;
@@ -7,7 +8,7 @@ use firesteel_kernels::parallel::set_threads;
 use std::time::Duration;
 
 /// Rows, depth and columns of a product.
-const SIZES: [[usize; 3]; 8] = [
+const SIZES: [[usize; 3]; 11] = [
     [4, 4, 4],
     [64, 64, 64],
     [256, 256, 256],
@@ -17,7 +18,40 @@ const SIZES: [[usize; 3]; 8] = [
     [64, 9216, 128],
     [64, 784, 128],
     [64, 128, 10],
+    // One head of attention, forward and back; a vector.
+    [128, 32, 128],
+    [128, 128, 32],
+    [1, 4096, 4096],
 ];
+
+/// Ten chains of fused multiply-adds on whole vectors: what no product can exceed.
+fn limit(c: &mut Criterion) {
+    const STEPS: usize = 100_000;
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx512f")]
+    fn chains(steps: usize) -> f32 {
+        use std::arch::x86_64::{_mm512_fmadd_ps, _mm512_reduce_add_ps, _mm512_set1_ps};
+        let (by, plus) = (_mm512_set1_ps(0.999), _mm512_set1_ps(0.001));
+        let mut sums = [_mm512_set1_ps(1.0); 10];
+        for _ in 0..steps {
+            for s in &mut sums {
+                *s = _mm512_fmadd_ps(*s, by, plus);
+            }
+        }
+        sums.into_iter().map(|s| _mm512_reduce_add_ps(s)).sum()
+    }
+    #[cfg(target_arch = "x86_64")]
+    if is_x86_feature_detected!("avx512f") {
+        let mut group = c.benchmark_group("limit");
+        group.throughput(Throughput::Elements((STEPS * 10 * 16 * 2) as u64));
+        group.bench_function("float32, one thread", |bench| {
+            // SAFETY: the CPU has the instructions.
+            bench.iter(|| unsafe { chains(std::hint::black_box(STEPS)) });
+        });
+        group.finish();
+    }
+    let _ = (STEPS, c);
+}
 
 fn products(c: &mut Criterion) {
     set_threads(1);
@@ -68,5 +102,5 @@ fn products(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, products);
+criterion_group!(benches, limit, products);
 criterion_main!(benches);

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     # Most of the public names are handed on by running `ops`, which a checker does not.
     from ._C import *
 
+_int_mm = _C._int_mm
+
 __version__ = "0.1.0"
 
 _SUBMODULES = (

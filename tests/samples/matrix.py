@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .spec import F, Row, S
+from .spec import F, Row, S, T
 
 ROWS: dict[str, Row] = {}
 SUMS = {"float32": (1e-5, 1e-5), "float64": (1e-12, 1e-12), "float16": (2e-3, 4e-3), "bfloat16": (1.6e-2, 3e-2)}
@@ -20,6 +20,27 @@ def linear(x, w, b=None):
     return out if b is None else out + b
 
 
+def bytes_(*shape):
+    """All of int8's values, the dtype whatever is under test."""
+    return T(shape, -128, 128, "int8", False)
+
+
+ROWS["_int_mm"] = Row(
+    lambda a, b: np.matmul(a, b).astype(np.int32),
+    [
+        S(bytes_(2, 2), bytes_(2, 2)),
+        S(bytes_(3, 5), bytes_(5, 4)),
+        S(bytes_(2, 0), bytes_(0, 3)),
+        S(bytes_(0, 2), bytes_(2, 1)),
+    ],
+    "1",
+    "int32",
+    medium=[
+        S(bytes_(65, 1001), bytes_(1001, 67)),
+        S(bytes_(1, 64), bytes_(64, 17)),
+        S(bytes_(128, 30), bytes_(30, 130)),
+    ],
+)
 ROWS.update(
     matmul=product(
         np.matmul,

@@ -7,6 +7,7 @@ use crate::args::Args;
 use crate::core::Core;
 use crate::device::{cpu, gpu};
 use crate::dtype::{DType, legacy_name};
+use crate::ensure;
 use crate::error::{Error, Result};
 use crate::layout::{Dims, Layout, broadcast, expands_to};
 use firesteel_kernels::gemm::{self, Epilogue};
@@ -170,9 +171,62 @@ fn multiply(p: &Plan, a: &Core, b: &Core, bias: &Bias, out: &Core) {
     }
 }
 
+/// Products of bfloat16 that are worth the processor's own instruction; false when they are not.
+fn multiply_bf16(p: &Plan, a: &Core, b: &Core, bias: &Bias, out: &Core) -> bool {
+    const LEAST: usize = 1 << 15;
+    let rank = p.c.len();
+    let (m, n, k) = (p.c[rank - 2], p.c[rank - 1], p.a.shape[rank - 1]);
+    let row = match bias {
+        Bias::None => None,
+        Bias::Row(v) if v.dtype == DType::F32 => Some(cpu::typed::<f32>(v)),
+        _ => return false,
+    };
+    if a.dtype != DType::BF16 || !gemm::has_bf16() || m.min(n) < 2 || m.saturating_mul(n).saturating_mul(k) < LEAST {
+        return false;
+    }
+    let c = packed(p.c, out.layout.offset);
+    let (x, y, z) = (cpu::src_as(a, &p.a), cpu::src_as(b, &p.b), cpu::dst_as(out, &c));
+    let ep = Epilogue {
+        accumulate: false,
+        bias: row,
+    };
+    gemm::matmul_bf16(x.typed(), y.typed(), z.typed(), ep);
+    true
+}
+
+fn int_mm_infer(a: &Args) -> Result<Metas> {
+    for (i, name) in [(0, "self"), (1, "mat2")] {
+        let t = a.tensor(i);
+        ensure!(
+            t.rank() == 2,
+            "Expected {name} to be of dimension 2 but got {}",
+            t.rank()
+        );
+        ensure!(
+            t.dtype == DType::I8,
+            "expected {name} dtype to be of type int8 but got {}",
+            c_name(t.dtype)
+        );
+    }
+    one(matmul_infer(a)?[0].shape, DType::I32)
+}
+
+fn int_mm_run(c: &Call) -> Result<()> {
+    let (a, b) = (c.args.tensor(0), c.args.tensor(1));
+    let out = cpu::output(&c.outs[0], DType::I32)?;
+    gemm::matmul_i8(cpu::typed(a), cpu::typed(b), cpu::typed_mut(&out.core));
+    out.store();
+    Ok(())
+}
+
 fn run(c: &Call) -> Result<()> {
-    let (a, b) = (computed(c.args.tensor(0))?, computed(c.args.tensor(1))?);
-    let out = cpu::output(&c.outs[0], a.dtype)?;
+    let (a, b) = (c.args.tensor(0), c.args.tensor(1));
+    let out = cpu::output(&c.outs[0], a.dtype.compute())?;
+    if multiply_bf16(&plan(&a.layout, &b.layout)?, a, b, &Bias::None, &out.core) {
+        out.store();
+        return Ok(());
+    }
+    let (a, b) = (computed(a)?, computed(b)?);
     multiply(&plan(&a.layout, &b.layout)?, &a, &b, &Bias::None, &out.core);
     out.store();
     Ok(())
@@ -342,9 +396,9 @@ fn linear_infer(a: &Args) -> Result<Metas> {
 }
 
 fn linear_run(c: &Call) -> Result<()> {
-    let (x, w) = (computed(c.args.tensor(0))?, computed(c.args.tensor(1))?);
+    let (x, w) = (c.args.tensor(0), c.args.tensor(1));
     let p = plan(&x.layout, &turned(&w.layout))?;
-    let out = cpu::output(&c.outs[0], x.dtype)?;
+    let out = cpu::output(&c.outs[0], x.dtype.compute())?;
     let bias = match c.args.opt_tensor(2) {
         None => Bias::None,
         Some(b) if b.rank() <= 1 && (w.rank() == 2 || b.numel() == 1) => Bias::Row(computed(b)?),
@@ -354,7 +408,11 @@ fn linear_run(c: &Call) -> Result<()> {
             Bias::Written
         }
     };
-    multiply(&p, &x, &w, &bias, &out.core);
+    if !multiply_bf16(&p, x, w, &bias, &out.core) {
+        let (x, w) = (computed(x)?, computed(w)?);
+        // The layouts are those of the copies.
+        multiply(&plan(&x.layout, &turned(&w.layout))?, &x, &w, &bias, &out.core);
+    }
     out.store();
     Ok(())
 }
@@ -366,6 +424,9 @@ pub fn ops() -> Vec<Builder> {
             .gpu(run_on_gpu)
             .small(small),
         op("mm(input, mat2)", "The product of two matrices; anything else raises RuntimeError.").compute(mm_infer, run).gpu(run_on_gpu).small(small),
+        op("_int_mm(input, mat2)", "The product of two matrices of int8, as int32; anything else raises RuntimeError.")
+            .compute(int_mm_infer, int_mm_run)
+            .function_only(),
         op("bmm(input, mat2)", "The products of two stacks of matrices, pair by pair; unequal stacks raise RuntimeError.").compute(bmm_infer, run).gpu(run_on_gpu),
         op("mv(input, vec)", "The product of a matrix and a vector.").compute(mv_infer, run).gpu(run_on_gpu),
         op("dot(input, tensor)", "The sum of the products of two vectors' elements; unequal lengths raise RuntimeError.").compute(dot_infer, run).gpu(run_on_gpu),

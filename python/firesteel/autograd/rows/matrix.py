@@ -63,6 +63,7 @@ ROWS = {
         "input": lambda n, g: _C.mm(g, n.mat2.t()),
         "mat2": lambda n, g: _C.mm(n.input.t(), g),
     },
+    "_int_mm": {"nondiff": True},
     "bmm": {
         "saves": "input>mat2 mat2>input",
         "input": lambda n, g: _C.bmm(g, n.mat2.transpose(1, 2)),

@@ -1,9 +1,11 @@
 //! Forward pass and gradient of the input: weights times patches, the patches packed panel by panel.
 
+use super::depthwise;
 use super::geometry::{Address, Gather, Source};
 use super::patches::PatchArgs;
 use super::window::{STRETCHES, Stretch, WINDOW_ROWS, WindowArgs};
-use crate::gemm::{Gemm, HasKernels, KC, Kernels, even_part, pack_a, panel_width, with_scratch, with_shared};
+use super::winograd;
+use crate::gemm::{Gemm, HasKernels, Kernels, even_part, longest_k, pack_a, panel_width, with_scratch, with_shared};
 use crate::parallel;
 
 /// Positions that one task computes before it goes on in k: a block of C that stays near.
@@ -57,13 +59,21 @@ pub(super) unsafe fn gather<T: Copy + Default + HasKernels + Send + Sync>(
     let grid = geometry.grid.map(|n| n as isize);
     let flat =
         (grid[2] == 1 || ow == 1) && (grid[1] == 1 || oh == grid[2]) && (grid[0] == 1 || od == grid[1] * grid[2]);
+    if winograd::takes(geometry, &weights, &images) {
+        // SAFETY: the caller's promise.
+        return unsafe { winograd::convolve(kernels, geometry, weights, images, bias) };
+    }
+    if depthwise::takes(geometry, &weights, &images, flat) {
+        // SAFETY: the caller's promise.
+        return unsafe { depthwise::planes(kernels, geometry, weights, images, bias) };
+    }
     if flat && m <= WINDOW_ROWS {
         // SAFETY: the caller's promise.
         return unsafe { few_rows(kernels, geometry, &address, weights, images, bias) };
     }
     let block = even_part(positions.div_ceil(kernels.nr), (BLOCK / kernels.nr).max(1)) * kernels.nr;
     let blocks = positions.div_ceil(block);
-    let kc = even_part(k, KC);
+    let kc = even_part(k, longest_k::<T>());
     with_shared(|packed| {
         let packed = packed.reserve::<T>(weights.groups * m * k);
         for g in 0..weights.groups {

@@ -10,9 +10,9 @@ use crate::gemm::{Kernels, Scratch};
 /// One gathering: a grid of positions, and for each dim the taps' offsets.
 pub(crate) struct Gather {
     pub grid: [usize; 3],
-    step: [usize; 3],
-    size: [usize; 3],
-    offsets: [Vec<isize>; 3],
+    pub step: [usize; 3],
+    pub size: [usize; 3],
+    pub offsets: [Vec<isize>; 3],
 }
 
 /// An image of some channels, ready for packing.

@@ -4,13 +4,16 @@
 //! The gradient of the input is itself a gathering: for a stride of s it falls apart into s phases per dim, each a
 //! convolution of stride one with its share of the taps.
 
+mod depthwise;
 mod gather;
 mod geometry;
 pub(crate) mod patches;
+pub(crate) mod plane;
 #[cfg(test)]
 mod tests;
 mod weight;
 pub(crate) mod window;
+pub(crate) mod winograd;
 
 use crate::dtype::Element;
 use crate::gemm::HasKernels;
@@ -215,7 +218,8 @@ where
                     .abs_diff(k * s.dilation[d])
                     .is_multiple_of(stride[d])
             };
-            (0..s.kernel[d]).filter(even).collect()
+            // Backwards, so that the offsets rise.
+            (0..s.kernel[d]).rev().filter(even).collect()
         });
         let offset = |d: usize, k: usize| (r[d] + s.padding[d]) as isize - (k * s.dilation[d]) as isize;
         let offsets = std::array::from_fn(|d| taps[d].iter().map(|&k| offset(d, k) / stride[d] as isize).collect());

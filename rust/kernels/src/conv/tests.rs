@@ -273,6 +273,138 @@ fn shapes_agree_with_the_definition() {
     }
 }
 
+/// Error against float64 of a reference, root of the mean square.
+fn error(got: &[f32], want: &[f64]) -> f64 {
+    let sum: f64 = got.iter().zip(want).map(|(&g, &w)| (g as f64 - w).powi(2)).sum();
+    (sum / want.len() as f64).sqrt()
+}
+
+#[test]
+fn minimal_filtering_agrees_and_errs_little_more() {
+    let base = ConvShape {
+        n: 3,
+        c_in: 16,
+        c_out: 17,
+        input: [1, 15, 17],
+        padding: [0, 1, 1],
+        ..PLAIN
+    };
+    // Odd and even sizes, all paddings, several panels of tiles, groups; more channels than are packed at once.
+    for s in [
+        base,
+        ConvShape {
+            padding: [0, 0, 2],
+            input: [1, 16, 20],
+            ..base
+        },
+        ConvShape {
+            n: 8,
+            c_in: 40,
+            c_out: 66,
+            groups: 2,
+            input: [1, 9, 8],
+            ..base
+        },
+        ConvShape {
+            n: 1,
+            c_in: 16,
+            c_out: 16,
+            input: [1, 64, 65],
+            ..base
+        },
+    ] {
+        check::<f32>(&s, NCHW, true, 4.0 * f32::EPSILON as f64);
+        check::<f64>(&s, NCHW, false, 4.0 * f64::EPSILON);
+    }
+    // Beside the plain sum of the same shape, which a step of the depth dim (of size one) leaves in place.
+    let s = ConvShape {
+        n: 2,
+        c_in: 64,
+        c_out: 32,
+        input: [1, 28, 28],
+        ..base
+    };
+    let s = &ConvShape {
+        output: output(&s),
+        ..s
+    };
+    let noise = |n: usize, seed: u64| -> Vec<f32> {
+        let mut state = seed;
+        let mut next = move || {
+            state = state
+                .wrapping_mul(6364136223846793005)
+                .wrapping_add(1442695040888963407);
+            (state >> 40) as f32 / (1 << 23) as f32 - 1.0
+        };
+        (0..n).map(|_| next() + next() + next()).collect()
+    };
+    let (xs, ws) = ([s.n, s.c_in, 1, 28, 28], [s.c_out, s.c_in, 1, 3, 3]);
+    let ys = [s.n, s.c_out, 1, 28, 28];
+    let (x, w) = (noise(xs.iter().product(), 1), noise(ws.iter().product(), 2));
+    let [sx, sw, sy] = [xs, ws, ys].map(|v| strides(&v, NCHW));
+    let at = |i: [usize; 5], s: [isize; 5]| i.iter().zip(s).map(|(&i, s)| i * s as usize).sum::<usize>();
+    let size: usize = ys.iter().product();
+    let (mut want, mut plain, mut got) = (vec![0f64; size], vec![0f32; size], vec![0f32; size]);
+    each(s, |o, i, t| {
+        let (x, w, o) = (x[at(i, sx)], w[at(t, sw)], at(o, sy));
+        want[o] += x as f64 * w as f64;
+        plain[o] = x.mul_add(w, plain[o]);
+    });
+    // SAFETY: strides made for the vectors' sizes.
+    unsafe {
+        let (x, w) = (Src::new(x.as_ptr(), &xs, &sx), Src::new(w.as_ptr(), &ws, &sw));
+        forward(s, x, w, None, Dst::new(got.as_mut_ptr(), &ys, &sy));
+    }
+    assert_ne!(got, plain, "minimal filtering was not taken");
+    let (ours, theirs) = (error(&got, &want), error(&plain, &want));
+    assert!(ours < 4.0 * theirs, "{ours} beside {theirs}");
+}
+
+#[test]
+fn planes_in_place_agree() {
+    let base = ConvShape {
+        n: 3,
+        c_in: 5,
+        c_out: 5,
+        groups: 5,
+        input: [1, 17, 33],
+        padding: [0, 1, 1],
+        ..PLAIN
+    };
+    for (stride, kernel, dilation) in [
+        ([1, 1, 1], [1, 3, 3], [1, 1, 1]),
+        ([1, 2, 2], [1, 3, 3], [1, 1, 1]),
+        ([1, 1, 2], [1, 5, 5], [1, 1, 1]),
+        ([1, 3, 3], [1, 3, 3], [1, 1, 1]),
+        ([1, 1, 1], [1, 3, 3], [1, 2, 3]),
+        ([1, 2, 1], [1, 1, 17], [1, 1, 1]),
+    ] {
+        for input in [[1, 17, 33], [1, 4, 16], [1, 8, 64], [1, 56, 7], [1, 63, 65]] {
+            let s = ConvShape {
+                stride,
+                kernel,
+                dilation,
+                input,
+                padding: [0, kernel[1] / 2 * dilation[1], kernel[2] / 2 * dilation[2]],
+                ..base
+            };
+            check::<f32>(&s, NCHW, true, f32::EPSILON as f64);
+            check::<f64>(&ConvShape { c_out: 10, ..s }, NCHW, true, f64::EPSILON);
+        }
+    }
+    // One channel in or out, without groups.
+    for (c_in, c_out) in [(1, 9), (9, 1), (1, 34)] {
+        let s = ConvShape {
+            c_in,
+            c_out,
+            groups: 1,
+            ..base
+        };
+        check::<f32>(&s, NCHW, true, f32::EPSILON as f64);
+        check::<f32>(&s, [0, 2, 3, 4, 1], false, f32::EPSILON as f64);
+    }
+}
+
 #[test]
 fn sums_over_many_positions_agree() {
     let wide = ConvShape {

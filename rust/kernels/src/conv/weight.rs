@@ -3,10 +3,11 @@
 //! The sum is cut into parts by shape alone; each part is one chain in the order of images and positions, and the parts
 //! are joined in a fixed tree.
 
+use super::depthwise;
 use super::geometry::{Gather, Source};
 use super::patches::TapArgs;
 use super::window::{ShiftArgs, Stretch};
-use crate::gemm::{Gemm, HasKernels, KC, Kernels, even_part, join_rows, pack_a, panel_width, with_scratch};
+use crate::gemm::{Gemm, HasKernels, Kernels, even_part, join_rows, longest_k, pack_a, panel_width, with_scratch};
 use crate::parallel;
 use std::ops::Add;
 
@@ -45,6 +46,10 @@ where
     if area == 0 || positions == 0 || problem.count == 0 {
         return out.fill(T::default());
     }
+    if depthwise::correlates(geometry, &problem) {
+        // SAFETY: the caller's promise.
+        return unsafe { depthwise::correlations(kernels, geometry, problem, out) };
+    }
     let unit = even_part(positions, UNIT);
     let per_image = positions.div_ceil(unit);
     let units = problem.count * per_image;
@@ -74,7 +79,7 @@ where
     let work = (area / groups / pieces)
         .saturating_mul(positions * shared.0.count / parts)
         .max(1);
-    let kc = even_part(unit, KC);
+    let kc = even_part(unit, longest_k::<T>());
     parallel::for_range(parts * groups * pieces, ((1 << 19) / work).max(1), |tasks| {
         let Shared(problem, sums) = &shared;
         with_scratch(|[copy, panel, a, gy_copy]| {

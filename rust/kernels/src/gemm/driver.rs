@@ -39,11 +39,15 @@ unsafe impl<T: Send> Send for Gemm<T> {}
 // SAFETY: as above.
 unsafe impl<T: Sync> Sync for Gemm<T> {}
 
-/// Longest k that is packed at once: a panel of B this deep stays in the first-level cache.
-pub(crate) const KC: usize = 320;
+/// Longest k that is packed at once: of a row of A this many bytes, so that a panel of B stays near.
+pub(crate) const fn longest_k<T>() -> usize {
+    2048 / size_of::<T>()
+}
 /// Bytes of packed A (second-level cache) and of packed B (third-level cache).
 const A_BYTES: usize = 384 << 10;
 const B_BYTES: usize = 2 << 20;
+/// Bytes of A or B that are read where they lie (second-level cache).
+const IN_PLACE: usize = 512 << 10;
 /// Multiply-adds worth starting a thread for: some ten microseconds.
 const GRAIN: usize = 1 << 20;
 
@@ -193,9 +197,18 @@ impl<T: Copy + Default + HasKernels + Send + Sync> Gemm<T> {
         }
     }
 
-    /// Packing would cost more than it saves: few rows share B, or all fits in the first-level cache.
+    /// Packing would cost more than it saves: few rows share B, or all stays near.
     fn is_small(&self) -> bool {
-        self.k == 0 || self.m <= 8 || (self.n.saturating_mul(self.k) * size_of::<T>() <= (24 << 10) && self.m <= 64)
+        let near = self.n.saturating_mul(self.k) * size_of::<T>() <= IN_PLACE;
+        self.k == 0 || self.m <= 8 || (near && self.rows_stay())
+    }
+
+    /// A is as quick to read where it lies: it stays near, and the rows of a tile do not all fall into one set of the
+    /// first-level cache.
+    fn rows_stay(&self) -> bool {
+        let size = size_of::<T>();
+        let apart = self.a_rs == 1 || (self.a_cs == 1 && !(self.a_rs.unsigned_abs() * size).is_multiple_of(4096));
+        apart && self.m.saturating_mul(self.k) * size <= IN_PLACE
     }
 
     /// Reads the operands where they lie.
@@ -203,17 +216,21 @@ impl<T: Copy + Default + HasKernels + Send + Sync> Gemm<T> {
     /// # Safety
     /// As for `run`; B and C have unit column stride (or one column).
     unsafe fn run_direct(self, kernels: &'static Kernels<T>) {
-        let height = kernels.direct.len();
+        let (tiles, width) = if self.m > kernels.direct.len() {
+            (kernels.tall, kernels.nr)
+        } else {
+            (kernels.direct, kernels.direct_nr)
+        };
         // Walking down a narrow strip of a large B defeats the hardware's prefetching: take few rows at a time.
         let large = self.k.saturating_mul(self.n) * size_of::<T>() > (256 << 10);
         let depth = if large { 16 } else { self.k.max(1) };
         let mut p = 0;
         loop {
             let (k, last) = (depth.min(self.k - p), p + depth >= self.k);
-            for i in (0..self.m).step_by(height) {
-                let rows = height.min(self.m - i);
-                for j in (0..self.n).step_by(kernels.direct_nr) {
-                    let n = kernels.direct_nr.min(self.n - j);
+            let panels = self.m.div_ceil(tiles.len());
+            for (i, rows) in (0..panels).map(|index| panel(self.m, panels, index)) {
+                for j in (0..self.n).step_by(width) {
+                    let n = width.min(self.n - j);
                     let bias = |b: *const T, at: usize| {
                         if last && !b.is_null() {
                             b.wrapping_add(at)
@@ -230,13 +247,14 @@ impl<T: Copy + Default + HasKernels + Send + Sync> Gemm<T> {
                         b_rs: self.b_rs,
                         c: self.c.wrapping_offset(i as isize * self.c_rs).wrapping_add(j),
                         c_rs: self.c_rs,
+                        next: std::ptr::null(),
                         n,
                         from_c: self.from_c || p > 0,
                         row_bias: bias(self.row_bias, i),
                         col_bias: bias(self.col_bias, j),
                     };
                     // SAFETY: the tile lies inside the matrices that the caller vouches for.
-                    unsafe { kernels.direct[rows - 1][(n > kernels.narrow) as usize](&tile) };
+                    unsafe { tiles[rows - 1][(n > kernels.narrow) as usize](&tile) };
                 }
             }
             p += depth;
@@ -252,12 +270,16 @@ impl<T: Copy + Default + HasKernels + Send + Sync> Gemm<T> {
     /// As for `run`.
     unsafe fn run_packed(self, kernels: &'static Kernels<T>) {
         let size = size_of::<T>();
-        let kc = even_part(self.k, KC);
+        let kc = even_part(self.k, longest_k::<T>());
         let nc = (B_BYTES / size / kc).next_multiple_of(kernels.nr);
         let mc = even_part(self.m, A_BYTES / size / kc);
         with_scratch(|scratch| {
             let [sa, sb, sc, _] = scratch;
-            let a = sa.reserve::<T>(mc.min(self.m) * kc);
+            let stays = self.rows_stay();
+            let a = match stays {
+                true => std::ptr::null_mut(),
+                false => sa.reserve::<T>(mc.min(self.m) * kc),
+            };
             let b = sb.reserve::<T>(nc.min(self.n.next_multiple_of(kernels.nr)) * kc);
             let temp = sc.reserve::<T>(if self.c_cs == 1 {
                 0
@@ -281,7 +303,11 @@ impl<T: Copy + Default + HasKernels + Send + Sync> Gemm<T> {
                         }
                         // SAFETY: as above.
                         unsafe {
-                            pack_a(kernels, from, self.a_rs, self.a_cs, m, k, a);
+                            if stays {
+                                g.a = from;
+                            } else {
+                                pack_a(kernels, from, self.a_rs, self.a_cs, m, k, a);
+                            }
                             g.run_tiles(kernels, a, b, temp);
                         }
                     }
@@ -290,13 +316,14 @@ impl<T: Copy + Default + HasKernels + Send + Sync> Gemm<T> {
         })
     }
 
-    /// Multiplies packed blocks.
+    /// Multiplies packed blocks; A is read where it lies when `a` is null.
     ///
     /// # Safety
     /// `a` and `b` were packed for this block by `pack_a` and `pack_b`; `temp` holds a tile unless C's columns are
     /// contiguous.
     pub unsafe fn run_tiles(&self, kernels: &'static Kernels<T>, a: *const T, b: *const T, temp: *mut T) {
         let panels = self.m.div_ceil(kernels.tiles.len());
+        let tiles = if a.is_null() { kernels.tall } else { kernels.tiles };
         for j in (0..self.n).step_by(kernels.nr) {
             let n = kernels.nr.min(self.n - j);
             for panel_index in 0..panels {
@@ -304,19 +331,23 @@ impl<T: Copy + Default + HasKernels + Send + Sync> Gemm<T> {
                 let bias = |p: *const T, at: usize| if p.is_null() { p } else { p.wrapping_add(at) };
                 let mut tile = Tile {
                     k: self.k,
-                    a: a.wrapping_add(i * self.k),
-                    a_rs: 0,
-                    a_cs: 0,
+                    a: match a.is_null() {
+                        true => self.a.wrapping_offset(i as isize * self.a_rs),
+                        false => a.wrapping_add(i * self.k),
+                    },
+                    a_rs: self.a_rs,
+                    a_cs: self.a_cs,
                     b: b.wrapping_add(j * self.k),
-                    b_rs: 0,
+                    b_rs: panel_width(kernels, n) as isize,
                     c: self.c.wrapping_offset(i as isize * self.c_rs + j as isize * self.c_cs),
                     c_rs: self.c_rs,
+                    next: self.c.wrapping_offset((i + rows) as isize * self.c_rs + j as isize),
                     n,
                     from_c: self.from_c,
                     row_bias: bias(self.row_bias, i),
                     col_bias: bias(self.col_bias, j),
                 };
-                let run = kernels.tiles[rows - 1][(n > kernels.narrow) as usize];
+                let run = tiles[rows - 1][(n > kernels.narrow) as usize];
                 // SAFETY: the caller's promise.
                 unsafe {
                     if self.c_cs == 1 || n == 1 {

@@ -7,14 +7,16 @@
 
 use super::pack::{PackArgs, pack};
 use crate::conv::patches::{PatchArgs, TapArgs, pack_patches, pack_taps, pad_line};
+use crate::conv::plane::{CorrelateArgs, PlaneArgs, correlate, plane};
 use crate::conv::window::{STRETCHES, ShiftArgs, WindowArgs, shifts, window};
+use crate::conv::winograd::{InputArgs, OutputArgs, input, output};
 use crate::simd::Isa;
 #[cfg(target_arch = "aarch64")]
 use crate::simd::vec::Neon;
 #[cfg(target_arch = "x86_64")]
 use crate::simd::vec::{Avx2, Avx512};
 use crate::simd::vec::{Lanes, Scalar};
-use std::ops::Range;
+use std::ops::{Add, Mul, Range, Sub};
 
 /// One tile: `c[i][j] = (from_c ? c[i][j] : 0) + sum over p of a[i][p] * b[p][j]`, in the order of p, then the biases.
 pub(crate) struct Tile<T> {
@@ -28,6 +30,8 @@ pub(crate) struct Tile<T> {
     pub b_rs: isize,
     pub c: *mut T,
     pub c_rs: isize,
+    /// The tile of C that comes next, to be fetched meanwhile; or null. Packed operands only.
+    pub next: *const T,
     /// Columns of C that exist; at most the width of the tile.
     pub n: usize,
     pub from_c: bool,
@@ -39,12 +43,19 @@ pub(crate) struct Tile<T> {
 /// # Safety
 /// All addresses that the fields describe lie in live memory; packed operands reach to the tile's full width.
 #[inline(always)]
-unsafe fn tile<T: Copy + Default, L: Lanes<T>, const MR: usize, const NV: usize, const DIRECT: bool>(
+pub(super) unsafe fn tile<T: Copy + Default, L: Lanes<T>, const MR: usize, const NV: usize, const DIRECT: bool>(
     l: L,
     t: &Tile<T>,
 ) {
     // SAFETY: the caller's promise.
     unsafe {
+        if !DIRECT && !t.next.is_null() {
+            for i in 0..MR {
+                for v in 0..NV {
+                    l.prefetch(t.next.wrapping_offset(i as isize * t.c_rs).wrapping_add(v * L::N));
+                }
+            }
+        }
         let mut acc = [[l.splat(T::default()); NV]; MR];
         let left = |v: usize| t.n.saturating_sub(v * L::N);
         if t.from_c {
@@ -161,7 +172,9 @@ pub(crate) type TileFn<T> = unsafe fn(&Tile<T>);
 pub(crate) struct Kernels<T: 'static> {
     /// `tiles[rows - 1][wide]` on packed operands; a wide tile has `nr` columns, the other `narrow`.
     pub tiles: &'static [[TileFn<T>; 2]],
-    /// The same on operands where they lie (B with unit column stride).
+    /// The same on operands where they lie (B with unit column stride): tall ones as wide as packed ones, and low ones
+    /// of `direct_nr` columns.
+    pub tall: &'static [[TileFn<T>; 2]],
     pub direct: &'static [[TileFn<T>; 2]],
     pub nr: usize,
     pub narrow: usize,
@@ -173,6 +186,12 @@ pub(crate) struct Kernels<T: 'static> {
     /// `windows[four output channels, else one][wide]`; a wide stretch has two vectors, the other `narrow` positions.
     pub windows: [[unsafe fn(&WindowArgs<T>); 2]; 2],
     pub shifts: unsafe fn(&ShiftArgs<T>),
+    /// `planes[column step - 1]`.
+    pub planes: [unsafe fn(&PlaneArgs<T>); 2],
+    /// `correlate[gradient planes - 1][column step - 1]`.
+    pub correlate: [[unsafe fn(&CorrelateArgs<T>); 2]; 2],
+    pub winograd_input: unsafe fn(&InputArgs<T>),
+    pub winograd_output: unsafe fn(&OutputArgs<T>),
     pub pad_line: unsafe fn(*const T, Range<usize>, usize, *mut T),
 }
 
@@ -239,12 +258,42 @@ macro_rules! kernels {
             /// # Safety
             /// As for what it calls; the CPU has the instruction set.
             $(#[$feature])*
+            unsafe fn one_plane<const S: usize>(args: &PlaneArgs<$t>) {
+                // SAFETY: the caller's promise.
+                unsafe { plane::<$t, $l, S>(<$l as Lanes<$t>>::assume(), args) }
+            }
+            /// # Safety
+            /// As for what it calls; the CPU has the instruction set.
+            $(#[$feature])*
+            unsafe fn correlation<const M: usize, const S: usize>(args: &CorrelateArgs<$t>) {
+                // SAFETY: the caller's promise.
+                unsafe { correlate::<$t, $l, M, S>(<$l as Lanes<$t>>::assume(), args) }
+            }
+            /// # Safety
+            /// As for what it calls; the CPU has the instruction set.
+            $(#[$feature])*
+            unsafe fn tiles_in(args: &InputArgs<$t>) {
+                // SAFETY: the caller's promise.
+                unsafe { input::<$t, $l>(<$l as Lanes<$t>>::assume(), -1.0, args) }
+            }
+            /// # Safety
+            /// As for what it calls; the CPU has the instruction set.
+            $(#[$feature])*
+            unsafe fn tiles_out(args: &OutputArgs<$t>) {
+                // SAFETY: the caller's promise.
+                unsafe { output::<$t, $l>(<$l as Lanes<$t>>::assume(), -1.0, args) }
+            }
+            /// # Safety
+            /// As for what it calls; the CPU has the instruction set.
+            $(#[$feature])*
             unsafe fn padded(src: *const $t, known: Range<usize>, len: usize, dst: *mut $t) {
                 // SAFETY: the caller's promise.
                 unsafe { pad_line(<$l as Lanes<$t>>::assume(), src, known, len, dst) }
             }
-            pub(super) static KERNELS: Kernels<$t> = Kernels {
+            pub(super) static KERNELS: Kernels<$t> = TABLE;
+            pub(super) const TABLE: Kernels<$t> = Kernels {
                 tiles: &[$([packed::<$mr, 1>, packed::<$mr, $nv>]),*],
+                tall: &[$([direct::<$mr, 1>, direct::<$mr, $nv>]),*],
                 direct: &[$([direct::<$dmr, 1>, direct::<$dmr, $dnv>]),*],
                 nr: $nv * <$l as Lanes<$t>>::N,
                 narrow: <$l as Lanes<$t>>::N,
@@ -255,6 +304,10 @@ macro_rules! kernels {
                 dot: dot64,
                 windows: [[windows::<1, STRETCHES, 1>, windows::<1, STRETCHES, 2>], [windows::<4, 1, 1>, windows::<4, 1, 2>]],
                 shifts: shift_dots,
+                planes: [one_plane::<1>, one_plane::<2>],
+                correlate: [[correlation::<1, 1>, correlation::<1, 2>], [correlation::<2, 1>, correlation::<2, 2>]],
+                winograd_input: tiles_in,
+                winograd_output: tiles_out,
                 pad_line: padded,
             };
         }
@@ -277,6 +330,7 @@ macro_rules! kernels_of {
         kernels!($neon, $t, Neon, [1 2 3 4 5 6 7 8 9 10 11 12] x 2, [1 2 3 4] x 4);
 
         impl HasKernels for $t {
+            const HALF: $t = 0.5;
             #[inline]
             fn kernels(isa: Isa) -> &'static Kernels<$t> {
                 match isa {
@@ -296,10 +350,16 @@ macro_rules! kernels_of {
 }
 
 /// Types with hand-written kernels.
-pub(crate) trait HasKernels: Sized + 'static {
+pub(crate) trait HasKernels:
+    Sized + 'static + Add<Output = Self> + Sub<Output = Self> + Mul<Output = Self>
+{
+    const HALF: Self;
     /// The table for an instruction set that the CPU has.
     fn kernels(isa: Isa) -> &'static Kernels<Self>;
 }
 
 kernels_of!(f32: portable_f32 scalar_f32 avx2_f32 avx512_f32 neon_f32);
+/// What products of narrower numbers have in common with these.
+#[cfg(target_arch = "x86_64")]
+pub(super) const AVX512_F32: Kernels<f32> = avx512_f32::TABLE;
 kernels_of!(f64: portable_f64 scalar_f64 avx2_f64 avx512_f64 neon_f64);

@@ -249,3 +249,123 @@ fn integers_wrap() {
     }
     assert_eq!(c, [11 - 2, i64::MIN + 12, 17, 18]);
 }
+
+#[test]
+fn a_sweep_of_sizes_agrees_with_the_reference() {
+    let sizes = [0, 1, 7, 8, 15, 16, 17, 63, 64, 65, 127];
+    for (i, &m) in sizes.iter().enumerate() {
+        for (j, &n) in sizes.iter().enumerate() {
+            // Each pair with two depths, all depths in turn.
+            for k in [sizes[(i + j) % sizes.len()], sizes[(3 * i + 5 * j + 1) % sizes.len()]] {
+                check::<f32>(m, k, n, [Layout::Rows; 3], (false, (i + j) % 2 == 1), F32);
+            }
+        }
+    }
+    use Layout::*;
+    for (m, k, n) in [
+        (1000, 17, 65),
+        (65, 1000, 127),
+        (17, 64, 1000),
+        (127, 1000, 1),
+        (1, 1000, 1000),
+    ] {
+        for (a, b) in [(Rows, Rows), (Columns, Rows), (Rows, Columns), (Strided, Strided)] {
+            check::<f32>(m, k, n, [a, b, Rows], (true, true), F32);
+            check::<f64>(m, k, n, [a, b, Rows], (false, false), f64::EPSILON);
+        }
+    }
+}
+
+#[test]
+fn rows_that_fall_into_one_set_of_the_cache() {
+    // A row of 1024 floats is 4096 bytes: such operands are packed, others of the size are read in place.
+    for (m, k, n) in [(70, 1024, 40), (70, 1025, 40), (30, 2048, 33)] {
+        check::<f32>(m, k, n, [Layout::Rows; 3], (false, true), F32);
+        check::<f64>(
+            m,
+            k,
+            n,
+            [Layout::Rows, Layout::Columns, Layout::Rows],
+            (true, false),
+            f64::EPSILON,
+        );
+    }
+}
+
+const NARROW: [(usize, usize, usize); 12] = [
+    (0, 3, 2),
+    (1, 1, 1),
+    (7, 8, 15),
+    (16, 17, 63),
+    (64, 65, 1),
+    (65, 127, 16),
+    (15, 1000, 17),
+    (127, 64, 65),
+    (8, 2, 7),
+    (63, 4, 64),
+    (5, 0, 4),
+    (40, 1100, 130),
+];
+
+#[test]
+fn bytes_are_exact() {
+    for (m, k, n) in NARROW {
+        for (la, lb) in [
+            (Layout::Rows, Layout::Rows),
+            (Layout::Columns, Layout::Columns),
+            (Layout::Strided, Layout::Rows),
+        ] {
+            // All values from -128 to 127; the first ones are the extremes.
+            let value = |i: usize| if i < 40 { i8::MIN } else { (i * 7919 % 256) as u8 as i8 };
+            let mut a = Matrix::<i8>::new(m, k, la, 1);
+            let mut b = Matrix::<i8>::new(k, n, lb, 2);
+            for v in [&mut a.data, &mut b.data] {
+                v.iter_mut().enumerate().for_each(|(i, v)| *v = value(i));
+            }
+            for threads in [1, 3] {
+                let _guard = parallel::with_threads(threads);
+                let mut c = Matrix::<i32>::new(m, n, Layout::Rows, 4);
+                matmul_i8(a.src(), b.src(), c.dst());
+                for (i, j) in (0..m).flat_map(|i| (0..n).map(move |j| (i, j))) {
+                    let sum: i64 = (0..k).map(|p| a.get(i, p) as i64 * b.get(p, j) as i64).sum();
+                    assert_eq!(c.get(i, j) as i64, sum, "{m}x{k}x{n} {la:?} {lb:?} at {i},{j}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn bfloat16_agrees_with_the_reference() {
+    use crate::dtype::bf16;
+    for (m, k, n) in NARROW {
+        for (la, lb) in [
+            (Layout::Rows, Layout::Rows),
+            (Layout::Columns, Layout::Columns),
+            (Layout::Strided, Layout::Rows),
+        ] {
+            for accumulate in [false, true] {
+                let (a, b) = (Matrix::<bf16>::new(m, k, la, 1), Matrix::<bf16>::new(k, n, lb, 2));
+                let (mut c, before) = (
+                    Matrix::<f32>::new(m, n, Layout::Rows, 4),
+                    Matrix::<f32>::new(m, n, Layout::Rows, 4),
+                );
+                matmul_bf16(a.src(), b.src(), c.dst(), Epilogue { accumulate, bias: None });
+                for (i, j) in (0..m).flat_map(|i| (0..n).map(move |j| (i, j))) {
+                    let start = if accumulate { before.get(i, j) as f64 } else { 0.0 };
+                    let (mut sum, mut size) = (start, start.abs() + 1e-30);
+                    for p in 0..k {
+                        let x = a.get(i, p).to_f64() * b.get(p, j).to_f64();
+                        (sum, size) = (sum + x, size + x.abs());
+                    }
+                    let bound = size * F32 * (k + 2) as f64;
+                    let got = c.get(i, j) as f64;
+                    assert!(
+                        (got - sum).abs() <= bound,
+                        "{m}x{k}x{n} {la:?} {lb:?} at {i},{j}: {got} instead of {sum}"
+                    );
+                }
+            }
+        }
+    }
+}

@@ -17,6 +17,8 @@ pub trait Lanes<T>: Copy {
     type V: Copy;
     /// Some of the lanes.
     type Mask: Copy;
+    /// Some of the lanes, as every second element of memory.
+    type Even: Copy;
     /// Lanes of a vector.
     const N: usize;
     /// Side of the block that [`Lanes::transpose`] moves.
@@ -46,9 +48,22 @@ pub trait Lanes<T>: Copy {
     /// # Safety
     /// See the trait; only the lanes of `mask` are touched.
     unsafe fn load_more(self, v: Self::V, p: *const T, mask: Self::Mask) -> Self::V;
+    /// Lanes `from..to`; both at most `N`.
+    fn even(self, from: usize, to: usize) -> Self::Even;
+    /// Every second element: lane i from `p[2 * i]`, for the lanes of `mask`; zero in the others.
+    /// # Safety
+    /// See the trait; only these elements are touched.
+    unsafe fn load_even(self, p: *const T, mask: Self::Even) -> Self::V;
+    /// Stores the lanes of `mask`, lane i to `p[2 * i]`.
+    /// # Safety
+    /// See the trait; only these elements are touched.
+    unsafe fn store_even(self, p: *mut T, v: Self::V, mask: Self::Even);
     /// `a * b + c`
     fn fma(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
     fn add(self, a: Self::V, b: Self::V) -> Self::V;
+    /// Asks for the cache line at `p`, which need not be valid.
+    #[inline(always)]
+    fn prefetch(self, _p: *const T) {}
     /// Reads `cols` (up to `BLOCK`) elements at `offset` from each of `rows` (up to `BLOCK` of them) and writes them as
     /// `cols` rows of `BLOCK` elements (zeros for missing rows), `ld` apart.
     /// # Safety
@@ -65,6 +80,7 @@ macro_rules! scalar_lanes {
         impl Lanes<$t> for Scalar {
             type V = $t;
             type Mask = bool;
+            type Even = bool;
             const N: usize = 1;
             const BLOCK: usize = 1;
             #[inline(always)]
@@ -75,6 +91,22 @@ macro_rules! scalar_lanes {
             unsafe fn load_more(self, v: $t, p: *const $t, mask: bool) -> $t {
                 // SAFETY: the caller's promise.
                 if mask { unsafe { *p } } else { v }
+            }
+            #[inline(always)]
+            fn even(self, from: usize, to: usize) -> bool {
+                from < to
+            }
+            #[inline(always)]
+            unsafe fn load_even(self, p: *const $t, mask: bool) -> $t {
+                // SAFETY: the caller's promise.
+                if mask { unsafe { *p } } else { 0.0 }
+            }
+            #[inline(always)]
+            unsafe fn store_even(self, p: *mut $t, v: $t, mask: bool) {
+                if mask {
+                    // SAFETY: the caller's promise.
+                    unsafe { *p = v }
+                }
             }
             #[inline(always)]
             unsafe fn assume() -> Self {
@@ -237,7 +269,7 @@ mod x86 {
         ($token:ident, $t:ty, $v:ty, $mask:ty, $n:literal, $block:literal, $transpose:ident, $splat:ident, $load:ident,
          $store:ident, $fma:ident, $add:ident, |$lp:ident, $ln:ident| $load_n:expr,
          |$sp:ident, $sv:ident, $sn:ident| $store_n:expr,
-         |$from:ident, $to:ident| $make:expr, |$mv:ident, $mp:ident, $mm:ident| $more:expr) => {
+         |$from:ident, $to:ident| $make:expr, |$mv:ident, $mp:ident, $mm:ident| $more:expr, { $($extra:tt)+ }) => {
             impl Lanes<$t> for $token {
                 type V = $v;
                 type Mask = $mask;
@@ -291,6 +323,12 @@ mod x86 {
                     // SAFETY: as in `splat`.
                     unsafe { $add(a, b) }
                 }
+                $($extra)+
+                #[inline(always)]
+                fn prefetch(self, p: *const $t) {
+                    // SAFETY: a hint; it never faults.
+                    unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }
+                }
                 #[inline(always)]
                 unsafe fn transpose(self, rows: &[*const $t], offset: isize, cols: usize, dst: *mut $t, ld: usize) {
                     // SAFETY: the caller's promise.
@@ -314,9 +352,42 @@ mod x86 {
         _mm512_fmadd_ps,
         _mm512_add_ps,
         |p, n| _mm512_maskz_loadu_ps(((1u32 << n.min(16)) - 1) as u16, p),
-        |p, v, n| _mm512_mask_storeu_ps(p, ((1u32 << n.min(16)) - 1) as u16, v),
+        // A masked store costs several plain ones.
+        |p, v, n| if n >= 16 {
+            _mm512_storeu_ps(p, v)
+        } else {
+            _mm512_mask_storeu_ps(p, ((1u32 << n) - 1) as u16, v)
+        },
         |from, to| ((1u32 << to) - (1u32 << from.min(to))) as u16,
-        |v, p, mask| _mm512_mask_loadu_ps(v, mask, p)
+        |v, p, mask| _mm512_mask_loadu_ps(v, mask, p),
+        {
+            type Even = [__mmask16; 2];
+            #[inline(always)]
+            fn even(self, from: usize, to: usize) -> [__mmask16; 2] {
+                let mask = (((1u64 << (2 * to)) - (1u64 << (2 * from.min(to)))) & 0x5555_5555) as u32;
+                [mask as u16, (mask >> 16) as u16]
+            }
+            #[inline(always)]
+            unsafe fn load_even(self, p: *const f32, [low, high]: [__mmask16; 2]) -> __m512 {
+                // SAFETY: the caller's promise; masked lanes are not touched.
+                unsafe {
+                    let low = _mm512_maskz_loadu_ps(low, p);
+                    let high = _mm512_maskz_loadu_ps(high, p.wrapping_add(16));
+                    let even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+                    _mm512_permutex2var_ps(low, even, high)
+                }
+            }
+            #[inline(always)]
+            unsafe fn store_even(self, p: *mut f32, v: __m512, mask: [__mmask16; 2]) {
+                // SAFETY: the caller's promise; masked lanes are not touched.
+                unsafe {
+                    let low = _mm512_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7);
+                    let high = _mm512_add_epi32(low, _mm512_set1_epi32(8));
+                    _mm512_mask_storeu_ps(p, mask[0], _mm512_permutexvar_ps(low, v));
+                    _mm512_mask_storeu_ps(p.wrapping_add(16), mask[1], _mm512_permutexvar_ps(high, v));
+                }
+            }
+        }
     );
     lanes!(
         Avx512,
@@ -332,9 +403,40 @@ mod x86 {
         _mm512_fmadd_pd,
         _mm512_add_pd,
         |p, n| _mm512_maskz_loadu_pd(((1u32 << n.min(8)) - 1) as u8, p),
-        |p, v, n| _mm512_mask_storeu_pd(p, ((1u32 << n.min(8)) - 1) as u8, v),
+        |p, v, n| if n >= 8 {
+            _mm512_storeu_pd(p, v)
+        } else {
+            _mm512_mask_storeu_pd(p, ((1u32 << n) - 1) as u8, v)
+        },
         |from, to| ((1u32 << to) - (1u32 << from.min(to))) as u8,
-        |v, p, mask| _mm512_mask_loadu_pd(v, mask, p)
+        |v, p, mask| _mm512_mask_loadu_pd(v, mask, p),
+        {
+            type Even = [usize; 2];
+            #[inline(always)]
+            fn even(self, from: usize, to: usize) -> [usize; 2] {
+                [from, to]
+            }
+            #[inline(always)]
+            unsafe fn load_even(self, p: *const f64, [from, to]: [usize; 2]) -> Self::V {
+                let mut lanes = [0.0; 16];
+                for i in from..to {
+                    // SAFETY: the caller's promise.
+                    lanes[i] = unsafe { *p.wrapping_add(2 * i) };
+                }
+                // SAFETY: no vector is longer than the array.
+                unsafe { self.load(lanes.as_ptr()) }
+            }
+            #[inline(always)]
+            unsafe fn store_even(self, p: *mut f64, v: Self::V, [from, to]: [usize; 2]) {
+                let mut lanes = [0.0; 16];
+                // SAFETY: no vector is longer than the array.
+                unsafe { self.store(lanes.as_mut_ptr(), v) };
+                for i in from..to {
+                    // SAFETY: the caller's promise.
+                    unsafe { *p.wrapping_add(2 * i) = lanes[i] };
+                }
+            }
+        }
     );
     lanes!(
         Avx2,
@@ -357,7 +459,34 @@ mod x86 {
         },
         // SAFETY: the token proves AVX2.
         |from, to| unsafe { _mm256_andnot_si256(mask8(from), mask8(to)) },
-        |v, p, mask| _mm256_or_ps(v, _mm256_maskload_ps(p, mask))
+        |v, p, mask| _mm256_or_ps(v, _mm256_maskload_ps(p, mask)),
+        {
+            type Even = [usize; 2];
+            #[inline(always)]
+            fn even(self, from: usize, to: usize) -> [usize; 2] {
+                [from, to]
+            }
+            #[inline(always)]
+            unsafe fn load_even(self, p: *const f32, [from, to]: [usize; 2]) -> Self::V {
+                let mut lanes = [0.0; 16];
+                for i in from..to {
+                    // SAFETY: the caller's promise.
+                    lanes[i] = unsafe { *p.wrapping_add(2 * i) };
+                }
+                // SAFETY: no vector is longer than the array.
+                unsafe { self.load(lanes.as_ptr()) }
+            }
+            #[inline(always)]
+            unsafe fn store_even(self, p: *mut f32, v: Self::V, [from, to]: [usize; 2]) {
+                let mut lanes = [0.0; 16];
+                // SAFETY: no vector is longer than the array.
+                unsafe { self.store(lanes.as_mut_ptr(), v) };
+                for i in from..to {
+                    // SAFETY: the caller's promise.
+                    unsafe { *p.wrapping_add(2 * i) = lanes[i] };
+                }
+            }
+        }
     );
     lanes!(
         Avx2,
@@ -380,7 +509,34 @@ mod x86 {
         },
         // SAFETY: the token proves AVX2.
         |from, to| unsafe { _mm256_andnot_si256(mask4(from), mask4(to)) },
-        |v, p, mask| _mm256_or_pd(v, _mm256_maskload_pd(p, mask))
+        |v, p, mask| _mm256_or_pd(v, _mm256_maskload_pd(p, mask)),
+        {
+            type Even = [usize; 2];
+            #[inline(always)]
+            fn even(self, from: usize, to: usize) -> [usize; 2] {
+                [from, to]
+            }
+            #[inline(always)]
+            unsafe fn load_even(self, p: *const f64, [from, to]: [usize; 2]) -> Self::V {
+                let mut lanes = [0.0; 16];
+                for i in from..to {
+                    // SAFETY: the caller's promise.
+                    lanes[i] = unsafe { *p.wrapping_add(2 * i) };
+                }
+                // SAFETY: no vector is longer than the array.
+                unsafe { self.load(lanes.as_ptr()) }
+            }
+            #[inline(always)]
+            unsafe fn store_even(self, p: *mut f64, v: Self::V, [from, to]: [usize; 2]) {
+                let mut lanes = [0.0; 16];
+                // SAFETY: no vector is longer than the array.
+                unsafe { self.store(lanes.as_mut_ptr(), v) };
+                for i in from..to {
+                    // SAFETY: the caller's promise.
+                    unsafe { *p.wrapping_add(2 * i) = lanes[i] };
+                }
+            }
+        }
     );
 }
 
@@ -404,6 +560,31 @@ mod arm {
                 type Mask = [usize; 2];
                 const N: usize = $n;
                 const BLOCK: usize = $n;
+                type Even = [usize; 2];
+                #[inline(always)]
+                fn even(self, from: usize, to: usize) -> [usize; 2] {
+                    [from, to]
+                }
+                #[inline(always)]
+                unsafe fn load_even(self, p: *const $t, [from, to]: [usize; 2]) -> Self::V {
+                    let mut lanes = [0.0; 16];
+                    for i in from..to {
+                        // SAFETY: the caller's promise.
+                        lanes[i] = unsafe { *p.wrapping_add(2 * i) };
+                    }
+                    // SAFETY: no vector is longer than the array.
+                    unsafe { self.load(lanes.as_ptr()) }
+                }
+                #[inline(always)]
+                unsafe fn store_even(self, p: *mut $t, v: Self::V, [from, to]: [usize; 2]) {
+                    let mut lanes = [0.0; 16];
+                    // SAFETY: no vector is longer than the array.
+                    unsafe { self.store(lanes.as_mut_ptr(), v) };
+                    for i in from..to {
+                        // SAFETY: the caller's promise.
+                        unsafe { *p.wrapping_add(2 * i) = lanes[i] };
+                    }
+                }
                 #[inline(always)]
                 fn mask(self, from: usize, to: usize) -> [usize; 2] {
                     [from, to]

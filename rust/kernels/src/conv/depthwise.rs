@@ -1,0 +1,170 @@
+//! Convolutions whose groups have one channel on one side: planes are read where they lie ([`super::plane`]).
+
+use super::gather::{Images, Weights};
+use super::geometry::Gather;
+use super::plane::{CorrelateArgs, GRADIENTS, MOST_TAPS, PlaneArgs};
+use super::weight::Problem;
+use crate::gemm::{HasKernels, Kernels, join_rows};
+use crate::parallel;
+use std::ops::Add;
+
+/// Multiply-adds worth handing to a thread.
+const GRAIN: usize = 1 << 18;
+/// Output planes per group up to which planes are read in place, for one input channel and for several.
+const ROWS: usize = 8;
+const ROWS_OF_MANY: usize = 2;
+/// Gradients of weights: with as many output planes no sum is cut into parts; else into as many as this.
+const ENOUGH: usize = 32;
+const PARTS: usize = 16;
+
+/// One plane deep, columns that follow each other, taps that the kernels take.
+fn is_planar(g: &Gather, column_stride: isize) -> bool {
+    g.grid[0] == 1
+        && g.offsets[0] == [0]
+        && g.step[2] <= 2
+        && g.offsets[2].len() <= MOST_TAPS
+        && (column_stride == 1 || g.size[2] == 1)
+}
+
+/// Whether [`planes`] computes this.
+pub(super) fn takes<T>(g: &Gather, weights: &Weights<T>, images: &Images<T>, flat: bool) -> bool {
+    let rows = if weights.channels == 1 { ROWS } else { ROWS_OF_MANY };
+    // A single line has nothing to share; few_rows takes four stretches of it at a time.
+    weights.rows <= rows && is_planar(g, images.src_strides[4]) && (g.grid[1] >= 4 || !flat)
+}
+
+struct Shared<T>(Weights<T>, Images<T>, *const T);
+// SAFETY: plain data; tasks write disjoint lines.
+unsafe impl<T: Sync> Sync for Shared<T> {}
+
+/// [`super::gather::gather`] for what [`takes`] accepts.
+///
+/// # Safety
+/// As for `gather`.
+pub(super) unsafe fn planes<T: Copy + Default + HasKernels + Send + Sync>(
+    kernels: &'static Kernels<T>,
+    g: &Gather,
+    weights: Weights<T>,
+    images: Images<T>,
+    bias: *const T,
+) {
+    let [_, height, width] = g.grid;
+    let taps = g.offsets[1].len() * g.offsets[2].len();
+    let line = (weights.channels * taps * width).max(1);
+    let lines = GRAIN.div_ceil(line).next_multiple_of(8).min(height);
+    let (blocks, all) = (height.div_ceil(lines), weights.groups * weights.rows);
+    let tasks = images.count * all * blocks;
+    let shared = Shared(weights, images, bias);
+    parallel::for_range(tasks, (GRAIN / (line * lines)).max(1), |tasks| {
+        let Shared(weights, images, bias) = &shared;
+        let [xi, xc, _, xr, _] = images.src_strides;
+        let [yi, yc, _, yr, yw] = images.dst_strides;
+        for task in tasks {
+            let (image, out, from) = (task / (all * blocks), task / blocks % all, task % blocks * lines);
+            let (group, row) = (out / weights.rows, out % weights.rows);
+            let (image, out) = (image as isize, out as isize);
+            let args = PlaneArgs {
+                src: images
+                    .src
+                    .wrapping_offset(image * xi + (group * weights.channels) as isize * xc),
+                channel_stride: xc,
+                channels: weights.channels,
+                row_stride: xr,
+                size: [g.size[1], g.size[2]],
+                lines: &g.offsets[1],
+                cols: &g.offsets[2],
+                step: [g.step[1], g.step[2]],
+                weights: weights
+                    .data
+                    .wrapping_offset(group as isize * weights.group_stride + row as isize * weights.row_stride),
+                bias: if bias.is_null() {
+                    *bias
+                } else {
+                    bias.wrapping_offset(out)
+                },
+                dst: images.dst.wrapping_offset(image * yi + out * yc),
+                dst_row: yr,
+                dst_col: if width == 1 { 1 } else { yw },
+                from,
+                to: height.min(from + lines),
+                width,
+            };
+            // SAFETY: the caller's promise.
+            unsafe { (kernels.planes[g.step[2] - 1])(&args) };
+        }
+    });
+}
+
+/// Whether [`correlations`] computes this gradient of the weights.
+pub(super) fn correlates<T>(g: &Gather, p: &Problem<T>) -> bool {
+    // Short lines leave most lanes empty, which a tile does not unless it has few rows.
+    p.channels == 1
+        && is_planar(g, p.x_strides[4])
+        && (p.gy_strides[4] == 1 || g.grid[2] == 1)
+        && (g.grid[2] >= 7 || p.rows <= 2)
+}
+
+struct Parts<T>(Problem<T>, *mut T);
+// SAFETY: plain data; tasks write disjoint sums.
+unsafe impl<T: Sync> Sync for Parts<T> {}
+
+/// [`super::weight::gradient`] for what [`correlates`] accepts.
+///
+/// # Safety
+/// As for `gradient`.
+pub(super) unsafe fn correlations<T>(kernels: &'static Kernels<T>, g: &Gather, p: Problem<T>, out: &mut [T])
+where
+    T: Copy + Default + HasKernels + Send + Sync + Add<Output = T>,
+{
+    let taps = g.offsets[1].len() * g.offsets[2].len();
+    let pairs = p.rows.div_ceil(GRADIENTS);
+    let parts = if p.groups * p.rows >= ENOUGH {
+        1
+    } else {
+        PARTS.min(p.count)
+    };
+    let area = p.groups * p.rows * taps;
+    let mut sums = vec![T::default(); if parts > 1 { parts * area } else { 0 }];
+    let target = if parts > 1 { sums.as_mut_ptr() } else { out.as_mut_ptr() };
+    let work = (GRADIENTS * taps * g.positions()).saturating_mul(p.count.div_ceil(parts));
+    let shared = Parts(p, target);
+    parallel::for_range(parts * shared.0.groups * pairs, (GRAIN / work.max(1)).max(1), |tasks| {
+        let Parts(p, sums) = &shared;
+        for task in tasks {
+            let (part, group, row) = (
+                task / (p.groups * pairs),
+                task / pairs % p.groups,
+                task % pairs * GRADIENTS,
+            );
+            let (from, to) = (p.count * part / parts, p.count * (part + 1) / parts);
+            let (image, channel) = (from as isize, (group * p.rows + row) as isize);
+            let count = GRADIENTS.min(p.rows - row);
+            let args = CorrelateArgs {
+                images: to - from,
+                x: p.x
+                    .wrapping_offset(image * p.x_strides[0] + group as isize * p.x_strides[1]),
+                x_image: p.x_strides[0],
+                x_row: p.x_strides[3],
+                x_size: [g.size[1], g.size[2]],
+                gy: p
+                    .gy
+                    .wrapping_offset(image * p.gy_strides[0] + channel * p.gy_strides[1]),
+                gy_image: p.gy_strides[0],
+                gy_channel: p.gy_strides[1],
+                gy_row: p.gy_strides[3],
+                grid: [g.grid[1], g.grid[2]],
+                step: [g.step[1], g.step[2]],
+                lines: &g.offsets[1],
+                cols: &g.offsets[2],
+                sums: sums.wrapping_add(part * area + channel as usize * taps),
+                sums_row: taps,
+            };
+            // SAFETY: the caller's promise; each task has its own sums.
+            unsafe { (kernels.correlate[count - 1][g.step[2] - 1])(&args) };
+        }
+    });
+    if parts > 1 {
+        join_rows(&mut sums, area);
+        out.copy_from_slice(&sums[..area]);
+    }
+}
