@@ -257,7 +257,6 @@ MEMBERS: dict[str, dict[str, str]] = {
     "": {
         "_dtypes": "list[dtype]",
         "_isa": "() -> b.str",
-        "_memory": "() -> tuple[b.int, b.int]",
         "_op_table": "() -> list[dict[b.str, Any]]",
         "_set_anomaly": "(on: b.bool) -> b.bool",
         "_set_grad": "(on: b.bool) -> b.bool",
@@ -268,6 +267,8 @@ MEMBERS: dict[str, dict[str, str]] = {
         "empty_cache": "() -> None",
         "get_default_dtype": "() -> dtype",
         "get_num_threads": "() -> b.int",
+        "memory_stats": "() -> dict[b.str, b.int]",
+        "reset_peak_memory_stats": "() -> None",
         "is_anomaly_enabled": "() -> b.bool",
         "is_grad_enabled": "() -> b.bool",
         "is_inference_mode_enabled": "() -> b.bool",

@@ -25,7 +25,7 @@ mod types;
 
 use firesteel::ops::infer;
 use pyo3::prelude::*;
-use pyo3::types::PyList;
+use pyo3::types::{PyDict, PyList};
 
 #[pyfunction]
 fn get_default_dtype(py: Python<'_>) -> Py<types::PyDType> {
@@ -119,10 +119,28 @@ fn empty_cache() {
     firesteel::buffer::empty_cache();
 }
 
-/// (bytes in tensors, bytes kept for reuse by this thread).
+/// Bytes in tensors now ("allocated") and at most ("peak"), bytes that this thread keeps for reuse ("kept"), and how
+/// many blocks came from the system and from the pool; blocks below 4 KiB are not counted, but for "kept".
 #[pyfunction]
-fn _memory() -> (usize, usize) {
-    firesteel::buffer::stats()
+fn memory_stats(py: Python) -> PyResult<Bound<PyDict>> {
+    let s = firesteel::buffer::stats();
+    let found = PyDict::new(py);
+    for (name, value) in [
+        ("allocated", s.live),
+        ("peak", s.peak),
+        ("kept", s.kept),
+        ("from_system", s.from_system),
+        ("from_pool", s.from_pool),
+    ] {
+        found.set_item(name, value)?;
+    }
+    Ok(found)
+}
+
+/// Counts the "peak" of `memory_stats` anew from here.
+#[pyfunction]
+fn reset_peak_memory_stats() {
+    firesteel::buffer::reset_peak();
 }
 
 /// The instruction set in use.
@@ -161,7 +179,8 @@ fn init(m: &Bound<'_, PyModule>) -> PyResult<()> {
         can_cast,
         default_generator,
         empty_cache,
-        _memory,
+        memory_stats,
+        reset_peak_memory_stats,
         _isa,
         mode::is_grad_enabled,
         mode::_set_grad,
