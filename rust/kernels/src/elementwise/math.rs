@@ -376,7 +376,10 @@ pub(crate) fn tanh(x: f32) -> f32 {
 
 #[inline(always)]
 pub(crate) fn sigmoid(x: f32) -> f32 {
-    1.0 / (1.0 + exp(-x))
+    // From e^-|x|, which does not overflow: small results are then subnormal and not 0.
+    let e = exp(-x.abs());
+    let part = if x < 0.0 { e } else { 1.0 };
+    part / (1.0 + e)
 }
 
 #[inline(always)]
