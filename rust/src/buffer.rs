@@ -180,7 +180,9 @@ impl Buffer {
         };
         if size >= COUNTED {
             let live = LIVE.fetch_add(size, Ordering::Relaxed) + size;
-            PEAK.fetch_max(live, Ordering::Relaxed);
+            if live > PEAK.load(Ordering::Relaxed) {
+                PEAK.fetch_max(live, Ordering::Relaxed);
+            }
         }
         let owner = Owner::Pool {
             class: class as u8,

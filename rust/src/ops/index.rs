@@ -520,12 +520,8 @@ fn bincount(a: &Args) -> Result<Vec<Core>> {
         );
     }
     let x = cpu::contiguous(t, DType::I64)?;
-    let largest = cpu::to_i64(&x)?
-        .into_iter()
-        .try_fold(-1i64, |m, v| if v < 0 { None } else { Some(m.max(v)) });
-    let Some(largest) = largest else {
-        return Error::runtime(INTEGRAL);
-    };
+    let (smallest, largest) = index::bounds(cpu::typed(&x)).unwrap_or((0, -1));
+    ensure!(smallest >= 0, "{INTEGRAL}");
     // Allocated here once as a trial, so that a huge value is an error and not the end of the process.
     let n = largest.saturating_add(1).max(least);
     drop(Core::empty(Dims::from_ints(&[n])?, DType::I64, Device::Cpu)?);

@@ -5,6 +5,8 @@ use super::walk::{GRAIN, Kernel, MAX_IN, Plan, run};
 use super::{Operand, convert};
 use crate::dtype::{DType, Scalar};
 use crate::parallel::for_range;
+use crate::reduce::walk::Walk;
+use crate::simd::transpose::{Band, transpose as by_blocks};
 use crate::view::{AnyDst, AnySrc};
 use crate::with_element;
 
@@ -19,6 +21,10 @@ pub fn copy(src: AnySrc, dst: AnyDst) {
         };
     }
     let through = hub(src.dtype(), dst.dtype());
+    let dense = src.is_contiguous() && dst.is_contiguous() && src.ptr() != dst.ptr().cast_const();
+    if dense && (through == src.dtype() || through == dst.dtype()) {
+        return straight(&src, &dst);
+    }
     run(
         identity(through),
         &[(&Operand::View(src), through)],
@@ -26,6 +32,30 @@ pub fn copy(src: AnySrc, dst: AnyDst) {
         &dst,
         GRAIN,
     );
+}
+
+/// A conversion that needs no step in between, of rows that lie dense.
+fn straight(src: &AnySrc, dst: &AnyDst) {
+    let (from, to) = (Shared(src.ptr().cast_mut()), Shared(dst.ptr()));
+    let (ds, dd) = (src.dtype(), dst.dtype());
+    for_range(dst.numel(), GRAIN, |range| {
+        let rect = convert::Rect {
+            rows: 1,
+            row_stride: 0,
+            cols: range.len(),
+            col_stride: 1,
+        };
+        // SAFETY: the range's elements lie dense on both sides.
+        unsafe {
+            let from = from.get().add(range.start * ds.size());
+            let to = to.get().add(range.start * dd.size());
+            if ds == hub(ds, dd) {
+                convert::storer(ds, dd)(from, to, rect);
+            } else {
+                convert::loader(ds, dd)(from, rect, to);
+            }
+        }
+    });
 }
 
 /// Sets every element of `dst` to `value`.
@@ -102,20 +132,16 @@ fn same<T: Copy>(src: &AnySrc, dst: &AnyDst) {
     {
         return transpose(&plan, across, from, to);
     }
-    let (cols, ss, ds) = (plan.shape[inner], plan.strides[1][inner], plan.strides[0][inner]);
+    let rank = plan.rank;
+    let walk = Walk::of(
+        &plan.shape[..rank],
+        [&plan.strides[1][..rank], &plan.strides[0][..rank]],
+    );
     for_range(n, GRAIN, |range| {
-        let mut pos = range.start;
-        while pos < range.end {
-            let index = plan.index(pos);
-            let len = (cols - index[inner]).min(range.end - pos);
-            // SAFETY: the indices lie inside the views; threads write disjoint elements.
-            unsafe {
-                let s = from.get().offset(plan.offset(1, &index)).cast_const();
-                let d = to.get().offset(plan.offset(0, &index));
-                row(s, ss, d, ds, len);
-            }
-            pos += len;
-        }
+        walk.runs(range, |_, [s, d], len, [ss, ds]| {
+            // SAFETY: the walk stays inside the views; threads write disjoint elements.
+            unsafe { row(from.get().offset(s), ss, to.get().offset(d), ds, len) };
+        });
     });
 }
 
@@ -132,11 +158,23 @@ unsafe fn row<T: Copy>(s: *const T, ss: isize, d: *mut T, ds: isize, len: usize)
                     *d.add(i) = v;
                 }
             }
+            (-1, 1) => reverse(
+                std::slice::from_raw_parts(s.offset(1 - len as isize), len),
+                std::slice::from_raw_parts_mut(d, len),
+            ),
             _ => {
                 for i in 0..len as isize {
                     *d.offset(i * ds) = *s.offset(i * ss);
                 }
             }
+        }
+    }
+}
+
+crate::multiversion! {
+    fn reverse<T: Copy>(from: &[T], to: &mut [T]) {
+        for (d, s) in to.iter_mut().zip(from.iter().rev()) {
+            *d = *s;
         }
     }
 }
@@ -162,6 +200,17 @@ fn transpose<T: Copy>(plan: &Plan, across: usize, from: Shared<T>, to: Shared<T>
                 let s = from.get().offset(plan.offset(1, &index)).add(r0);
                 let d = to.get().offset(plan.offset(0, &index) + r0 as isize * dd);
                 let mut c0 = 0;
+                if di == 1 && dd > 0 && s.cast_const() != d.cast_const() {
+                    let band = Band {
+                        from: s.cast_const(),
+                        apart: sd,
+                        lines: cols,
+                        len: height,
+                        to: d,
+                        row: dd,
+                    };
+                    c0 = by_blocks(&band);
+                }
                 while c0 < cols {
                     let width = TILE.min(cols - c0);
                     if height == TILE && width == TILE && di == 1 {

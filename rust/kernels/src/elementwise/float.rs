@@ -40,6 +40,13 @@ pub trait Float:
     /// Arguments for which `sin`, `cos` and `tan` are not made: see `Map1::hard`.
     fn beyond_trig(self) -> bool;
     fn atan(self) -> Self;
+    fn sinh(self) -> Self;
+    fn cosh(self) -> Self;
+    fn asin(self) -> Self;
+    fn acos(self) -> Self;
+    fn asinh(self) -> Self;
+    fn acosh(self) -> Self;
+    fn atanh(self) -> Self;
     fn tanh(self) -> Self;
     fn sigmoid(self) -> Self;
     fn erf(self) -> Self;
@@ -50,6 +57,8 @@ pub trait Float:
     fn ndtr(self) -> Self;
     /// x Φ(x), rounded once.
     fn gelu(self) -> Self;
+    /// Φ(x) + x φ(x), the derivative of `gelu`.
+    fn gelu_slope(self) -> Self;
     /// GELU's tanh form.
     fn gelu_tanh(self) -> Self;
     /// The standard normal density.
@@ -196,6 +205,34 @@ impl Float for f32 {
         math::atan(self)
     }
     #[inline(always)]
+    fn sinh(self) -> f32 {
+        math::sinh(self)
+    }
+    #[inline(always)]
+    fn cosh(self) -> f32 {
+        math::cosh(self)
+    }
+    #[inline(always)]
+    fn asin(self) -> f32 {
+        math::asin(self)
+    }
+    #[inline(always)]
+    fn acos(self) -> f32 {
+        math::acos(self)
+    }
+    #[inline(always)]
+    fn asinh(self) -> f32 {
+        math::asinh(self)
+    }
+    #[inline(always)]
+    fn acosh(self) -> f32 {
+        math::acosh(self)
+    }
+    #[inline(always)]
+    fn atanh(self) -> f32 {
+        math::atanh(self)
+    }
+    #[inline(always)]
     fn tanh(self) -> f32 {
         math::tanh(self)
     }
@@ -221,8 +258,11 @@ impl Float for f32 {
     }
     #[inline(always)]
     fn gelu(self) -> f32 {
-        let d = self as f64;
-        (0.5 * d * math::erfc_d(d * -std::f64::consts::FRAC_1_SQRT_2)) as f32
+        math::gelu(self)
+    }
+    #[inline(always)]
+    fn gelu_slope(self) -> f32 {
+        math::gelu_slope(self)
     }
     #[inline(always)]
     fn gelu_tanh(self) -> f32 {
@@ -301,6 +341,34 @@ impl Float for f64 {
         f64::atan(self)
     }
     #[inline(always)]
+    fn sinh(self) -> f64 {
+        f64::sinh(self)
+    }
+    #[inline(always)]
+    fn cosh(self) -> f64 {
+        f64::cosh(self)
+    }
+    #[inline(always)]
+    fn asin(self) -> f64 {
+        f64::asin(self)
+    }
+    #[inline(always)]
+    fn acos(self) -> f64 {
+        f64::acos(self)
+    }
+    #[inline(always)]
+    fn asinh(self) -> f64 {
+        special::asinh(self)
+    }
+    #[inline(always)]
+    fn acosh(self) -> f64 {
+        f64::acosh(self)
+    }
+    #[inline(always)]
+    fn atanh(self) -> f64 {
+        special::atanh(self)
+    }
+    #[inline(always)]
     fn tanh(self) -> f64 {
         f64::tanh(self)
     }
@@ -327,6 +395,10 @@ impl Float for f64 {
     #[inline(always)]
     fn gelu(self) -> f64 {
         self * self.ndtr()
+    }
+    #[inline(always)]
+    fn gelu_slope(self) -> f64 {
+        f64::mul_add(self, self.npdf(), self.ndtr())
     }
     #[inline(always)]
     fn gelu_tanh(self) -> f64 {

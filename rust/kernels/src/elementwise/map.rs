@@ -86,7 +86,9 @@ multiversion! {
 multiversion! {
     fn select<T: Copy>(c: &[Bool], a: &[T], b: &[T], out: &mut [T]) {
         for (((o, c), a), b) in out.iter_mut().zip(c).zip(a).zip(b) {
-            *o = if c.get() { *a } else { *b };
+            // Both are read whatever the condition, so that the choice is no branch.
+            let (a, b) = (*a, *b);
+            *o = std::hint::select_unpredictable(c.get(), a, b);
         }
     }
 }

@@ -52,10 +52,16 @@ fn pow2i(k: i32) -> f32 {
 
 #[inline(always)]
 pub(crate) fn exp(x: f32) -> f32 {
+    exp_of_two(x, 0.0)
+}
+
+/// exp(x + low), where `low` is less than the last place of x.
+#[inline(always)]
+fn exp_of_two(x: f32, low: f32) -> f32 {
     let x = clamp(x, -105.0, 89.5);
     let t = x.mul_add(std::f32::consts::LOG2_E, MAGIC);
     let n = t - MAGIC;
-    let r = n.mul_add(-LN2_LO, n.mul_add(-LN2_HI, x));
+    let r = n.mul_add(-LN2_LO, n.mul_add(-LN2_HI, x)) + low;
     let p = poly(
         r,
         [
@@ -370,7 +376,10 @@ pub(crate) fn tanh(x: f32) -> f32 {
 
 #[inline(always)]
 pub(crate) fn sigmoid(x: f32) -> f32 {
-    1.0 / (1.0 + exp(-x))
+    // From e^-|x|, which does not overflow: small results are then subnormal and not 0.
+    let e = exp(-x.abs());
+    let part = if x < 0.0 { e } else { 1.0 };
+    part / (1.0 + e)
 }
 
 #[inline(always)]
@@ -441,28 +450,148 @@ pub(crate) fn erfc_d(x: f64) -> f64 {
     if x < 0.0 { 2.0 - y } else { y }
 }
 
+/// `(p, w, e)` with w = a / (a + 4), e = exp(-a²/2) and p·w·e = ½ a erfc(a/√2), where ½ erfc(a/√2) is the upper tail of
+/// the normal distribution; a >= 0, single precision. p is a polynomial in (a - 4) / (a + 4) = 2w - 1.
 #[inline(always)]
-pub(crate) fn erf(x: f32) -> f32 {
-    let d = x as f64;
-    let z = d * d;
-    let p = poly_d(
-        z,
+fn normal_tail(a: f32) -> (f32, f32, f32) {
+    let a = if a > 14.5 { 14.5 } else { a };
+    // The square in two parts: the exponential would magnify what rounding it loses.
+    let square = a * a;
+    let rest = a.mul_add(a, -square);
+    let e = exp_of_two(-0.5 * square, -0.5 * rest);
+    let w = a / (a + 4.0);
+    let u = 2.0f32.mul_add(w, -1.0);
+    let p = poly(
+        u,
         [
-            1.1283791670946768,
-            -0.3761263888963531,
-            0.11283791308604582,
-            -0.026866133235095593,
-            0.0052237834771892465,
-            -0.0008542637997087197,
-            0.0001195656256820697,
-            -1.3909340021872547e-05,
-            1.05893806410702e-06,
+            0.7552851439,
+            -0.607896626,
+            0.387136668,
+            -0.186523065,
+            0.06040641665,
+            -0.007526833098,
+            -0.003523051972,
+            0.001568784821,
+            0.0001935910695,
+            -0.0001235153613,
         ],
     );
-    let y = if d.abs() < 1.0 {
-        d * p
-    } else {
-        (1.0 - erfc_tail(d.abs())).copysign(d)
-    };
+    (p, w, e)
+}
+
+#[inline(always)]
+pub(crate) fn erf(x: f32) -> f32 {
+    let z = x * x;
+    let q = poly(
+        z,
+        [
+            0.1283791671,
+            -0.3761262596,
+            0.1128359437,
+            -0.02685421146,
+            0.005189087242,
+            -0.0008016864303,
+            7.875874871e-05,
+        ],
+    );
+    let (p, w, e) = normal_tail(x.abs() * std::f32::consts::SQRT_2);
+    // 1 / (a + 4) = (1 - w) / 4
+    let far = (p * 0.5f32.mul_add(w, -0.5)).mul_add(e, 1.0).copysign(x);
+    if x.abs() < 1.0 { x.mul_add(q, x) } else { far }
+}
+
+#[inline(always)]
+pub(crate) fn gelu(x: f32) -> f32 {
+    let (p, w, e) = normal_tail(x.abs());
+    // The exponential, which may be subnormal, comes last.
+    let t = p * w * e;
+    let y = if x >= 0.0 { x - t } else { -t };
+    if x == f32::NEG_INFINITY { f32::NAN } else { y }
+}
+
+/// The derivative of [`gelu`]: Φ(x) + x φ(x).
+#[inline(always)]
+pub(crate) fn gelu_slope(x: f32) -> f32 {
+    let (p, w, e) = normal_tail(x.abs());
+    let tail = p * 0.25f32.mul_add(-w, 0.25) * e;
+    let below = if x >= 0.0 { 1.0 - tail } else { tail };
+    (e * 0.39894228).mul_add(x, below)
+}
+
+/// Σ z^i / (2i + 1)! for sinh x / x, z = x² below 1.
+#[inline(always)]
+fn sinh_series(z: f64) -> f64 {
+    poly_d(
+        z,
+        [
+            1.0,
+            1.0 / 6.0,
+            1.0 / 120.0,
+            1.0 / 5040.0,
+            1.0 / 362_880.0,
+            1.0 / 39_916_800.0,
+            1.0 / 6_227_020_800.0,
+        ],
+    )
+}
+
+#[inline(always)]
+pub(crate) fn sinh(x: f32) -> f32 {
+    let d = x as f64;
+    let e = exp_d(d.abs());
+    let far = (0.5 * (e - 1.0 / e)).copysign(d);
+    let y = if d.abs() < 1.0 { d * sinh_series(d * d) } else { far };
     y as f32
+}
+
+#[inline(always)]
+pub(crate) fn cosh(x: f32) -> f32 {
+    let e = exp_d((x as f64).abs());
+    (0.5 * (e + 1.0 / e)) as f32
+}
+
+#[inline(always)]
+pub(crate) fn asin(x: f32) -> f32 {
+    let d = x as f64;
+    let y = atan_d(d / ((1.0 - d) * (1.0 + d)).sqrt()) as f32;
+    if x == 0.0 { x } else { y }
+}
+
+#[inline(always)]
+pub(crate) fn acos(x: f32) -> f32 {
+    let d = x as f64;
+    (2.0 * atan_d(((1.0 - d) / (1.0 + d)).sqrt())) as f32
+}
+
+/// log(1 + u) for u >= 0 that is finite.
+#[inline(always)]
+fn log1p_d(u: f64) -> f64 {
+    let (e, l) = log_parts(1.0 + u, Some(u));
+    e.mul_add(std::f64::consts::LN_2, l)
+}
+
+#[inline(always)]
+pub(crate) fn asinh(x: f32) -> f32 {
+    let a = (x as f64).abs();
+    let y = log1p_d(a + a * a / (1.0 + a.mul_add(a, 1.0).sqrt())) as f32;
+    let y = if a < f64::INFINITY { y } else { x.abs() };
+    y.copysign(x)
+}
+
+#[inline(always)]
+pub(crate) fn acosh(x: f32) -> f32 {
+    let t = x as f64 - 1.0;
+    let y = log1p_d(t + (t * (t + 2.0)).sqrt()) as f32;
+    let y = if x < f32::INFINITY { y } else { x };
+    if x < 1.0 { f32::NAN } else { y }
+}
+
+#[inline(always)]
+pub(crate) fn atanh(x: f32) -> f32 {
+    let a = (x as f64).abs();
+    let y = (0.5 * log1p_d(2.0 * a / (1.0 - a))) as f32;
+    let y = if a == 1.0 { f32::INFINITY } else { y };
+    let y = if a > 1.0 { f32::NAN } else { y };
+    let y = if x.is_nan() { x } else { y };
+    y.copysign(x)
 }

@@ -20,6 +20,22 @@ pub(super) fn erfc(x: f64) -> f64 {
     c_erfc(x)
 }
 
+/// Accurate near 0, where the textbook form cancels.
+pub(super) fn asinh(x: f64) -> f64 {
+    let a = x.abs();
+    let y = if a < 1e150 {
+        (a + a * a / (1.0 + (a * a + 1.0).sqrt())).ln_1p()
+    } else {
+        a.ln() + LN_2
+    };
+    y.copysign(x)
+}
+
+pub(super) fn atanh(x: f64) -> f64 {
+    let a = x.abs();
+    (0.5 * (2.0 * a / (1.0 - a)).ln_1p()).copysign(x)
+}
+
 /// exp(x²) erfc(x) for x >= 0.
 fn erfcx(x: f64) -> f64 {
     if x < 6.0 {

@@ -152,15 +152,15 @@ table! {
         Sin => |x| x.sin();
         Cos => |x| x.cos();
         Tan => |x| x.tan();
-        Asin => |x| x.by(f64::asin);
-        Acos => |x| x.by(f64::acos);
+        Asin => |x| x.asin();
+        Acos => |x| x.acos();
         Atan => |x| x.atan();
-        Sinh => |x| x.by(f64::sinh);
-        Cosh => |x| x.by(f64::cosh);
+        Sinh => |x| x.sinh();
+        Cosh => |x| x.cosh();
         Tanh => |x| x.tanh();
-        Asinh => |x| x.by(asinh);
-        Acosh => |x| x.by(f64::acosh);
-        Atanh => |x| x.by(atanh);
+        Asinh => |x| x.asinh();
+        Acosh => |x| x.acosh();
+        Atanh => |x| x.atanh();
         Erf => |x| x.erf();
         Erfc => |x| x.erfc();
         Erfinv => |x| x.by(special::erfinv);
@@ -285,22 +285,6 @@ fn trig(op: Unary) -> Option<Kernel> {
     })
 }
 
-/// Accurate near 0, where the textbook form cancels.
-fn asinh(x: f64) -> f64 {
-    let a = x.abs();
-    let y = if a < 1e150 {
-        (a + a * a / (1.0 + (a * a + 1.0).sqrt())).ln_1p()
-    } else {
-        a.ln() + std::f64::consts::LN_2
-    };
-    y.copysign(x)
-}
-
-fn atanh(x: f64) -> f64 {
-    let a = x.abs();
-    (0.5 * (2.0 * a / (1.0 - a)).ln_1p()).copysign(x)
-}
-
 /// sin(πx) / (πx)
 fn sinc(x: f64) -> f64 {
     let p = std::f64::consts::PI * x;
@@ -313,7 +297,7 @@ pub(super) mod slope {
 
     #[inline(always)]
     pub fn gelu<T: Float>(x: T) -> T {
-        x.mul_add(x.npdf(), x.ndtr())
+        x.gelu_slope()
     }
 
     #[inline(always)]

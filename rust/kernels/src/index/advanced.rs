@@ -1,25 +1,49 @@
 //! Indexing by several index tensors, by masks and by position.
 
-use super::{IndexError, Number, by_number, by_size, checked, raw, raw_mut};
+use super::place::{GRAIN, Place, Run, check, gather_run};
+use super::{IndexError, Number, by_number, by_size, raw, raw_mut};
 use crate::dtype::{Bool, DType};
 use crate::parallel;
 use crate::reduce::walk::{Share, Walk, grain};
 use crate::view::{AnyDst, AnySrc, Src};
+use std::ops::Range;
+
+/// Positions whose offsets are worked out together.
+const BLOCK: usize = 512;
 
 /// Where each position of the indices' shape lies in a view whose leading dims they index; negative ones wrap.
-fn places(shape: &[usize], strides: &[isize], indices: &[Src<i64>]) -> Result<Vec<isize>, IndexError> {
-    let mut at: Vec<isize> = Vec::new();
-    for (dim, index) in indices.iter().enumerate() {
-        let checked = checked(index, shape[dim], true, dim)?;
-        if dim == 0 {
-            at = checked.iter().map(|&i| i as isize * strides[0]).collect();
-        } else {
-            for (a, i) in at.iter_mut().zip(checked) {
-                *a += i as isize * strides[dim];
-            }
-        }
+struct Places<'a> {
+    dims: Vec<(Src<'a, i64>, Walk<1>, Place, isize)>,
+}
+
+impl<'a> Places<'a> {
+    fn new(shape: &[usize], strides: &[isize], indices: &[Src<'a, i64>]) -> Result<Self, IndexError> {
+        let dims = indices.iter().enumerate().map(|(dim, index)| {
+            let place = check(index, shape[dim], true, dim)?;
+            let walk = Walk::of(index.shape(), [index.strides()]).coalesce();
+            Ok((*index, walk, place, strides[dim]))
+        });
+        Ok(Places {
+            dims: dims.collect::<Result<_, _>>()?,
+        })
     }
-    Ok(at)
+
+    /// The offsets of at most `BLOCK` positions.
+    fn offsets<'b>(&self, range: Range<usize>, block: &'b mut [isize; BLOCK]) -> &'b [isize] {
+        let start = range.start;
+        let block = &mut block[..range.len()];
+        block.fill(0);
+        for (index, walk, place, stride) in &self.dims {
+            walk.runs(range.clone(), |first, [at], n, [step]| {
+                for (j, to) in block[first - start..][..n].iter_mut().enumerate() {
+                    // SAFETY: the walk stays inside the index.
+                    let i = unsafe { *index.ptr().offset(at + j as isize * step) };
+                    *to += place.of(i) as isize * stride;
+                }
+            });
+        }
+        block
+    }
 }
 
 /// The dims after the indexed ones, of the indexed view and of the one with the indices' shape in front.
@@ -31,7 +55,7 @@ fn rest(shape: &[usize], k: usize, lead: usize, a: &[isize], b: &[isize]) -> Wal
 /// `dst` has the shape S followed by the dims of `src` after the k-th. Negative indices wrap. Any dtype.
 pub fn index_get(src: AnySrc, indices: &[Src<i64>], dst: AnyDst) -> Result<(), IndexError> {
     let k = indices.len();
-    let at = places(src.shape(), src.strides(), indices)?;
+    let places = Places::new(src.shape(), src.strides(), indices)?;
     let lead = indices[0].rank();
     let front = Walk::of(&dst.shape()[..lead], [&dst.strides()[..lead]]).coalesce();
     let rest = rest(src.shape(), k, lead, src.strides(), dst.strides());
@@ -39,29 +63,58 @@ pub fn index_get(src: AnySrc, indices: &[Src<i64>], dst: AnyDst) -> Result<(), I
     if count == 0 {
         return Ok(());
     }
+    if k == 1 && count == 1 {
+        single(src, indices[0], places.dims[0].2, dst, lead);
+        return Ok(());
+    }
     by_size!(src.dtype(), T => {
         let (from, to) = (raw::<T>(&src), Share::new(raw_mut::<T>(&dst).ptr()));
-        parallel::for_range(at.len(), grain(4 * count), |range| {
-            front.each(range, |i, [d]| {
-                // SAFETY: the indices were checked; the rest lies inside the walks.
-                unsafe {
-                    if count == 1 {
-                        *to.get().offset(d) = *from.ptr().offset(at[i]);
-                    } else if rest.last() == (count, [1, 1]) {
-                        std::ptr::copy_nonoverlapping(from.ptr().offset(at[i]), to.get().offset(d), count);
-                    } else {
-                        rest.each(0..count, |_, [s, r]| *to.get().offset(d + r) = *from.ptr().offset(at[i] + s));
+        parallel::for_range(front.count(), grain(4 * count), |range| {
+            let mut block = [0; BLOCK];
+            for start in range.clone().step_by(BLOCK) {
+                let part = start..range.end.min(start + BLOCK);
+                let at = places.offsets(part.clone(), &mut block);
+                front.each(part, |i, [d]| {
+                    let at = at[i - start];
+                    // SAFETY: the indices were checked; the rest lies inside the walks.
+                    unsafe {
+                        if count == 1 {
+                            *to.get().offset(d) = *from.ptr().offset(at);
+                        } else if rest.last() == (count, [1, 1]) {
+                            std::ptr::copy_nonoverlapping(from.ptr().offset(at), to.get().offset(d), count);
+                        } else {
+                            rest.each(0..count, |_, [s, r]| *to.get().offset(d + r) = *from.ptr().offset(at + s));
+                        }
                     }
-                }
-            });
+                });
+            }
         });
     });
     Ok(())
 }
 
+/// [`index_get`] of single elements by one index.
+fn single(src: AnySrc, index: Src<i64>, place: Place, dst: AnyDst, lead: usize) {
+    let along = src.strides()[0];
+    let walk = Walk::of(&dst.shape()[..lead], [&dst.strides()[..lead], index.strides()]).coalesce();
+    by_size!(src.dtype(), T => {
+        let (from, to) = (raw::<T>(&src), Share::new(raw_mut::<T>(&dst).ptr()));
+        parallel::for_range(walk.count(), GRAIN, |range| {
+            walk.runs(range, |_, [d, i], n, [ds, is]| {
+                // SAFETY: the walk stays inside the views; threads write disjoint elements.
+                unsafe {
+                    let from = Run { at: from.ptr(), step: 0 };
+                    let index = Run { at: index.ptr().offset(i), step: is };
+                    gather_run(from, along, index, place, Run { at: to.get().offset(d), step: ds }, n);
+                }
+            });
+        });
+    });
+}
+
 /// `dst[i1[p…], …, ik[p…], r…] = values[p…, r…]`, or `+=`: the mirror of [`index_get`]. In the order of the indices.
 pub fn index_put(dst: AnyDst, indices: &[Src<i64>], values: AnySrc, accumulate: bool) -> Result<(), IndexError> {
-    let at = places(dst.shape(), dst.strides(), indices)?;
+    let at = Places::new(dst.shape(), dst.strides(), indices)?;
     if accumulate {
         by_number!(dst.dtype(), T => put(&dst, indices, &at, &values, values.typed::<T>().ptr(), dst.typed::<T>().ptr(), T::plus));
     } else {
@@ -73,7 +126,7 @@ pub fn index_put(dst: AnyDst, indices: &[Src<i64>], values: AnySrc, accumulate: 
 fn put<T: Copy>(
     dst: &AnyDst,
     indices: &[Src<i64>],
-    at: &[isize],
+    places: &Places,
     values: &AnySrc,
     from: *const T,
     to: *mut T,
@@ -83,15 +136,21 @@ fn put<T: Copy>(
     let front = Walk::of(&values.shape()[..lead], [&values.strides()[..lead]]).coalesce();
     let rest = rest(dst.shape(), k, lead, dst.strides(), values.strides());
     let count = rest.count();
-    front.each(0..at.len(), |i, [s]| {
-        rest.each(0..count, |_, [d, r]| {
-            // SAFETY: the indices were checked; the rest lies inside the walks.
-            unsafe {
-                let place = to.offset(at[i] + d);
-                *place = join(*place, *from.offset(s + r));
-            }
+    let mut block = [0; BLOCK];
+    for start in (0..front.count()).step_by(BLOCK) {
+        let part = start..front.count().min(start + BLOCK);
+        let at = places.offsets(part.clone(), &mut block);
+        front.each(part, |i, [s]| {
+            let at = at[i - start];
+            rest.each(0..count, |_, [d, r]| {
+                // SAFETY: the indices were checked; the rest lies inside the walks.
+                unsafe {
+                    let place = to.offset(at + d);
+                    *place = join(*place, *from.offset(s + r));
+                }
+            });
         });
-    });
+    }
 }
 
 /// The elements where `mask` (of `src`'s shape) is true, in row-major order; stops when `dst`, of rank 1, is full.
@@ -103,12 +162,16 @@ pub fn masked_select(src: AnySrc, mask: Src<Bool>, dst: AnyDst) -> usize {
     let mut n = 0;
     by_size!(src.dtype(), T => {
         let (from, to) = (raw::<T>(&src).ptr(), raw_mut::<T>(&dst).ptr());
-        walk.each(0..walk.count(), |_, [s, m]| {
-            // SAFETY: the walk stays inside the views; `n < room`.
-            unsafe {
-                if (*mask.ptr().offset(m)).get() && n < room {
-                    *to.offset(n as isize * step) = *from.offset(s);
-                    n += 1;
+        walk.runs(0..walk.count(), |_, [s, m], run, [ss, ms]| {
+            for j in 0..run as isize {
+                if n == room {
+                    return;
+                }
+                // Written whether or not it is wanted: the next one then takes its place. No branch on the mask.
+                // SAFETY: the walk stays inside the views; `n < room`.
+                unsafe {
+                    *to.offset(n as isize * step) = *from.offset(s + j * ss);
+                    n += (*mask.ptr().offset(m + j * ms)).get() as usize;
                 }
             }
         });
@@ -134,14 +197,16 @@ pub fn masked_scatter(dst: AnyDst, mask: Src<Bool>, src: AnySrc) -> bool {
             values
         };
         let to = raw_mut::<T>(&dst).ptr();
-        let mut next = values.into_iter();
+        let Some(last) = need.checked_sub(1) else { return true };
+        let mut next = 0;
         walk.each(0..mask.len(), |i, [d]| {
-            if mask[i].get()
-                && let Some(v) = next.next()
-            {
-                // SAFETY: the walk stays inside the view.
-                unsafe { *to.offset(d) = v };
+            let wanted = mask[i].get();
+            // SAFETY: the walk stays inside the view.
+            unsafe {
+                let old = *to.offset(d);
+                *to.offset(d) = std::hint::select_unpredictable(wanted, values[next.min(last)], old);
             }
+            next += wanted as usize;
         });
     });
     true
@@ -154,36 +219,64 @@ pub fn nonzero(src: AnySrc) -> Vec<i64> {
 
 fn nonzero_typed<T: Number>(src: &Src<T>) -> Vec<i64> {
     let rank = src.rank();
-    let mut rows = Vec::new();
-    // Not coalesced: positions must be those of the view's own dims.
-    let walk = Walk::of(src.shape(), [src.strides()]);
+    let count = crate::reduce::count_nonzero(src_any(src));
+    if rank == 0 {
+        return Vec::new();
+    }
+    // Room for one row more, which is written and not wanted.
+    let mut rows = vec![0i64; (count + 1) * rank];
+    let mut n = 0;
+    // Not coalesced, and with dims of size 1: positions must be those of the view's own dims.
+    let last = rank - 1;
+    let (width, step) = (src.shape()[last], src.strides()[last]);
+    let outer = Walk::of(&src.shape()[..last], [&src.strides()[..last]]);
     let zero = T::from_i64(0);
-    walk.each(0..src.numel(), |i, [at]| {
-        // SAFETY: the walk stays inside the view.
-        if unsafe { *src.ptr().offset(at) } != zero {
-            let first = rows.len();
-            rows.resize(first + rank, 0);
-            let mut rest = i;
-            for d in (0..rank).rev() {
-                rows[first + d] = (rest % src.shape()[d]) as i64;
-                rest /= src.shape()[d];
+    if width == 0 {
+        return Vec::new();
+    }
+    let mut coord = [0i64; 8];
+    outer.each(0..outer.count(), |_, [at]| {
+        for j in 0..width as isize {
+            if n > count {
+                return;
             }
+            let row = &mut rows[n * rank..][..rank];
+            row[..last].copy_from_slice(&coord[..last]);
+            row[last] = j as i64;
+            // SAFETY: the walk stays inside the view.
+            n += (unsafe { *src.ptr().offset(at + j * step) } != zero) as usize;
+        }
+        for d in (0..last).rev() {
+            coord[d] += 1;
+            if coord[d] < src.shape()[d] as i64 {
+                break;
+            }
+            coord[d] = 0;
         }
     });
+    rows.truncate(n.min(count) * rank);
     rows
+}
+
+fn src_any<'a, T: Number>(src: &Src<'a, T>) -> AnySrc<'a> {
+    // SAFETY: the same memory and type.
+    unsafe { AnySrc::new(src.ptr().cast(), T::DTYPE, src.shape(), src.strides()) }
 }
 
 /// The lower triangle of the last two dims: zero above diagonal `k`. Any dtype.
 pub fn tril(src: AnySrc, k: i64, dst: AnyDst) {
-    triangle(src, dst, |row, col| col.saturating_sub(row) <= k);
+    triangle(src, dst, |row, cols| {
+        (0, row.saturating_add(k).saturating_add(1).clamp(0, cols))
+    });
 }
 
 /// The upper triangle of the last two dims: zero below diagonal `k`. Any dtype.
 pub fn triu(src: AnySrc, k: i64, dst: AnyDst) {
-    triangle(src, dst, |row, col| col.saturating_sub(row) >= k);
+    triangle(src, dst, |row, cols| (row.saturating_add(k).clamp(0, cols), cols));
 }
 
-fn triangle(src: AnySrc, dst: AnyDst, keep: impl Fn(i64, i64) -> bool + Sync) {
+/// `keep` gives the columns of a row that are kept.
+fn triangle(src: AnySrc, dst: AnyDst, keep: impl Fn(i64, i64) -> (i64, i64) + Sync) {
     let r = src.rank();
     let (rows, cols) = (src.shape()[r - 2], src.shape()[r - 1]);
     let (ss, ds) = (src.strides()[r - 1], dst.strides()[r - 1]);
@@ -195,12 +288,19 @@ fn triangle(src: AnySrc, dst: AnyDst, keep: impl Fn(i64, i64) -> bool + Sync) {
         let (from, to) = (raw::<T>(&src), Share::new(raw_mut::<T>(&dst).ptr()));
         parallel::for_range(walk.count(), grain(cols), |range| {
             walk.each(range, |i, [s, d]| {
-                let row = (i % rows) as i64;
-                for c in 0..cols as isize {
-                    // SAFETY: a row of the walk, `cols` wide.
-                    unsafe {
-                        let v = *from.ptr().offset(s + c * ss);
-                        *to.get().offset(d + c * ds) = if keep(row, c as i64) { v } else { 0 };
+                let (first, end) = keep((i % rows) as i64, cols as i64);
+                // SAFETY: a row of the walk, `cols` wide.
+                unsafe {
+                    let (from, to) = (from.ptr().offset(s), to.get().offset(d));
+                    for c in (0..first).chain(end..cols as i64) {
+                        *to.offset(c as isize * ds) = 0;
+                    }
+                    if [ss, ds] == [1; 2] {
+                        std::ptr::copy(from.offset(first as isize), to.offset(first as isize), (end - first) as usize);
+                    } else {
+                        for c in first..end {
+                            *to.offset(c as isize * ds) = *from.offset(c as isize * ss);
+                        }
                     }
                 }
             });

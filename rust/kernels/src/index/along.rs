@@ -1,13 +1,11 @@
 //! One index per element along a dim: gather, scatter and its reductions.
 
-use super::{IndexError, Number, axis_of, bits, by_number, by_size, checked, raw, raw_mut};
+use super::place::{GRAIN, Place, Run, check, gather_run};
+use super::{IndexError, Number, axis_of, bits, by_number, by_size, raw, raw_mut};
 use crate::dtype::{DType, Scalar};
 use crate::parallel;
 use crate::reduce::walk::{Share, Walk};
 use crate::view::{AnyDst, AnySrc, Dst, Src};
-
-/// Elements of one thread's smallest share.
-const GRAIN: usize = 8192;
 
 /// What is scattered: a view at least as large as the index, or one number.
 #[derive(Clone, Copy)]
@@ -38,42 +36,91 @@ fn hold(strides: &[isize], axis: usize) -> [isize; 8] {
 
 /// `dst[i…, j, k…] = src[i…, index[i…, j, k…], k…]`, in the shape of `index` and `dst`. Any dtype.
 pub fn gather(src: AnySrc, axis: usize, index: Src<i64>, dst: AnyDst) -> Result<(), IndexError> {
-    let (size, step) = axis_of(src.shape(), src.strides(), axis);
-    let at = checked(&index, size, false, axis)?;
+    let (size, along) = axis_of(src.shape(), src.strides(), axis);
+    let place = check(&index, size, false, axis)?;
     let held = hold(src.strides(), axis);
-    let walk = Walk::of(index.shape(), [&held[..src.rank()], dst.strides()]).coalesce();
+    let walk = Walk::of(index.shape(), [&held[..src.rank()], dst.strides(), index.strides()]).coalesce();
     by_size!(src.dtype(), T => {
         let (src, dst) = (raw::<T>(&src), Share::new(raw_mut::<T>(&dst).ptr()));
-        parallel::for_range(at.len(), GRAIN, |range| {
-            walk.each(range, |i, [s, d]| {
-                // SAFETY: the index was checked; the rest lies inside the walk.
-                unsafe { *dst.get().offset(d) = *src.ptr().offset(s + at[i] as isize * step) };
+        parallel::for_range(walk.count(), GRAIN, |range| {
+            walk.runs(range, |_, [s, d, i], n, [ss, ds, is]| {
+                // SAFETY: the walk stays inside the views; threads write disjoint elements.
+                unsafe {
+                    let from = Run { at: src.ptr().offset(s), step: ss };
+                    let index = Run { at: index.ptr().offset(i), step: is };
+                    let to = Run { at: dst.get().offset(d), step: ds };
+                    gather_run(from, along, index, place, to, n);
+                }
             });
         });
     });
     Ok(())
 }
 
+/// Hands each position of the index its place in `dst` and its source, in row-major order within each line along `axis`
+/// (and so in order for each place). Threads take whole lines, which write different places, if the dims in front of
+/// `axis` are many enough.
+fn deal<T: Copy + Send + Sync>(
+    dst: Share<T>,
+    strides: &[isize],
+    axis: usize,
+    place: Place,
+    index: &Src<i64>,
+    (from, steps): (*const T, &[isize]),
+    join: impl Fn(T, T) -> T + Sync,
+) {
+    let rank = strides.len();
+    let held = hold(strides, axis);
+    let along = if rank == 0 { 0 } else { strides[axis] };
+    let mut lead: usize = index.shape()[..axis.min(rank)].iter().product();
+    // Elements of `dst` that overlap (a stride of 0) would meet in two lines.
+    if (0..axis.min(rank)).any(|d| strides[d] == 0) {
+        lead = 1;
+    }
+    let walk = Walk::of(index.shape(), [&held[..rank], steps, index.strides()]).coalesce();
+    let (from, index) = (Share::new(from.cast_mut()), index.ptr());
+    let index = Share::new(index.cast_mut());
+    let each = walk.count() / lead.max(1);
+    parallel::for_range(lead, (GRAIN / each.max(1)).max(1), |lines| {
+        walk.runs(lines.start * each..lines.end * each, |_, [d, s, i], n, [ds, ss, is]| {
+            // In registers: what is stored below might be them, for all that the compiler knows.
+            let (place, along) = (place, along);
+            // SAFETY: the walk stays inside the views, a place inside its dim.
+            unsafe {
+                let (to, from) = (dst.get().offset(d), from.get().offset(s));
+                if (ds, is) == (0, 1) && ss <= 1 {
+                    let index = std::slice::from_raw_parts(index.get().offset(i), n);
+                    for (j, &i) in index.iter().enumerate() {
+                        let to = to.offset(place.of(i) as isize * along);
+                        *to = join(*to, *from.offset(j as isize * ss));
+                    }
+                } else {
+                    for j in 0..n as isize {
+                        let at = place.of(*index.get().offset(i + j * is)) as isize * along;
+                        let to = to.offset(j * ds + at);
+                        *to = join(*to, *from.offset(j * ss));
+                    }
+                }
+            }
+        });
+    });
+}
+
 /// `dst[i…, index[i…, j, k…], k…] = source[i…, j, k…]`; of several values for one place the last stays. Any dtype.
 pub fn scatter(dst: AnyDst, axis: usize, index: Src<i64>, source: Source) -> Result<(), IndexError> {
-    let (size, step) = axis_of(dst.shape(), dst.strides(), axis);
-    let at = checked(&index, size, false, axis)?;
-    let held = hold(dst.strides(), axis);
+    let (size, _) = axis_of(dst.shape(), dst.strides(), axis);
+    let place = check(&index, size, false, axis)?;
     by_size!(dst.dtype(), T => {
-        let out = raw_mut::<T>(&dst).ptr();
+        let out = Share::new(raw_mut::<T>(&dst).ptr());
         let value = [match source {
             Source::View(_) => 0,
             Source::Scalar(v) => bits(v, dst.dtype()) as T,
         }];
-        let (from, strides) = match &source {
+        let from = match &source {
             Source::View(v) => (raw::<T>(v).ptr(), v.strides()),
             Source::Scalar(_) => (value.as_ptr(), &[0; 8][..dst.rank()]),
         };
-        let walk = Walk::of(index.shape(), [&held[..dst.rank()], strides]).coalesce();
-        walk.each(0..at.len(), |i, [d, s]| {
-            // SAFETY: the index was checked; the rest lies inside the walk.
-            unsafe { *out.offset(d + at[i] as isize * step) = *from.offset(s) };
-        });
+        deal(out, dst.strides(), axis, place, &index, from, |_, v| v);
     });
     Ok(())
 }
@@ -87,25 +134,22 @@ pub fn scatter_reduce(
     op: ScatterReduce,
     include_self: bool,
 ) -> Result<(), IndexError> {
-    let (size, step) = axis_of(dst.shape(), dst.strides(), axis);
-    let at = checked(&index, size, false, axis)?;
-    by_number!(dst.dtype(), T => reduce_typed::<T>(&dst.typed(), axis, step, &at, &index, &src.typed(), op, include_self));
+    let (size, _) = axis_of(dst.shape(), dst.strides(), axis);
+    let place = check(&index, size, false, axis)?;
+    by_number!(dst.dtype(), T => reduce_typed::<T>(&dst.typed(), axis, place, &index, &src.typed(), op, include_self));
     Ok(())
 }
 
 fn reduce_typed<T: Number>(
     dst: &Dst<T>,
     axis: usize,
-    step: isize,
-    at: &[usize],
+    place: Place,
     index: &Src<i64>,
     src: &Src<T>,
     op: ScatterReduce,
     include_self: bool,
 ) {
-    let held = hold(dst.strides(), axis);
-    let walk = Walk::of(index.shape(), [&held[..dst.rank()], src.strides()]).coalesce();
-    let out = dst.ptr();
+    let (out, from) = (Share::new(dst.ptr()), (src.ptr(), src.strides()));
     if !include_self {
         let start = match op {
             ScatterReduce::Sum | ScatterReduce::Mean => T::from_i64(0),
@@ -113,37 +157,31 @@ fn reduce_typed<T: Number>(
             ScatterReduce::Max => T::LOWEST,
             ScatterReduce::Min => T::HIGHEST,
         };
-        // SAFETY: the index was checked; the rest lies inside the walk.
-        walk.each(0..at.len(), |i, [d, _]| unsafe {
-            *out.offset(d + at[i] as isize * step) = start
-        });
+        deal(out, dst.strides(), axis, place, index, from, |_, _| start);
     }
-    let join: fn(T, T) -> T = match op {
-        ScatterReduce::Sum | ScatterReduce::Mean => T::plus,
-        ScatterReduce::Prod => T::times,
-        ScatterReduce::Max => T::larger,
-        ScatterReduce::Min => T::smaller,
-    };
-    walk.each(0..at.len(), |i, [d, s]| {
-        // SAFETY: as above.
-        unsafe {
-            let place = out.offset(d + at[i] as isize * step);
-            *place = join(*place, *src.ptr().offset(s));
-        }
-    });
+    match op {
+        ScatterReduce::Sum | ScatterReduce::Mean => deal(out, dst.strides(), axis, place, index, from, T::plus),
+        ScatterReduce::Prod => deal(out, dst.strides(), axis, place, index, from, T::times),
+        ScatterReduce::Max => deal(out, dst.strides(), axis, place, index, from, T::larger),
+        ScatterReduce::Min => deal(out, dst.strides(), axis, place, index, from, T::smaller),
+    }
     if op == ScatterReduce::Mean {
-        divide(dst, axis, at, index, include_self);
+        divide(dst, axis, place, index, include_self);
     }
 }
 
 /// Divides each element by the number of values that were added up there.
-fn divide<T: Number>(dst: &Dst<T>, axis: usize, at: &[usize], index: &Src<i64>, include_self: bool) {
+fn divide<T: Number>(dst: &Dst<T>, axis: usize, place: Place, index: &Src<i64>, include_self: bool) {
     let dense = crate::reduce::walk::dense(dst.shape());
     let step = if dst.rank() == 0 { 0 } else { dense[axis] };
     let mut counts = vec![include_self as i64; dst.numel()];
     let held = hold(&dense[..dst.rank()], axis);
-    let walk = Walk::of(index.shape(), [&held[..dst.rank()]]);
-    walk.each(0..at.len(), |i, [d]| counts[(d + at[i] as isize * step) as usize] += 1);
+    let walk = Walk::of(index.shape(), [&held[..dst.rank()], index.strides()]);
+    walk.each(0..walk.count(), |_, [d, i]| {
+        // SAFETY: the walk stays inside the index.
+        let at = place.of(unsafe { *index.ptr().offset(i) });
+        counts[(d + at as isize * step) as usize] += 1;
+    });
     let walk = Walk::of(dst.shape(), [dst.strides()]).coalesce();
     walk.each(0..counts.len(), |i, [d]| {
         if counts[i] > 1 {

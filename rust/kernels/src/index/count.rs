@@ -1,19 +1,36 @@
 //! Counting values into bins, and finding places in sorted ones.
 
-use super::IndexError;
+use super::{IndexError, place};
 use crate::dtype::DType;
 use crate::parallel;
 use crate::reduce::real::Real;
 use crate::reduce::walk::{Share, Walk, collect, dense};
 use crate::view::{AnySrc, Dst, Src};
 
-fn bins(src: &Src<i64>, minlength: usize) -> Result<(Vec<i64>, usize), IndexError> {
-    let all = collect(src);
-    let size = all.iter().copied().max().map_or(0, |m| m.saturating_add(1)).max(0) as usize;
-    match all.iter().find(|v| **v < 0) {
-        Some(&index) => Err(IndexError { index, size, dim: 0 }),
-        None => Ok((all, size.max(minlength))),
+/// The least and the largest element, where there is one.
+pub fn bounds(src: Src<i64>) -> Option<(i64, i64)> {
+    let walk = Walk::of(src.shape(), [src.strides()]).coalesce();
+    let mut found = (i64::MAX, i64::MIN);
+    walk.runs(0..walk.count(), |_, [at], n, [step]| {
+        // SAFETY: the walk stays inside the view.
+        let (low, high) = unsafe { place::extremes(src.ptr().offset(at), n, step) };
+        found = (low.min(found.0), high.max(found.1));
+    });
+    (walk.count() > 0).then_some(found)
+}
+
+/// How many counts there are.
+fn bins(src: &Src<i64>, minlength: usize) -> Result<usize, IndexError> {
+    let (least, most) = bounds(*src).unwrap_or((0, -1));
+    let size = most.saturating_add(1).max(0) as usize;
+    if least < 0 {
+        return Err(IndexError {
+            index: least,
+            size,
+            dim: 0,
+        });
     }
+    Ok(size.max(minlength))
 }
 
 /// `size` zeros; an error where the memory cannot be had.
@@ -35,24 +52,34 @@ fn zeros<T: Clone + Default>(size: usize) -> Result<Vec<T>, IndexError> {
 /// How often each of `0..` occurs; at least `minlength` counts. A negative value is an error, and so is
 /// one for which the counts do not fit into memory.
 pub fn bincount(src: Src<i64>, minlength: usize) -> Result<Vec<i64>, IndexError> {
-    let (all, size) = bins(&src, minlength)?;
-    let mut counts: Vec<i64> = zeros(size)?;
-    for v in all {
-        counts[v as usize] += 1;
-    }
+    let mut counts: Vec<i64> = zeros(bins(&src, minlength)?)?;
+    let walk = Walk::of(src.shape(), [src.strides()]).coalesce();
+    let counts_in = &mut counts[..];
+    walk.runs(0..walk.count(), |_, [at], n, [step]| {
+        for j in 0..n as isize {
+            // SAFETY: the walk stays inside the view.
+            let v = unsafe { *src.ptr().offset(at + j * step) };
+            // What was changed since it was looked at is not counted.
+            if let Some(count) = counts_in.get_mut(v as usize) {
+                *count += 1;
+            }
+        }
+    });
     Ok(counts)
 }
 
 /// As [`bincount`], adding up `weights` (`f32` or `f64`, of the same shape) in `f64`.
 pub fn bincount_weighted(src: Src<i64>, weights: AnySrc, minlength: usize) -> Result<Vec<f64>, IndexError> {
-    let (all, size) = bins(&src, minlength)?;
-    let mut sums: Vec<f64> = zeros(size)?;
+    let mut sums: Vec<f64> = zeros(bins(&src, minlength)?)?;
+    let all = collect(&src);
     let weights = match weights.dtype() {
         DType::F32 => collect(&weights.typed::<f32>()).into_iter().map(f64::from).collect(),
         _ => collect(&weights.typed::<f64>()),
     };
     for (v, w) in all.into_iter().zip(weights) {
-        sums[v as usize] += w;
+        if let Some(sum) = sums.get_mut(v as usize) {
+            *sum += w;
+        }
     }
     Ok(sums)
 }

@@ -1,12 +1,13 @@
 //! Reading and writing at given indices.
 //!
-//! Indices are copied and checked before anything is written, then the copy is used: a bad index changes nothing, and an
-//! index that another thread overwrites meanwhile is never out of bounds. What only moves elements takes any dtype and
+//! Indices are checked before anything is written, so a bad index changes nothing. Where they are read again they are
+//! brought into range again: an index that another thread overwrites meanwhile is never out of bounds. What only moves elements takes any dtype and
 //! moves them by size. Where an element is written several times the order is that of the index, at any thread count.
 
 mod advanced;
 mod along;
 mod count;
+mod place;
 mod slices;
 
 use crate::dtype::{DType, Scalar};
@@ -17,7 +18,7 @@ use crate::with_element;
 pub use crate::reduce::count_nonzero;
 pub use advanced::{index_get, index_put, masked_scatter, masked_select, nonzero, tril, triu};
 pub use along::{ScatterReduce, Source, gather, scatter, scatter_reduce};
-pub use count::{bincount, bincount_weighted, histc, searchsorted};
+pub use count::{bincount, bincount_weighted, bounds, histc, searchsorted};
 pub use slices::{embedding_backward, index_add, index_copy, index_fill, index_select};
 
 /// An index outside `0..size` (or `-size..size` where PyTorch wraps) of dim `dim`.
@@ -42,23 +43,14 @@ impl std::error::Error for IndexError {}
 
 /// A copy of the indices in row-major order, each of them inside `0..size`.
 pub(crate) fn checked(index: &Src<i64>, size: usize, wrap: bool, dim: usize) -> Result<Vec<usize>, IndexError> {
+    let place = place::check(index, size, wrap, dim)?;
     let mut all = Vec::with_capacity(index.numel());
     let walk = Walk::of(index.shape(), [index.strides()]).coalesce();
-    let mut bad = None;
+    // SAFETY: the walk stays inside the view.
     walk.each(0..walk.count(), |_, [at]| {
-        // SAFETY: the walk stays inside the view.
-        let i = unsafe { *index.ptr().offset(at) };
-        let wrapped = if wrap && i < 0 { i.wrapping_add(size as i64) } else { i };
-        if (wrapped as u64) < size as u64 {
-            all.push(wrapped as usize);
-        } else {
-            bad = bad.or(Some(i));
-        }
+        all.push(place.of(unsafe { *index.ptr().offset(at) }))
     });
-    match bad {
-        None => Ok(all),
-        Some(index) => Err(IndexError { index, size, dim }),
-    }
+    Ok(all)
 }
 
 /// Size and stride of a dim; a view of rank 0 has one of size 1.

@@ -1,5 +1,6 @@
 //! One index per slice along a dim: index_select, index_add, index_copy, index_fill, and the gradient of an embedding.
 
+use super::place::{GRAIN, Run, check, gather_run};
 use super::{IndexError, Number, axis_of, bits, by_number, by_size, checked, raw, raw_mut};
 use crate::dtype::{DType, Element, Scalar};
 use crate::multiversion;
@@ -46,6 +47,27 @@ impl Slices {
 /// `dst[…, j, …] = src[…, index[j], …]`. Any dtype.
 pub fn index_select(src: AnySrc, axis: usize, index: Src<i64>, dst: AnyDst) -> Result<(), IndexError> {
     let (size, _) = axis_of(src.shape(), src.strides(), axis);
+    if dst.numel() > 0 && axis + 1 == dst.rank() {
+        // Single elements: each line is gathered by the same index.
+        let place = check(&index, size, false, axis)?;
+        let lines = Walk::of(&dst.shape()[..axis], [&src.strides()[..axis], &dst.strides()[..axis]]).coalesce();
+        let (along, to_step) = (src.strides()[axis], dst.strides()[axis]);
+        let (n, step) = (index.numel(), index.strides().first().copied().unwrap_or(0));
+        by_size!(src.dtype(), T => {
+            let (from, to) = (raw::<T>(&src), Share::new(raw_mut::<T>(&dst).ptr()));
+            parallel::for_range(lines.count(), (GRAIN / n.max(1)).max(1), |range| {
+                lines.each(range, |_, [s, d]| {
+                    // SAFETY: the walk stays inside the views; threads write disjoint lines.
+                    unsafe {
+                        let from = Run { at: from.ptr().offset(s), step: 0 };
+                        let index = Run { at: index.ptr(), step };
+                        gather_run(from, along, index, place, Run { at: to.get().offset(d), step: to_step }, n);
+                    }
+                });
+            });
+        });
+        return Ok(());
+    }
     let at = checked(&index, size, false, axis)?;
     if dst.numel() == 0 {
         return Ok(());
@@ -167,9 +189,7 @@ pub fn embedding_backward(grad: AnySrc, index: Src<i64>, gw: AnyDst, padding: Op
     let at = checked(&index, gw.shape()[0], false, 0)?;
     by_number!(gw.dtype(), T => {
         let (from, to) = (grad.typed::<T>(), Share::new(gw.typed::<T>().ptr()));
-        let walk = Walk::of(gw.shape(), [gw.strides()]).coalesce();
-        // SAFETY: the walk stays inside the view.
-        walk.each(0..walk.count(), |_, [d]| unsafe { *to.get().offset(d) = T::from_i64(0) });
+        crate::elementwise::fill(gw, Scalar::Int(0));
         let slices = Slices::new(gw.shape(), 0, from.strides(), gw.strides());
         let skip = padding.and_then(|p| usize::try_from(p).ok());
         add::<T>(&slices, &at, skip, from.ptr(), to, T::from_i64(1));

@@ -1,6 +1,6 @@
 //! Average pooling. Sums are taken in f64, so that large windows lose nothing.
 
-use super::{PoolShape, Strides, Window, adaptive_windows, each_plane, zero_plane};
+use super::{PoolShape, Strides, Window, adaptive_windows, each_plane, row, zero_plane};
 use crate::dtype::Element;
 use crate::view::{Dst, Src};
 use std::ops::Add;
@@ -43,8 +43,15 @@ pub fn avg_pool<T: Element>(
     count_include_pad: bool,
     divisor_override: Option<i64>,
 ) {
-    let windows = PoolShape { dilation: [1; 3], ..*s }.all_windows(x.shape(), y.shape());
-    forward(&windows, Divisor::new(count_include_pad, divisor_override), x, y);
+    let s = PoolShape { dilation: [1; 3], ..*s };
+    let windows = s.all_windows(x.shape(), y.shape());
+    forward(
+        &windows,
+        Some(&s),
+        Divisor::new(count_include_pad, divisor_override),
+        x,
+        y,
+    );
 }
 
 /// Gradient of [`avg_pool`].
@@ -55,35 +62,84 @@ pub fn avg_pool_backward<T: Element + Add<Output = T>>(
     count_include_pad: bool,
     divisor_override: Option<i64>,
 ) {
-    let windows = PoolShape { dilation: [1; 3], ..*s }.all_windows(gx.shape(), gy.shape());
-    backward(&windows, Divisor::new(count_include_pad, divisor_override), gy, gx);
+    let s = PoolShape { dilation: [1; 3], ..*s };
+    let windows = s.all_windows(gx.shape(), gy.shape());
+    backward(
+        &windows,
+        Some(&s),
+        Divisor::new(count_include_pad, divisor_override),
+        gy,
+        gx,
+    );
 }
 
 /// Average over windows that share the input out evenly over the output.
 pub fn adaptive_avg_pool<T: Element>(x: Src<T>, y: Dst<T>) {
     if y.numel() > 0 {
-        forward(&adaptive_windows(x.shape(), y.shape()), Divisor::Inside, x, y);
+        forward(&adaptive_windows(x.shape(), y.shape()), None, Divisor::Inside, x, y);
     }
 }
 
 /// Gradient of [`adaptive_avg_pool`].
 pub fn adaptive_avg_pool_backward<T: Element + Add<Output = T>>(gy: Src<T>, gx: Dst<T>) {
-    backward(&adaptive_windows(gx.shape(), gy.shape()), Divisor::Inside, gy, gx);
+    backward(&adaptive_windows(gx.shape(), gy.shape()), None, Divisor::Inside, gy, gx);
 }
 
 fn work(windows: &[Vec<Window>; 3]) -> usize {
     windows.iter().map(|w| w.iter().map(|w| w.len).sum::<usize>()).product()
 }
 
-fn forward<T: Element>(windows: &[Vec<Window>; 3], divisor: Divisor, x: Src<T>, y: Dst<T>) {
+fn forward<T: Element>(windows: &[Vec<Window>; 3], s: Option<&PoolShape>, divisor: Divisor, x: Src<T>, y: Dst<T>) {
     let (xs, ys) = (Strides::new(x.strides()), Strides::new(y.strides()));
     let channels = y.shape()[1];
+    let [depth, height, width] = [x.shape()[2], x.shape()[3], x.shape()[4]];
+    // One window that is the whole dense plane: its sum has an order of its own.
+    let global = y.shape()[2..] == [1; 3]
+        && xs.dense([depth, height, width])
+        && windows[0][0].len * windows[1][0].len * windows[2][0].len == depth * height * width;
+    let kernel = s.filter(|_| [xs.0[4], ys.0[4]] == [1; 2]);
+    let strip = kernel.map_or(0..0, |s| row::whole(&windows[2], s));
     each_plane(y.shape(), work(windows), |plane| {
         let src = x.ptr().wrapping_offset(xs.plane(plane, channels));
         let dst = y.ptr().wrapping_offset(ys.plane(plane, channels));
+        if global {
+            // SAFETY: a dense plane; its one output.
+            unsafe {
+                let sum = row::sum_run(std::slice::from_raw_parts(src, depth * height * width));
+                *dst = T::from_f64(sum / divisor.of([&windows[0][0], &windows[1][0], &windows[2][0]]));
+            }
+            return;
+        }
+        let mut taps = Vec::new();
         for (od, wd) in windows[0].iter().enumerate() {
             for (oh, wh) in windows[1].iter().enumerate() {
+                if let Some(s) = kernel
+                    && !strip.is_empty()
+                    && wd.len * wh.len > 0
+                {
+                    let start = windows[2][strip.start].start;
+                    taps.clear();
+                    for d in wd.start..wd.start + wd.len {
+                        taps.extend(
+                            (wh.start..wh.start + wh.len).map(|h| (src.wrapping_offset(xs.at(d, h, start)), 0)),
+                        );
+                    }
+                    let row = row::Row {
+                        taps: &taps,
+                        kernel: s.kernel[2],
+                        dilation: 1,
+                        stride: s.stride[2],
+                    };
+                    let to = dst.wrapping_offset(ys.at(od, oh, strip.start));
+                    // SAFETY: the output's row holds the strip, and no other thread writes this plane.
+                    let to = unsafe { std::slice::from_raw_parts_mut(to, strip.len()) };
+                    // Whole windows have one count between them.
+                    row::mean_row(&row, divisor.of([wd, wh, &windows[2][strip.start]]), to);
+                }
                 for (ow, ww) in windows[2].iter().enumerate() {
+                    if strip.contains(&ow) && wd.len * wh.len > 0 {
+                        continue;
+                    }
                     let mut sum = 0.0;
                     for d in wd.start..wd.start + wd.len {
                         for h in wh.start..wh.start + wh.len {
@@ -104,35 +160,77 @@ fn forward<T: Element>(windows: &[Vec<Window>; 3], divisor: Divisor, x: Src<T>, 
     });
 }
 
-fn backward<T: Element + Add<Output = T>>(windows: &[Vec<Window>; 3], divisor: Divisor, gy: Src<T>, gx: Dst<T>) {
+fn backward<T: Element + Add<Output = T>>(
+    windows: &[Vec<Window>; 3],
+    s: Option<&PoolShape>,
+    divisor: Divisor,
+    gy: Src<T>,
+    gx: Dst<T>,
+) {
     if gx.numel() == 0 {
         return;
     }
     let (xs, gs) = (Strides::new(gx.strides()), Strides::new(gy.strides()));
     let (channels, [depth, height, width]) = (gx.shape()[1], [gx.shape()[2], gx.shape()[3], gx.shape()[4]]);
+    let kernel = s.filter(|_| [xs.0[4], gs.0[4]] == [1; 2]);
+    let strip = kernel.map_or(0..0, |s| row::whole(&windows[2], s));
     each_plane(gx.shape(), depth * height * width + work(windows), |plane| {
         let dst = gx.ptr().wrapping_offset(xs.plane(plane, channels));
         let src = gy.ptr().wrapping_offset(gs.plane(plane, channels));
         // SAFETY: inside the output; planes are disjoint.
         unsafe { zero_plane(dst, xs, [depth, height, width]) };
+        let mut shares = vec![T::default(); windows[2].len()];
         for (od, wd) in windows[0].iter().enumerate() {
             for (oh, wh) in windows[1].iter().enumerate() {
-                for (ow, ww) in windows[2].iter().enumerate() {
+                if !strip.is_empty() {
+                    let count = divisor.of([wd, wh, &windows[2][strip.start]]);
+                    let from = src.wrapping_offset(gs.at(od, oh, strip.start));
+                    // SAFETY: the gradient's row holds the strip.
+                    let g = unsafe { std::slice::from_raw_parts(from, strip.len()) };
+                    row::share_row(g, count, &mut shares[strip.clone()]);
+                }
+                for (ow, (share, ww)) in shares.iter_mut().zip(&windows[2]).enumerate() {
+                    if strip.contains(&ow) {
+                        continue;
+                    }
                     // SAFETY: inside the views.
                     let g = unsafe { *src.wrapping_offset(gs.at(od, oh, ow)) }.to_f64();
-                    let share = T::from_f64(g / divisor.of([wd, wh, ww]));
-                    for d in wd.start..wd.start + wd.len {
-                        for h in wh.start..wh.start + wh.len {
-                            let row = dst.wrapping_offset(xs.at(d, h, 0));
-                            for w in ww.start..ww.start + ww.len {
-                                let to = row.wrapping_offset(w as isize * xs.0[4]);
-                                // SAFETY: windows hold indices inside the input.
-                                unsafe { *to = *to + share };
+                    *share = T::from_f64(g / divisor.of([wd, wh, ww]));
+                }
+                for d in wd.start..wd.start + wd.len {
+                    for h in wh.start..wh.start + wh.len {
+                        let row = dst.wrapping_offset(xs.at(d, h, 0));
+                        // From left to right, so that each element's shares come in the order of the outputs.
+                        // SAFETY: windows hold indices inside the input; planes are disjoint.
+                        unsafe {
+                            spread(row, xs.0[4], &windows[2][..strip.start], &shares);
+                            if let Some(s) = kernel
+                                && !strip.is_empty()
+                            {
+                                let first = row.add(windows[2][strip.start].start);
+                                let n = (strip.len() - 1) * s.stride[2] + s.kernel[2];
+                                let row = std::slice::from_raw_parts_mut(first, n);
+                                row::spread_row(row, s.kernel[2], s.stride[2], &shares[strip.clone()]);
                             }
+                            spread(row, xs.0[4], &windows[2][strip.end..], &shares[strip.end..]);
                         }
                     }
                 }
             }
         }
     });
+}
+
+/// Adds each output's share to the elements of its window in one row.
+///
+/// # Safety
+/// The windows lie inside the row, which starts at `row`.
+unsafe fn spread<T: Element + Add<Output = T>>(row: *mut T, step: isize, windows: &[Window], shares: &[T]) {
+    for (window, share) in windows.iter().zip(shares) {
+        for w in window.start..window.start + window.len {
+            let to = row.wrapping_offset(w as isize * step);
+            // SAFETY: the caller's promise.
+            unsafe { *to = *to + *share };
+        }
+    }
 }

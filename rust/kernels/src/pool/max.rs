@@ -1,6 +1,6 @@
 //! Max pooling: values and their places, and the gradient that goes back to those places.
 
-use super::{PoolShape, Strides, Window, adaptive_windows, each_plane, zero_plane};
+use super::{PoolShape, Strides, Window, adaptive_windows, each_plane, row, zero_plane};
 use crate::dtype::Element;
 use crate::view::{Dst, Src};
 use std::ops::Add;
@@ -35,17 +35,23 @@ pub fn max_pool<T: MaxElement>(s: &PoolShape, x: Src<T>, y: Dst<T>, indices: Dst
     if two && whole && [x.strides()[4], y.strides()[4], indices.strides()[4]] == [1; 3] {
         return max_pool_two(x, y, indices);
     }
-    max_windows(&s.all_windows(x.shape(), y.shape()), x, y, indices);
+    max_windows(&s.all_windows(x.shape(), y.shape()), Some(s), x, y, indices);
 }
 
 /// [`max_pool`] with windows that share the input out evenly over the output.
 pub fn adaptive_max_pool<T: MaxElement>(x: Src<T>, y: Dst<T>, indices: Dst<i64>) {
     if y.numel() > 0 {
-        max_windows(&adaptive_windows(x.shape(), y.shape()), x, y, indices);
+        max_windows(&adaptive_windows(x.shape(), y.shape()), None, x, y, indices);
     }
 }
 
-fn max_windows<T: MaxElement>(windows: &[Vec<Window>; 3], x: Src<T>, y: Dst<T>, indices: Dst<i64>) {
+fn max_windows<T: MaxElement>(
+    windows: &[Vec<Window>; 3],
+    s: Option<&PoolShape>,
+    x: Src<T>,
+    y: Dst<T>,
+    indices: Dst<i64>,
+) {
     let (xs, ys, is) = (
         Strides::new(x.strides()),
         Strides::new(y.strides()),
@@ -53,24 +59,64 @@ fn max_windows<T: MaxElement>(windows: &[Vec<Window>; 3], x: Src<T>, y: Dst<T>, 
     );
     let (channels, [height, width]) = (y.shape()[1], [x.shape()[3], x.shape()[4]]);
     let most = |w: &Vec<Window>| w.iter().map(|w| w.len).max().unwrap_or(0) * w.len();
+    let dense = [xs.0[4], ys.0[4], is.0[4]] == [1; 3];
+    let small = x.shape()[2] * height * width < i32::MAX as usize;
+    let kernel = s.filter(|_| dense && small);
+    // Output positions of a row that are done together.
+    let strip = kernel.map_or(0..0, |s| row::whole(&windows[2], s));
     each_plane(y.shape(), windows.iter().map(most).product(), |plane| {
         let src = x.ptr().wrapping_offset(xs.plane(plane, channels));
         let dst = y.ptr().wrapping_offset(ys.plane(plane, channels));
         let places = indices.ptr().wrapping_offset(is.plane(plane, channels));
+        let mut taps = Vec::new();
         for (od, wd) in windows[0].iter().enumerate() {
             for (oh, wh) in windows[1].iter().enumerate() {
+                let rows = || {
+                    let depths = (0..wd.len).map(|i| wd.start + i * wd.step);
+                    depths.flat_map(|d| (0..wh.len).map(move |i| (d, wh.start + i * wh.step)))
+                };
+                if let Some(s) = kernel
+                    && !strip.is_empty()
+                    && wd.len * wh.len > 0
+                {
+                    let start = windows[2][strip.start].start;
+                    taps.clear();
+                    taps.extend(rows().map(|(d, h)| {
+                        (
+                            src.wrapping_offset(xs.at(d, h, start)),
+                            ((d * height + h) * width + start) as i32,
+                        )
+                    }));
+                    let row = row::Row {
+                        taps: &taps,
+                        kernel: s.kernel[2],
+                        dilation: s.dilation[2],
+                        stride: s.stride[2],
+                    };
+                    // SAFETY: the output's row holds the strip, and no other thread writes this plane.
+                    let (y, places) = unsafe {
+                        let y = dst.wrapping_offset(ys.at(od, oh, strip.start));
+                        let places = places.wrapping_offset(is.at(od, oh, strip.start));
+                        (
+                            std::slice::from_raw_parts_mut(y, strip.len()),
+                            std::slice::from_raw_parts_mut(places, strip.len()),
+                        )
+                    };
+                    row::max_row(&row, 0, y, places);
+                }
                 for (ow, ww) in windows[2].iter().enumerate() {
+                    if strip.contains(&ow) && wd.len * wh.len > 0 {
+                        continue;
+                    }
                     let mut best = T::LEAST;
                     let mut place = (wd.start * height + wh.start) * width + ww.start;
-                    for d in (0..wd.len).map(|i| wd.start + i * wd.step) {
-                        for h in (0..wh.len).map(|i| wh.start + i * wh.step) {
-                            let row = src.wrapping_offset(xs.at(d, h, 0));
-                            for w in (0..ww.len).map(|i| ww.start + i * ww.step) {
-                                // SAFETY: windows hold indices inside the input.
-                                let v = unsafe { *row.wrapping_offset(w as isize * xs.0[4]) };
-                                if v.replaces(best) {
-                                    (best, place) = (v, (d * height + h) * width + w);
-                                }
+                    for (d, h) in rows() {
+                        let row = src.wrapping_offset(xs.at(d, h, 0));
+                        for w in (0..ww.len).map(|i| ww.start + i * ww.step) {
+                            // SAFETY: windows hold indices inside the input.
+                            let v = unsafe { *row.wrapping_offset(w as isize * xs.0[4]) };
+                            if v.replaces(best) {
+                                (best, place) = (v, (d * height + h) * width + w);
                             }
                         }
                     }
@@ -157,15 +203,11 @@ pub fn max_pool_backward<T: MaxElement + Add<Output = T>>(gy: Src<T>, indices: S
     let (channels, [depth, height, width]) = (gx.shape()[1], [gx.shape()[2], gx.shape()[3], gx.shape()[4]]);
     let [od, oh, ow] = [gy.shape()[2], gy.shape()[3], gy.shape()[4]];
     let size = depth * height * width;
-    let flat = xs.0[2..] == [(height * width) as isize, width as isize, 1];
+    let flat = xs.dense([depth, height, width]) && [gs.0[4], is.0[4]] == [1; 2] && ow > 0;
     each_plane(gx.shape(), size + 2 * od * oh * ow, |plane| {
         let dst = gx.ptr().wrapping_offset(xs.plane(plane, channels));
         let src = gy.ptr().wrapping_offset(gs.plane(plane, channels));
         let places = indices.ptr().wrapping_offset(is.plane(plane, channels));
-        let address = |i: usize| match flat {
-            true => dst.wrapping_add(i),
-            false => dst.wrapping_offset(xs.at(i / (height * width), i / width % height, i % width)),
-        };
         // SAFETY: inside the views; planes are disjoint.
         unsafe {
             zero_plane(dst, xs, [depth, height, width]);
@@ -174,10 +216,24 @@ pub fn max_pool_backward<T: MaxElement + Add<Output = T>>(gy: Src<T>, indices: S
                     places.wrapping_offset(is.at(d, h, 0)),
                     src.wrapping_offset(gs.at(d, h, 0)),
                 );
+                if flat {
+                    let dst = std::slice::from_raw_parts_mut(dst, size);
+                    let (places, src) = (
+                        std::slice::from_raw_parts(places, ow),
+                        std::slice::from_raw_parts(src, ow),
+                    );
+                    for (place, g) in places.iter().zip(src) {
+                        if let Some(to) = dst.get_mut(*place as usize) {
+                            *to = *to + *g;
+                        }
+                    }
+                    continue;
+                }
                 for w in 0..ow as isize {
                     let place = *places.wrapping_offset(w * is.0[4]) as usize;
                     if place < size {
-                        let to = address(place);
+                        let (d, h, x) = (place / (height * width), place / width % height, place % width);
+                        let to = dst.wrapping_offset(xs.at(d, h, x));
                         *to = *to + *src.wrapping_offset(w * gs.0[4]);
                     }
                 }

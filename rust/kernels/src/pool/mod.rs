@@ -6,6 +6,7 @@
 
 mod avg;
 mod max;
+mod row;
 #[cfg(test)]
 mod tests;
 
@@ -92,6 +93,12 @@ impl Strides {
     fn plane(&self, index: usize, channels: usize) -> isize {
         (index / channels) as isize * self.0[0] + (index % channels) as isize * self.0[1]
     }
+    /// A plane of this size is one run of memory. (The stride of a dim of size 1 says nothing.)
+    fn dense(&self, [depth, height, width]: [usize; 3]) -> bool {
+        (width == 1 || self.0[4] == 1)
+            && (height == 1 || self.0[3] == width as isize)
+            && (depth == 1 || self.0[2] == (height * width) as isize)
+    }
     #[inline(always)]
     fn at(&self, d: usize, h: usize, w: usize) -> isize {
         d as isize * self.0[2] + h as isize * self.0[3] + w as isize * self.0[4]
@@ -114,6 +121,9 @@ unsafe fn zero_plane<T: Element>(dst: *mut T, strides: Strides, [depth, height, 
         let row = dst.wrapping_offset(strides.at(d, h, 0));
         // SAFETY: the caller's promise.
         unsafe {
+            if strides.dense([depth, height, width]) {
+                return std::slice::from_raw_parts_mut(dst, depth * height * width).fill(T::default());
+            }
             if strides.0[4] == 1 {
                 std::slice::from_raw_parts_mut(row, width).fill(T::default());
             } else {

@@ -36,23 +36,25 @@ impl Philox {
     }
 }
 
-const LANES: usize = 16;
+/// Counters computed side by side: four vectors of eight, so that one's latency hides behind the others' work.
+const LANES: usize = 32;
 
-/// One round's keys and products, for `LANES` counters side by side.
+/// Ten rounds for `LANES` counters. A word sits in the low half of 64 bits, where a product takes it from without a
+/// shuffle; what lies above it is left there.
 #[inline(always)]
-fn lanes(mut c: [[u32; LANES]; 4], mut key: [u32; 2]) -> [[u32; LANES]; 4] {
+fn lanes(mut c: [[u64; LANES]; 4], key: [u32; 2]) -> [[u64; LANES]; 4] {
+    const LOW: u64 = 0xffff_ffff;
+    let mut key = key.map(u64::from);
     for _ in 0..10 {
-        let mut next = [[0u32; LANES]; 4];
         for i in 0..LANES {
-            let p = 0xD251_1F53u64 * c[0][i] as u64;
-            let q = 0xCD9E_8D57u64 * c[2][i] as u64;
-            next[0][i] = (q >> 32) as u32 ^ c[1][i] ^ key[0];
-            next[1][i] = q as u32;
-            next[2][i] = (p >> 32) as u32 ^ c[3][i] ^ key[1];
-            next[3][i] = p as u32;
+            let p = 0xD251_1F53 * (c[0][i] & LOW);
+            let q = 0xCD9E_8D57 * (c[2][i] & LOW);
+            c[0][i] = (q >> 32) ^ c[1][i] ^ key[0];
+            c[1][i] = q;
+            c[2][i] = (p >> 32) ^ c[3][i] ^ key[1];
+            c[3][i] = p;
         }
-        c = next;
-        key = [key[0].wrapping_add(0x9E37_79B9), key[1].wrapping_add(0xBB67_AE85)];
+        key = [(key[0] + 0x9E37_79B9) & LOW, (key[1] + 0xBB67_AE85) & LOW];
     }
     c
 }
@@ -62,19 +64,21 @@ multiversion! {
         let key = [seed as u32, (seed >> 32) as u32];
         for (chunk, group) in out.chunks_mut(4 * LANES).enumerate() {
             let base = first.wrapping_add((chunk * LANES) as u64);
-            let mut c = [[0u32; LANES]; 4];
+            let mut c = [[0u64; LANES]; 4];
             for i in 0..LANES {
                 let at = base.wrapping_add(i as u64);
-                c[0][i] = at as u32;
-                c[1][i] = (at >> 32) as u32;
-                c[2][i] = stream;
+                c[0][i] = at;
+                c[1][i] = at >> 32;
+                c[2][i] = stream as u64;
             }
             let r = lanes(c, key);
-            for (i, words) in group.chunks_mut(4).enumerate() {
-                for (j, w) in words.iter_mut().enumerate() {
-                    *w = r[j][i];
+            let mut words = [0u32; 4 * LANES];
+            for i in 0..LANES {
+                for j in 0..4 {
+                    words[4 * i + j] = r[j][i] as u32;
                 }
             }
+            group.copy_from_slice(&words[..group.len()]);
         }
     }
 }
@@ -100,8 +104,8 @@ mod tests {
             ),
         ];
         for (counter, key, want) in table {
-            let got = lanes(counter.map(|w: u32| [w; LANES]), key);
-            assert_eq!(got.map(|w| w[LANES - 1]), want, "counter {counter:x?}");
+            let got = lanes(counter.map(|w: u32| [w as u64; LANES]), key);
+            assert_eq!(got.map(|w| w[LANES - 1] as u32), want, "counter {counter:x?}");
         }
         let mut words = [0; 8];
         Philox { seed: 0, offset: 0 }.words(0, 0, &mut words);

@@ -123,22 +123,26 @@ impl<const N: usize> Walk<N> {
     /// Calls `f` with each position of `range` and its offsets, in row-major order.
     #[inline(always)]
     pub fn each(&self, range: Range<usize>, mut f: impl FnMut(usize, [isize; N])) {
+        self.runs(range, |first, mut at, n, step| {
+            for i in first..first + n {
+                f(i, at);
+                for (a, s) in at.iter_mut().zip(step) {
+                    *a += s;
+                }
+            }
+        });
+    }
+
+    /// Calls `f` with the runs along the innermost dim that make up `range`, in row-major order: the first position, its
+    /// offsets, the length, and the offsets' steps.
+    #[inline(always)]
+    pub fn runs(&self, range: Range<usize>, mut f: impl FnMut(usize, [isize; N], usize, [isize; N])) {
         if range.is_empty() {
             return;
         }
         if self.rank <= 1 {
-            let s = self.strides[0];
-            for i in range {
-                f(
-                    i,
-                    if self.rank == 0 {
-                        [0; N]
-                    } else {
-                        s.map(|s| s * i as isize)
-                    },
-                );
-            }
-            return;
+            let step = if self.rank == 0 { [0; N] } else { self.strides[0] };
+            return f(range.start, step.map(|s| s * range.start as isize), range.len(), step);
         }
         let mut coord = [0usize; MAX_RANK];
         let mut rest = range.start;
@@ -148,25 +152,20 @@ impl<const N: usize> Walk<N> {
         }
         let mut at = self.at(range.start);
         let last = self.rank - 1;
+        let step = self.strides[last];
         let mut i = range.start;
         loop {
             let run = (self.shape[last] - coord[last]).min(range.end - i);
-            let step = self.strides[last];
-            for _ in 0..run {
-                f(i, at);
-                i += 1;
-                for (a, s) in at.iter_mut().zip(step) {
-                    *a += s;
-                }
-            }
+            f(i, at, run, step);
+            i += run;
             if i == range.end {
                 return;
             }
             // The innermost dim ran over its end: carry into the outer ones.
-            coord[last] = 0;
             for (a, s) in at.iter_mut().zip(step) {
-                *a -= s * self.shape[last] as isize;
+                *a -= s * coord[last] as isize;
             }
+            coord[last] = 0;
             for d in (0..last).rev() {
                 coord[d] += 1;
                 for (a, s) in at.iter_mut().zip(self.strides[d]) {

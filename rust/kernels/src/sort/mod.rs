@@ -9,8 +9,9 @@ mod unique;
 pub use unique::{Unique, unique_consecutive, unique_sorted};
 
 use crate::dtype::{Bool, DType};
+use crate::multiversion;
 use crate::parallel;
-use crate::reduce::walk::{Walk, grain};
+use crate::reduce::walk::{Walk, grain, line};
 use crate::view::{AnyDst, AnySrc, Dst, Src};
 use keys::{Entry, Sortable, sort_entries};
 use std::ops::Range;
@@ -141,22 +142,33 @@ fn along<T: Sortable>(src: &Src<T>, axis: usize, task: Task, values: &Dst<T>, in
 }
 
 fn lines_of<T: Sortable, E: Entry>(job: &Job<T>, lines: &Walk<3>, range: Range<usize>) {
-    let (mut line, mut entries, mut spare) = (Vec::new(), Vec::<E>::new(), Vec::new());
+    let (mut keep, mut entries, mut spare) = (Vec::new(), Vec::<E>::new(), Vec::new());
+    let (mut narrow, mut narrow_spare) = (Vec::<u64>::new(), Vec::new());
     lines.each(range, |_, [s, v, d]| {
-        line.clear();
-        // SAFETY: a line of the walk, n long.
-        line.extend((0..job.n as isize).map(|i| unsafe { *job.src.offset(s + i * job.step[0]) }));
+        // SAFETY: a line of the walk, n long; outputs are other memory.
+        let line: &[T] = unsafe { line(job.src.offset(s), job.n, job.step[0], &mut keep) };
         let descending = matches!(
             job.task,
             Task::Sort { descending: true } | Task::Top { largest: true, .. }
         );
         let flip = if descending { u64::MAX >> (64 - T::BITS) } else { 0 };
         entries.clear();
-        entries.extend(
-            line.iter()
-                .enumerate()
-                .map(|(i, &x): (usize, &T)| E::pack(x.key() ^ flip, i)),
-        );
+        let few = matches!(job.task, Task::Top { k, .. } if k > 0 && line.len() >= FEW && k <= line.len() / 16);
+        // A line of wide keys that lie close together is sorted by what differs.
+        let close = match job.task {
+            Task::Sort { .. } if T::BITS == 64 && line.len() >= FEW => span(line, flip),
+            _ => None,
+        };
+        if few {
+            let Task::Top { k, .. } = job.task else { return };
+            candidates(line, flip, k, &mut entries);
+        } else if close.is_none() {
+            entries.extend(
+                line.iter()
+                    .enumerate()
+                    .map(|(i, &x): (usize, &T)| E::pack(x.key() ^ flip, i)),
+            );
+        }
         let put = |k: usize, index: usize| {
             let k = k as isize;
             // SAFETY: as above, in the outputs' lines.
@@ -166,6 +178,16 @@ fn lines_of<T: Sortable, E: Entry>(job: &Job<T>, lines: &Walk<3>, range: Range<u
             }
         };
         match job.task {
+            Task::Sort { .. } if close.is_some() => {
+                let Some((least, bits)) = close else { return };
+                narrow.clear();
+                let keys = line.iter().map(|x| (x.key() ^ flip) - least);
+                narrow.extend(keys.enumerate().map(|(i, key)| <u64 as Entry>::pack(key, i)));
+                sort_entries(&mut narrow, &mut narrow_spare, bits);
+                for (k, e) in narrow.iter().enumerate() {
+                    put(k, Entry::index(*e));
+                }
+            }
             Task::Sort { .. } => {
                 sort_entries(&mut entries, &mut spare, T::BITS);
                 for (k, e) in entries.iter().enumerate() {
@@ -200,6 +222,60 @@ fn lines_of<T: Sortable, E: Entry>(job: &Job<T>, lines: &Walk<3>, range: Range<u
             },
         }
     });
+}
+
+/// Lines from which on it pays to look before packing all of them.
+const FEW: usize = 512;
+
+/// The least key and the bits in which keys differ, when they fit into 32.
+fn span<T: Sortable>(line: &[T], flip: u64) -> Option<(u64, u32)> {
+    let mut keys = line.iter().map(|x| x.key() ^ flip);
+    let first = keys.next()?;
+    let (least, most) = keys.fold((first, first), |(low, high), key| (low.min(key), high.max(key)));
+    let bits = 64 - (most - least).leading_zeros();
+    (bits <= 32 && line.len() <= u32::MAX as usize).then_some((least, bits.max(1)))
+}
+
+/// Leaves the `k` least entries of a line, and perhaps others, in `entries`: what is no less than the k-th so far is
+/// passed over, many at a time.
+fn candidates<T: Sortable, E: Entry>(line: &[T], flip: u64, k: usize, entries: &mut Vec<E>) {
+    const LOOK: usize = 64;
+    let room = (4 * k).max(256).min(line.len());
+    let mut limit = shrink(line[..room].iter().enumerate(), flip, k, entries);
+    for (chunk, group) in line[room..].chunks(LOOK).enumerate() {
+        if !any_below(group, flip, limit) {
+            continue;
+        }
+        let first = room + chunk * LOOK;
+        for (i, x) in group.iter().enumerate() {
+            // An equal key with a higher index comes later.
+            if x.key() ^ flip < limit {
+                entries.push(E::pack(x.key() ^ flip, first + i));
+            }
+        }
+        if entries.len() > room {
+            limit = shrink::<T, E>(std::iter::empty(), flip, k, entries);
+        }
+    }
+}
+
+/// Adds elements, keeps the `k` least entries, and returns the largest of their keys.
+fn shrink<'a, T: Sortable, E: Entry>(
+    more: impl Iterator<Item = (usize, &'a T)>,
+    flip: u64,
+    k: usize,
+    entries: &mut Vec<E>,
+) -> u64 {
+    entries.extend(more.map(|(i, x)| E::pack(x.key() ^ flip, i)));
+    let limit = entries.select_nth_unstable(k - 1).1.key();
+    entries.truncate(k);
+    limit
+}
+
+multiversion! {
+    fn any_below<T: Sortable>(group: &[T], flip: u64, limit: u64) -> bool {
+        group.iter().fold(false, |any, x| any | ((x.key() ^ flip) < limit))
+    }
 }
 
 /// The last entry of the longest run of one key, the first of several such runs.

@@ -1,0 +1,247 @@
+"""Kernels other than products and convolutions beside PyTorch's, measured in turns in one run.
+
+    python benches/kernels.py                       all families, one thread and two
+    python benches/kernels.py --family math --threads 1
+    python benches/kernels.py --only topk --rounds 30
+
+A time is the least of all rounds; a ratio is PyTorch's time over firesteel's: above 1, firesteel is faster. Each
+family closes with the geometric mean of its ratios. Results are freed between calls, so both libraries allocate as a
+program makes them do. Forward functions run under `no_grad`, a backward is timed alone (`autograd.grad` on a kept
+graph).
+"""
+
+import argparse
+import contextlib
+import importlib
+import math
+import time
+from dataclasses import dataclass
+
+
+@dataclass
+class Case:
+    """One line: `run` is timed after `setup`, with the library under the name `t`."""
+
+    family: str
+    name: str
+    setup: str
+    run: str
+    grad: bool = False
+
+
+F = "F = t.nn.functional; t.manual_seed(0); "
+
+
+def backward(setup, call):
+    """The set-up and statement that time the backward of `call`, a function of x (and of what `setup` makes)."""
+    return f"{setup}; x.requires_grad_(); y = {call}; g = t.ones_like(y)", "t.autograd.grad(y, ps, g, retain_graph=True)"
+
+
+def cases():
+    """All cases, family by family."""
+    found = []
+
+    def add(family, name, setup, run):
+        found.append(Case(family, name, F + setup, run))
+
+    def add_backward(family, name, setup, call, wrt="x,"):
+        made, run = backward(setup, call)
+        if wrt != "x,":
+            made = made.replace("; y =", "; [p.requires_grad_() for p in (" + wrt + ")]; y =", 1)
+        found.append(Case(family, name + " backward", F + made + f"; ps = [{wrt}]", run, True))
+
+    sizes = {"16k": 1 << 14, "1e6": 10**6, "1e7": 10**7}
+    for size, n in sizes.items():
+        for f in "exp tanh sigmoid erf log sin cos".split():
+            add("math", f"{f} {size}", f"x = t.rand({n}) * 4 + 0.1", f"t.{f}(x)")
+        add("math", f"gelu {size}", f"x = t.randn({n})", "F.gelu(x)")
+    for f in "asin acos atan sinh cosh tan asinh acosh atanh erfc expm1 log1p log2 exp2 erfinv lgamma".split():
+        lift = "+ 1" if f in ("acosh", "lgamma") else "* 0.9"
+        add("more math", f"{f} 1e6", f"x = t.rand(10**6) {lift}", f"t.{f}(x)")
+    for f in "silu mish softplus logsigmoid elu hardswish".split():
+        add("more math", f"{f} 1e6", "x = t.randn(10**6)", f"F.{f}(x)")
+        add_backward("more math", f"{f} 1e6", "x = t.randn(10**6)", f"F.{f}(x)")
+    add("more math", "pow(x, y) 1e6", "x = t.rand(10**6) + 0.1; y = t.randn(10**6)", "x ** y")
+    add_backward("more math", "gelu 1e6", "x = t.randn(10**6)", "F.gelu(x)")
+    add_backward("more math", "tanh 1e6", "x = t.randn(10**6)", "t.tanh(x)")
+    for f in "exp log sin cos tanh sigmoid erf log1p".split():
+        add("float64", f"{f} 1e6", "x = t.rand(10**6, dtype=t.float64) * 4 + 0.1", f"t.{f}(x)")
+    for size, n in sizes.items():
+        add("light", f"a + b {size}", f"a = t.rand({n}); b = t.rand({n})", "a + b")
+        add("light", f"add_ {size}", f"a = t.rand({n}); b = t.rand({n})", "a.add_(b)")
+        add("light", f"where {size}", f"a = t.rand({n}); b = t.rand({n}); c = a > b", "t.where(c, a, b)")
+        add("light", f"a > b {size}", f"a = t.rand({n}); b = t.rand({n})", "a > b")
+        add("light", f"sum {size}", f"a = t.rand({n})", "a.sum()")
+    add("light", "sum(0) 1000x1000", "a = t.rand(1000, 1000)", "a.sum(0)")
+    add("light", "mean(1) 1000x1000", "a = t.rand(1000, 1000)", "a.mean(1)")
+    add("light", "var(1) 1000x1000", "a = t.rand(1000, 1000)", "a.var(1)")
+    add("light", "max(1) 1000x1000", "a = t.rand(1000, 1000)", "a.max(1)")
+    add("light", "long + long 1e6", "a = t.arange(10**6); b = t.arange(10**6)", "a + b")
+    add("light", "bool & 1e6", "a = t.rand(10**6) > 0.5; b = t.rand(10**6) > 0.5", "a & b")
+    for size, n in (("16k", 1 << 14), ("1e6", 10**6)):
+        add("random", f"dropout {size}", f"x = t.rand({n})", "F.dropout(x, 0.5, True)")
+        add("random", f"rand {size}", "", f"t.rand({n})")
+        add("random", f"randn {size}", "", f"t.randn({n})")
+    add("random", "bernoulli_ 1e6", "x = t.empty(10**6)", "x.bernoulli_(0.3)")
+    add("random", "randint 1e6", "", "t.randint(0, 1000, (10**6,))")
+    add("random", "randperm 1e6", "", "t.randperm(10**6)")
+    add("random", "multinomial 1000", "p = t.rand(64, 1000)", "t.multinomial(p, 1)")
+    for name, shape, k, s, p in (
+        ("64x64x24x24 k2", "64, 64, 24, 24", 2, 2, 0),
+        ("8x64x112x112 k3 s2 p1", "8, 64, 112, 112", 3, 2, 1),
+    ):
+        for f in ("max_pool2d", "avg_pool2d"):
+            setup, call = f"x = t.randn({shape})", f"F.{f}(x, {k}, {s}, {p})"
+            add("pool", f"{f} {name}", setup, call)
+            add_backward("pool", f"{f} {name}", setup, call)
+    add("pool", "adaptive_avg_pool2d 64x512x7x7", "x = t.randn(64, 512, 7, 7)", "F.adaptive_avg_pool2d(x, 1)")
+    for shape, c in (("32, 64, 56, 56", 64), ("64, 512, 7, 7", 512), ("4096, 256", 256)):
+        setup = f"x = t.randn({shape}); w = t.ones({c}); b = t.zeros({c}); m = t.zeros({c}); v = t.ones({c})"
+        call = "F.batch_norm(x, m, v, w, b, True)"
+        name = shape.replace(", ", "x")
+        add("norm", f"batch_norm {name}", setup, call)
+        add_backward("norm", f"batch_norm {name}", setup, call, "x, w, b")
+        add("norm", f"batch_norm eval {name}", setup, "F.batch_norm(x, m, v, w, b, False)")
+    for shape, c in (("64, 128, 128", 128), ("4096, 768", 768), ("32, 100, 1000", 1000)):
+        setup = f"x = t.randn({shape}); w = t.ones({c}); b = t.zeros({c})"
+        call = f"F.layer_norm(x, ({c},), w, b)"
+        name = shape.replace(", ", "x")
+        add("norm", f"layer_norm {name}", setup, call)
+        add_backward("norm", f"layer_norm {name}", setup, call, "x, w, b")
+    setup = "x = t.randn(32, 64, 56, 56); w = t.ones(64); b = t.zeros(64)"
+    add("norm", "group_norm 32x64x56x56", setup, "F.group_norm(x, 8, w, b)")
+    for shape in ("64, 10", "1024, 128", "4096, 1000", "32, 50257"):
+        name = shape.replace(", ", "x")
+        setup = f"x = t.randn({shape})"
+        add("softmax", f"softmax {name}", setup, "F.softmax(x, 1)")
+        add_backward("softmax", f"softmax {name}", setup, "F.softmax(x, 1)")
+        add("softmax", f"log_softmax {name}", setup, "F.log_softmax(x, 1)")
+        rows, classes = shape.split(", ")
+        setup = f"x = t.randn({shape}); target = t.randint(0, {classes}, ({rows},))"
+        add("softmax", f"cross_entropy {name}", setup, "F.cross_entropy(x, target)")
+        add_backward("softmax", f"cross_entropy {name}", setup, "F.cross_entropy(x, target)")
+    add("softmax", "softmax(0) 1000x1000", "x = t.randn(1000, 1000)", "F.softmax(x, 0)")
+    add("softmax", "softmax(1) 32x64x28x28", "x = t.randn(32, 64, 28, 28)", "F.softmax(x, 1)")
+    add("softmax", "mse_loss 1e6", "x = t.randn(10**6); y = t.randn(10**6)", "F.mse_loss(x, y)")
+    add("softmax", "nll_loss 4096x1000", "x = t.randn(4096, 1000); y = t.randint(0, 1000, (4096,))", "F.nll_loss(x, y)")
+    for size, n in (("1000", 1000), ("16k", 1 << 14), ("1e6", 10**6)):
+        add("order", f"sort {size}", f"x = t.randn({n})", "t.sort(x)")
+        add("order", f"argmax {size}", f"x = t.randn({n})", "t.argmax(x)")
+        add("order", f"topk(10) {size}", f"x = t.randn({n})", "t.topk(x, 10)")
+        add("order", f"cumsum {size}", f"x = t.randn({n})", "t.cumsum(x, 0)")
+    add("order", "sort(1) 1000x1000", "x = t.randn(1000, 1000)", "t.sort(x, 1)")
+    add("order", "sort long 1e6", "x = t.randint(0, 10**6, (10**6,))", "t.sort(x)")
+    add("order", "argsort(0) 1000x1000", "x = t.randn(1000, 1000)", "t.argsort(x, 0)")
+    add("order", "topk(5) 64x50257", "x = t.randn(64, 50257)", "t.topk(x, 5)")
+    add("order", "topk(100) 1000x1000", "x = t.randn(1000, 1000)", "t.topk(x, 100)")
+    add("order", "argmax(1) 1000x1000", "x = t.randn(1000, 1000)", "t.argmax(x, 1)")
+    add("order", "argmax(0) 1000x1000", "x = t.randn(1000, 1000)", "t.argmax(x, 0)")
+    add("order", "cumsum(1) 1000x1000", "x = t.randn(1000, 1000)", "t.cumsum(x, 1)")
+    add("order", "cumsum(0) 1000x1000", "x = t.randn(1000, 1000)", "t.cumsum(x, 0)")
+    add("order", "cummax(1) 1000x1000", "x = t.randn(1000, 1000)", "t.cummax(x, 1)")
+    add("order", "unique 1e6", "x = t.randint(0, 1000, (10**6,))", "t.unique(x)")
+    add("order", "median 1e6", "x = t.randn(10**6)", "t.median(x)")
+    add("move", "cat(0) 8x125k", "xs = [t.randn(125000) for _ in range(8)]", "t.cat(xs)")
+    add("move", "cat(1) 2x1000x512", "xs = [t.randn(1000, 512) for _ in range(2)]", "t.cat(xs, 1)")
+    add("move", "stack(1) 8x1000x128", "xs = [t.randn(1000, 128) for _ in range(8)]", "t.stack(xs, 1)")
+    add("move", "transpose copy 1000x1000", "x = t.randn(1000, 1000)", "x.t().contiguous()")
+    add("move", "transpose copy 4096x4096", "x = t.randn(4096, 4096)", "x.t().contiguous()")
+    add("move", "permute 0231 32x64x56x56", "x = t.randn(32, 64, 56, 56)", "x.permute(0, 2, 3, 1).contiguous()")
+    add("move", "permute 0312 32x56x56x64", "x = t.randn(32, 56, 56, 64)", "x.permute(0, 3, 1, 2).contiguous()")
+    add("move", "heads 0213 16x128x8x64", "x = t.randn(16, 128, 8, 64)", "x.permute(0, 2, 1, 3).contiguous()")
+    add("move", "clone 1e6", "x = t.randn(10**6)", "x.clone()")
+    add("move", "x[:, ::2] copy 1000x2000", "x = t.randn(1000, 2000)", "x[:, ::2].contiguous()")
+    add("move", "float to double 1e6", "x = t.randn(10**6)", "x.double()")
+    add("move", "float to bfloat16 1e6", "x = t.randn(10**6)", "x.to(t.bfloat16)")
+    add("move", "long to float 1e6", "x = t.arange(10**6)", "x.float()")
+    index = "i = t.randint(0, 1000, (1000, 1000))"
+    add("index", "gather(1) 1000x1000", f"x = t.randn(1000, 1000); {index}", "t.gather(x, 1, i)")
+    add("index", "gather(0) 1000x1000", f"x = t.randn(1000, 1000); {index}", "t.gather(x, 0, i)")
+    add("index", "scatter(1) 1000x1000", f"x = t.randn(1000, 1000); {index}; s = x + 1", "x.scatter(1, i, s)")
+    add("index", "scatter_add(1) 1000x1000", f"x = t.randn(1000, 1000); {index}; s = x + 1", "x.scatter_add(1, i, s)")
+    add("index", "scatter_add(0) 1000x1000", f"x = t.randn(1000, 1000); {index}; s = x + 1", "x.scatter_add(0, i, s)")
+    rows = "x = t.randn(10000, 128); i = t.randint(0, 10000, (8192,))"
+    add("index", "index_select(0) 8192x128", rows, "t.index_select(x, 0, i)")
+    add("index", "index_select(1) 1000x1000", "x = t.randn(1000, 1000); i = t.randint(0, 1000, (1000,))", "x.index_select(1, i)")
+    add("index", "index_add(0) 8192x128", rows + "; s = t.randn(8192, 128)", "x.index_add(0, i, s)")
+    add("index", "x[i] 8192x128", rows, "x[i]")
+    add("index", "x[i] 1e6", "x = t.randn(10**6); i = t.randint(0, 10**6, (10**6,))", "x[i]")
+    add("index", "take 1e6", "x = t.randn(10**6); i = t.randint(0, 10**6, (10**6,))", "t.take(x, i)")
+    add("index", "x[i, j] 1e6", f"x = t.randn(1000, 1000); {index}; j = t.randint(0, 1000, (1000, 1000))", "x[i, j]")
+    add("index", "index_put_ 1e6", "x = t.randn(10**6); i = t.randint(0, 10**6, (10**6,)); s = x + 1", "x.index_put_((i,), s)")
+    add("index", "index_put_ += 1e5", "x = t.randn(10**6); i = t.randint(0, 10**6, (10**5,)); s = x[i]", "x.index_put_((i,), s, True)")
+    add("index", "x[mask] 1e6", "x = t.randn(10**6); m = x > 0", "x[m]")
+    add("index", "x[mask] = 0 1e6", "x = t.randn(10**6); m = x > 0", "x[m] = 0.0")
+    add("index", "masked_fill 1e6", "x = t.randn(10**6); m = x > 0", "x.masked_fill(m, 0.0)")
+    add("index", "masked_scatter 1e6", "x = t.randn(10**6); m = x > 0; s = t.randn(10**6)", "x.masked_scatter(m, s)")
+    add("index", "nonzero 1e6", "x = t.randn(10**6) > 0", "t.nonzero(x)")
+    add("index", "embedding 8192 of 50257x128", "w = t.randn(50257, 128); i = t.randint(0, 50257, (64, 128))", "F.embedding(i, w)")
+    for rows in (65, 50257):
+        setup = f"x = t.randn({rows}, 128); i = t.randint(0, {rows}, (64, 128))"
+        add_backward("index", f"embedding 8192 of {rows}x128", setup, "F.embedding(i, x)")
+    add("index", "bincount 1e6", "i = t.randint(0, 1000, (10**6,))", "t.bincount(i)")
+    add("index", "one_hot 8192x128", "i = t.randint(0, 128, (8192,))", "F.one_hot(i, 128)")
+    add("index", "tril 1000x1000", "x = t.randn(1000, 1000)", "t.tril(x)")
+    add("index", "flip 1000x1000", "x = t.randn(1000, 1000)", "t.flip(x, (1,))")
+    add("index", "roll 1000x1000", "x = t.randn(1000, 1000)", "t.roll(x, 3, 1)")
+    return found
+
+
+def seconds(case, libs, rounds, budget):
+    """The least time of one call in each library, taken in turns."""
+    spaces, code = {}, compile(case.run, case.name, "exec")
+    number = {}
+    for name, lib in libs.items():
+        space = spaces[name] = {"t": lib}
+        with contextlib.nullcontext() if case.grad else lib.no_grad():
+            exec(case.setup, space)
+            for _ in range(2):
+                start = time.perf_counter()
+                exec(code, space)
+                taken = time.perf_counter() - start
+        number[name] = max(1, min(1000, int(budget / max(taken, 1e-7))))
+    best = dict.fromkeys(libs, math.inf)
+    for _ in range(rounds):
+        for name, lib in libs.items():
+            space, repeat = spaces[name], range(number[name])
+            with contextlib.nullcontext() if case.grad else lib.no_grad():
+                start = time.perf_counter()
+                for _ in repeat:
+                    exec(code, space)
+                best[name] = min(best[name], (time.perf_counter() - start) / number[name])
+    return best
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--family", default="", help="families, separated by commas")
+    parser.add_argument("--only", default="", help="only cases whose name contains this")
+    parser.add_argument("--threads", default="1,2")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--milliseconds", type=float, default=2.0, help="length of one round of one library")
+    args = parser.parse_args()
+    libs = {name: importlib.import_module(name) for name in ("firesteel", "torch")}
+    print(", ".join(f"{name} {lib.__version__}" for name, lib in libs.items()))
+    chosen = [c for c in cases() if args.only in c.name and (not args.family or c.family in args.family.split(","))]
+    for threads in map(int, args.threads.split(",")):
+        for lib in libs.values():
+            lib.set_num_threads(threads)
+        for family in dict.fromkeys(c.family for c in chosen):
+            print(f"\n{family}, {threads} thread{'s'[: threads > 1]:<28} | firesteel µs | PyTorch µs | ratio")
+            ratios = []
+            for case in (c for c in chosen if c.family == family):
+                try:
+                    best = seconds(case, libs, args.rounds, args.milliseconds / 1e3)
+                except (AttributeError, NotImplementedError, RuntimeError, TypeError) as error:
+                    print(f"{case.name:44} {type(error).__name__}: {error}")
+                    continue
+                ours, theirs = best["firesteel"], best["torch"]
+                ratios.append(theirs / ours)
+                print(f"{case.name:44} | {ours * 1e6:12,.1f} | {theirs * 1e6:10,.1f} | {ratios[-1]:5.2f}", flush=True)
+            if ratios:
+                mean = math.exp(sum(map(math.log, ratios)) / len(ratios))
+                print(f"{'geometric mean':44} | {'':12} | {'':10} | {mean:5.2f}")
+
+
+if __name__ == "__main__":
+    main()
