@@ -40,6 +40,7 @@ REFUSED = {
     "_full": "is not supported on device 'gpu'",
     "_full_like": "is not supported on device 'gpu'",
     "round": "not implemented for 'Float' on device 'gpu'",
+    "_attention": "'_attention_factors' is not implemented on device 'gpu'",
     "batch_norm": "'batch_norm' is not implemented on device 'gpu'",
     "conv1d.padding": "'conv1d' is not implemented on device 'gpu'",
     "conv2d.padding": "'conv2d' is not implemented on device 'gpu'",
@@ -94,6 +95,9 @@ def both(op, built, sample, f, tensors):
         got = [(g, g.cpu()) for g in got]
         fs.manual_seed(3)
         want = results(f(*_unmark(built.marks, host), **sample.kwargs)) + written(op, built, host)
+    if op["gpu"] == "composite":
+        # It makes what a program gets, and not what the kernel keeps for its derivative.
+        want = want[: len(got)]
     return got, want
 
 
@@ -122,9 +126,7 @@ def test_as_on_the_cpu(key):
             got, want = both(op, built, sample, call(op), [on_gpu(t) for t, _, _ in built.pairs])
         except NotImplementedError as e:
             floats = all(t.dtype is fs.float32 for t, _, _ in built.pairs)
-            if floats and key in REFUSED:
-                assert REFUSED[key] in str(e), what
-            else:
+            if key not in REFUSED or REFUSED[key] not in str(e):
                 assert not floats or sample.kwargs.get("dtype") or device_argument(op), f"{what}: {e}"
                 assert NO_DTYPE.search(str(e)), f"{what}: {e}"
             continue
@@ -276,9 +278,10 @@ def test_gradients(key):
         except NotImplementedError as e:
             assert any(d.get(key, "no error") in str(e) for d in (REFUSED, NO_BACKWARD)), f"{what}: {e}"
             continue
-        assert (want is None) == (got is None), what
-        for g, w in zip(got or (), want or (), strict=True):
-            assert (g is None) == (w is None), what
+        assert (want is None) == (got is None) or op["gpu"] == "composite" and not any(w.any() for w in want), what
+        for g, w in zip(got or (), want or () if got else (), strict=True):
+            # A composite over no elements need not depend on an argument.
+            assert (g is None) == (w is None) or op["gpu"] == "composite" and not w.any(), what
             if g is not None:
                 assert str(g.device) == "gpu", what
                 close(g, w, key, f"gradient of {what}")

@@ -1155,7 +1155,7 @@ from .ops.random import manual_seed as manual_seed
 from .ops.products import matrix_exp as matrix_exp
 from .ops.products import matrix_power as matrix_power
 from ._formats import memory_format as memory_format
-def memory_stats() -> dict[str, b.int]: ...
+def memory_stats() -> dict[b.str, b.int]: ...
 from .ops.ranges import meshgrid as meshgrid
 from .ops.shape import moveaxis as moveaxis
 from .ops.shape import movedim as movedim
