@@ -278,10 +278,10 @@ def test_gradients(key):
         except NotImplementedError as e:
             assert any(d.get(key, "no error") in str(e) for d in (REFUSED, NO_BACKWARD)), f"{what}: {e}"
             continue
-        assert (want is None) == (got is None) or op["gpu"] == "composite" and not any(w.any() for w in want), what
+        assert (want is None) == (got is None) or (op["gpu"] == "composite" and not any(w.any() for w in want)), what
         for g, w in zip(got or (), want or () if got else (), strict=True):
             # A composite over no elements need not depend on an argument.
-            assert (g is None) == (w is None) or op["gpu"] == "composite" and not w.any(), what
+            assert (g is None) == (w is None) or (op["gpu"] == "composite" and not w.any()), what
             if g is not None:
                 assert str(g.device) == "gpu", what
                 close(g, w, key, f"gradient of {what}")

@@ -19,8 +19,20 @@ const CHUNK: usize = 512;
 /// Outputs have the leading dims of the inputs, none of them broadcast.
 pub fn backward(a: &Attention, grad: AnySrc, out: AnySrc, logsumexp: AnySrc, grads: [AnyDst; 3]) {
     match out.dtype() {
-        DType::F32 => backward_of::<f32>(a, &grad.typed(), &out.typed(), &logsumexp.typed(), grads.map(|g| g.typed())),
-        DType::F64 => backward_of::<f64>(a, &grad.typed(), &out.typed(), &logsumexp.typed(), grads.map(|g| g.typed())),
+        DType::F32 => backward_of::<f32>(
+            a,
+            &grad.typed(),
+            &out.typed(),
+            &logsumexp.typed(),
+            grads.map(|g| g.typed()),
+        ),
+        DType::F64 => backward_of::<f64>(
+            a,
+            &grad.typed(),
+            &out.typed(),
+            &logsumexp.typed(),
+            grads.map(|g| g.typed()),
+        ),
         other => panic!("attention of {}", other.name()),
     }
 }
@@ -254,7 +266,10 @@ unsafe fn prepare<T: Real + HasTiles>(
             for i in q..q + n {
                 let row = line(head.query.row(i), e, head.query.cs, keep_out);
                 to.rows[i * e..(i + 1) * e].copy_from_slice(row);
-                let (g, o) = (line(grad.row(i), v, grad.cs, keep_grad), line(out.row(i), v, out.cs, keep_out));
+                let (g, o) = (
+                    line(grad.row(i), v, grad.cs, keep_grad),
+                    line(out.row(i), v, out.cs, keep_out),
+                );
                 to.grad_rows[i * v..(i + 1) * v].copy_from_slice(g);
                 to.dot[i] = dot_row(g, o);
             }

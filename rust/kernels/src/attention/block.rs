@@ -179,7 +179,11 @@ impl Dropout {
         let start = row as u64 * keys.div_ceil(4) as u64 + first as u64 / 4;
         self.philox.words(start, 0, &mut words[..n.next_multiple_of(4)]);
         let least = (self.p * 4_294_967_296.0) as u64;
-        let by = if self.p < 1.0 { T::from_f64(1.0 / (1.0 - self.p)) } else { T::ZERO };
+        let by = if self.p < 1.0 {
+            T::from_f64(1.0 / (1.0 - self.p))
+        } else {
+            T::ZERO
+        };
         for (to, &w) in to.iter_mut().step_by(step).zip(&words[..n]) {
             *to = if w as u64 >= least { by } else { T::ZERO };
         }

@@ -103,10 +103,14 @@ pub fn gru_backward<T: RnnElement>(
         let dh = unsafe { to_h.rows(0, &rows) };
         dh.fill(T::default());
         for t in s.order().rev() {
-            dh.iter_mut().zip(rows_of(grad_out, s, size, t, &rows)).for_each(|(a, &b)| *a = *a + b);
+            dh.iter_mut()
+                .zip(rows_of(grad_out, s, size, t, &rows))
+                .for_each(|(a, &b)| *a = *a + b);
             // SAFETY: as above.
             let (to_x, to_m) = unsafe { (gates.rows(t, &rows), mapped.rows(t, &rows)) };
-            let before = s.before(t).map_or(rows_of(h, s, size, 0, &rows), |b| rows_of(out, s, size, b, &rows));
+            let before = s
+                .before(t)
+                .map_or(rows_of(h, s, size, 0, &rows), |b| rows_of(out, s, size, b, &rows));
             step_back(size, rows_of(acts, s, 4 * size, t, &rows), before, dh, to_x, to_m);
             packed.multiply(to_m, dh, true);
         }

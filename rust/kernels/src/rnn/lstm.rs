@@ -104,11 +104,15 @@ pub fn lstm_backward<T: RnnElement>(
         let mut from = vec![T::default(); rows.len() * size];
         for t in s.order().rev() {
             if let Some(g) = grad_out {
-                from.iter_mut().zip(rows_of(g, s, size, t, &rows)).for_each(|(a, &b)| *a = *a + b);
+                from.iter_mut()
+                    .zip(rows_of(g, s, size, t, &rows))
+                    .for_each(|(a, &b)| *a = *a + b);
             }
             // SAFETY: as above.
             let gates = unsafe { grad_gates.rows(t, &rows) };
-            let before = s.before(t).map_or(rows_of(c, s, size, 0, &rows), |b| rows_of(cells, s, size, b, &rows));
+            let before = s
+                .before(t)
+                .map_or(rows_of(c, s, size, 0, &rows), |b| rows_of(cells, s, size, b, &rows));
             let (cell, act) = (rows_of(cells, s, size, t, &rows), rows_of(acts, s, 4 * size, t, &rows));
             step_back(size, act, &[cell, before], &from, dc, gates);
             packed.multiply(gates, dh, false);
