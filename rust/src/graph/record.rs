@@ -146,6 +146,16 @@ pub fn knows(core: &Core) -> Result<bool> {
     with(|r| Ok(r.memory.contains_key(&memory(core))))
 }
 
+/// Whether the tensor's memory is known, with its layout and dtype.
+pub fn knows_as(core: &Core) -> Result<bool> {
+    with(|r| {
+        Ok(r.memory.get(&memory(core)).is_some_and(|known| {
+            let mut values = known.values.iter();
+            values.any(|v| v.0 == core.layout && v.1 == core.dtype)
+        }))
+    })
+}
+
 /// Whether the tensor's memory was made since recording began.
 pub fn is_new(core: &Core) -> Result<bool> {
     with(|r| Ok(core.buffer.serial() >= r.first))

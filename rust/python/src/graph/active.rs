@@ -186,7 +186,9 @@ pub fn note_tensor(t: &Bound<'_, Tensor>) -> PyResult<()> {
     if leaf && !new {
         return note_leaf(t);
     }
-    if record::knows(&core).map_err(to_python)? {
+    // Another view of a slot's memory may lie elsewhere in it at the next call: a slot of its own.
+    let known = if new { record::knows(&core) } else { record::knows_as(&core) };
+    if known.map_err(to_python)? {
         return Ok(());
     }
     if new {
