@@ -121,12 +121,11 @@ class inference_mode(_Switch):
         return self
 
     def __enter__(self):
-        self._before = (_C._set_grad(False), _C._set_inference(True)) if self.mode else None
+        self._before = (_C._set_grad(not self.mode), _C._set_inference(self.mode))
 
     def __exit__(self, *_):
-        if self._before is not None:
-            _C._set_grad(self._before[0])
-            _C._set_inference(self._before[1])
+        _C._set_grad(self._before[0])
+        _C._set_inference(self._before[1])
 
     def clone(self):
         return type(self)(self.mode)

@@ -83,14 +83,15 @@ fn finish<'py>(
     for c in cores {
         outs.push(Bound::new(py, Tensor::new(c))?);
     }
-    if mode().inference {
-        outs.iter()
-            .for_each(|o| o.get().state_mut(py, |s| s.is_inference = true));
-    }
     if views {
+        // A view is what its base is, in either mode.
+        let inference = tensors[0].1.get().with(py, |s| s.is_inference);
+        outs.iter()
+            .for_each(|o| o.get().state_mut(py, |s| s.is_inference = inference));
         record::track_views(py, op, args, &tensors[0].1, outs);
     }
-    if mode().grad {
+    let now = mode();
+    if now.grad && !now.inference {
         let mut wanted = false;
         for (_, t) in tensors {
             wanted |= record::wants_grad(t)?;
@@ -107,6 +108,7 @@ pub fn apply_inplace<'py>(py: Python<'py>, op: &'static Op, args: &Args, tensors
     if mode().recording {
         graph::active::note(py, op, tensors)?;
     }
+    record::check_inference_write(&tensors[0].1)?;
     // Recording makes Python objects before the kernel runs: the call then owns its cores.
     let owned;
     let (args, pending) = if mode().grad && record::may_track(py, tensors) {
@@ -593,6 +595,9 @@ fn run_out<'py>(
             op.outputs.len(),
             targets.len()
         )));
+    }
+    for t in &targets {
+        record::check_inference_write(t)?;
     }
     if mode().grad {
         for t in tensors.iter().map(|(_, t)| t).chain(&targets) {

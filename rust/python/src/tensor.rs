@@ -111,11 +111,20 @@ impl Tensor {
                 generation: 0,
                 hooks: None,
                 retains_grad: false,
-                is_inference: false,
+                is_inference: mode().inference,
                 size: None,
                 attributes: None,
             }),
         }
+    }
+
+    /// Another tensor over the memory of `of`, outside autograd's graph.
+    fn alias<'py>(of: &Bound<'py, Tensor>, core: Core) -> PyResult<Bound<'py, Tensor>> {
+        let py = of.py();
+        let made = Tensor::new(core);
+        let inference = of.get().with(py, |s| s.is_inference);
+        made.state_mut(py, |s| s.is_inference = inference);
+        Bound::new(py, made)
     }
 
     #[inline(always)]
@@ -413,8 +422,11 @@ impl Tensor {
     }
 
     #[getter]
-    fn _version(slf: &Bound<'_, Self>) -> u32 {
-        slf.get().with(slf.py(), |s| s.core.version().get())
+    fn _version(slf: &Bound<'_, Self>) -> PyResult<u32> {
+        if slf.get().with(slf.py(), |s| s.is_inference) {
+            return Err(runtime("Inference tensors do not track version counter."));
+        }
+        Ok(slf.get().with(slf.py(), |s| s.core.version().get()))
     }
 
     /// Counts an outside write (an op of one's own through `data_ptr`).
@@ -434,6 +446,11 @@ impl Tensor {
         let py = slf.py();
         if on {
             record::can_require_grad(slf.get().with(py, |s| s.core.dtype))?;
+            if slf.get().with(py, |s| s.is_inference) && !mode().inference {
+                return Err(runtime(
+                    "Setting requires_grad=True on inference tensor outside InferenceMode is not allowed.",
+                ));
+            }
         }
         record::refresh(slf)?;
         if slf.get().with(py, |s| !s.edge.is_none()) {
@@ -617,7 +634,7 @@ impl Tensor {
     #[getter]
     fn get_data<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, Tensor>> {
         let py = slf.py();
-        Bound::new(py, Tensor::new(slf.get().core(py).unversioned()))
+        Tensor::alias(slf, slf.get().core(py).unversioned())
     }
 
     #[setter]
@@ -643,7 +660,7 @@ impl Tensor {
     /// The same memory, outside the graph.
     fn detach<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, Tensor>> {
         let py = slf.py();
-        Bound::new(py, Tensor::new(slf.get().core(py)))
+        Tensor::alias(slf, slf.get().core(py))
     }
 
     fn detach_<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, Tensor>> {
