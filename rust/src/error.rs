@@ -60,6 +60,8 @@ impl Error {
     /// The same error, told as part of `op`.
     #[cold]
     pub fn within(mut self, op: &str) -> Error {
+        // The functions that a program calls stand above those with an underscore, and are named like them.
+        let op = op.trim_start_matches('_');
         if !self.message.starts_with(op) {
             self.message = format!("{op}(): {}", self.message);
         }

@@ -15,7 +15,14 @@ class _Switch:
 
         make = self.clone
         if isinstance(f, type):
-            raise TypeError(f"{type(self).__name__} cannot decorate a class; decorate its methods")
+            import warnings
+
+            warnings.warn(
+                f"Decorating classes is deprecated: {type(self).__name__} only has an effect while the class is called; decorate "
+                "its methods",
+                FutureWarning,
+                stacklevel=2,
+            )
         code = getattr(f, "__code__", None)
         if code is not None and code.co_flags & _GENERATOR:
 

@@ -551,6 +551,8 @@ fn named_tuple<'py>(py: Python<'py>, op: &'static Op, outs: Outs<'py>) -> PyResu
             // SAFETY: the description lives for ever; the result is a new reference or null with an error set.
             let made =
                 unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyStructSequence_NewType(desc).cast()) }?.unbind();
+            let shown = py.import("firesteel.ops.results")?.getattr("shown")?;
+            made.bind(py).setattr("__repr__", shown)?;
             let keep = made.clone_ref(py);
             RETURN_TYPES.with_mut(py, |t| t.push((op.index, keep)));
             made

@@ -432,6 +432,14 @@ fn nested(obj: &Bound<'_, PyAny>, depth: usize, shape: &mut SmallVec<[usize; 8]>
         Ok(t) => Some(t.get().core(obj.py())),
         Err(_) => from_buffer(obj)?,
     };
+    // A tensor of one element stands for it, whatever its dims, as in PyTorch.
+    let one = |c: &Core| c.numel() == 1 && depth > 0 && depth == shape.len() && obj.is_instance_of::<Tensor>();
+    if let Some(core) = inner.as_ref().filter(|c| one(c)) {
+        crate::tensor::on_cpu(core, "tensor")?;
+        out.met(core.dtype);
+        out.list.push(cpu::item(core));
+        return Ok(());
+    }
     if let Some(core) = inner {
         let fresh = out.list.is_empty() && shape.len() == depth;
         if fresh {

@@ -118,6 +118,35 @@ impl Tensor {
         }
     }
 
+    pub fn want_grad(slf: &Bound<'_, Self>, on: bool) -> PyResult<()> {
+        let py = slf.py();
+        if on {
+            record::can_require_grad(slf.get().with(py, |s| s.core.dtype))?;
+            if slf.get().with(py, |s| s.is_inference) && !mode().inference {
+                return Err(runtime(
+                    "Setting requires_grad=True on inference tensor outside InferenceMode is not allowed.",
+                ));
+            }
+        }
+        record::refresh(slf)?;
+        if slf.get().with(py, |s| !s.edge.is_none()) {
+            if on {
+                return Ok(());
+            }
+            return Err(runtime(
+                "you can only change requires_grad flags of leaf variables. If you want to use a computed variable in a \
+                 subgraph that doesn't require differentiation use var_no_grad = var.detach().",
+            ));
+        }
+        slf.get().state_mut(py, |s| {
+            if s.requires_grad != on {
+                s.generation += 1;
+            }
+            s.requires_grad = on;
+        });
+        Ok(())
+    }
+
     /// Another tensor over the memory of `of`, outside autograd's graph.
     fn alias<'py>(of: &Bound<'py, Tensor>, core: Core) -> PyResult<Bound<'py, Tensor>> {
         let py = of.py();
@@ -199,7 +228,7 @@ fn one_element(t: &Bound<'_, Tensor>) -> PyResult<()> {
     }
 }
 
-fn on_cpu(core: &Core, what: &str) -> PyResult<()> {
+pub fn on_cpu(core: &Core, what: &str) -> PyResult<()> {
     if core.device() == Device::Cpu {
         return Ok(());
     }
@@ -442,38 +471,17 @@ impl Tensor {
     }
 
     #[setter]
-    fn set_requires_grad(slf: &Bound<'_, Self>, on: bool) -> PyResult<()> {
-        let py = slf.py();
-        if on {
-            record::can_require_grad(slf.get().with(py, |s| s.core.dtype))?;
-            if slf.get().with(py, |s| s.is_inference) && !mode().inference {
-                return Err(runtime(
-                    "Setting requires_grad=True on inference tensor outside InferenceMode is not allowed.",
-                ));
-            }
+    fn set_requires_grad(slf: &Bound<'_, Self>, on: &Bound<'_, PyAny>) -> PyResult<()> {
+        match on.extract::<bool>() {
+            Ok(on) => Tensor::want_grad(slf, on),
+            Err(_) => Err(runtime("requires_grad must be a bool")),
         }
-        record::refresh(slf)?;
-        if slf.get().with(py, |s| !s.edge.is_none()) {
-            if on {
-                return Ok(());
-            }
-            return Err(runtime(
-                "you can only change requires_grad flags of leaf variables. If you want to use a computed variable in a \
-                 subgraph that doesn't require differentiation use var_no_grad = var.detach().",
-            ));
-        }
-        slf.get().state_mut(py, |s| {
-            if s.requires_grad != on {
-                s.generation += 1;
-            }
-            s.requires_grad = on;
-        });
-        Ok(())
     }
+
 
     #[pyo3(signature = (requires_grad = true))]
     fn requires_grad_<'py>(slf: &Bound<'py, Self>, requires_grad: bool) -> PyResult<Bound<'py, Self>> {
-        Tensor::set_requires_grad(slf, requires_grad)?;
+        Tensor::want_grad(slf, requires_grad)?;
         Ok(slf.clone())
     }
 
