@@ -1,7 +1,7 @@
 """firesteel.compile: replay gives eager's bits, and each danger of a recording has its rule."""
 
-import math
 import gc
+import math
 import os
 import subprocess
 import sys

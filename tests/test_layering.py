@@ -121,8 +121,9 @@ LAYERS = (
     {"autograd", "_format", "_rebuild"},
     {"tensor"},
     {"ops"},
-    {"", "cuda", "linalg", "masked", "random", "signal", "special", "testing", "types"},  # "": the package
-    {"nn"},
+    # "": the package
+    {"", "backends", "cuda", "linalg", "masked", "random", "signal", "special", "testing", "types"},
+    {"nn", "version"},
     {"optim", "utils"},
     {"vision", "graph"},
     {"_stubs"},

@@ -372,4 +372,5 @@ def test_results_and_parameters_as_text():
     assert str(fs.tensor([1.0]).max(0)) == "torch.return_types.max(\nvalues=tensor(1.),\nindices=tensor(0))"
     p = fs.nn.Parameter(fs.ones(1))
     assert str(p) == repr(p) == f"{p}" == "Parameter containing:\ntensor([1.], requires_grad=True)"
-    assert type((1,) + fs.Size([2])) is fs.Size
+    ones = (1,)
+    assert type(ones + fs.Size([2])) is fs.Size

@@ -18,8 +18,8 @@ class _Switch:
             import warnings
 
             warnings.warn(
-                f"Decorating classes is deprecated: {type(self).__name__} only has an effect while the class is called; decorate "
-                "its methods",
+                f"Decorating classes is deprecated: {type(self).__name__} only has an effect while the class is called; "
+                "decorate its methods",
                 FutureWarning,
                 stacklevel=2,
             )
