@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _SUBMODULES = (
-    "backends", "cuda", "graph", "linalg", "masked", "nn", "optim", "random", "signal", "special", "testing", "types", "utils", "version",
-    "vision",
+    "backends", "cuda", "graph", "linalg", "masked", "nn", "optim", "random", "signal", "special", "testing", "types",
+    "utils", "version", "vision",
 )  # fmt: skip
 
 
