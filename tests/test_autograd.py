@@ -530,3 +530,83 @@ def test_attributes_of_ones_own():
         x.shape = (1,)
     with pytest.raises(AttributeError, match="'Parameter' object has no attribute 'note'"):
         _ = fs.nn.Parameter(fs.ones(1)).note
+
+
+def test_inference_tensors_stay_out_of_autograd():
+    x = fs.ones(3, requires_grad=True)
+    normal = fs.zeros(3)
+    with fs.inference_mode():
+        y = x * 2
+        y += 1
+        assert y[0].is_inference() and not normal[:1].is_inference() and fs.tensor([1.0]).is_inference()
+        normal[:1].fill_(5)
+        with fs.inference_mode(False):
+            assert (x * 2).requires_grad
+    with pytest.raises(RuntimeError, match="saved for backward"):
+        x.mul(y)
+    for write in (
+        lambda: y.add_(1),
+        lambda: y.__setitem__(0, 1.0),
+        lambda: y.view(3).zero_(),
+        lambda: fs.add(x.data, 1, out=y),
+    ):
+        with pytest.raises(RuntimeError, match="Inplace update to inference tensor"):
+            write()
+    with pytest.raises(RuntimeError, match="requires_grad=True on inference tensor"):
+        y.requires_grad_()
+    with pytest.raises(RuntimeError, match="version counter"):
+        assert y._version
+    assert y.tolist() == [3.0] * 3 and normal.tolist() == [5.0, 0.0, 0.0]
+    assert y.detach().is_inference() and not y.clone().is_inference()
+    (x + y).sum().backward()
+    (x * y.clone()).sum().backward()
+    assert x.grad.tolist() == [4.0] * 3
+
+
+def test_a_shallow_copy_shares_memory():
+    for x in (fs.zeros(2), fs.nn.Parameter(fs.zeros(2))):
+        x.note = "n"
+        other = copy.copy(x)
+        other.data[0] = 3.0
+        assert x.tolist() == [3.0, 0.0] and other.note == "n" and type(other) is type(x)
+        assert other.requires_grad == x.requires_grad
+
+
+def test_results_of_ops_pickle_as_leaves():
+    made = pickle.loads(pickle.dumps(fs.ones(2, requires_grad=True) * 2))
+    assert made.is_leaf and made.requires_grad and made.tolist() == [2.0, 2.0]
+
+
+def test_requires_grad_is_a_bool():
+    with pytest.raises(RuntimeError, match="must be a bool"):
+        fs.ones(1).requires_grad = 1
+
+
+def test_missing_gradients_of_all_outputs_are_zeros_of_their_shape():
+    seen = []
+
+    class Both(fs.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            index = x.argsort()
+            ctx.mark_non_differentiable(index)
+            return x * 1, index
+
+        @staticmethod
+        def backward(ctx, g, g_index):
+            seen.append(g_index)
+            return g
+
+    Both.apply(fs.ones(3, requires_grad=True))[0].sum().backward()
+    assert seen[0].shape == (3,) and seen[0].dtype is fs.int64
+
+
+def test_a_switch_around_a_class_warns():
+    with pytest.warns(FutureWarning, match="classes"):
+
+        @fs.no_grad()
+        class Made:
+            def __init__(self):
+                self.recording = fs.is_grad_enabled()
+
+    assert Made().recording is False

@@ -187,7 +187,7 @@ fs.ones(2).exp(1) -> TypeError: exp() takes 1 positional argument but 2 were giv
 fs.exp('a') -> TypeError: argument 'input' (position 1) must be Tensor, not str
 fs.ones(2).sum('a') -> TypeError: argument 'dim' (position 1) must be tuple of ints, not str
 fs.ones(2).sum(0.5) -> TypeError: argument 'dim' (position 1) must be tuple of ints, not float
-fs.ones(2).view(1.5) -> TypeError: argument 'size' (position 1) must be tuple of ints, not float
+fs.ones(2).view(1.5) -> TypeError: view() received an invalid combination of arguments - got (float), but expected one of:
 fs.ones(2) + 'a' -> TypeError: unsupported operand type(s) for +: 'firesteel.Tensor' and 'str'
 fs.ones(2) + None -> TypeError: unsupported operand type(s) for +: 'firesteel.Tensor' and 'NoneType'
 fs.ones(2).item() -> RuntimeError: a Tensor with 2 elements cannot be converted to Scalar
@@ -410,3 +410,54 @@ def test_no_argument_breaks_an_op(key):
                             f(*args, **sample.kwargs)
                     except (RuntimeError, IndexError, ValueError, TypeError, OverflowError) as err:
                         assert "internal error" not in str(err), f"{key}{sample}, argument {place} = {value!r}: {err}"
+
+
+NUMBERS_THAT_DO_NOT_FIT = {
+    "tensor": lambda: fs.tensor(float("nan"), dtype=fs.int64),
+    "list": lambda: fs.tensor([300.5], dtype=fs.uint8),
+    "full": lambda: fs.full((2,), float("inf"), dtype=fs.int64),
+    "full_like": lambda: fs.full_like(fs.arange(2), float("nan")),
+    "fill": lambda: fs.zeros(2, dtype=fs.int8).fill_(200),
+    "half": lambda: fs.zeros(2, dtype=fs.float16).fill_(70000),
+    "masked_fill": lambda: fs.arange(2).masked_fill(fs.tensor([True, False]), -float("inf")),
+    "index_fill": lambda: fs.arange(2).index_fill(0, fs.tensor([0]), float("nan")),
+    "scatter": lambda: fs.arange(2).scatter(0, fs.tensor([0]), float("nan")),
+    "where": lambda: fs.where(fs.tensor([True]), 300, fs.zeros(1, dtype=fs.uint8)),
+    "index": lambda: fs.arange(2).__setitem__(0, float("nan")),
+}
+
+
+@pytest.mark.parametrize("case", NUMBERS_THAT_DO_NOT_FIT)
+def test_numbers_that_a_dtype_cannot_hold(case):
+    with pytest.raises(RuntimeError, match="without overflow"):
+        NUMBERS_THAT_DO_NOT_FIT[case]()
+
+
+def test_numbers_that_wrap_or_become_infinite_as_in_pytorch():
+    assert fs.full((1,), -1, dtype=fs.uint8).item() == 255
+    assert fs.zeros(1, dtype=fs.float16).fill_(float("inf")).item() == float("inf")
+    assert fs.tensor(1e10, dtype=fs.float16).item() == float("inf")
+    assert fs.tensor([float("nan"), 0.0], dtype=fs.bool).tolist() == [True, False]
+
+
+def test_ints_beyond_64_bits():
+    assert fs.tensor([2**70, 1.5]).tolist() == [2.0**70, 1.5]
+    assert fs.tensor(2**63, dtype=fs.float64).item() == 2.0**63
+    for data in (2**63, [2**63], -(2**70)):
+        with pytest.raises(ValueError, match="Overflow"):
+            fs.tensor(data)
+    with pytest.raises(RuntimeError, match="Overflow"):
+        fs.ones(1) + 2**63
+
+
+def test_dtypes_of_numpy_numbers_in_lists_are_kept():
+    np = pytest.importorskip("numpy")
+    assert fs.tensor([np.int32(1)]).dtype is fs.int32
+    assert fs.tensor([np.float32(1), np.float64(2)]).dtype is fs.float64
+    assert fs.tensor([np.float64(1), 2.0]).dtype is fs.float64
+    assert fs.tensor([fs.ones(1), fs.ones(1, 1)]).tolist() == [1.0, 1.0]
+
+
+def test_names_in_messages_are_those_that_programs_call():
+    with pytest.raises(RuntimeError, match=r"^full\(\)"):
+        fs.zeros(10**16)

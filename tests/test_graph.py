@@ -1,6 +1,7 @@
 """firesteel.compile: replay gives eager's bits, and each danger of a recording has its rule."""
 
 import gc
+import math
 import os
 import subprocess
 import sys
@@ -356,6 +357,95 @@ def test_what_python_computes_is_a_constant():
     f(fs.ones(2)), f(fs.ones(2))
     factor[0] = 5.0
     assert f(fs.ones(2)).tolist() == [1.0, 1.0]
+
+
+def test_numbers_of_python_that_differ_between_the_first_two_calls():
+    count = [0]
+
+    def counting(x):
+        count[0] += 1
+        return x * count[0]
+
+    f = fs.compile(counting)
+    f(fs.ones(2))
+    with pytest.warns(UserWarning, match="two calls of one kind did different things"):
+        f(fs.ones(2))
+    assert f(fs.ones(2)).tolist() == [2.0, 2.0]
+
+
+def test_an_outside_tensor_with_the_memory_of_an_argument():
+    x = fs.ones(2)
+    same = x.detach()
+    f = fs.compile(lambda x: x + same)
+    for _ in range(3):
+        assert f(x).tolist() == [2.0, 2.0]
+    for _ in range(3):
+        assert f(fs.zeros(2)).tolist() == [1.0, 1.0]
+
+
+def test_zero_has_two_signs():
+    f = fs.compile(lambda x, factor: x * factor)
+    for factor in (0.0, 0.0, 0.0, -0.0, -0.0, -0.0):
+        assert (1 / f(fs.ones(1), factor)).item() == math.copysign(math.inf, factor)
+
+
+def test_an_outside_tensor_whose_part_is_an_argument():
+    base = fs.zeros(4, 2)
+
+    @fs.compile
+    def f(part):
+        part += 1
+        return base.sum()
+
+    for i in range(8):
+        assert f(base[i % 2 * 2 :][:2]).item() == 4.0 * (i + 1)
+
+
+class Scaled(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.scale = 2.0
+        self.mask = fs.tensor([1.0, 0.0])
+
+    def forward(self, x):
+        return x * self.scale * self.mask
+
+
+def test_attributes_of_modules_are_part_of_the_key():
+    net = Scaled()
+    f = fs.compile(net)
+    for scale in (2.0, 2.0, 2.0, 3.0, 3.0, 3.0):
+        net.scale = scale
+        assert f(fs.ones(2)).tolist() == [scale, 0.0]
+    net.mask = fs.tensor([0.0, 1.0])
+    assert f(fs.ones(2)).tolist() == [0.0, 3.0]
+    dropout = nn.Dropout(0.0)
+    f = fs.compile(dropout)
+    for p in (0.0, 0.0, 0.0, 1.0):
+        dropout.p = p
+        assert f(fs.ones(2)).tolist() == [1.0 - p] * 2
+
+
+def test_hooks_and_groups_that_come_later():
+    a, b = fs.ones(2, requires_grad=True), fs.ones(2, requires_grad=True)
+    optimizer = fs.optim.SGD([a], lr=1.0)
+
+    @fs.compile
+    def step():
+        a.grad = b.grad = None
+        (a.sum() + b.sum()).backward()
+        optimizer.step()
+
+    for _ in range(3):
+        step()
+    assert (a.tolist(), b.tolist()) == ([-2.0, -2.0], [1.0, 1.0])
+    handle = a.register_hook(lambda g: g * 10)
+    step()
+    assert a.tolist() == [-12.0, -12.0]
+    handle.remove()
+    optimizer.add_param_group({"params": [b]})
+    step()
+    assert (a.tolist(), b.tolist()) == ([-13.0, -13.0], [0.0, 0.0])
 
 
 def test_constant_tensors_that_are_written_start_anew():

@@ -64,10 +64,10 @@ def tensors(key):
 
 
 def lists(key):
-    """The key with its arrays as lists."""
-    if isinstance(key, tuple):
-        return tuple(map(lists, key))
-    return key.tolist() if isinstance(key, np.ndarray) and key.ndim else key
+    """The key with its arrays as lists. In a tuple: a lone list of lists stands for a tuple."""
+    if not isinstance(key, tuple):
+        key = (key,)
+    return tuple(k.tolist() if isinstance(k, np.ndarray) and k.ndim else k for k in key)
 
 
 FORMS = {"tensors": tensors, "lists": lists, "arrays": lambda key: key}
@@ -77,8 +77,6 @@ FORMS = {"tensors": tensors, "lists": lists, "arrays": lambda key: key}
 @pytest.mark.parametrize("name", KEYS)
 def test_get(name, form):
     key = KEYS[name]
-    if form == "lists" and name == "index 2d":
-        pytest.skip("a list of lists is a tuple of indices in NumPy's past, an array now")
     want = A[key]
     x = fs.tensor(A)
     got = x[FORMS[form](key)]
@@ -104,14 +102,14 @@ def test_get_from_strided(name):
 def test_set(name, form):
     """A number, a tensor of the right shape, one to broadcast, an array."""
     key = KEYS[name]
-    if form == "lists" and name == "index 2d":
-        pytest.skip("as above")
     shape = np.shape(A[key])
     values = -1.0 - np.arange(float(np.prod(shape))).reshape(shape)
     # Where an index names a place twice, all values for it are one.
     if name in ("index 2d", "index pair", "none between"):
         values = np.full(shape, -7.0)
-    choices = [-5.0, 3, values, fs.tensor(values), fs.tensor(values, dtype=fs.float32)]
+    choices = [-5.0, 3, values, fs.tensor(values)]
+    if not any(isinstance(k, (np.ndarray, bool)) for k in (key if isinstance(key, tuple) else (key,))):
+        choices.append(fs.tensor(values, dtype=fs.float32))
     if len(shape) > 0:
         choices.append(fs.full((shape[-1],), -2.0, dtype=fs.float64))
     if len(shape) > 1:
@@ -305,3 +303,31 @@ def test_refused_values(number):
 def test_delete_is_refused():
     with pytest.raises(TypeError):
         del fs.zeros(3)[0]
+
+
+def test_a_list_with_sequences_inside_stands_for_a_tuple():
+    x = fs.arange(24.0).reshape(2, 3, 4)
+    a, b = fs.tensor([0, 1]), fs.tensor([1, 0])
+    with pytest.warns(UserWarning, match="non-tuple sequence"):
+        assert fs.equal(x[[[0, 1], [1, 0]]], x[a, b])
+    with pytest.warns(UserWarning, match="non-tuple sequence"):
+        assert fs.equal(x[[a, b]], x[a, b])
+    with pytest.warns(UserWarning, match="non-tuple sequence"):
+        assert fs.equal(x[[slice(0, 1), 0]], x[0:1, 0])
+    assert (
+        x[[0, 1]].shape == (2, 3, 4) and x[range(2)].shape == (2, 3, 4) and x[([[0, 1], [1, 0]],)].shape == (2, 2, 3, 4)
+    )
+
+
+def test_indexed_writes_need_the_same_dtype():
+    x = fs.arange(4)
+    with pytest.raises(RuntimeError, match="Index put requires the source and destination dtypes match"):
+        x[[0, 1]] = fs.tensor([1.9, 2.9])
+    x[[0, 1]] = 7
+    x[0:1] = fs.tensor([1.9])
+    assert x.tolist() == [1, 7, 2, 3]
+
+
+def test_small_integers_are_no_indices():
+    with pytest.raises(IndexError, match="long, int, byte or bool"):
+        fs.arange(4)[fs.tensor([0, 1], dtype=fs.int8)]

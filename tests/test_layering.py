@@ -129,8 +129,8 @@ LAYERS = (
     {"autograd", "_format", "_rebuild"},
     {"tensor"},
     {"ops"},
-    {"", "cuda", "gpu", "linalg", "masked", "random", "signal", "special", "testing", "types"},  # "": the package
-    {"nn"},
+    {"", "backends", "cuda", "gpu", "linalg", "masked", "random", "signal", "special", "testing", "types"},  # "": the package
+    {"nn", "version"},
     {"optim", "utils", "serialization"},
     {"safetensors"},
     {"vision", "graph"},

@@ -343,3 +343,35 @@ def test_layouts_are_what_they_say():
     assert 0 in LAYOUTS["expanded"](a, "float32").stride()
     assert np.array_equal(to_numpy(tensor(np.array([1.0, 1 / 3]), "bfloat16")), [1.0, 0.333984375])
     assert F(2).grad and not V([1], "int64").grad
+
+
+def test_memory_read_as_another_dtype():
+    x = fs.tensor([[1.0, 2.0]])
+    assert x.view(fs.int32).tolist() == [[0x3F800000, 0x40000000]]
+    assert x.view(fs.uint8).shape == (1, 8) and x.view(fs.uint8).view(fs.float32).tolist() == x.tolist()
+    assert x.view(fs.float64).shape == (1, 1) and x.view(fs.float32).is_set_to(x)
+    x.view(fs.int32)[0, 0] = 0
+    assert x.tolist() == [[0.0, 2.0]]
+    for bad, dtype, text in (
+        (fs.zeros(()), fs.int8, "cannot be 0"),
+        (fs.zeros(2, 3).t(), fs.int8, "must be 1"),
+        (fs.zeros(3), fs.float64, "divisible by 2"),
+        (fs.zeros(5)[1:], fs.float64, "storage_offset"),
+    ):
+        with pytest.raises(RuntimeError, match=text):
+            bad.view(dtype)
+
+
+def test_likenesses_of_meta_tensors_with_memory():
+    x = fs.zeros(2, 3, device="meta")
+    assert fs.empty_like(x, device="cpu").shape == (2, 3)
+    assert fs.ones_like(x, device="cpu").tolist() == [[1.0] * 3] * 2
+    assert fs.full_like(x, 7, dtype=fs.int64, device="cpu").tolist() == [[7] * 3] * 2
+
+
+def test_results_and_parameters_as_text():
+    assert str(fs.tensor([1.0]).max(0)) == "torch.return_types.max(\nvalues=tensor(1.),\nindices=tensor(0))"
+    p = fs.nn.Parameter(fs.ones(1))
+    assert str(p) == repr(p) == f"{p}" == "Parameter containing:\ntensor([1.], requires_grad=True)"
+    ones = (1,)
+    assert type(ones + fs.Size([2])) is fs.Size

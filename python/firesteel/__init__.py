@@ -26,8 +26,8 @@ _int_mm = _C._int_mm
 __version__ = "0.1.0"
 
 _SUBMODULES = (
-    "cuda", "gpu", "graph", "linalg", "masked", "nn", "optim", "random", "safetensors", "serialization", "signal",
-    "special", "testing", "types", "utils", "vision",
+    "backends", "cuda", "gpu", "graph", "linalg", "masked", "nn", "optim", "random", "safetensors", "serialization",
+    "signal", "special", "testing", "types", "utils", "version", "vision",
 )  # fmt: skip
 _LATE = {"compile": "graph", "load": "serialization", "save": "serialization"}  # Names whose module loads at first use.
 

@@ -52,10 +52,6 @@ def pack(self: Any) -> tuple:
     Tensors of one dump that share a storage do so afterwards. A small part of a large storage, met before anything
     that uses most of it, goes without the rest: a sample of a dataset on its way between processes.
     """
-    if not self.is_leaf:
-        raise RuntimeError(
-            "Only Tensors created explicitly by the user (graph leaves) can be pickled: call detach() first."
-        )
     size, stride = tuple(self.shape), self.stride()
     x, each = self.detach(), self.element_size()
     if x.device.type == "meta":
@@ -114,6 +110,15 @@ def meta(kind: Any, device: str, dtype: Any, size: tuple, stride: tuple, require
 def set_state(self: Any, state: dict[str, Any]) -> None:
     """`__setstate__` of a tensor: its attributes."""
     self.__dict__.update(state)
+
+
+def shallow_copy(self: Any) -> Any:
+    """`__copy__` of a tensor: another one over the same memory."""
+    made = _finish(self.detach(), None if type(self) is _C.Tensor else type(self), self.requires_grad)
+    own = own_attributes(self)
+    if own:
+        made.__dict__.update(own)
+    return made
 
 
 def deep_copy(self: Any, memo: dict[Any, Any]) -> Any:

@@ -31,6 +31,9 @@ class Size(tuple):
     def __add__(self, other):
         return Size(tuple.__add__(self, other)) if isinstance(other, tuple) else NotImplemented
 
+    def __radd__(self, other):
+        return Size(tuple.__add__(other, self)) if isinstance(other, tuple) else NotImplemented
+
     def __mul__(self, n):
         return Size(tuple.__mul__(self, n))
 

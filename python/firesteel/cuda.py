@@ -45,3 +45,42 @@ def current_device() -> int:
 def get_device_name(device: Any = None) -> str:
     """Raises as PyTorch does without CUDA."""
     raise AssertionError("Torch not compiled with CUDA enabled: firesteel has no CUDA device")
+
+
+def set_device(device: Any) -> None:
+    """Raises as PyTorch does without CUDA."""
+    raise AssertionError("Torch not compiled with CUDA enabled: firesteel has no CUDA device")
+
+
+def get_device_properties(device: Any = None) -> Any:
+    """Raises as PyTorch does without CUDA."""
+    raise AssertionError("Torch not compiled with CUDA enabled: firesteel has no CUDA device")
+
+
+def is_bf16_supported() -> bool:
+    """False."""
+    return False
+
+
+def memory_allocated(device: Any = None) -> int:
+    """0."""
+    return 0
+
+
+def max_memory_allocated(device: Any = None) -> int:
+    """0."""
+    return 0
+
+
+def memory_reserved(device: Any = None) -> int:
+    """0."""
+    return 0
+
+
+def max_memory_reserved(device: Any = None) -> int:
+    """0."""
+    return 0
+
+
+def reset_peak_memory_stats(device: Any = None) -> None:
+    """Nothing to reset."""

@@ -60,7 +60,9 @@ impl Error {
     /// The same error, told as part of `op`.
     #[cold]
     pub fn within(mut self, op: &str) -> Error {
-        if !self.message.trim_start_matches('\'').starts_with(op) {
+        // The functions that a program calls stand above those with an underscore, and are named like them.
+        let op = op.trim_start_matches('_');
+        if !self.message.trim_start_matches(['\'', '_']).starts_with(op) {
             self.message = format!("{op}(): {}", self.message);
         }
         self

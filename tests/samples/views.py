@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import firesteel as fs
 import numpy as np
 
 from .spec import F, Row, S
@@ -66,6 +67,15 @@ def unbind(x, dim=0):
 RESHAPES = [S(F(4), [2, 2]), S(F(2, 6), [3, -1]), S(F(2, 3), [6]), S(F(), [1, 1]), S(F(0, 3), [3, 0]), S(F(1), [])]
 ROWS.update(
     view=view(lambda x, size: x.reshape(size), RESHAPES, strided=False),
+    **{
+        "view.dtype": Row(
+            lambda x, dtype: np.ascontiguousarray(x, np.float64).view(np.int32),
+            [S(F(2, 3), fs.int32), S(F(0, 2), fs.int32)],
+            "1",
+            out="reference",
+            strided=False,
+        )
+    },
     reshape=view(lambda x, size: x.reshape(size), RESHAPES),
     flatten=view(flatten, [S(F(2, 2)), S(F(2, 3, 4), 1), S(F(2, 3, 4), 0, 1), S(F()), S(F(0, 3)), S(F(5))]),
     expand=view(

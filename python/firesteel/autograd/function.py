@@ -21,6 +21,8 @@ class FunctionCtx:
     _dirty: tuple[Tensor, ...] = ()
     _nondiff: tuple[Tensor, ...] = ()
     _materialize = True
+    # Shape and dtype of each output that is a tensor.
+    _metas: tuple[Any, ...] = ()
     _released = False
     needs_input_grad: tuple[bool, ...] = ()
 
@@ -31,7 +33,7 @@ class FunctionCtx:
                 raise TypeError(
                     f"save_for_backward can only save variables, but argument is of type {type(t).__name__}"
                 )
-        self._saved = tuple((t, None if t is None else t._version) for t in tensors)
+        self._saved = tuple((t, None if t is None or t.is_inference() else t._version) for t in tensors)
 
     @property
     def saved_tensors(self) -> tuple[Tensor | None, ...]:
@@ -42,7 +44,7 @@ class FunctionCtx:
                 "time."
             )
         for t, version in self._saved:
-            if t is not None and t._version != version:
+            if version is not None and t is not None and t._version != version:
                 raise RuntimeError(
                     "one of the variables needed for gradient computation has been modified by an inplace operation: "
                     f"a tensor of shape {list(t.shape)} saved by {self._cls.__name__} is at version {t._version}; "
@@ -74,10 +76,9 @@ class FunctionCtx:
     def _backward(self, node, grads):
         grads = grads if isinstance(grads, list) else [grads]
         if self._materialize:
-            for i, g in enumerate(grads):
-                if g is None:
-                    shape, dtype, device = node._output_meta(i)
-                    grads[i] = _C._full(shape, 0, dtype=dtype, device=device)
+            for i, (g, meta) in enumerate(zip(grads, self._metas, strict=False)):
+                if g is None and meta is not None:
+                    grads[i] = _C._full(meta[0], 0, dtype=meta[1], device=meta[2])
         if self._cls.backward is Function.backward:
             raise NotImplementedError(
                 f"You must implement either the backward or vjp method for your custom autograd.Function "
@@ -170,6 +171,12 @@ class Function:
             for t in ctx._dirty:
                 if t.is_leaf and t.requires_grad:
                     raise RuntimeError("a leaf Variable that requires grad is being used in an in-place operation.")
+            if any(t is not None and t.is_inference() for t, _ in ctx._saved):
+                raise RuntimeError(
+                    "Inference tensors cannot be saved for backward. To work around you can make a clone to get a normal "
+                    "tensor and use it in autograd."
+                )
+            ctx._metas = tuple((o.shape, o.dtype, o.device) if isinstance(o, Tensor) else None for o in outs)
             _C._record_function(ctx, args, targets)
         return (tuple(outs) if isinstance(made, tuple) else outs) if many else outs[0]
 

@@ -15,7 +15,14 @@ class _Switch:
 
         make = self.clone
         if isinstance(f, type):
-            raise TypeError(f"{type(self).__name__} cannot decorate a class; decorate its methods")
+            import warnings
+
+            warnings.warn(
+                f"Decorating classes is deprecated: {type(self).__name__} only has an effect while the class is called; "
+                "decorate its methods",
+                FutureWarning,
+                stacklevel=2,
+            )
         code = getattr(f, "__code__", None)
         if code is not None and code.co_flags & _GENERATOR:
 
@@ -121,12 +128,11 @@ class inference_mode(_Switch):
         return self
 
     def __enter__(self):
-        self._before = (_C._set_grad(False), _C._set_inference(True)) if self.mode else None
+        self._before = (_C._set_grad(not self.mode), _C._set_inference(self.mode))
 
     def __exit__(self, *_):
-        if self._before is not None:
-            _C._set_grad(self._before[0])
-            _C._set_inference(self._before[1])
+        _C._set_grad(self._before[0])
+        _C._set_inference(self._before[1])
 
     def clone(self):
         return type(self)(self.mode)

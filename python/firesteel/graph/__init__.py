@@ -128,7 +128,7 @@ class Compiled:
             self._seen.append(recording)
             del self._seen[:-_SEEN]
             return result
-        _compare(seen, recording, before)
+        _compare(seen, recording, before, repr(self))
         self._seen.remove(seen)
         self._recordings.insert(0, recording)
         return result
@@ -151,10 +151,9 @@ class Compiled:
     def _checked(self, recording: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
         """Runs the function anew and compares what it does with the recording (FIRESTEEL_COMPILE=check)."""
         fresh, result = self._record(args, kwargs)
-        old, new = recording.steps(), fresh.steps()
-        for i, (a, b) in enumerate(itertools.zip_longest(old, new, fillvalue="nothing")):
-            if a != b:
-                raise RecordingError(f"{self!r}: step {i} was recorded as\n  {a}\nand is now\n  {b}")
+        if (found := _difference(recording.steps(), fresh.steps())) is not None:
+            i, a, b = found
+            raise RecordingError(f"{self!r}: step {i} was recorded as\n  {a}\nand is now\n  {b}")
         if not fresh.same_constants(recording):
             raise RecordingError(
                 f"{self!r}: a tensor made from Python's data has other values than when it was recorded"
@@ -191,7 +190,13 @@ def _argument_names(fn: Any) -> list[str]:
         return []
 
 
-def _compare(seen: Any, recording: Any, before: list[float]) -> None:
+def _difference(old: list[str], new: list[str]) -> tuple[int, str, str] | None:
+    """The first step that differs: its number and both texts."""
+    pairs = itertools.zip_longest(old, new, fillvalue="nothing")
+    return next(((i, a, b) for i, (a, b) in enumerate(pairs) if a != b), None)
+
+
+def _compare(seen: Any, recording: Any, before: list[float], name: str) -> None:
     """Refuses what differs between the first two calls and is no argument, no state."""
     for (old, _), (new, place) in zip(seen.others(), recording.others(), strict=False):
         if old is not new:
@@ -209,6 +214,13 @@ def _compare(seen: Any, recording: Any, before: list[float]) -> None:
     if before != then or now != then:
         raise RecordingError(
             "a compiled function must not write to an optimizer's param_groups: set the rate outside, before the call"
+        )
+    if (found := _difference(seen.steps(), recording.steps())) is not None:
+        i, old, new = found
+        warnings.warn(
+            f"{name}: two calls of one kind did different things; later calls do what the second did. Step {i} was\n  {old}\n"
+            f"and then\n  {new}\nPass what changes (a count, a random number) as an argument: as a tensor if it changes often",
+            stacklevel=4,
         )
 
 

@@ -17,7 +17,7 @@ __all__ = ["Watch"]
 Tensor = _C.Tensor
 
 
-class _Boundary(Function):
+class BackwardHookFunction(Function):
     """The identity, which hands the gradients that pass to a function and takes back what goes on."""
 
     @staticmethod
@@ -73,7 +73,7 @@ class Watch:
         need = _C.is_grad_enabled() and any(values[at].requires_grad for at in places)
         if not need:
             return values, places, False
-        new = _Boundary.apply(passing, *[values[at] for at in places])
+        new = BackwardHookFunction.apply(passing, *[values[at] for at in places])
         changed = list(values)
         for at, tensor in zip(places, new, strict=False):
             changed[at] = tensor

@@ -399,7 +399,9 @@ def empty_permuted(
 # ---- like another -----------------------------------------------------------------------------------------------------
 
 
-def _as_asked(made: Tensor, device: Any, memory_format: Any, requires_grad: bool) -> Tensor:
+def _as_asked(made: Tensor, device: Any, memory_format: Any, requires_grad: bool, value: Any = 0) -> Tensor:
+    if device is not None and made.device.type == "meta":
+        made = _C._full(made.shape, value, dtype=made.dtype, device=device)
     if memory_format is not None and memory_format not in ("preserve", None):
         made = made.contiguous(memory_format=memory_format)
     if device is not None:
@@ -426,7 +428,7 @@ def ones_like(
     made = _C._full_like(input, 1, dtype=dtype)
     if device is None and memory_format is None and not requires_grad:
         return made
-    return _as_asked(made, device, memory_format, requires_grad)
+    return _as_asked(made, device, memory_format, requires_grad, 1)
 
 
 def full_like(
@@ -434,7 +436,8 @@ def full_like(
     pin_memory: bool = False, requires_grad: bool = False, memory_format: Any = None,
 ) -> Tensor:  # fmt: skip
     """One value everywhere, in the input's shape and dtype."""
-    return _as_asked(_C._full_like(input, fill_value, dtype=dtype), device, memory_format, requires_grad)
+    made = _C._full_like(input, fill_value, dtype=dtype)
+    return _as_asked(made, device, memory_format, requires_grad, fill_value)
 
 
 def empty_like(

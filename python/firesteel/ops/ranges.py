@@ -248,7 +248,6 @@ def vander(x: Tensor, N: int | None = None, increasing: bool = False) -> Tensor:
     if not n:
         return x.new_empty(x.numel(), 0)
     x = x if x.dtype.is_floating_point else _C._to_copy(x, _C.int64)
-    columns = [_C._full_like(x, 1)]
-    for _ in _count(1, n):
-        columns.append(columns[-1] * x)
-    return _C.stack(columns if increasing else columns[::-1], 1)
+    column = x.unsqueeze(1)
+    powers = _C.cat((_C._full_like(column, 1), column.expand(-1, n - 1)), 1).cumprod(1)
+    return powers if increasing else powers.flip(1)

@@ -14,6 +14,13 @@ def _repr(self: Any) -> str:
     return f"torch.return_types.{type(self).__name__}(\n{inner})"
 
 
+def shown(self: Any) -> str:
+    """`__repr__` of the results of ops: a line for each field."""
+    kind = type(self)
+    inner = ",\n".join(f"{n}={v!r}" for n, v in zip(kind.__match_args__, self, strict=True))
+    return f"torch.return_types.{kind.__name__}(\n{inner})"
+
+
 def named(name: str, **fields: Any) -> Any:
     """A named tuple of the fields, of one class for each function."""
     made = _TYPES.get(name)

@@ -2,9 +2,9 @@
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from . import data, hooks, progress
+    from . import checkpoint, data, dlpack, hooks, progress
 
-__all__ = ["data", "hooks", "progress"]
+__all__ = ["checkpoint", "data", "dlpack", "hooks", "progress"]
 
 
 def __getattr__(name: str) -> object:

@@ -85,14 +85,14 @@ fn finish<'py>(
     for c in cores {
         outs.push(Bound::new(py, Tensor::new(c))?);
     }
-    if now.inference {
-        outs.iter()
-            .for_each(|o| o.get().state_mut(py, |s| s.is_inference = true));
-    }
     if views {
+        // A view is what its base is, in either mode.
+        let inference = tensors[0].1.get().with(py, |s| s.is_inference);
+        outs.iter()
+            .for_each(|o| o.get().state_mut(py, |s| s.is_inference = inference));
         record::track_views(py, op, args, &tensors[0].1, outs);
     }
-    if now.grad {
+    if now.grad && !now.inference {
         let mut wanted = false;
         for (_, t) in tensors {
             wanted |= record::wants_grad(t)?;
@@ -110,6 +110,7 @@ pub fn apply_inplace<'py>(py: Python<'py>, op: &'static Op, args: &Args, tensors
     if now.recording {
         graph::active::note(py, op, tensors)?;
     }
+    record::check_inference_write(&tensors[0].1)?;
     // Recording makes Python objects before the kernel runs: the call then owns its cores.
     let owned;
     let (args, pending) = if now.grad && record::may_track(py, tensors) {
@@ -315,6 +316,8 @@ fn named_tuple<'py>(py: Python<'py>, op: &'static Op, outs: Outs<'py>) -> PyResu
             // SAFETY: the description lives for ever; the result is a new reference or null with an error set.
             let made =
                 unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyStructSequence_NewType(desc).cast()) }?.unbind();
+            let shown = py.import("firesteel.ops.results")?.getattr("shown")?;
+            made.bind(py).setattr("__repr__", shown)?;
             let keep = made.clone_ref(py);
             RETURN_TYPES.with_mut(py, |t| t.push((op.index, keep)));
             made
@@ -359,6 +362,9 @@ fn run_out<'py>(
             op.outputs.len(),
             targets.len()
         )));
+    }
+    for t in &targets {
+        record::check_inference_write(t)?;
     }
     if mode().grad {
         for t in tensors.iter().map(|(_, t)| t).chain(&targets) {

@@ -42,10 +42,7 @@ pub fn number(obj: &Bound<'_, PyAny>) -> PyResult<Option<Scalar>> {
     if obj.is_instance_of::<PyInt>() {
         return match obj.extract::<i64>() {
             Ok(v) => Ok(Some(Scalar::Int(v))),
-            Err(_) => match obj.extract::<u64>() {
-                Ok(v) => Ok(Some(Scalar::Int(v as i64))),
-                Err(_) => Err(runtime("Overflow when unpacking long: the int does not fit in 64 bits")),
-            },
+            Err(_) => Err(runtime("Overflow when unpacking long: the int does not fit in 64 bits")),
         };
     }
     if obj.is_instance_of::<PyFloat>() {
@@ -334,7 +331,7 @@ pub fn from_data(obj: &Bound<'_, PyAny>, dtype: Option<DType>) -> PyResult<Core>
         let core = t.get().core(obj.py());
         return cast_copy(&core, dtype.unwrap_or(core.dtype));
     }
-    if let Some(s) = number(obj)? {
+    if let Some(s) = data_number(obj, dtype)? {
         let d = dtype.unwrap_or_else(|| number_dtype(obj, s));
         let out = Core::empty(Dims::EMPTY, d, Device::Cpu).map_err(to_python)?;
         check_fits(s, d)?;
@@ -345,37 +342,60 @@ pub fn from_data(obj: &Bound<'_, PyAny>, dtype: Option<DType>) -> PyResult<Core>
         return cast_copy(&array, dtype.unwrap_or(array.dtype));
     }
     let mut shape: SmallVec<[usize; 8]> = SmallVec::new();
-    let mut values = Values::default();
+    let mut values = Values {
+        wanted: dtype,
+        ..Values::default()
+    };
     nested(obj, 0, &mut shape, &mut values)?;
     let dims = Dims::new(&shape).map_err(to_python)?;
-    let d = dtype.unwrap_or(match values.category {
-        None => default_dtype(),
-        Some(0) => DType::Bool,
-        Some(1) => DType::I64,
-        _ => values.array.unwrap_or_else(default_dtype),
-    });
-    let d = if dtype.is_none() {
-        values.array.filter(|_| values.plain == 0).unwrap_or(d)
-    } else {
-        d
-    };
+    let d = dtype.or(values.dtype).unwrap_or_else(default_dtype);
     if d.is_float() {
         let list: Vec<f64> = values.list.iter().map(|s| s.to_f64()).collect();
         cast_copy(&cpu::from_slice(&list, dims).map_err(to_python)?, d)
+    } else if values.too_big && dtype.is_none() {
+        Err(too_big())
     } else {
         let mut list = Vec::with_capacity(values.list.len());
         for s in &values.list {
             check_fits(*s, d)?;
-            list.push(s.to_i64());
+            list.push(match s {
+                Scalar::Float(v) if d == DType::Bool => i64::from(*v != 0.0),
+                s => s.to_i64(),
+            });
         }
         cast_copy(&cpu::from_slice(&list, dims).map_err(to_python)?, d)
     }
 }
 
+fn too_big() -> PyErr {
+    PyValueError::new_err("Overflow when unpacking long long: the int does not fit in 64 bits")
+}
+
+/// An int beyond int64, as what a tensor of this dtype would hold.
+fn big_number(obj: &Bound<'_, PyAny>, wanted: Option<DType>) -> PyResult<Scalar> {
+    match wanted {
+        Some(DType::U64) => obj.extract::<u64>().map(|v| Scalar::Int(v as i64)).map_err(|_| too_big()),
+        Some(d) if !d.is_float() => Err(too_big()),
+        _ => Ok(Scalar::Float(obj.extract::<f64>().map_err(|_| too_big())?)),
+    }
+}
+
+fn is_big(obj: &Bound<'_, PyAny>) -> bool {
+    obj.is_exact_instance_of::<PyInt>() && obj.extract::<i64>().is_err()
+}
+
+fn data_number(obj: &Bound<'_, PyAny>, dtype: Option<DType>) -> PyResult<Option<Scalar>> {
+    if is_big(obj) {
+        return big_number(obj, Some(dtype.unwrap_or(DType::I64))).map(Some);
+    }
+    number(obj)
+}
+
 fn number_dtype(obj: &Bound<'_, PyAny>, s: Scalar) -> DType {
     // A NumPy scalar keeps its own dtype.
     let named = |name: &str| DType::ALL.into_iter().find(|d| d.name() == name);
-    if !obj.is_exact_instance_of::<PyFloat>()
+    let plain = obj.is_exact_instance_of::<PyFloat>() || obj.is_instance_of::<PyInt>();
+    if !plain
         && let Ok(name) = obj
             .getattr("dtype")
             .and_then(|d| d.getattr("name"))
@@ -387,35 +407,37 @@ fn number_dtype(obj: &Bound<'_, PyAny>, s: Scalar) -> DType {
     firesteel::dtype::of_scalar(s, default_dtype())
 }
 
-/// Integers that a dtype cannot hold raise, as in PyTorch.
+/// Numbers that an integer dtype cannot hold raise, as in PyTorch.
 fn check_fits(s: Scalar, d: DType) -> PyResult<()> {
-    let Scalar::Int(v) = s else { return Ok(()) };
-    let fits = match d {
-        DType::U8 => (-128..=255).contains(&v),
-        DType::I8 => (-128..=127).contains(&v),
-        DType::I16 => i16::try_from(v).is_ok(),
-        DType::U16 => u16::try_from(v).is_ok(),
-        DType::I32 => i32::try_from(v).is_ok(),
-        DType::U32 => u32::try_from(v).is_ok(),
-        _ => true,
-    };
-    if fits {
-        Ok(())
-    } else {
-        Err(runtime(format!(
-            "value cannot be converted to type {} without overflow: {v}",
-            d.name()
-        )))
+    if d.is_float() || firesteel::dtype::fits(s, d) {
+        return Ok(());
     }
+    Err(runtime(format!(
+        "value cannot be converted to type {} without overflow: {}",
+        d.name(),
+        match s {
+            Scalar::Int(v) => v.to_string(),
+            s => s.to_f64().to_string(),
+        }
+    )))
 }
 
 #[derive(Default)]
 struct Values {
     list: Vec<Scalar>,
-    category: Option<u8>,
-    /// dtype of tensors or arrays met inside.
-    array: Option<DType>,
-    plain: usize,
+    /// The dtype asked for.
+    wanted: Option<DType>,
+    /// The dtypes of numbers, tensors and arrays inside, promoted.
+    dtype: Option<DType>,
+    /// An int beyond int64 was met, and is a float in the list.
+    too_big: bool,
+}
+
+impl Values {
+    fn met(&mut self, d: DType) {
+        let wider = |old| firesteel::dtype::promote(old, d).unwrap_or(DType::I64);
+        self.dtype = Some(self.dtype.map_or(d, wider));
+    }
 }
 
 fn nested(obj: &Bound<'_, PyAny>, depth: usize, shape: &mut SmallVec<[usize; 8]>, out: &mut Values) -> PyResult<()> {
@@ -425,18 +447,18 @@ fn nested(obj: &Bound<'_, PyAny>, depth: usize, shape: &mut SmallVec<[usize; 8]>
             firesteel_kernels::MAX_RANK
         )));
     }
-    // A list whose int does not fit is bad data; a lone int that does not fit is an overflow.
-    if let Some(s) = number(obj).map_err(|e| PyValueError::new_err(e.value(obj.py()).to_string()))? {
+    let big = is_big(obj);
+    let found = if big {
+        out.too_big = true;
+        Some(big_number(obj, out.wanted)?)
+    } else {
+        number(obj)?
+    };
+    if let Some(s) = found {
         if depth != shape.len() {
             return Err(ragged(shape, depth));
         }
-        let category = match s {
-            Scalar::Bool(_) => 0,
-            Scalar::Int(_) => 1,
-            Scalar::Float(_) => 2,
-        };
-        out.category = Some(out.category.map_or(category, |c| c.max(category)));
-        out.plain += 1;
+        out.met(if big { DType::I64 } else { number_dtype(obj, s) });
         out.list.push(s);
         return Ok(());
     }
@@ -444,6 +466,14 @@ fn nested(obj: &Bound<'_, PyAny>, depth: usize, shape: &mut SmallVec<[usize; 8]>
         Ok(t) => Some(gpu::to_host(&t.get().core(obj.py())).map_err(to_python)?),
         Err(_) => from_buffer(obj)?,
     };
+    // A tensor of one element stands for it, whatever its dims, as in PyTorch.
+    let one = |c: &Core| c.numel() == 1 && depth > 0 && depth == shape.len() && obj.is_instance_of::<Tensor>();
+    if let Some(core) = inner.as_ref().filter(|c| one(c)) {
+        crate::tensor::on_cpu(core, "tensor")?;
+        out.met(core.dtype);
+        out.list.push(cpu::item(core));
+        return Ok(());
+    }
     if let Some(core) = inner {
         let fresh = out.list.is_empty() && shape.len() == depth;
         if fresh {
@@ -451,9 +481,7 @@ fn nested(obj: &Bound<'_, PyAny>, depth: usize, shape: &mut SmallVec<[usize; 8]>
         } else if shape[depth..] != core.shape()[..] {
             return Err(ragged(shape, depth));
         }
-        let category = firesteel::dtype::category(core.dtype);
-        out.category = Some(out.category.map_or(category, |c| c.max(category)));
-        out.array = Some(core.dtype);
+        out.met(core.dtype);
         if core.dtype.is_float() {
             out.list
                 .extend(cpu::to_f64(&core).map_err(to_python)?.into_iter().map(Scalar::Float));

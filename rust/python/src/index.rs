@@ -16,7 +16,7 @@ use firesteel::ops::{self, Op};
 use firesteel::{Arg, Args, Core};
 use pyo3::exceptions::{PyIndexError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyEllipsis, PyInt, PyList, PySlice, PyTuple};
+use pyo3::types::{PyBool, PyEllipsis, PyInt, PyList, PyRange, PySlice, PyTuple};
 use smallvec::{SmallVec, smallvec};
 
 /// `x[i]` along the first dim.
@@ -118,7 +118,24 @@ enum Part<'py> {
 }
 
 fn is_index_sequence(o: &Bound<'_, PyAny>) -> bool {
-    o.is_instance_of::<PyList>() || o.is_instance_of::<PyTuple>()
+    o.is_instance_of::<PyList>() || o.is_instance_of::<PyTuple>() || o.is_instance_of::<PyRange>()
+}
+
+/// A short list with a sequence, tensor, slice, `...` or None inside stands for a tuple: NumPy's old rule, which PyTorch
+/// still follows.
+fn is_legacy_tuple(key: &Bound<'_, PyAny>) -> bool {
+    let Ok(list) = key.cast::<PyList>() else { return false };
+    let inside = |o: Bound<'_, PyAny>| {
+        o.is_none()
+            || o.is_instance_of::<PyEllipsis>()
+            || o.is_instance_of::<PySlice>()
+            || o.is_instance_of::<Tensor>()
+            || is_index_sequence(&o)
+            || matches!(convert::from_buffer(&o), Ok(Some(_)))
+    };
+    // A plain number is asked about first: the rest is slow.
+    let plain = |o: &Bound<'_, PyAny>| o.is_instance_of::<PyInt>();
+    list.len() < 32 && list.iter().any(|o| !plain(&o) && inside(o))
 }
 
 fn as_index_tensor<'py>(o: &Bound<'py, PyAny>) -> PyResult<Bound<'py, Tensor>> {
@@ -136,6 +153,15 @@ fn parts<'py>(x: &Bound<'py, Tensor>, key: &Bound<'py, PyAny>) -> PyResult<Small
     let rank = x.get().with(py, |s| s.core.rank());
     let items: SmallVec<[Bound<'py, PyAny>; 4]> = match key.cast::<PyTuple>() {
         Ok(t) => t.iter().collect(),
+        Err(_) if is_legacy_tuple(key) => {
+            PyErr::warn(
+                py,
+                py.get_type::<pyo3::exceptions::PyUserWarning>().as_any(),
+                c"Using a non-tuple sequence for multidimensional indexing is deprecated; use x[tuple(seq)] instead of x[seq]",
+                1,
+            )?;
+            key.try_iter()?.collect::<PyResult<_>>()?
+        }
         Err(_) => smallvec![key.clone()],
     };
     let mut used = 0;
@@ -168,7 +194,7 @@ fn parts<'py>(x: &Bound<'py, Tensor>, key: &Bound<'py, PyAny>) -> PyResult<Small
             let (dtype, r) = t.get().with(py, |s| (s.core.dtype, s.core.rank()));
             if r == 0 && dtype.is_int() && dtype != DType::U8 {
                 out.push(Part::Int(crate::tensor::first(py, &t.get().core(py))?.to_i64()));
-            } else if dtype.is_float() {
+            } else if !matches!(dtype, DType::I64 | DType::I32 | DType::Bool | DType::U8) {
                 return Err(PyIndexError::new_err(
                     "tensors used as indices must be long, int, byte or bool tensors",
                 ));
@@ -422,7 +448,15 @@ pub fn set<'py>(
     }
     let op = ops::get("index_put").ok_or_else(|| runtime("no op index_put"))?;
     let (mut args, mut tensors) = index_arguments(py, &at, &indices);
-    let source = if source.get().with(py, |s| s.core.dtype) != dtype {
+    let from = source.get().with(py, |s| s.core.dtype);
+    let source = if from != dtype {
+        if value.is_instance_of::<Tensor>() {
+            return Err(runtime(format!(
+                "Index put requires the source and destination dtypes match, got {} for the destination and {} for the source.",
+                firesteel::dtype::legacy_name(dtype),
+                firesteel::dtype::legacy_name(from)
+            )));
+        }
         one(py, "_to_copy", &source, Arg::Dtype(dtype))?
     } else {
         source

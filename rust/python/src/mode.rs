@@ -2,6 +2,7 @@
 
 use pyo3::prelude::*;
 use std::cell::Cell;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 #[derive(Clone, Copy)]
 pub struct Mode {
@@ -10,10 +11,12 @@ pub struct Mode {
     pub anomaly: bool,
     /// A compiled function is being recorded.
     pub recording: bool,
+    /// Number of that recording; 0: none.
+    pub epoch: u32,
 }
 
 thread_local! {
-    static MODE: Cell<Mode> = const { Cell::new(Mode { grad: true, inference: false, anomaly: false, recording: false }) };
+    static MODE: Cell<Mode> = const { Cell::new(Mode { grad: true, inference: false, anomaly: false, recording: false, epoch: 0 }) };
 }
 
 #[inline(always)]
@@ -64,9 +67,12 @@ pub fn _is_recording() -> bool {
 }
 
 pub fn set_recording(on: bool) {
+    static LAST: AtomicU32 = AtomicU32::new(0);
+    let epoch = if on { LAST.fetch_add(1, Ordering::Relaxed).wrapping_add(1) } else { 0 };
     MODE.with(|m| {
         m.set(Mode {
             recording: on,
+            epoch,
             ..m.get()
         });
     });

@@ -37,6 +37,18 @@ pub fn wants_grad(t: &Bound<'_, Tensor>) -> PyResult<bool> {
     Ok(t.get().with(py, |s| s.requires_grad || !s.edge.is_none()))
 }
 
+/// Refuses to write, outside inference mode, to a tensor that was made in it.
+#[inline]
+pub fn check_inference_write(t: &Bound<'_, Tensor>) -> PyResult<()> {
+    if t.get().with(t.py(), |s| s.is_inference) && !mode().inference {
+        return Err(runtime(
+            "Inplace update to inference tensor outside InferenceMode is not allowed. You can make a clone to get a normal \
+             tensor before doing inplace update.",
+        ));
+    }
+    Ok(())
+}
+
 /// False when nothing among the tensors can have to do with gradients; makes no Python object to find out.
 pub fn may_track(py: Python<'_>, tensors: &Tensors<'_>) -> bool {
     let concerned = |t: &Bound<'_, Tensor>| {
@@ -218,7 +230,14 @@ fn save_inputs<'py>(
             if *param != save.index {
                 continue;
             }
-            let mut core = t.get().core(py);
+            let (mut core, inference) = t.get().with(py, |s| (s.core.clone(), s.is_inference));
+            if inference {
+                return Err(runtime(
+                    "Inference tensors cannot be saved for backward. Please do not use Tensors created in inference mode in \
+                     computation tracked by autograd. To work around this, you can make a clone to get a normal tensor and \
+                     use it in autograd, or use `no_grad()` instead of `inference_mode()`.",
+                ));
+            }
             if overwritten.is_some_and(|o| k == 0 || o.overlaps(&core)) {
                 // The op is about to write over a value that its derivative needs.
                 core = dispatch::fresh_copy(&core).map_err(to_python)?;

@@ -64,6 +64,8 @@ pub struct State {
     pub hooks: Option<Py<PyDict>>,
     pub retains_grad: bool,
     pub is_inference: bool,
+    /// The recording that the object was made in; 0: none.
+    pub epoch: u32,
     size: Option<Py<PyAny>>,
     /// The program's own attributes.
     attributes: Option<Py<PyDict>>,
@@ -104,6 +106,7 @@ pub fn size_object<'py>(py: Python<'py>, shape: &Dims) -> PyResult<Bound<'py, Py
 impl Tensor {
     #[inline]
     pub fn new(core: Core) -> Tensor {
+        let now = mode();
         Tensor {
             cell: GilCell::new(State {
                 core,
@@ -114,11 +117,50 @@ impl Tensor {
                 generation: 0,
                 hooks: None,
                 retains_grad: false,
-                is_inference: false,
+                is_inference: now.inference,
+                epoch: now.epoch,
                 size: None,
                 attributes: None,
             }),
         }
+    }
+
+    pub fn want_grad(slf: &Bound<'_, Self>, on: bool) -> PyResult<()> {
+        let py = slf.py();
+        if on {
+            record::can_require_grad(slf.get().with(py, |s| s.core.dtype))?;
+            if slf.get().with(py, |s| s.is_inference) && !mode().inference {
+                return Err(runtime(
+                    "Setting requires_grad=True on inference tensor outside InferenceMode is not allowed.",
+                ));
+            }
+        }
+        record::refresh(slf)?;
+        if slf.get().with(py, |s| !s.edge.is_none()) {
+            if on {
+                return Ok(());
+            }
+            return Err(runtime(
+                "you can only change requires_grad flags of leaf variables. If you want to use a computed variable in a \
+                 subgraph that doesn't require differentiation use var_no_grad = var.detach().",
+            ));
+        }
+        slf.get().state_mut(py, |s| {
+            if s.requires_grad != on {
+                s.generation += 1;
+            }
+            s.requires_grad = on;
+        });
+        Ok(())
+    }
+
+    /// Another tensor over the memory of `of`, outside autograd's graph.
+    fn alias<'py>(of: &Bound<'py, Tensor>, core: Core) -> PyResult<Bound<'py, Tensor>> {
+        let py = of.py();
+        let made = Tensor::new(core);
+        let inference = of.get().with(py, |s| s.is_inference);
+        made.state_mut(py, |s| s.is_inference = inference);
+        Bound::new(py, made)
     }
 
     #[inline(always)]
@@ -155,7 +197,7 @@ impl Tensor {
 
     /// Makes a new tensor a leaf that wants a gradient.
     pub fn require_grad(slf: &Bound<'_, Tensor>) -> PyResult<()> {
-        Tensor::set_requires_grad(slf, true)
+        Tensor::want_grad(slf, true)
     }
 
     /// Whether setting an attribute failed because the class says nothing about it.
@@ -214,7 +256,7 @@ fn one_element(t: &Bound<'_, Tensor>) -> PyResult<()> {
     }
 }
 
-fn on_cpu(core: &Core, what: &str) -> PyResult<()> {
+pub fn on_cpu(core: &Core, what: &str) -> PyResult<()> {
     if core.device() == Device::Cpu {
         return Ok(());
     }
@@ -437,8 +479,11 @@ impl Tensor {
     }
 
     #[getter]
-    fn _version(slf: &Bound<'_, Self>) -> u32 {
-        slf.get().with(slf.py(), |s| s.core.version().get())
+    fn _version(slf: &Bound<'_, Self>) -> PyResult<u32> {
+        if slf.get().with(slf.py(), |s| s.is_inference) {
+            return Err(runtime("Inference tensors do not track version counter."));
+        }
+        Ok(slf.get().with(slf.py(), |s| s.core.version().get()))
     }
 
     /// Counts an outside write (an op of one's own through `data_ptr`).
@@ -454,33 +499,17 @@ impl Tensor {
     }
 
     #[setter]
-    fn set_requires_grad(slf: &Bound<'_, Self>, on: bool) -> PyResult<()> {
-        let py = slf.py();
-        if on {
-            record::can_require_grad(slf.get().with(py, |s| s.core.dtype))?;
+    fn set_requires_grad(slf: &Bound<'_, Self>, on: &Bound<'_, PyAny>) -> PyResult<()> {
+        match on.extract::<bool>() {
+            Ok(on) => Tensor::want_grad(slf, on),
+            Err(_) => Err(runtime("requires_grad must be a bool")),
         }
-        record::refresh(slf)?;
-        if slf.get().with(py, |s| !s.edge.is_none()) {
-            if on {
-                return Ok(());
-            }
-            return Err(runtime(
-                "you can only change requires_grad flags of leaf variables. If you want to use a computed variable in a \
-                 subgraph that doesn't require differentiation use var_no_grad = var.detach().",
-            ));
-        }
-        slf.get().state_mut(py, |s| {
-            if s.requires_grad != on {
-                s.generation += 1;
-            }
-            s.requires_grad = on;
-        });
-        Ok(())
     }
+
 
     #[pyo3(signature = (requires_grad = true))]
     fn requires_grad_<'py>(slf: &Bound<'py, Self>, requires_grad: bool) -> PyResult<Bound<'py, Self>> {
-        Tensor::set_requires_grad(slf, requires_grad)?;
+        Tensor::want_grad(slf, requires_grad)?;
         Ok(slf.clone())
     }
 
@@ -604,6 +633,14 @@ impl Tensor {
         let py = slf.py();
         let old = Tensor::grad(slf)?;
         let own = slf.get().core(py);
+        g.get().with(py, |s| match s.core.shape() == own.shape() {
+            true => Ok(()),
+            false => Err(runtime(format!(
+                "a gradient of shape {} for a tensor of shape {}",
+                s.core.shape(),
+                own.shape()
+            ))),
+        })?;
         let new = match old {
             None if create_graph => g.clone(),
             None => {
@@ -641,7 +678,7 @@ impl Tensor {
     #[getter]
     fn get_data<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, Tensor>> {
         let py = slf.py();
-        Bound::new(py, Tensor::new(slf.get().core(py).unversioned()))
+        Tensor::alias(slf, slf.get().core(py).unversioned())
     }
 
     #[setter]
@@ -667,7 +704,7 @@ impl Tensor {
     /// The same memory, outside the graph.
     fn detach<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, Tensor>> {
         let py = slf.py();
-        Bound::new(py, Tensor::new(slf.get().core(py)))
+        Tensor::alias(slf, slf.get().core(py))
     }
 
     fn detach_<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, Tensor>> {

@@ -225,6 +225,7 @@ fn where_infer(a: &Args) -> Result<Metas> {
         ));
     }
     let d = infer::result_type(a.items[1..3].iter())?;
+    a.items[1..3].iter().try_for_each(|v| infer::check_fits(v, d))?;
     infer::elementwise(a, 0..3, d, d)
 }
 
@@ -882,6 +883,7 @@ fn choice_ops() -> Vec<Builder> {
                         ));
                     }
                     let d = a.tensor(0).dtype;
+                    infer::check_fits(&a[2], d)?;
                     infer::elementwise(a, 0..2, d, d)
                 },
                 |c| {

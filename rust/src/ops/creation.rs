@@ -1,7 +1,7 @@
 //! New tensors, filled or random, and copies.
 
 use super::def::{Builder, Call, Kernel, Meta, Metas, op};
-use super::infer::default_dtype;
+use super::infer::{check_fits, default_dtype};
 use crate::args::{Arg, Args};
 use crate::device::cpu::{self, dst, operand};
 use crate::device::{Device, gpu};
@@ -48,6 +48,7 @@ fn like(a: &Args, d: usize) -> Result<Metas> {
 
 fn full_infer(a: &Args) -> Result<Metas> {
     let d = a.dtype(2).unwrap_or_else(|| of_scalar(a.scalar(1), default_dtype()));
+    check_fits(&a[1], d)?;
     Ok(smallvec![Meta::new(Dims::from_ints(a.ints(0))?, d)])
 }
 
@@ -291,7 +292,13 @@ pub fn ops() -> Vec<Builder> {
             .gpu(|_| Ok(()))
             .function_only(),
         op("_full_like(input, fill_value: Scalar, *, dtype: dtype? = None)", "One value in the input's shape.")
-            .compute(|a| like(a, 2), |c| fill_with(c, c.args.scalar(1)))
+            .compute(
+                |a| {
+                    check_fits(&a[1], a.dtype(2).unwrap_or(a.tensor(0).dtype))?;
+                    like(a, 2)
+                },
+                |c| fill_with(c, c.args.scalar(1)),
+            )
             .gpu(|c| gpu::fill(&c.outs[0], c.args.scalar(1)))
             .function_only(),
         op("_arange(start: Scalar, end: Scalar, step: Scalar, *, dtype: dtype? = None, device: device? = None)", "start, start + step, … below end.")
@@ -351,6 +358,7 @@ pub fn ops() -> Vec<Builder> {
                             v.rank()
                         ));
                     }
+                    check_fits(&a[1], a.tensor(0).dtype)?;
                     like(a, 2)
                 },
                 |c| {

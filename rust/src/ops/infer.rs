@@ -300,3 +300,14 @@ pub mod quick {
     pub use to_float as float_same;
     pub use to_float as promoted_float;
 }
+
+/// Refuses a number that the dtype cannot hold, where it would become elements as it is.
+pub fn check_fits(value: &Arg, d: DType) -> Result<()> {
+    match value {
+        Arg::Scalar(s) if !crate::dtype::fits(*s, d) => Error::runtime(format!(
+            "value cannot be converted to type {} without overflow",
+            d.name()
+        )),
+        _ => Ok(()),
+    }
+}

@@ -128,6 +128,7 @@ fn scatter_infer(a: &Args) -> Result<Metas> {
 fn scatter_value_infer(a: &Args) -> Result<Metas> {
     let t = a.tensor(0);
     check_elements(a, "scatter", None)?;
+    super::infer::check_fits(&a[3], t.dtype)?;
     one(*t.shape(), t.dtype)
 }
 
@@ -314,6 +315,7 @@ fn fill_infer(a: &Args) -> Result<Metas> {
         return Error::index("index_fill_(): Expected dtype int64 for index.");
     }
     ensure!(i.rank() <= 1, "Index has to be a vector/scalar");
+    super::infer::check_fits(&a[3], t.dtype)?;
     one(*t.shape(), t.dtype)
 }
 

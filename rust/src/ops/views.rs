@@ -425,6 +425,12 @@ pub fn ops() -> Vec<Builder> {
         )
         .view(view)
         .method_only(),
+        op(
+            "view.dtype(input, dtype: dtype)",
+            "The same memory read as another dtype. Of another size, it changes the last dim, which must lie densely.",
+        )
+        .composite()
+        .method_only(),
         maybe_view!(
             "reshape(input, shape: int[])",
             "Another shape: a view where the strides allow it, else a copy.",

@@ -80,7 +80,37 @@ def _cat(n, g):
     return out
 
 
+def _reinterpreted(input, dtype):
+    """The same memory read as another dtype; not recorded."""
+    if dtype is input.dtype:
+        return _C.alias(input)
+    old, new = input.element_size(), dtype.itemsize
+    size, stride, offset = list(input.shape), list(input.stride()), input.storage_offset()
+    if old != new:
+        names = f"to view {input.dtype} as {dtype} (different element sizes)"
+        if not size:
+            raise RuntimeError(f"self.dim() cannot be 0 {names}")
+        if stride[-1] != 1:
+            raise RuntimeError(f"self.stride(-1) must be 1 {names}, but got {stride[-1]}")
+    if old > new:
+        times = old // new
+        size[-1] *= times
+        stride = [s * times for s in stride[:-1]] + [1]
+        offset *= times
+    elif old < new:
+        times = new // old
+        if size[-1] % times:
+            raise RuntimeError(f"self.size(-1) must be divisible by {times} {names}, but got {size[-1]}")
+        if offset % times or any(s % times for s in stride[:-1]):
+            raise RuntimeError(f"self.stride() and self.storage_offset() must be divisible by {times} {names}")
+        size[-1] //= times
+        stride = [s // times for s in stride[:-1]] + [1]
+        offset //= times
+    return _C._over(input, dtype, size, stride, offset)
+
+
 ROWS = {
+    "view.dtype": {"composite": _reinterpreted, "nondiff": True},
     **{key: {"input": _reshape} for key in ("view", "reshape", "flatten", "squeeze", "unsqueeze")},
     "expand": {"input": lambda n, g: g},
     "permute": {"input": _permute},

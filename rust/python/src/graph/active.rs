@@ -187,7 +187,11 @@ pub fn note_tensor(t: &Bound<'_, Tensor>) -> PyResult<()> {
         return note_leaf(t);
     }
     if record::knows(&core).map_err(to_python)? {
-        return Ok(());
+        // An object from outside that shares a slot's memory now need not do so at the next call: a slot of its own.
+        let outside = !new && t.get().with(py, |s| s.epoch) != mode().epoch;
+        if !outside || with(|a| a.slot_of.contains_key(&key(t)))? {
+            return Ok(());
+        }
     }
     if new {
         return record::constant(&core).map_err(to_python);

@@ -21,8 +21,9 @@ const TABLES: [&str; 7] = [
 pub struct Module {
     pub object: Py<PyAny>,
     attributes: Py<PyDict>,
-    training: Py<PyAny>,
     tables: Vec<(Py<PyString>, Vec<(Py<PyAny>, Py<PyAny>)>)>,
+    /// The rest: the flag `training`, and what its class keeps there (rates, switches, masks).
+    others: Vec<(Py<PyAny>, Py<PyAny>)>,
 }
 
 impl Module {
@@ -38,18 +39,30 @@ impl Module {
                 tables.push((PyString::intern(py, name).unbind(), entries));
             }
         }
+        let others = attributes
+            .iter()
+            .filter(|(k, _)| !k.extract::<&str>().is_ok_and(|k| TABLES.contains(&k)))
+            .map(|(k, v)| (k.unbind(), v.unbind()))
+            .collect();
         Ok(Module {
             object: object.clone().unbind(),
-            training: object.getattr("training")?.unbind(),
             attributes: attributes.unbind(),
             tables,
+            others,
         })
     }
 
     pub fn holds(&self, py: Python<'_>) -> PyResult<bool> {
         let attributes = self.attributes.bind(py);
-        if !attributes.get_item("training")?.is_some_and(|t| t.is(&self.training)) {
+        if attributes.len() != self.others.len() + self.tables.len() {
             return Ok(false);
+        }
+        for (key, value) in &self.others {
+            let value = value.bind(py);
+            match attributes.get_item(key)? {
+                Some(v) if v.is(value) || is_plain(&v) && same_value(&v, value)? => {}
+                _ => return Ok(false),
+            }
         }
         for (name, entries) in &self.tables {
             let Some(table) = attributes.get_item(name)? else {
@@ -77,6 +90,11 @@ impl Module {
     }
 }
 
+/// A value that may be made anew without being another one. Of anything else, the very object must be there.
+fn is_plain(v: &Bound<'_, PyAny>) -> bool {
+    v.is_instance_of::<PyFloat>() || v.is_instance_of::<PyInt>() || v.is_instance_of::<PyString>()
+}
+
 /// A number among a group's options, read anew before each run.
 pub struct Number {
     /// The fused op's name of it.
@@ -91,6 +109,8 @@ pub struct Number {
 pub struct Group {
     pub optimizer: Py<PyAny>,
     index: usize,
+    /// How many groups the optimizer has.
+    count: usize,
     params: Vec<Py<PyAny>>,
     options: Vec<(Py<PyAny>, Py<PyAny>)>,
     pub numbers: Vec<Number>,
@@ -125,6 +145,7 @@ impl Group {
         let mut made = Group {
             optimizer: optimizer.clone().unbind(),
             index,
+            count: optimizer.getattr("param_groups")?.len()?,
             params: Vec::new(),
             options: Vec::new(),
             numbers: Vec::new(),
@@ -163,7 +184,11 @@ impl Group {
 
     /// Adds the numbers to `block`; false when the group is not what was recorded.
     pub fn fill(&self, py: Python<'_>, block: &mut Vec<f64>) -> PyResult<bool> {
-        let Some(group) = group_of(self.optimizer.bind(py), self.index)? else {
+        let optimizer = self.optimizer.bind(py);
+        if optimizer.getattr("param_groups")?.len()? != self.count {
+            return Ok(false);
+        }
+        let Some(group) = group_of(optimizer, self.index)? else {
             return Ok(false);
         };
         let Some(params) = group.get_item("params")? else {

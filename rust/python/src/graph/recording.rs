@@ -29,6 +29,24 @@ struct Slot {
     requires_grad: bool,
     /// First slot with the same buffer.
     shares: usize,
+    /// Hooks of a leaf, which the backward pass ran.
+    hooks: Vec<Py<PyAny>>,
+}
+
+fn hooks_of(t: &Bound<'_, Tensor>) -> Option<Py<PyDict>> {
+    let py = t.py();
+    t.get().with(py, |s| s.hooks.as_ref().map(|h| h.clone_ref(py)))
+}
+
+/// Whether a leaf has these hooks.
+fn same_hooks(t: &Bound<'_, Tensor>, hooks: &[Py<PyAny>]) -> bool {
+    match hooks_of(t) {
+        None => hooks.is_empty(),
+        Some(now) => {
+            let now = now.bind(t.py());
+            now.len() == hooks.len() && now.iter().zip(hooks).all(|((_, v), h)| v.is(h))
+        }
+    }
 }
 
 /// What becomes of a leaf's `.grad`.
@@ -162,16 +180,16 @@ fn finish<'py>(py: Python<'py>, result: &Bound<'py, PyAny>) -> PyResult<Recordin
     recorded.graph.results = std::mem::take(&mut results.ids);
     recorded.graph.find_last_uses();
     let slots = settled(py, slots, &recorded.graph)?;
+    check_escapes(py, &recorded, &results.kept)?;
     for m in &modules {
         if !m.holds(py)? {
             return Err(new_error(format!(
-                "the compiled function changes a module that it calls ({}): its mode, parameters, buffers, parts or hooks; do \
-                 so outside",
+                "the compiled function changes a module that it calls ({}): its mode, attributes, parameters, buffers, parts or \
+                 hooks; do so outside",
                 m.object.bind(py).get_type().name()?
             )));
         }
     }
-    check_escapes(py, &recorded, &results.kept)?;
     let work = recorded.graph.values.iter().map(|v| v.layout.numel()).sum();
     Ok(Recording {
         form,
@@ -263,6 +281,9 @@ fn settled(py: Python<'_>, slots: Vec<active::Slot>, graph: &Graph) -> PyResult<
             }
         }
         let shares = *first.entry(now.buffer.address()).or_insert(i);
+        let hooks = hooks_of(s.tensor.bind(py)).map_or_else(Vec::new, |h| {
+            h.bind(py).iter().map(|(_, v)| v.unbind()).collect()
+        });
         let tensor = matches!(s.bind, Bind::Object).then_some(s.tensor);
         done.push(Slot {
             bind: s.bind,
@@ -273,6 +294,7 @@ fn settled(py: Python<'_>, slots: Vec<active::Slot>, graph: &Graph) -> PyResult<
             device: core.2,
             requires_grad,
             shares,
+            hooks,
         });
     }
     Ok(done)
@@ -431,6 +453,7 @@ impl Recording {
                 || c.device() != s.device
                 || requires_grad != s.requires_grad
                 || recorded
+                || requires_grad && !same_hooks(&objects[i], &s.hooks)
             {
                 return false;
             }
@@ -592,6 +615,7 @@ impl Recording {
         self.returns.visit(&visit)?;
         for s in &self.slots {
             visit.call(&s.tensor)?;
+            s.hooks.iter().try_for_each(|h| visit.call(h))?;
         }
         for m in &self.modules {
             visit.call(&m.object)?;

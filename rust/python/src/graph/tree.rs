@@ -4,7 +4,7 @@ use crate::error::RecordingError;
 use crate::tensor::Tensor;
 use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
-use pyo3::types::{PyDict, PyList, PyTuple};
+use pyo3::types::{PyDict, PyFloat, PyList, PyTuple};
 
 /// The form of a container, its tensors numbered in the order met.
 pub enum Tree {
@@ -109,6 +109,10 @@ pub fn same_value(a: &Bound<'_, PyAny>, b: &Bound<'_, PyAny>) -> PyResult<bool> 
     }
     if !a.get_type().is(b.get_type()) {
         return Ok(false);
+    }
+    if let (Ok(a), Ok(b)) = (a.cast_exact::<PyFloat>(), b.cast_exact::<PyFloat>()) {
+        // Zero has two signs.
+        return Ok(a.value().to_bits() == b.value().to_bits());
     }
     match a.eq(b) {
         Ok(equal) => Ok(equal),
