@@ -187,7 +187,11 @@ pub fn note_tensor(t: &Bound<'_, Tensor>) -> PyResult<()> {
         return note_leaf(t);
     }
     // Another view of a slot's memory may lie elsewhere in it at the next call: a slot of its own.
-    let known = if new { record::knows(&core) } else { record::knows_as(&core) };
+    let known = if new {
+        record::knows(&core)
+    } else {
+        record::knows_as(&core)
+    };
     if known.map_err(to_python)? {
         return Ok(());
     }
