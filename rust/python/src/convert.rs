@@ -374,7 +374,10 @@ fn too_big() -> PyErr {
 /// An int beyond int64, as what a tensor of this dtype would hold.
 fn big_number(obj: &Bound<'_, PyAny>, wanted: Option<DType>) -> PyResult<Scalar> {
     match wanted {
-        Some(DType::U64) => obj.extract::<u64>().map(|v| Scalar::Int(v as i64)).map_err(|_| too_big()),
+        Some(DType::U64) => obj
+            .extract::<u64>()
+            .map(|v| Scalar::Int(v as i64))
+            .map_err(|_| too_big()),
         Some(d) if !d.is_float() => Err(too_big()),
         _ => Ok(Scalar::Float(obj.extract::<f64>().map_err(|_| too_big())?)),
     }

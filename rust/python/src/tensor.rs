@@ -506,7 +506,6 @@ impl Tensor {
         }
     }
 
-
     #[pyo3(signature = (requires_grad = true))]
     fn requires_grad_<'py>(slf: &Bound<'py, Self>, requires_grad: bool) -> PyResult<Bound<'py, Self>> {
         Tensor::want_grad(slf, requires_grad)?;

@@ -281,9 +281,8 @@ fn settled(py: Python<'_>, slots: Vec<active::Slot>, graph: &Graph) -> PyResult<
             }
         }
         let shares = *first.entry(now.buffer.address()).or_insert(i);
-        let hooks = hooks_of(s.tensor.bind(py)).map_or_else(Vec::new, |h| {
-            h.bind(py).iter().map(|(_, v)| v.unbind()).collect()
-        });
+        let hooks =
+            hooks_of(s.tensor.bind(py)).map_or_else(Vec::new, |h| h.bind(py).iter().map(|(_, v)| v.unbind()).collect());
         let tensor = matches!(s.bind, Bind::Object).then_some(s.tensor);
         done.push(Slot {
             bind: s.bind,
