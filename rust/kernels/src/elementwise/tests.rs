@@ -154,7 +154,6 @@ fn functions_are_accurate() {
 fn every_float() {
     type Case = (Unary, f64, fn(f64) -> f64);
     let cases: &[Case] = &[
-        (Unary::Erf, 2.0, special::erf),
         (Unary::Gelu, 4.0, |x| {
             if x == f64::NEG_INFINITY {
                 f64::NAN
@@ -166,6 +165,7 @@ fn every_float() {
             let e = (-x.abs()).exp();
             if x < 0.0 { e / (1.0 + e) } else { 1.0 / (1.0 + e) }
         }),
+        (Unary::Erf, 2.0, special::erf),
         (Unary::Exp, 2.0, f64::exp),
         (Unary::Log, 2.0, f64::ln),
         (Unary::Sin, 2.0, f64::sin),
