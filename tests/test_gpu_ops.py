@@ -41,6 +41,7 @@ REFUSED = {
     "_full_like": "is not supported on device 'gpu'",
     "round": "not implemented for 'Float' on device 'gpu'",
     "_attention": "'_attention_factors' is not implemented on device 'gpu'",
+    "view.dtype": "cannot be seen as another dtype",
     "batch_norm": "'batch_norm' is not implemented on device 'gpu'",
     "conv1d.padding": "'conv1d' is not implemented on device 'gpu'",
     "conv2d.padding": "'conv2d' is not implemented on device 'gpu'",

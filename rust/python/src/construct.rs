@@ -7,7 +7,7 @@ use firesteel::device::{Device, cpu};
 use firesteel::dtype::{DType, Scalar, legacy_name};
 use firesteel::layout::Dims;
 use firesteel::{Core, dispatch};
-use pyo3::exceptions::PyValueError;
+use pyo3::exceptions::{PyNotImplementedError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyTuple};
 
@@ -111,7 +111,7 @@ pub fn _over(
         });
     let dtype = dtype_argument(dtype)?;
     if core.device() == Device::Gpu && core.dtype != dtype {
-        return Err(runtime(
+        return Err(PyNotImplementedError::new_err(
             "the memory of a tensor on device 'gpu' cannot be seen as another dtype: copy it to the cpu first",
         ));
     }

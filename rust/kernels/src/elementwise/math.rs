@@ -506,6 +506,20 @@ pub(crate) fn gelu(x: f32) -> f32 {
     // The exponential, which may be subnormal, comes last.
     let t = p * w * e;
     let y = if x >= 0.0 { x - t } else { -t };
+    // Near 0 Φ as ½ and an odd polynomial loses less.
+    let q = poly(
+        x * x,
+        [
+            0.3989422804,
+            -0.06649035719,
+            0.009973382619,
+            -0.001186799689,
+            0.0001146637118,
+            -8.857467363e-06,
+            4.350847288e-07,
+        ],
+    );
+    let y = if x.abs() < 0.75 { x * x.mul_add(q, 0.5) } else { y };
     if x == f32::NEG_INFINITY { f32::NAN } else { y }
 }
 

@@ -222,4 +222,6 @@ impl Number for crate::dtype::Bool {
 }
 
 #[cfg(test)]
+mod sweep;
+#[cfg(test)]
 mod tests;

@@ -186,23 +186,12 @@ pub fn note_tensor(t: &Bound<'_, Tensor>) -> PyResult<()> {
     if leaf && !new {
         return note_leaf(t);
     }
-<<<<<<< HEAD
     if record::knows(&core).map_err(to_python)? {
         // An object from outside that shares a slot's memory now need not do so at the next call: a slot of its own.
         let outside = !new && t.get().with(py, |s| s.epoch) != mode().epoch;
         if !outside || with(|a| a.slot_of.contains_key(&key(t)))? {
             return Ok(());
         }
-=======
-    // Another view of a slot's memory may lie elsewhere in it at the next call: a slot of its own.
-    let known = if new {
-        record::knows(&core)
-    } else {
-        record::knows_as(&core)
-    };
-    if known.map_err(to_python)? {
-        return Ok(());
->>>>>>> qa
     }
     if new {
         return record::constant(&core).map_err(to_python);
