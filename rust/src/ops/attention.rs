@@ -178,9 +178,8 @@ fn with_attention(c: &Call, at: Places, f: impl FnOnce(&Attention, &Sizes) -> Re
     let [q, k, v] = [0, 1, 2].map(|i| computed(c.args.tensor(at.query + i)));
     let (q, k, v) = (q?, k?, v?);
     let mask = c.args.opt_tensor(at.query + 3).map(|m| added(m, q.dtype)).transpose()?;
-    let wide = |c: &Core, rows, cols| -> Result<Core> {
-        Ok(c.with_layout(c.layout.broadcast_to(&sizes.shape(rows, cols)?)))
-    };
+    let wide =
+        |c: &Core, rows, cols| -> Result<Core> { Ok(c.with_layout(c.layout.broadcast_to(&sizes.shape(rows, cols)?))) };
     let (q, k, v) = (
         wide(&q, sizes.l, sizes.e)?,
         wide(&k, sizes.s, sizes.e)?,

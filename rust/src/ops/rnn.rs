@@ -69,7 +69,10 @@ impl Sizes {
 }
 
 fn inputs<const N: usize>(c: &Call, places: [usize; N], work: DType) -> Result<Vec<Core>> {
-    places.iter().map(|&i| cpu::contiguous(c.args.tensor(i), work)).collect()
+    places
+        .iter()
+        .map(|&i| cpu::contiguous(c.args.tensor(i), work))
+        .collect()
 }
 
 fn optional(c: &Call, i: usize, work: DType) -> Result<Option<Core>> {
@@ -99,7 +102,12 @@ macro_rules! write {
 
 fn lstm_shape(a: &Args, at: usize, reverse: usize) -> Result<RnnShape> {
     let s = shape(a.tensor(at), a.tensor(at + 1), a.tensor(at + 3), 4, a.bool(reverse))?;
-    expect(Some(a.tensor(at + 2)), &[s.rows, s.hidden], a.tensor(at).dtype, "the cell")?;
+    expect(
+        Some(a.tensor(at + 2)),
+        &[s.rows, s.hidden],
+        a.tensor(at).dtype,
+        "the cell",
+    )?;
     Ok(s)
 }
 
@@ -180,7 +188,10 @@ fn gru_shape(a: &Args) -> Result<RnnShape> {
 fn gru_infer(a: &Args) -> Result<Metas> {
     let s = Sizes::of(gru_shape(a)?);
     let d = a.tensor(0).dtype;
-    Ok(smallvec![Meta::new(row(&s.all(1)), d), Meta::new(row(&s.all(4)), d.compute())])
+    Ok(smallvec![
+        Meta::new(row(&s.all(1)), d),
+        Meta::new(row(&s.all(4)), d.compute())
+    ])
 }
 
 fn gru_run(c: &Call) -> Result<()> {

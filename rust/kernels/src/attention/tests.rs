@@ -55,7 +55,11 @@ fn by_definition(c: &Case, q: &[f64], k: &[f64], v: &[f64], mask: &[f64], grad: 
             let mut sum = 0.0;
             let mut each = vec![(0.0, 0.0); c.s];
             for j in 0..c.s {
-                let w = if max == f64::NEG_INFINITY { 0.0 } else { (scores[j] - max).exp() / total };
+                let w = if max == f64::NEG_INFINITY {
+                    0.0
+                } else {
+                    (scores[j] - max).exp() / total
+                };
                 let vj = &v[(h * c.s + j) * c.v..][..c.v];
                 let mut dw = 0.0;
                 for x in 0..c.v {
@@ -80,7 +84,7 @@ fn by_definition(c: &Case, q: &[f64], k: &[f64], v: &[f64], mask: &[f64], grad: 
 }
 
 /// Output and gradients of the kernels.
-fn by_kernels<T: Real + HasTiles>(c: &Case, inputs: [&[f64]; 5]) -> [Vec<T>; 4] {
+fn by_kernels<T: Weight + HasTiles>(c: &Case, inputs: [&[f64]; 5]) -> [Vec<T>; 4] {
     let [q, k, v, mask, grad] = inputs.map(|x| x.iter().map(|&x| T::from_f64(x)).collect::<Vec<T>>());
     let any = |data: &[T], shape: &[usize]| {
         let v = view_of(data, shape);
@@ -93,7 +97,14 @@ fn by_kernels<T: Real + HasTiles>(c: &Case, inputs: [&[f64]; 5]) -> [Vec<T>; 4] 
         unsafe { AnyDst::new(v.ptr().cast(), T::DTYPE, v.shape(), v.strides()) }
     };
     // SAFETY: one matrix for all heads.
-    let mask = unsafe { AnySrc::new(mask.as_ptr().cast(), T::DTYPE, &[c.heads, c.l, c.s], &[0, c.s as isize, 1]) };
+    let mask = unsafe {
+        AnySrc::new(
+            mask.as_ptr().cast(),
+            T::DTYPE,
+            &[c.heads, c.l, c.s],
+            &[0, c.s as isize, 1],
+        )
+    };
     let a = Attention {
         query: any(&q, &[c.heads, c.l, c.e]),
         key: any(&k, &[c.heads, c.s, c.e]),
@@ -105,7 +116,11 @@ fn by_kernels<T: Real + HasTiles>(c: &Case, inputs: [&[f64]; 5]) -> [Vec<T>; 4] 
     };
     let mut out = vec![T::from_f64(7.0); c.heads * c.l * c.v];
     let mut lse = vec![T::ZERO; c.heads * c.l];
-    forward(&a, any_mut(&mut out, &[c.heads, c.l, c.v]), any_mut(&mut lse, &[c.heads, c.l]));
+    forward(
+        &a,
+        any_mut(&mut out, &[c.heads, c.l, c.v]),
+        any_mut(&mut lse, &[c.heads, c.l]),
+    );
     let mut grads = [&q, &k, &v].map(|x| vec![T::from_f64(7.0); x.len()]);
     let [gq, gk, gv] = &mut grads;
     backward(
@@ -126,7 +141,18 @@ fn by_kernels<T: Real + HasTiles>(c: &Case, inputs: [&[f64]; 5]) -> [Vec<T>; 4] 
 #[test]
 fn by_the_definition_at_any_size() {
     let philox = Philox { seed: 3, offset: 5 };
-    for (l, s) in [(0, 3), (3, 0), (1, 1), (1, 7), (8, 15), (33, 31), (64, 65), (127, 128), (40, 300), (130, 700)] {
+    for (l, s) in [
+        (0, 3),
+        (3, 0),
+        (1, 1),
+        (1, 7),
+        (8, 15),
+        (33, 31),
+        (64, 65),
+        (127, 128),
+        (40, 300),
+        (130, 700),
+    ] {
         for (e, v) in [(1, 1), (7, 9), (16, 16), (33, 17), (64, 64)] {
             for kind in 0..4 {
                 let c = Case {
@@ -145,7 +171,9 @@ fn by_the_definition_at_any_size() {
                 let q = numbers(2 * l * e, 1);
                 let (k, val) = (numbers(2 * s * e, 2), numbers(2 * s * v, 3));
                 let (mut mask, grad) = (numbers(l * s, 4), numbers(2 * l * v, 5));
-                mask.iter_mut().filter(|x| **x < -0.5).for_each(|x| *x = f64::NEG_INFINITY);
+                mask.iter_mut()
+                    .filter(|x| **x < -0.5)
+                    .for_each(|x| *x = f64::NEG_INFINITY);
                 if l > 1 {
                     // A query that sees no key.
                     mask[s..2 * s].fill(f64::NEG_INFINITY);
@@ -158,8 +186,14 @@ fn by_the_definition_at_any_size() {
                     for i in 0..want[part].len() {
                         let w = want[part][i];
                         let (a, b) = (single[part][i] as f64, double[part][i]);
-                        assert!((b - w).abs() < 1e-12 * (1.0 + w.abs()), "{l} {s} {e} {v} {kind} {part} {i}: {b} {w}");
-                        assert!((a - w).abs() < 2e-5 * (1.0 + w.abs()), "{l} {s} {e} {v} {kind} {part} {i}: {a} {w}");
+                        assert!(
+                            (b - w).abs() < 1e-12 * (1.0 + w.abs()),
+                            "{l} {s} {e} {v} {kind} {part} {i}: {b} {w}"
+                        );
+                        assert!(
+                            (a - w).abs() < 2e-5 * (1.0 + w.abs()),
+                            "{l} {s} {e} {v} {kind} {part} {i}: {a} {w}"
+                        );
                     }
                 }
             }

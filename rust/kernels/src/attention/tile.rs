@@ -262,12 +262,29 @@ macro_rules! tiles_of {
     ($t:ty: $portable:ident $scalar:ident $avx2:ident $avx512:ident $neon:ident) => {
         tiles!($portable, $t, Scalar, 4);
         #[cfg(target_arch = "x86_64")]
-        tiles!(#[target_feature(enable = "fma,bmi1,bmi2,lzcnt,f16c")] $scalar, $t, Scalar, 4);
+        tiles!(
+            #[target_feature(enable = "fma,bmi1,bmi2,lzcnt,f16c")]
+            $scalar,
+            $t,
+            Scalar,
+            4
+        );
         #[cfg(target_arch = "x86_64")]
-        tiles!(#[target_feature(enable = "avx2,fma,bmi1,bmi2,lzcnt,f16c")] $avx2, $t, Avx2, 4);
+        tiles!(
+            #[target_feature(enable = "avx2,fma,bmi1,bmi2,lzcnt,f16c")]
+            $avx2,
+            $t,
+            Avx2,
+            4
+        );
         #[cfg(target_arch = "x86_64")]
-        tiles!(#[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx512cd,avx2,fma,bmi1,bmi2,lzcnt,f16c")]
-            $avx512, $t, Avx512, 8);
+        tiles!(
+            #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx512cd,avx2,fma,bmi1,bmi2,lzcnt,f16c")]
+            $avx512,
+            $t,
+            Avx512,
+            8
+        );
         #[cfg(target_arch = "aarch64")]
         tiles!($neon, $t, Neon, 8);
 

@@ -14,7 +14,16 @@ fn numbers<T: RnnElement>(n: usize, seed: u32) -> Vec<T> {
         .collect()
 }
 
-const SIZES: [[usize; 3]; 8] = [[1, 1, 1], [2, 3, 7], [5, 9, 16], [3, 17, 33], [4, 1, 64], [0, 2, 3], [3, 0, 4], [2, 40, 65]];
+const SIZES: [[usize; 3]; 8] = [
+    [1, 1, 1],
+    [2, 3, 7],
+    [5, 9, 16],
+    [3, 17, 33],
+    [4, 1, 64],
+    [0, 2, 3],
+    [3, 0, 4],
+    [2, 40, 65],
+];
 
 fn sigmoid(x: f64) -> f64 {
     1.0 / (1.0 + (-x).exp())
@@ -43,7 +52,11 @@ fn lstm_loss(s: RnnShape, x: &[f64], h: &[f64], c: &[f64], w: &[f64], weights: &
                 loss += state[j] * weights[(t * s.rows + r) * n + j];
             }
         }
-        loss += cell.iter().enumerate().map(|(j, c)| c * weights[r * n + j]).sum::<f64>();
+        loss += cell
+            .iter()
+            .enumerate()
+            .map(|(j, c)| c * weights[r * n + j])
+            .sum::<f64>();
     }
     loss
 }
@@ -84,7 +97,11 @@ fn check(got: &[f64], at: &[f64], f: impl Fn(&[f64]) -> f64, what: &str) {
             f(&x)
         };
         let want = (moved(1e-5) - moved(-1e-5)) / 2e-5;
-        assert!((got[i] - want).abs() < 1e-7 * (1.0 + want.abs()), "{what}[{i}]: {} {want}", got[i]);
+        assert!(
+            (got[i] - want).abs() < 1e-7 * (1.0 + want.abs()),
+            "{what}[{i}]: {} {want}",
+            got[i]
+        );
     }
 }
 
@@ -106,7 +123,11 @@ fn lstm_by_the_definition() {
             let mut acts = vec![0.0; s.all(4 * hidden)];
             lstm_forward(s, &x, [&h, &c], &w, [&mut out, &mut cells, &mut acts]);
             let last = if reverse { 0 } else { steps.saturating_sub(1) };
-            let last_cell = if steps == 0 { &c[..] } else { &cells[last * rows * hidden..][..rows * hidden] };
+            let last_cell = if steps == 0 {
+                &c[..]
+            } else {
+                &cells[last * rows * hidden..][..rows * hidden]
+            };
             let sum = |a: &[f64]| a.iter().zip(&weights).map(|(a, b)| a * b).sum::<f64>();
             let (got, want) = (sum(&out) + sum(last_cell), lstm_loss(s, &x, &h, &c, &w, &weights));
             assert!((got - want).abs() < 1e-11 * (1.0 + want.abs()), "{s:?}: {got} {want}");
@@ -145,7 +166,9 @@ fn gru_by_the_definition() {
             gru_backward(s, &weights, &h, &w, [&out, &acts], [&mut gates, &mut mapped, &mut gh]);
             check(&gates, &x, |x| gru_loss(s, x, &h, &w, &bias, &weights), "gates");
             check(&gh, &h, |h| gru_loss(s, &x, h, &w, &bias, &weights), "h");
-            let total: Vec<f64> = (0..3 * hidden).map(|j| mapped.iter().skip(j).step_by(3 * hidden).sum()).collect();
+            let total: Vec<f64> = (0..3 * hidden)
+                .map(|j| mapped.iter().skip(j).step_by(3 * hidden).sum())
+                .collect();
             check(&total, &bias, |b| gru_loss(s, &x, &h, &w, b, &weights), "bias");
         }
     }
