@@ -1,6 +1,12 @@
 //! What happens to a block of scores, keys by queries: `QUERIES` queries lie side by side, so that each has a lane of its
 //! own and sums over keys run in their order.
 
+#![allow(
+    clippy::excessive_precision,
+    clippy::needless_range_loop,
+    reason = "constants as they were fitted; lanes are indexed side by side, which is what vectorizes"
+)]
+
 use crate::multiversion;
 use crate::random::Philox;
 use crate::reduce::real::Real;
@@ -49,8 +55,8 @@ fn hide<T: Real>(scores: &mut [T], ahead: isize) {
     let first = (1 - ahead).max(0) as usize;
     for (r, row) in rows(scores).enumerate().skip(first) {
         let hidden = (r as isize + ahead) as usize;
-        for j in 0..QUERIES {
-            row[j] = if j < hidden { -T::INF } else { row[j] };
+        for (j, x) in row.iter_mut().enumerate() {
+            *x = if j < hidden { -T::INF } else { *x };
         }
     }
 }
