@@ -73,9 +73,9 @@ def attention_row(reference, samples, medium, dtypes="f"):
     return Row(quiet(reference), samples, dtypes, tolerance=SUMS, why=WHY, medium=medium, domain=(-1.5, 1.5))
 
 
-def back(lead, l, s, e, v, mask=None, state=None, p=0.0, causal=False, scale=1.0):
-    q, k = F(*lead, l, e), F(*lead, s, e)
-    return S(F(*lead, l, v), q, k, F(*lead, s, v), mask, state, p, causal, scale, F(*lead, l, v), F(*lead, l))
+def back(lead, queries, keys, e, v, mask=None, state=None, p=0.0, causal=False, scale=1.0):
+    q, k, of_result = F(*lead, queries, e), F(*lead, keys, e), F(*lead, queries, v)
+    return S(of_result, q, k, F(*lead, keys, v), mask, state, p, causal, scale, of_result, F(*lead, queries))
 
 
 ROWS.update(

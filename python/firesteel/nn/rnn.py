@@ -42,11 +42,11 @@ def _lstm(gates: Tensor, state: tuple, weights: dict[str, Any], backward: bool) 
     if weights["hr"] is not None:
 
         def projected(part: Tensor, state: tuple) -> tuple:
-            made = _C._lstm(part.unsqueeze(0), *state, weights["hh"])
+            made = _C._lstm(part.unsqueeze(0), state[0], state[1], weights["hh"])
             return _C.linear(made[0].squeeze(0), weights["hr"]), made[1]
 
         return _one_by_one(projected, gates, state, backward)
-    made = _C._lstm(gates, *state, weights["hh"], backward)
+    made = _C._lstm(gates, state[0], state[1], weights["hh"], backward)
     return made[0], (made[0].select(0, 0 if backward else -1), made[1])
 
 

@@ -1,6 +1,6 @@
 //! Gradients of attention: the scores are made again, block by block, from the saved logarithms of the sums.
 
-use super::block::{self, KEYS, Lanes, QUERIES};
+use super::block::{self, KEYS, Lanes, QUERIES, Weight};
 use super::tile::{HasTiles, Product};
 use super::{Attention, GRAIN, Head, Job, Matrix, Parts, turn_back};
 use crate::dtype::DType;
@@ -47,12 +47,12 @@ struct Target<T> {
 
 /// What a chunk needs of all queries of a head.
 struct Queries<'a, T> {
-    /// Scaled, row by row, and turned in blocks.
-    rows: &'a mut [T],
+    /// Scaled and turned in blocks; and the gradient, likewise.
     turned: &'a mut [T],
-    /// The gradient, likewise.
-    grad_rows: &'a mut [T],
     grad_turned: &'a mut [T],
+    /// Row by row, where the rows do not lie in one piece: copies.
+    rows: &'a mut [T],
+    grad_rows: &'a mut [T],
     /// Per query: logarithm of the sum (inf where there is no query), product of output and gradient.
     logsumexp: &'a mut [T],
     dot: &'a mut [T],
@@ -110,7 +110,7 @@ impl Sizes {
     }
 }
 
-fn backward_of<T: Real + HasTiles>(
+fn backward_of<T: Weight + HasTiles>(
     a: &Attention,
     grad: &Src<T>,
     out: &Src<T>,
@@ -185,11 +185,11 @@ fn backward_of<T: Real + HasTiles>(
                         if split {
                             let at = partials.at(unit * sizes.grad);
                             let part = std::slice::from_raw_parts_mut(at, sizes.grad);
-                            chunk(&job, &head, c, &queries, &mut blocks, to, part);
+                            chunk(&job, &head, &grad, c, &queries, &mut blocks, to, part);
                         } else if c == 0 {
-                            chunk(&job, &head, c, &queries, &mut blocks, to, sum);
+                            chunk(&job, &head, &grad, c, &queries, &mut blocks, to, sum);
                         } else {
-                            chunk(&job, &head, c, &queries, &mut blocks, to, part);
+                            chunk(&job, &head, &grad, c, &queries, &mut blocks, to, part);
                             join(&job, c, sum, part);
                         }
                     }
@@ -264,18 +264,21 @@ unsafe fn prepare<T: Real + HasTiles>(
             block::scale(turned, job.scale);
             job.turn_rows(grad, q, n, v, to.grad_turned[q * v..].as_mut_ptr());
             for i in q..q + n {
-                let row = line(head.query.row(i), e, head.query.cs, keep_out);
-                to.rows[i * e..(i + 1) * e].copy_from_slice(row);
+                if !head.query.has_rows() {
+                    let row = line(head.query.row(i), e, head.query.cs, keep_out);
+                    to.rows[i * e..(i + 1) * e].copy_from_slice(row);
+                }
                 let (g, o) = (
                     line(grad.row(i), v, grad.cs, keep_grad),
                     line(out.row(i), v, out.cs, keep_out),
                 );
-                to.grad_rows[i * v..(i + 1) * v].copy_from_slice(g);
+                if !grad.has_rows() {
+                    to.grad_rows[i * v..(i + 1) * v].copy_from_slice(g);
+                }
                 to.dot[i] = dot_row(g, o);
             }
         }
     }
-    block::scale(&mut to.rows[..job.l * e], job.scale);
     to.logsumexp[..job.l].copy_from_slice(logsumexp);
     to.logsumexp[job.l..].fill(T::INF);
     to.dot[job.l..].fill(T::ZERO);
@@ -285,9 +288,11 @@ unsafe fn prepare<T: Real + HasTiles>(
 ///
 /// # Safety
 /// The matrices and targets are live.
-unsafe fn chunk<T: Real + HasTiles>(
+#[allow(clippy::too_many_arguments, reason = "a head's matrices, scratch memory and targets")]
+unsafe fn chunk<T: Weight + HasTiles>(
     job: &Job<T>,
     head: &Head<T>,
+    grad: &Matrix<T>,
     chunk: usize,
     queries: &Queries<T>,
     blocks: &mut Blocks<T>,
@@ -329,6 +334,10 @@ unsafe fn chunk<T: Real + HasTiles>(
                 from_c: false,
             };
             let (product, block) = (job.tiles.product, ..n * QUERIES);
+            let rows_of = |m: &Matrix<T>, copy: &[T], width: usize| match m.has_rows() {
+                true => (m.row(q), m.rs),
+                false => (copy[q * width..].as_ptr(), width as isize),
+            };
             // SAFETY: the caller's promise; blocks and rows lie in the scratch memory.
             unsafe {
                 product(&base);
@@ -347,7 +356,7 @@ unsafe fn chunk<T: Real + HasTiles>(
                 let (scores, grads) = (&mut blocks.scores[block], &mut blocks.grads[block]);
                 block::backward(scores, grads, mask, kept, job.ahead(q, k, n), lse, dot);
                 // Keys beyond those that earlier queries saw were set to zero above.
-                let down = |from: *const T, rows: *const T, width: usize, to: *mut T| Product {
+                let down = |from: *const T, (rows, rs): (*const T, isize), width: usize, to: *mut T| Product {
                     m: n,
                     n: width,
                     k: nq,
@@ -355,14 +364,14 @@ unsafe fn chunk<T: Real + HasTiles>(
                     a_rs: QUERIES as isize,
                     a_cs: 1,
                     b: rows,
-                    b_rs: width as isize,
+                    b_rs: rs,
                     c: to,
                     c_rs: width as isize,
                     from_c: b > first,
                 };
                 let (value, key) = (blocks.value.as_mut_ptr(), blocks.key.as_mut_ptr());
-                product(&down(scores.as_ptr(), queries.grad_rows[q * v..].as_ptr(), v, value));
-                product(&down(grads.as_ptr(), queries.rows[q * e..].as_ptr(), e, key));
+                product(&down(scores.as_ptr(), rows_of(grad, queries.grad_rows, v), v, value));
+                product(&down(grads.as_ptr(), rows_of(&head.query, queries.rows, e), e, key));
                 product(&Product {
                     m: e,
                     k: n,
@@ -376,6 +385,8 @@ unsafe fn chunk<T: Real + HasTiles>(
                 });
             }
         }
+        // The queries' rows had no scale.
+        block::scale(&mut blocks.key[..most * e], job.scale);
         // SAFETY: the targets have these rows.
         unsafe {
             write(&blocks.key[..most * e], e, k, to_key);

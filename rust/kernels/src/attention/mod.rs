@@ -23,7 +23,7 @@ use crate::reduce::real::Real;
 use crate::reduce::walk::{Share, Walk};
 use crate::simd::isa;
 use crate::view::{AnyDst, AnySrc, Dst, Src};
-use block::{KEYS, QUERIES, Softmax};
+use block::{KEYS, QUERIES, Softmax, Weight};
 use tile::{HasTiles, Product, Tiles, Turn};
 
 /// Multiply-adds worth a thread.
@@ -77,6 +77,11 @@ impl<T> Matrix<T> {
 
     fn row(&self, i: usize) -> *const T {
         self.at.wrapping_offset(i as isize * self.rs)
+    }
+
+    /// The rows lie in one piece each.
+    fn has_rows(&self) -> bool {
+        self.cs == 1
     }
 }
 
@@ -258,7 +263,7 @@ impl<T> Parts<T> {
     }
 }
 
-fn forward_of<T: Real + HasTiles>(a: &Attention, out: &Dst<T>, logsumexp: &Dst<T>) {
+fn forward_of<T: Weight + HasTiles>(a: &Attention, out: &Dst<T>, logsumexp: &Dst<T>) {
     let job = Job::<T>::of(a);
     let d = out.rank() - 2;
     let inputs = job.walk();
@@ -303,7 +308,7 @@ fn forward_of<T: Real + HasTiles>(a: &Attention, out: &Dst<T>, logsumexp: &Dst<T
 /// # Safety
 /// The head's matrices are live.
 #[allow(clippy::too_many_arguments, reason = "scratch memory, taken apart by the caller")]
-unsafe fn queries<T: Real + HasTiles>(
+unsafe fn queries<T: Weight + HasTiles>(
     job: &Job<T>,
     head: &Head<T>,
     q: [usize; 2],

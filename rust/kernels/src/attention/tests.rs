@@ -84,7 +84,7 @@ fn by_definition(c: &Case, q: &[f64], k: &[f64], v: &[f64], mask: &[f64], grad: 
 }
 
 /// Output and gradients of the kernels.
-fn by_kernels<T: Real + HasTiles>(c: &Case, inputs: [&[f64]; 5]) -> [Vec<T>; 4] {
+fn by_kernels<T: Weight + HasTiles>(c: &Case, inputs: [&[f64]; 5]) -> [Vec<T>; 4] {
     let [q, k, v, mask, grad] = inputs.map(|x| x.iter().map(|&x| T::from_f64(x)).collect::<Vec<T>>());
     let any = |data: &[T], shape: &[usize]| {
         let v = view_of(data, shape);

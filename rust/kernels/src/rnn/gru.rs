@@ -1,6 +1,6 @@
 //! Gated recurrent units (Cho et al., arXiv 1406.1078) as PyTorch has them: gates in the order reset, update, new.
 
-use super::{Packed, RnnElement, RnnShape, Steps, rows_of};
+use super::{LANES, Packed, RnnElement, RnnShape, Steps, get, put, rows_of};
 use crate::elementwise::float::Float;
 use crate::multiversion;
 
@@ -60,12 +60,20 @@ multiversion! {
             let (r, rest) = act.split_at_mut(size);
             let (z, rest) = rest.split_at_mut(size);
             let (n, hn) = rest.split_at_mut(size);
-            for j in 0..size {
-                let a = (xr[j] + mr[j]).sigmoid();
-                let b = (xz[j] + mz[j]).sigmoid();
-                let c = a.mul_add(mn[j], xn[j]).tanh();
-                (r[j], z[j], n[j], hn[j]) = (a, b, c, mn[j]);
-                out[j] = b.mul_add(before[j] - c, c);
+            for at in (0..size).step_by(LANES) {
+                let [mut a, mut b, mut c] = [get(xr, at), get(xz, at), get(xn, at)];
+                let (mr, mz, mn, mut h) = (get(mr, at), get(mz, at), get(mn, at), get(before, at));
+                for j in 0..LANES {
+                    a[j] = (a[j] + mr[j]).sigmoid();
+                    b[j] = (b[j] + mz[j]).sigmoid();
+                    c[j] = a[j].mul_add(mn[j], c[j]).tanh();
+                    h[j] = b[j].mul_add(h[j] - c[j], c[j]);
+                }
+                put(r, at, a);
+                put(z, at, b);
+                put(n, at, c);
+                put(hn, at, mn);
+                put(out, at, h);
             }
         }
     }
@@ -128,14 +136,24 @@ multiversion! {
             let (xz, xn) = rest.split_at_mut(size);
             let (mr, rest) = to_m.split_at_mut(size);
             let (mz, mn) = rest.split_at_mut(size);
-            for j in 0..size {
-                let d = dh[j];
-                let dn = d * (T::ONE - z[j]) * (T::ONE - n[j] * n[j]);
-                let dz = d * (before[j] - n[j]) * z[j] * (T::ONE - z[j]);
-                let dr = dn * hn[j] * r[j] * (T::ONE - r[j]);
-                (xr[j], mr[j], xz[j], mz[j]) = (dr, dr, dz, dz);
-                (xn[j], mn[j]) = (dn, dn * r[j]);
-                dh[j] = d * z[j];
+            for at in (0..size).step_by(LANES) {
+                let [r, z, n, hn] = [get(r, at), get(z, at), get(n, at), get(hn, at)];
+                let (before, mut d) = (get(before, at), get(dh, at));
+                let [mut dr, mut dz, mut dn, mut dm] = [[T::ZERO; LANES]; 4];
+                for j in 0..LANES {
+                    dn[j] = d[j] * (T::ONE - z[j]) * (T::ONE - n[j] * n[j]);
+                    dz[j] = d[j] * (before[j] - n[j]) * z[j] * (T::ONE - z[j]);
+                    dr[j] = dn[j] * hn[j] * r[j] * (T::ONE - r[j]);
+                    dm[j] = dn[j] * r[j];
+                    d[j] = d[j] * z[j];
+                }
+                put(xr, at, dr);
+                put(mr, at, dr);
+                put(xz, at, dz);
+                put(mz, at, dz);
+                put(xn, at, dn);
+                put(mn, at, dm);
+                put(dh, at, d);
             }
         }
     }

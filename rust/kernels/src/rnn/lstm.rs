@@ -1,6 +1,6 @@
 //! Long short-term memory (Hochreiter and Schmidhuber, 1997), gates in PyTorch's order: input, forget, cell, output.
 
-use super::{Packed, RnnElement, RnnShape, Steps, rows_of};
+use super::{LANES, Packed, RnnElement, RnnShape, Steps, get, put, rows_of};
 use crate::elementwise::float::Float;
 use crate::multiversion;
 
@@ -53,12 +53,23 @@ multiversion! {
             let (i, rest) = gates.split_at_mut(size);
             let (f, rest) = rest.split_at_mut(size);
             let (g, o) = rest.split_at_mut(size);
-            for j in 0..size {
-                let (a, b, x, y) = (i[j].sigmoid(), f[j].sigmoid(), g[j].tanh(), o[j].sigmoid());
-                let c = b.mul_add(before[j], a * x);
-                (i[j], f[j], g[j], o[j]) = (a, b, x, y);
-                cell[j] = c;
-                out[j] = y * c.tanh();
+            for at in (0..size).step_by(LANES) {
+                let [mut a, mut b, mut x, mut y] = [get(i, at), get(f, at), get(g, at), get(o, at)];
+                let (mut c, mut h) = (get(before, at), [T::ZERO; LANES]);
+                for j in 0..LANES {
+                    a[j] = a[j].sigmoid();
+                    b[j] = b[j].sigmoid();
+                    x[j] = x[j].tanh();
+                    y[j] = y[j].sigmoid();
+                    c[j] = b[j].mul_add(c[j], a[j] * x[j]);
+                    h[j] = y[j] * c[j].tanh();
+                }
+                put(i, at, a);
+                put(f, at, b);
+                put(g, at, x);
+                put(o, at, y);
+                put(cell, at, c);
+                put(out, at, h);
             }
         }
     }
@@ -135,14 +146,24 @@ multiversion! {
             let (to_i, rest) = to.split_at_mut(size);
             let (to_f, rest) = rest.split_at_mut(size);
             let (to_g, to_o) = rest.split_at_mut(size);
-            for j in 0..size {
-                let t = cell[j].tanh();
-                let d = (dh[j] * o[j]).mul_add(T::ONE - t * t, dc[j]);
-                to_i[j] = d * g[j] * i[j] * (T::ONE - i[j]);
-                to_f[j] = d * before[j] * f[j] * (T::ONE - f[j]);
-                to_g[j] = d * i[j] * (T::ONE - g[j] * g[j]);
-                to_o[j] = dh[j] * t * o[j] * (T::ONE - o[j]);
-                dc[j] = d * f[j];
+            for at in (0..size).step_by(LANES) {
+                let [i, f, g, o] = [get(i, at), get(f, at), get(g, at), get(o, at)];
+                let (c, before, dh, mut d) = (get(cell, at), get(before, at), get(dh, at), get(dc, at));
+                let [mut a, mut b, mut x, mut y] = [[T::ZERO; LANES]; 4];
+                for j in 0..LANES {
+                    let t = c[j].tanh();
+                    d[j] = (dh[j] * o[j]).mul_add(T::ONE - t * t, d[j]);
+                    a[j] = d[j] * g[j] * i[j] * (T::ONE - i[j]);
+                    b[j] = d[j] * before[j] * f[j] * (T::ONE - f[j]);
+                    x[j] = d[j] * i[j] * (T::ONE - g[j] * g[j]);
+                    y[j] = dh[j] * t * o[j] * (T::ONE - o[j]);
+                    d[j] = d[j] * f[j];
+                }
+                put(to_i, at, a);
+                put(to_f, at, b);
+                put(to_g, at, x);
+                put(to_o, at, y);
+                put(dc, at, d);
             }
         }
     }

@@ -182,3 +182,26 @@ impl<T> Steps<T> {
 fn rows_of<'a, T>(all: &'a [T], shape: RnnShape, width: usize, t: usize, rows: &Range<usize>) -> &'a [T] {
     &all[(t * shape.rows + rows.start) * width..][..rows.len() * width]
 }
+
+/// Numbers taken at once in the steps: arrays of this length become registers, where slices would need proof that none
+/// of a dozen overlap.
+const LANES: usize = 16;
+
+/// Up to [`LANES`] numbers from `at` on; zeros where there are none.
+#[inline(always)]
+fn get<T: Float>(x: &[T], at: usize) -> [T; LANES] {
+    let mut lanes = [T::ZERO; LANES];
+    match x[at..].first_chunk::<LANES>() {
+        Some(whole) => lanes = *whole,
+        None => lanes.iter_mut().zip(&x[at..]).for_each(|(to, &v)| *to = v),
+    }
+    lanes
+}
+
+#[inline(always)]
+fn put<T: Float>(x: &mut [T], at: usize, lanes: [T; LANES]) {
+    match x[at..].first_chunk_mut::<LANES>() {
+        Some(whole) => *whole = lanes,
+        None => x[at..].iter_mut().zip(lanes).for_each(|(to, v)| *to = v),
+    }
+}
