@@ -32,7 +32,8 @@ fn limit(c: &mut Criterion) {
     fn chains(steps: usize) -> f32 {
         use std::arch::x86_64::{_mm512_fmadd_ps, _mm512_reduce_add_ps, _mm512_set1_ps};
         let (by, plus) = (_mm512_set1_ps(0.999), _mm512_set1_ps(0.001));
-        let mut sums = [_mm512_set1_ps(1.0); 10];
+        // Values of their own, so that no chain stands for another.
+        let mut sums = std::array::from_fn::<_, 10, _>(|i| _mm512_set1_ps(std::hint::black_box(i as f32)));
         for _ in 0..steps {
             for s in &mut sums {
                 *s = _mm512_fmadd_ps(*s, by, plus);

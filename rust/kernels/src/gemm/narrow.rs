@@ -69,15 +69,16 @@ crate::multiversion! {
 }
 
 crate::multiversion! {
-    fn gather<T: Part>(out: &mut [u32], line: &[T]) {
-        let parts = 32 / T::BITS;
-        let (whole, rest) = line.split_at(line.len() / parts * parts);
-        for (o, v) in out.iter_mut().zip(whole.chunks_exact(parts)) {
-            *o = v.iter().rev().fold(0, |all, v| all.unbounded_shl(T::BITS as u32) | v.bits());
+    fn add_bytes(sums: &mut [i32], line: &[i8]) {
+        for (sum, &v) in sums.iter_mut().zip(line) {
+            *sum = sum.wrapping_add(v as i32);
         }
-        if !rest.is_empty() {
-            out[line.len() / parts] = rest.iter().rev().fold(0, |all, v| all << T::BITS | v.bits());
-        }
+    }
+}
+
+crate::multiversion! {
+    fn sum_of_bytes(line: &[i8]) -> i32 {
+        line.iter().fold(0i32, |sum, &v| sum.wrapping_add(v as i32))
     }
 }
 
@@ -125,9 +126,10 @@ impl Joined {
         let mut data = vec![0u32; lines * wide];
         if k_stride == 1 {
             for (i, out) in data.chunks_mut(wide.max(1)).enumerate() {
-                // SAFETY: the caller's promise.
-                let line = unsafe { std::slice::from_raw_parts(src.wrapping_offset(i as isize * line_stride), k) };
-                gather(out, line);
+                let line = src.wrapping_offset(i as isize * line_stride);
+                // SAFETY: the caller's promise; `out` has room for k elements. The first of them are the low bits: the
+                // processors with these instructions are little-endian.
+                unsafe { std::ptr::copy_nonoverlapping(line, out.as_mut_ptr().cast(), k) };
             }
             data.iter_mut().for_each(|v| *v ^= flip);
             return Self {
@@ -278,18 +280,25 @@ pub fn matmul_i8(a: Src<i8>, b: Src<i8>, c: Dst<i32>) {
         let left = unsafe { Joined::copy(x, m, x_rs, k, x_cs, 0x8080_8080) };
         let quads = k.div_ceil(4);
         let mut sums = vec![0i32; n];
-        let of = |v: u32| v.to_ne_bytes().iter().map(|&b| b as i8 as i32).sum::<i32>();
-        for p in 0..quads {
-            for (j, sum) in sums.iter_mut().enumerate() {
-                let at = p as isize * right.k_stride + j as isize * right.line_stride;
-                // SAFETY: as above.
-                *sum += of(unsafe { *right.start.cast::<u32>().wrapping_offset(at) });
+        // SAFETY: as above.
+        unsafe {
+            match (y_rs, y_cs) {
+                (_, 1) => (0..k as isize)
+                    .for_each(|p| add_bytes(&mut sums, std::slice::from_raw_parts(y.wrapping_offset(p * y_rs), n))),
+                (1, _) => (0..n).for_each(|j| {
+                    sums[j] = sum_of_bytes(std::slice::from_raw_parts(y.wrapping_offset(j as isize * y_cs), k));
+                }),
+                _ => (0..k * n).for_each(|i| {
+                    let (p, j) = (i / n, i % n);
+                    sums[j] += *y.wrapping_offset(p as isize * y_rs + j as isize * y_cs) as i32;
+                }),
             }
         }
-        for (j, sum) in sums.iter().enumerate() {
-            for i in 0..m {
+        sums.iter_mut().for_each(|sum| *sum = sum.wrapping_mul(-128));
+        for i in 0..m {
+            for (j, &sum) in sums.iter().enumerate() {
                 // SAFETY: as above.
-                unsafe { *at(i, j) = sum.wrapping_mul(-128) };
+                unsafe { *at(i, j) = sum };
             }
         }
         let product = Gemm {
