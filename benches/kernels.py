@@ -34,7 +34,10 @@ F = "F = t.nn.functional; t.manual_seed(0); "
 
 def backward(setup, call):
     """The set-up and statement that time the backward of `call`, a function of x (and of what `setup` makes)."""
-    return f"{setup}; x.requires_grad_(); y = {call}; g = t.ones_like(y)", "t.autograd.grad(y, ps, g, retain_graph=True)"
+    return (
+        f"{setup}; x.requires_grad_(); y = {call}; g = t.ones_like(y)",
+        "t.autograd.grad(y, ps, g, retain_graph=True)",
+    )
 
 
 def cases():
@@ -162,20 +165,40 @@ def cases():
     add("index", "scatter_add(0) 1000x1000", f"x = t.randn(1000, 1000); {index}; s = x + 1", "x.scatter_add(0, i, s)")
     rows = "x = t.randn(10000, 128); i = t.randint(0, 10000, (8192,))"
     add("index", "index_select(0) 8192x128", rows, "t.index_select(x, 0, i)")
-    add("index", "index_select(1) 1000x1000", "x = t.randn(1000, 1000); i = t.randint(0, 1000, (1000,))", "x.index_select(1, i)")
+    add(
+        "index",
+        "index_select(1) 1000x1000",
+        "x = t.randn(1000, 1000); i = t.randint(0, 1000, (1000,))",
+        "x.index_select(1, i)",
+    )
     add("index", "index_add(0) 8192x128", rows + "; s = t.randn(8192, 128)", "x.index_add(0, i, s)")
     add("index", "x[i] 8192x128", rows, "x[i]")
     add("index", "x[i] 1e6", "x = t.randn(10**6); i = t.randint(0, 10**6, (10**6,))", "x[i]")
     add("index", "take 1e6", "x = t.randn(10**6); i = t.randint(0, 10**6, (10**6,))", "t.take(x, i)")
     add("index", "x[i, j] 1e6", f"x = t.randn(1000, 1000); {index}; j = t.randint(0, 1000, (1000, 1000))", "x[i, j]")
-    add("index", "index_put_ 1e6", "x = t.randn(10**6); i = t.randint(0, 10**6, (10**6,)); s = x + 1", "x.index_put_((i,), s)")
-    add("index", "index_put_ += 1e5", "x = t.randn(10**6); i = t.randint(0, 10**6, (10**5,)); s = x[i]", "x.index_put_((i,), s, True)")
+    add(
+        "index",
+        "index_put_ 1e6",
+        "x = t.randn(10**6); i = t.randint(0, 10**6, (10**6,)); s = x + 1",
+        "x.index_put_((i,), s)",
+    )
+    add(
+        "index",
+        "index_put_ += 1e5",
+        "x = t.randn(10**6); i = t.randint(0, 10**6, (10**5,)); s = x[i]",
+        "x.index_put_((i,), s, True)",
+    )
     add("index", "x[mask] 1e6", "x = t.randn(10**6); m = x > 0", "x[m]")
     add("index", "x[mask] = 0 1e6", "x = t.randn(10**6); m = x > 0", "x[m] = 0.0")
     add("index", "masked_fill 1e6", "x = t.randn(10**6); m = x > 0", "x.masked_fill(m, 0.0)")
     add("index", "masked_scatter 1e6", "x = t.randn(10**6); m = x > 0; s = t.randn(10**6)", "x.masked_scatter(m, s)")
     add("index", "nonzero 1e6", "x = t.randn(10**6) > 0", "t.nonzero(x)")
-    add("index", "embedding 8192 of 50257x128", "w = t.randn(50257, 128); i = t.randint(0, 50257, (64, 128))", "F.embedding(i, w)")
+    add(
+        "index",
+        "embedding 8192 of 50257x128",
+        "w = t.randn(50257, 128); i = t.randint(0, 50257, (64, 128))",
+        "F.embedding(i, w)",
+    )
     for rows in (65, 50257):
         setup = f"x = t.randn({rows}, 128); i = t.randint(0, {rows}, (64, 128))"
         add_backward("index", f"embedding 8192 of {rows}x128", setup, "F.embedding(i, x)")

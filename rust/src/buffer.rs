@@ -21,7 +21,7 @@ const CLASSES: usize = 224;
 /// Blocks below this do not count in the statistics: counting costs as much as a small block itself.
 const COUNTED: usize = 4096;
 /// A huge page. Blocks of at least two are aligned to it and ask for such pages: one fault then brings 2 MiB instead of
-/// 4 KiB. (Measured: filling 40 MB of fresh memory 9.0 ms before, see docs/performance.md.)
+/// 4 KiB.
 const HUGE: usize = 2 << 20;
 
 /// Counts writes to memory, and remembers the op that wrote last; saved values are checked against it.
