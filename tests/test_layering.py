@@ -129,7 +129,19 @@ LAYERS = (
     {"autograd", "_format", "_rebuild"},
     {"tensor"},
     {"ops"},
-    {"", "backends", "cuda", "gpu", "linalg", "masked", "random", "signal", "special", "testing", "types"},  # "": the package
+    {
+        "",
+        "backends",
+        "cuda",
+        "gpu",
+        "linalg",
+        "masked",
+        "random",
+        "signal",
+        "special",
+        "testing",
+        "types",
+    },  # "": the package
     {"nn", "version"},
     {"optim", "utils", "serialization"},
     {"safetensors"},

@@ -68,7 +68,11 @@ pub fn _is_recording() -> bool {
 
 pub fn set_recording(on: bool) {
     static LAST: AtomicU32 = AtomicU32::new(0);
-    let epoch = if on { LAST.fetch_add(1, Ordering::Relaxed).wrapping_add(1) } else { 0 };
+    let epoch = if on {
+        LAST.fetch_add(1, Ordering::Relaxed).wrapping_add(1)
+    } else {
+        0
+    };
     MODE.with(|m| {
         m.set(Mode {
             recording: on,
