@@ -48,6 +48,8 @@ const A_BYTES: usize = 384 << 10;
 const B_BYTES: usize = 2 << 20;
 /// Bytes of A or B that are read where they lie (second-level cache).
 const IN_PLACE: usize = 512 << 10;
+/// Bytes of B that stay in the first-level cache.
+const L1_BYTES: usize = 32 << 10;
 /// Multiply-adds worth starting a thread for: some ten microseconds.
 const GRAIN: usize = 1 << 20;
 
@@ -199,7 +201,13 @@ impl<T: Copy + Default + HasKernels + Send + Sync> Gemm<T> {
 
     /// Packing would cost more than it saves: few rows share B, or all stays near.
     fn is_small(&self) -> bool {
-        let near = self.n.saturating_mul(self.k) * size_of::<T>() <= IN_PLACE;
+        let (size, bytes) = (
+            size_of::<T>(),
+            self.n.saturating_mul(self.k).saturating_mul(size_of::<T>()),
+        );
+        // Vectors that straddle cache lines are slow to read again and again from beyond the first-level cache.
+        let aligned = self.b.addr().is_multiple_of(64) && (self.b_rs.unsigned_abs() * size).is_multiple_of(64);
+        let near = bytes <= if aligned { IN_PLACE } else { L1_BYTES };
         self.k == 0 || self.m <= 8 || (near && self.rows_stay())
     }
 
