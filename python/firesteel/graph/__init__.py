@@ -123,7 +123,7 @@ class Compiled:
                 )
             return self._fn(*args, **kwargs)
         before = [] if seen is None else seen.numbers()[0]
-        recording, result = self._record(args, kwargs)
+        recording, result = self._record(args, kwargs, first=seen is None)
         if seen is None:
             self._seen.append(recording)
             del self._seen[:-_SEEN]
@@ -133,7 +133,7 @@ class Compiled:
         self._recordings.insert(0, recording)
         return result
 
-    def _record(self, args: tuple, kwargs: dict[str, Any]) -> tuple[Any, Any]:
+    def _record(self, args: tuple, kwargs: dict[str, Any], first: bool = False) -> tuple[Any, Any]:
         """Runs the function for real and writes down what it does."""
         from firesteel.nn.hooks import Hooks
 
@@ -141,7 +141,7 @@ class Compiled:
         _C._graph_begin(args, kwargs)
         try:
             result = self._fn(*args, **kwargs)
-            return _C._graph_end(result), result
+            return _C._graph_end(result, first), result
         except BaseException:
             _C._graph_abort()
             raise
@@ -198,7 +198,9 @@ def _difference(old: list[str], new: list[str]) -> tuple[int, str, str] | None:
 
 def _compare(seen: Any, recording: Any, before: list[float], name: str) -> None:
     """Refuses what differs between the first two calls and is no argument, no state."""
-    for (old, _), (new, place) in zip(seen.others(), recording.others(), strict=False):
+    firsts, seconds = seen.others(), recording.others()
+    # Where the first call filled a cache, the second has another list.
+    for (old, _), (new, place) in zip(firsts, seconds, strict=True) if len(firsts) == len(seconds) else ():
         if old is not new:
             line = "" if place is None else f" (used at {place[0]}:{place[1]})"
             raise RecordingError(

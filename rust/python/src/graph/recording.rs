@@ -107,10 +107,11 @@ fn new_error(text: impl Into<String>) -> PyErr {
     RecordingError::new_err(text.into())
 }
 
-/// Ends the recording under way; `result` is what the function returned.
+/// Ends the recording under way; `result` is what the function returned. `first`: the first call of a kind, of which only
+/// the state it depends on is wanted; what it leaves behind (caches filled at a first call) is its own business.
 #[pyfunction]
-pub fn _graph_end<'py>(py: Python<'py>, result: &Bound<'py, PyAny>) -> PyResult<Recording> {
-    let made = finish(py, result);
+pub fn _graph_end<'py>(py: Python<'py>, result: &Bound<'py, PyAny>, first: bool) -> PyResult<Recording> {
+    let made = finish(py, result, first);
     if made.is_err() {
         active::_graph_abort();
     }
@@ -141,13 +142,13 @@ impl Results {
     }
 }
 
-fn finish<'py>(py: Python<'py>, result: &Bound<'py, PyAny>) -> PyResult<Recording> {
+fn finish<'py>(py: Python<'py>, result: &Bound<'py, PyAny>, first: bool) -> PyResult<Recording> {
     let mut results = Results::default();
     let mut tensors = Vec::new();
     let returns = tree::flatten(result, &mut tensors)?;
     for t in &tensors {
         let slot = active::slot_of(t)?;
-        if slot.is_none() && t.get().requires_grad_now(py) {
+        if !first && slot.is_none() && t.get().requires_grad_now(py) {
             return Err(new_error(
                 "the compiled function returns a tensor that requires grad, and what it was made from is not recorded as a \
                  graph for autograd: compile the whole step (forward, backward, optimizer), or return it detached",
@@ -167,7 +168,7 @@ fn finish<'py>(py: Python<'py>, result: &Bound<'py, PyAny>) -> PyResult<Recordin
     let Some(Active {
         form,
         slots,
-        modules,
+        mut modules,
         groups,
         absent,
         block,
@@ -180,9 +181,15 @@ fn finish<'py>(py: Python<'py>, result: &Bound<'py, PyAny>) -> PyResult<Recordin
     recorded.graph.results = std::mem::take(&mut results.ids);
     recorded.graph.find_last_uses();
     let slots = settled(py, slots, &recorded.graph)?;
-    check_escapes(py, &recorded, &results.kept)?;
-    for m in &modules {
+    if !first {
+        check_escapes(py, &recorded, &results.kept)?;
+    }
+    for m in &mut modules {
         if !m.holds(py)? {
+            if first {
+                *m = Module::new(m.object.clone_ref(py).bind(py))?;
+                continue;
+            }
             return Err(new_error(format!(
                 "the compiled function changes a module that it calls ({}): its mode, attributes, parameters, buffers, parts or \
                  hooks; do so outside",
