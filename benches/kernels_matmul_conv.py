@@ -87,7 +87,7 @@ def conv(what, n, cin, cout, size, k, stride=1, padding=0, groups=1, dims=2, dty
     def make(lib):
         x, w, g, b = tensors(lib, dtype, *shapes)
         f = lib.nn.functional
-        options = dict(stride=stride, padding=padding, groups=groups)
+        options = {"stride": stride, "padding": padding, "groups": groups}
         if what == "forward":
             call = getattr(f, f"conv{dims}d")
             return lambda: call(x, w, b, **options)
