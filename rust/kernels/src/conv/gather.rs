@@ -71,7 +71,15 @@ pub(super) unsafe fn gather<T: Copy + Default + HasKernels + Send + Sync>(
         // SAFETY: the caller's promise.
         return unsafe { few_rows(kernels, geometry, &address, weights, images, bias) };
     }
-    let block = even_part(positions.div_ceil(kernels.nr), (BLOCK / kernels.nr).max(1)) * kernels.nr;
+    let (panels, threads) = (positions.div_ceil(kernels.nr), parallel::threads());
+    // A single small image is cut finer, so that each thread has a share.
+    let shares = if threads > 1 {
+        (2 * threads).div_ceil(images.count * weights.groups)
+    } else {
+        1
+    };
+    let most = (BLOCK / kernels.nr).min(panels.div_ceil(shares)).max(1);
+    let block = even_part(panels, most) * kernels.nr;
     let blocks = positions.div_ceil(block);
     let kc = even_part(k, longest_k::<T>());
     with_shared(|packed| {
