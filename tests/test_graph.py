@@ -697,6 +697,14 @@ def test_at_most_eight_recordings_then_eager_with_one_warning():
     assert len(caught) == 1 and "8 kinds" in str(caught[0].message)
 
 
+def test_a_refused_argument_leaves_modules_as_they_were():
+    f = fs.compile(lambda x: x)
+    with pytest.raises(RecordingError):
+        f({1, 2})
+    assert nn.Module._hooked is False and not fs._C._is_recording()
+    assert f(fs.ones(1)).item() == 1.0
+
+
 def test_an_error_inside_leaves_no_recording_behind():
     @fs.compile
     def f(x, fail):

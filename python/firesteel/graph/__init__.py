@@ -22,6 +22,7 @@ must not do.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import itertools
@@ -34,7 +35,7 @@ from firesteel import _C
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from typing import Any
 
 __all__ = ["Compiled", "RecordingError", "compile"]
@@ -68,6 +69,29 @@ def _refusal(what: str) -> str:
         f"a compiled function must not read values: {what}{line}{shown}; return the tensor and read it outside, or decide "
         "with tensor operations (where, clamp, masks)"
     )
+
+
+# Threads that record, and what modules did before the first of them began.
+_recorders, _hooked_before = 0, False
+
+
+@contextlib.contextmanager
+def _modules_are_noted() -> Iterator[None]:
+    """Sends the calls of all modules through their hooks, where a recording notes them."""
+    global _recorders, _hooked_before
+    from firesteel.nn.hooks import Hooks, everywhere
+
+    if _recorders == 0:
+        _hooked_before = Hooks._hooked
+    _recorders += 1
+    Hooks._hooked = True
+    try:
+        yield
+    finally:
+        _recorders -= 1
+        if _recorders == 0:
+            tables = (everywhere.forward_pre, everywhere.forward, everywhere.backward_pre, everywhere.backward)
+            Hooks._hooked = _hooked_before or any(tables)
 
 
 class Compiled:
@@ -135,18 +159,14 @@ class Compiled:
 
     def _record(self, args: tuple, kwargs: dict[str, Any], first: bool = False) -> tuple[Any, Any]:
         """Runs the function for real and writes down what it does."""
-        from firesteel.nn.hooks import Hooks
-
-        hooked, Hooks._hooked = Hooks._hooked, True
-        _C._graph_begin(args, kwargs)
-        try:
-            result = self._fn(*args, **kwargs)
-            return _C._graph_end(result, first), result
-        except BaseException:
-            _C._graph_abort()
-            raise
-        finally:
-            Hooks._hooked = hooked
+        with _modules_are_noted():
+            try:
+                _C._graph_begin(args, kwargs)
+                result = self._fn(*args, **kwargs)
+                return _C._graph_end(result, first), result
+            except BaseException:
+                _C._graph_abort()
+                raise
 
     def _checked(self, recording: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
         """Runs the function anew and compares what it does with the recording (FIRESTEEL_COMPILE=check)."""

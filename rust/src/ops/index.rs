@@ -314,21 +314,7 @@ fn put_on_gpu(c: &Call) -> Result<()> {
         gpu::floats_only([t, values])?;
     }
     let shape = plan.shape(t.shape())?;
-    ensure!(
-        t.dtype == values.dtype,
-        "Index put requires the source and destination dtypes match, got {} for the destination and {} for the source.",
-        legacy_name(t.dtype),
-        legacy_name(values.dtype)
-    );
-    let mut from = values.layout;
-    while from.rank() > shape.len() && from.shape[0] == 1 {
-        from = from.remove(0);
-    }
-    ensure!(
-        expands_to(&from.shape, &shape),
-        "shape mismatch: value tensor of shape {} cannot be broadcast to indexing result of shape {shape}",
-        values.shape()
-    );
+    let from = fitted(t, values, &shape)?;
     let numbers = plan.numbers(&order[..k])?;
     if !t.same_elements(out) {
         gpu::copy(t, out)?;
@@ -382,10 +368,8 @@ fn put_infer(a: &Args) -> Result<Metas> {
     one(*a.tensor(0).shape(), a.tensor(0).dtype)
 }
 
-fn put_run(c: &Call) -> Result<()> {
-    let (t, values, add) = (c.args.tensor(0), c.args.tensor(2), c.args.bool(3));
-    let plan = Plan::new(t, c.args.opt_tensors(1))?;
-    let shape = plan.shape(t.shape())?;
+/// The layout of the values to be put, without leading dims of one; refused where they do not fit the places.
+fn fitted(t: &Core, values: &Core, shape: &Dims) -> Result<Layout> {
     ensure!(
         t.dtype == values.dtype,
         "Index put requires the source and destination dtypes match, got {} for the destination and {} for the source.",
@@ -397,10 +381,18 @@ fn put_run(c: &Call) -> Result<()> {
         from = from.remove(0);
     }
     ensure!(
-        expands_to(&from.shape, &shape),
+        expands_to(&from.shape, shape),
         "shape mismatch: value tensor of shape {} cannot be broadcast to indexing result of shape {shape}",
         values.shape()
     );
+    Ok(from)
+}
+
+fn put_run(c: &Call) -> Result<()> {
+    let (t, values, add) = (c.args.tensor(0), c.args.tensor(2), c.args.bool(3));
+    let plan = Plan::new(t, c.args.opt_tensors(1))?;
+    let shape = plan.shape(t.shape())?;
+    let from = fitted(t, values, &shape)?;
     // Only adding needs a dtype that there are kernels for.
     let work = if add { t.dtype.compute() } else { t.dtype };
     let out = super::scatter::begin(c, work)?;
