@@ -158,6 +158,38 @@ macro_rules! scalar_lanes {
 }
 scalar_lanes!(f32, f64);
 
+/// Every second element, one by one: for vectors without an instruction that takes two and sorts them.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+macro_rules! even_one_by_one {
+    ($t:ty) => {
+        type Even = [usize; 2];
+        #[inline(always)]
+        fn even(self, from: usize, to: usize) -> [usize; 2] {
+            [from, to]
+        }
+        #[inline(always)]
+        unsafe fn load_even(self, p: *const $t, [from, to]: [usize; 2]) -> Self::V {
+            let mut lanes = [0.0; 16];
+            for i in from..to {
+                // SAFETY: the caller's promise.
+                lanes[i] = unsafe { *p.wrapping_add(2 * i) };
+            }
+            // SAFETY: no vector is longer than the array.
+            unsafe { self.load(lanes.as_ptr()) }
+        }
+        #[inline(always)]
+        unsafe fn store_even(self, p: *mut $t, v: Self::V, [from, to]: [usize; 2]) {
+            let mut lanes = [0.0; 16];
+            // SAFETY: no vector is longer than the array.
+            unsafe { self.store(lanes.as_mut_ptr(), v) };
+            for i in from..to {
+                // SAFETY: the caller's promise.
+                unsafe { *p.wrapping_add(2 * i) = lanes[i] };
+            }
+        }
+    };
+}
+
 #[cfg(target_arch = "x86_64")]
 pub use x86::{Avx2, Avx512};
 
@@ -411,31 +443,7 @@ mod x86 {
         |from, to| ((1u32 << to) - (1u32 << from.min(to))) as u8,
         |v, p, mask| _mm512_mask_loadu_pd(v, mask, p),
         {
-            type Even = [usize; 2];
-            #[inline(always)]
-            fn even(self, from: usize, to: usize) -> [usize; 2] {
-                [from, to]
-            }
-            #[inline(always)]
-            unsafe fn load_even(self, p: *const f64, [from, to]: [usize; 2]) -> Self::V {
-                let mut lanes = [0.0; 16];
-                for i in from..to {
-                    // SAFETY: the caller's promise.
-                    lanes[i] = unsafe { *p.wrapping_add(2 * i) };
-                }
-                // SAFETY: no vector is longer than the array.
-                unsafe { self.load(lanes.as_ptr()) }
-            }
-            #[inline(always)]
-            unsafe fn store_even(self, p: *mut f64, v: Self::V, [from, to]: [usize; 2]) {
-                let mut lanes = [0.0; 16];
-                // SAFETY: no vector is longer than the array.
-                unsafe { self.store(lanes.as_mut_ptr(), v) };
-                for i in from..to {
-                    // SAFETY: the caller's promise.
-                    unsafe { *p.wrapping_add(2 * i) = lanes[i] };
-                }
-            }
+            even_one_by_one!(f64);
         }
     );
     lanes!(
@@ -461,31 +469,7 @@ mod x86 {
         |from, to| unsafe { _mm256_andnot_si256(mask8(from), mask8(to)) },
         |v, p, mask| _mm256_or_ps(v, _mm256_maskload_ps(p, mask)),
         {
-            type Even = [usize; 2];
-            #[inline(always)]
-            fn even(self, from: usize, to: usize) -> [usize; 2] {
-                [from, to]
-            }
-            #[inline(always)]
-            unsafe fn load_even(self, p: *const f32, [from, to]: [usize; 2]) -> Self::V {
-                let mut lanes = [0.0; 16];
-                for i in from..to {
-                    // SAFETY: the caller's promise.
-                    lanes[i] = unsafe { *p.wrapping_add(2 * i) };
-                }
-                // SAFETY: no vector is longer than the array.
-                unsafe { self.load(lanes.as_ptr()) }
-            }
-            #[inline(always)]
-            unsafe fn store_even(self, p: *mut f32, v: Self::V, [from, to]: [usize; 2]) {
-                let mut lanes = [0.0; 16];
-                // SAFETY: no vector is longer than the array.
-                unsafe { self.store(lanes.as_mut_ptr(), v) };
-                for i in from..to {
-                    // SAFETY: the caller's promise.
-                    unsafe { *p.wrapping_add(2 * i) = lanes[i] };
-                }
-            }
+            even_one_by_one!(f32);
         }
     );
     lanes!(
@@ -511,31 +495,7 @@ mod x86 {
         |from, to| unsafe { _mm256_andnot_si256(mask4(from), mask4(to)) },
         |v, p, mask| _mm256_or_pd(v, _mm256_maskload_pd(p, mask)),
         {
-            type Even = [usize; 2];
-            #[inline(always)]
-            fn even(self, from: usize, to: usize) -> [usize; 2] {
-                [from, to]
-            }
-            #[inline(always)]
-            unsafe fn load_even(self, p: *const f64, [from, to]: [usize; 2]) -> Self::V {
-                let mut lanes = [0.0; 16];
-                for i in from..to {
-                    // SAFETY: the caller's promise.
-                    lanes[i] = unsafe { *p.wrapping_add(2 * i) };
-                }
-                // SAFETY: no vector is longer than the array.
-                unsafe { self.load(lanes.as_ptr()) }
-            }
-            #[inline(always)]
-            unsafe fn store_even(self, p: *mut f64, v: Self::V, [from, to]: [usize; 2]) {
-                let mut lanes = [0.0; 16];
-                // SAFETY: no vector is longer than the array.
-                unsafe { self.store(lanes.as_mut_ptr(), v) };
-                for i in from..to {
-                    // SAFETY: the caller's promise.
-                    unsafe { *p.wrapping_add(2 * i) = lanes[i] };
-                }
-            }
+            even_one_by_one!(f64);
         }
     );
 }
@@ -560,31 +520,7 @@ mod arm {
                 type Mask = [usize; 2];
                 const N: usize = $n;
                 const BLOCK: usize = $n;
-                type Even = [usize; 2];
-                #[inline(always)]
-                fn even(self, from: usize, to: usize) -> [usize; 2] {
-                    [from, to]
-                }
-                #[inline(always)]
-                unsafe fn load_even(self, p: *const $t, [from, to]: [usize; 2]) -> Self::V {
-                    let mut lanes = [0.0; 16];
-                    for i in from..to {
-                        // SAFETY: the caller's promise.
-                        lanes[i] = unsafe { *p.wrapping_add(2 * i) };
-                    }
-                    // SAFETY: no vector is longer than the array.
-                    unsafe { self.load(lanes.as_ptr()) }
-                }
-                #[inline(always)]
-                unsafe fn store_even(self, p: *mut $t, v: Self::V, [from, to]: [usize; 2]) {
-                    let mut lanes = [0.0; 16];
-                    // SAFETY: no vector is longer than the array.
-                    unsafe { self.store(lanes.as_mut_ptr(), v) };
-                    for i in from..to {
-                        // SAFETY: the caller's promise.
-                        unsafe { *p.wrapping_add(2 * i) = lanes[i] };
-                    }
-                }
+                even_one_by_one!($t);
                 #[inline(always)]
                 fn mask(self, from: usize, to: usize) -> [usize; 2] {
                     [from, to]
