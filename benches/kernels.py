@@ -207,6 +207,142 @@ def cases():
     add("index", "tril 1000x1000", "x = t.randn(1000, 1000)", "t.tril(x)")
     add("index", "flip 1000x1000", "x = t.randn(1000, 1000)", "t.flip(x, (1,))")
     add("index", "roll 1000x1000", "x = t.randn(1000, 1000)", "t.roll(x, 3, 1)")
+    million, matrix = "x = t.randn(10**6)", "x = t.randn(1000, 1000)"
+    image = "x = t.randn(8, 16, 64, 64)"
+    for name, setup, run in (
+        ("cumprod 1e6", million, "t.cumprod(x, 0)"),
+        ("cumsum long 1e6", "x = t.randint(0, 9, (10**6,))", "t.cumsum(x, 0)"),
+        ("logcumsumexp 1e6", million, "t.logcumsumexp(x, 0)"),
+        ("cummax(0) 1000x1000", matrix, "t.cummax(x, 0)"),
+        ("kthvalue 1e6", million, "t.kthvalue(x, 500000)"),
+        ("kthvalue(1) 1000x1000", matrix, "t.kthvalue(x, 500, 1)"),
+        ("mode(1) 1000x1000", "x = t.randint(0, 50, (1000, 1000))", "t.mode(x, 1)"),
+        ("median(1) 1000x1000", matrix, "t.median(x, 1)"),
+        ("quantile 1e6", million, "t.quantile(x, 0.3)"),
+        ("argsort stable 1e5", "x = t.randn(10**5)", "t.argsort(x, stable=True)"),
+        ("sort double 1e6", "x = t.randn(10**6).double()", "t.sort(x)"),
+        ("sort bool 1e6", "x = t.randn(10**6) > 0", "t.sort(x)"),
+        ("unique float 1e6", million, "t.unique(x)"),
+        (
+            "unique inverse 1e6",
+            "x = t.randint(0, 1000, (10**6,))",
+            "t.unique(x, return_inverse=True, return_counts=True)",
+        ),
+        ("unique_consecutive 1e6", "x = t.randint(0, 2, (10**6,))", "t.unique_consecutive(x)"),
+        ("unique(dim=0) 1000x8", "x = t.randint(0, 3, (1000, 8))", "t.unique(x, dim=0)"),
+        ("isin 1e6 of 100", "x = t.randint(0, 1000, (10**6,)); y = t.arange(0, 1000, 10)", "t.isin(x, y)"),
+        ("searchsorted 1e6 of 1000", "x = t.rand(10**6); y = t.rand(1000).sort().values", "t.searchsorted(y, x)"),
+        ("bucketize 1e6 of 10", "x = t.rand(10**6); y = t.linspace(0, 1, 10)", "t.bucketize(x, y)"),
+        ("histc 1e6", "x = t.rand(10**6)", "t.histc(x, 100, 0, 1)"),
+    ):
+        add("more order", name, setup, run)
+    for name, setup, run in (
+        ("repeat_interleave 1e5 by 10", "x = t.randn(10**5)", "t.repeat_interleave(x, 10)"),
+        (
+            "repeat_interleave(0) by counts",
+            "x = t.randn(1000, 100); n = t.randint(0, 9, (1000,))",
+            "t.repeat_interleave(x, n, 0)",
+        ),
+        ("repeat 2x3 of 500x500", "x = t.randn(500, 500)", "x.repeat(2, 3)"),
+        ("tile 100 of 10000", "x = t.randn(10000)", "t.tile(x, (100,))"),
+        ("expand copy rows 1000x1000", "x = t.randn(1000)", "x.expand(1000, 1000).contiguous()"),
+        ("expand copy columns 1000x1000", "x = t.randn(1000, 1)", "x.expand(1000, 1000).contiguous()"),
+        ("pad constant 8x16x64x64", image, "F.pad(x, (1, 1, 1, 1))"),
+        ("pad reflect 8x16x64x64", image, "F.pad(x, (2, 2, 2, 2), 'reflect')"),
+        ("pad replicate 8x16x64x64", image, "F.pad(x, (2, 2, 2, 2), 'replicate')"),
+        ("pad circular 8x16x64x64", image, "F.pad(x, (2, 2, 2, 2), 'circular')"),
+        ("unfold k3 8x16x64x64", image, "F.unfold(x, 3, padding=1)"),
+        ("fold k3 8x16x64x64", image + "; y = F.unfold(x, 3, padding=1)", "F.fold(y, (64, 64), 3, padding=1)"),
+        ("diag 1000", "x = t.randn(1000)", "t.diag(x)"),
+        ("eye 1000", "", "t.eye(1000)"),
+        ("arange 1e6", "", "t.arange(10**6)"),
+        ("linspace 1e6", "", "t.linspace(0, 1, 10**6)"),
+        ("zeros 1e6", "", "t.zeros(10**6)"),
+        ("meshgrid copy 1000x1000", "x = t.randn(1000)", "[m.contiguous() for m in t.meshgrid(x, x, indexing='ij')]"),
+        ("rot90 1000x1000", matrix, "t.rot90(x)"),
+        ("flip(0) 1000x1000", matrix, "t.flip(x, (0,))"),
+        ("roll(0) 1000x1000", matrix, "t.roll(x, 3, 0)"),
+        ("triu 1000x1000", matrix, "t.triu(x)"),
+        ("split and cat 1000x1000", matrix, "t.cat(t.split(x, 100, 1), 1)"),
+        ("bool to float 1e6", "x = t.randn(10**6) > 0", "x.float()"),
+        ("float to bool 1e6", million, "x.bool()"),
+        ("float to long 1e6", million, "x.long()"),
+        ("uint8 to float 1e6", "x = t.randint(0, 255, (10**6,), dtype=t.uint8)", "x.float()"),
+        ("float to half 1e6", million, "x.half()"),
+        ("bfloat16 to float 1e6", "x = t.randn(10**6).bfloat16()", "x.float()"),
+        ("transpose copy bfloat16 1000x1000", "x = t.randn(1000, 1000).bfloat16()", "x.t().contiguous()"),
+        ("transpose copy uint8 1000x1000", "x = t.zeros(1000, 1000, dtype=t.uint8)", "x.t().contiguous()"),
+        ("channels last 8x16x64x64", image, "x.contiguous(memory_format=t.channels_last)"),
+        ("pixel_shuffle 8x16x64x64", image, "F.pixel_shuffle(x, 2)"),
+        ("pixel_unshuffle 8x16x64x64", image, "F.pixel_unshuffle(x, 2)"),
+        ("interpolate nearest x2", image, "F.interpolate(x, scale_factor=2)"),
+        ("interpolate bilinear x2", image, "F.interpolate(x, scale_factor=2, mode='bilinear')"),
+        ("interpolate bicubic x2", image, "F.interpolate(x, scale_factor=2, mode='bicubic')"),
+        ("interpolate area /2", image, "F.interpolate(x, scale_factor=0.5, mode='area')"),
+        ("interpolate antialias /2", image, "F.interpolate(x, scale_factor=0.5, mode='bilinear', antialias=True)"),
+        (
+            "grid_sample 8x16x64x64",
+            image + "; g = t.rand(8, 64, 64, 2) * 2 - 1",
+            "F.grid_sample(x, g, align_corners=False)",
+        ),
+        ("affine_grid 8x64x64", "m = t.randn(8, 2, 3)", "F.affine_grid(m, (8, 3, 64, 64), align_corners=False)"),
+    ):
+        add("more moves", name, setup, run)
+    rows = "x = t.randn(1000, 1000); i = t.randperm(1000)"
+    for name, setup, run in (
+        ("index_fill 1000x1000", rows, "x.index_fill(0, i, 1.0)"),
+        ("index_fill(1) 1000x1000", rows, "x.index_fill(1, i, 1.0)"),
+        ("index_copy 1000x1000", rows + "; s = x + 1", "x.index_copy(0, i, s)"),
+        ("index_add(1) 1000x1000", rows + "; s = x + 1", "x.index_add(1, i, s)"),
+        ("scatter value 1000x1000", f"x = t.randn(1000, 1000); {index}", "x.scatter(1, i, 1.0)"),
+        (
+            "scatter_reduce amax 1000x1000",
+            f"x = t.randn(1000, 1000); {index}; s = x + 1",
+            "x.scatter_reduce(1, i, s, 'amax')",
+        ),
+        (
+            "scatter_reduce mean 1000x1000",
+            f"x = t.randn(1000, 1000); {index}; s = x + 1",
+            "x.scatter_reduce(1, i, s, 'mean')",
+        ),
+        (
+            "scatter_add 1e6 into 1000",
+            "x = t.zeros(1000); i = t.randint(0, 1000, (10**6,)); s = t.randn(10**6)",
+            "x.scatter_add(0, i, s)",
+        ),
+        (
+            "gather backward 1000x1000",
+            f"x = t.randn(1000, 1000, requires_grad=True); {index}; y = t.gather(x, 1, i); g = t.ones_like(y)",
+            "t.autograd.grad(y, x, g, retain_graph=True)",
+        ),
+        (
+            "x[i] rows backward",
+            "x = t.randn(10000, 128, requires_grad=True); i = t.randint(0, 10000, (8192,)); y = x[i]; g = t.ones_like(y)",
+            "t.autograd.grad(y, x, g, retain_graph=True)",
+        ),
+        ("put 1e6", "x = t.randn(10**6); i = t.randint(0, 10**6, (10**6,)); s = x + 1", "x.put(i, s)"),
+        ("put_ 1e6", "x = t.randn(10**6); i = t.randint(0, 10**6, (10**6,)); s = x + 1", "x.put_(i, s)"),
+        ("take_along_dim 1000x1000", f"x = t.randn(1000, 1000); {index}", "t.take_along_dim(x, i, 1)"),
+        ("x[:, i] 1000x1000", rows, "x[:, i]"),
+        (
+            "x[i, :, j] 64x100x64",
+            "x = t.randn(64, 100, 64); i = t.randint(0, 64, (1000,)); j = t.randint(0, 64, (1000,))",
+            "x[i, :, j]",
+        ),
+        ("x[rows mask] 10000x100", "x = t.randn(10000, 100); m = t.randn(10000) > 0", "x[m]"),
+        (
+            "x[i] = v rows 8192x128",
+            "x = t.randn(10000, 128); i = t.randint(0, 10000, (8192,)); s = t.randn(8192, 128)",
+            "x[i] = s",
+        ),
+        ("x[mask] = values 1e6", "x = t.randn(10**6); m = x > 0; s = x[m]", "x[m] = s"),
+        ("nonzero 1000x1000", "x = t.randn(1000, 1000) > 0", "t.nonzero(x)"),
+        ("argwhere sparse 1e6", "x = t.rand(10**6) > 0.99", "t.argwhere(x)"),
+        ("x[10:20, 3] small", "x = t.randn(100, 100)", "x[10:20, 3]"),
+        ("x[i] small", "x = t.randn(100); i = t.tensor([3, 5, 7])", "x[i]"),
+        ("x[[1, 2]] list", "x = t.randn(100, 10)", "x[[1, 2]]"),
+    ):
+        add("more index", name, setup, run)
     return found
 
 

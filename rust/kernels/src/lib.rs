@@ -23,6 +23,7 @@ pub mod random;
 pub mod reduce;
 pub mod rnn;
 pub mod scan;
+mod scratch;
 pub mod simd;
 pub mod softmax;
 pub mod sort;

@@ -1,16 +1,21 @@
 //! Running sums, products, logsumexps and extrema along a dim.
 //!
-//! Each line is scanned in order. Floats accumulate in `f64`, as PyTorch does on the CPU. Lines that lie side by side are
-//! scanned a strip at a time; threads take lines or strips.
+//! Floats accumulate in `f64`, as PyTorch does on the CPU. Lines that lie side by side are scanned in order, a strip at a
+//! time; others by groups of 8 elements ([`lines`]). Threads take lines or strips.
 
-use crate::dtype::{Bool, DType, Element};
+mod exponentials;
+mod extremum;
+mod lines;
+
+pub use extremum::scan_extremum;
+
+use crate::dtype::{DType, Element};
 use crate::multiversion;
 use crate::parallel;
 use crate::reduce::real::{Real, ln_f64};
 use crate::reduce::walk::{Walk, grain};
 use crate::view::{AnyDst, AnySrc, Dst, Src};
 use std::marker::PhantomData;
-use std::ops::Range;
 
 /// What [`scan`] accumulates.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -40,10 +45,15 @@ pub fn scan(op: Scan, src: AnySrc, axis: usize, dst: AnyDst) {
 
 trait Fold: Copy + Default + Send + Sync {
     type T: Element;
-    type Acc: Copy;
+    type Acc: Copy + Default + Send + Sync;
+    /// How a single line is scanned.
+    const LINE: lines::Way;
     const START: Self::Acc;
     fn step(acc: Self::Acc, x: Self::T) -> Self::Acc;
     fn out(acc: Self::Acc) -> Self::T;
+    /// An element as what is accumulated, and two of these as one.
+    fn lift(x: Self::T) -> Self::Acc;
+    fn join(a: Self::Acc, b: Self::Acc) -> Self::Acc;
 }
 
 #[derive(Clone, Copy, Default)]
@@ -54,10 +64,11 @@ struct Mul<T>(PhantomData<T>);
 struct LogAddExp<T>(PhantomData<T>);
 
 macro_rules! float_scan {
-    ($name:ident, $start:expr, $step:expr) => {
+    ($name:ident, $start:expr, $way:expr, $step:expr) => {
         impl<T: Real> Fold for $name<T> {
             type T = T;
             type Acc = f64;
+            const LINE: lines::Way = $way;
             const START: f64 = $start;
             #[inline(always)]
             fn step(acc: f64, x: T) -> f64 {
@@ -67,18 +78,28 @@ macro_rules! float_scan {
             fn out(acc: f64) -> T {
                 T::from_f64(acc)
             }
+            #[inline(always)]
+            fn lift(x: T) -> f64 {
+                x.to_f64()
+            }
+            #[inline(always)]
+            fn join(a: f64, b: f64) -> f64 {
+                ($step)(a, b)
+            }
         }
     };
 }
-float_scan!(Add, 0.0, |a, x| a + x);
-float_scan!(Mul, 1.0, |a, x| a * x);
-float_scan!(LogAddExp, f64::NEG_INFINITY, log_add_exp);
+float_scan!(Add, 0.0, lines::Way::Chunks, |a, x| a + x);
+// The products of 8 float32 numbers fit into an f64, those of float64 do not.
+float_scan!(Mul, 1.0, if size_of::<T>() == 4 { lines::Way::Groups } else { lines::Way::InOrder }, |a, x| a * x);
+float_scan!(LogAddExp, f64::NEG_INFINITY, lines::Way::Exponentials, log_add_exp);
 
 macro_rules! int_scan {
-    ($name:ident, $start:expr, $op:ident) => {
+    ($name:ident, $start:expr, $way:expr, $op:ident) => {
         impl Fold for $name<i64> {
             type T = i64;
             type Acc = i64;
+            const LINE: lines::Way = $way;
             const START: i64 = $start;
             #[inline(always)]
             fn step(acc: i64, x: i64) -> i64 {
@@ -88,11 +109,19 @@ macro_rules! int_scan {
             fn out(acc: i64) -> i64 {
                 acc
             }
+            #[inline(always)]
+            fn lift(x: i64) -> i64 {
+                x
+            }
+            #[inline(always)]
+            fn join(a: i64, b: i64) -> i64 {
+                a.$op(b)
+            }
         }
     };
 }
-int_scan!(Add, 0, wrapping_add);
-int_scan!(Mul, 1, wrapping_mul);
+int_scan!(Add, 0, lines::Way::Chunks, wrapping_add);
+int_scan!(Mul, 1, lines::Way::InOrder, wrapping_mul);
 
 /// log(e^a + e^b); infinite arguments of one sign give themselves.
 #[inline(always)]
@@ -113,17 +142,17 @@ fn log_add_exp(a: f64, b: f64) -> f64 {
 /// Lines side by side that are scanned at once.
 const STRIP: usize = 64;
 
-/// Up to three views along an axis of `n` elements; the strides are those along it.
-struct Job<T, V> {
+/// Views along an axis of `n` elements; the strides are those along it.
+struct Job<T> {
     src: *const T,
-    dst: *mut V,
+    dst: *mut T,
     index: *mut i64,
     n: usize,
     step: [isize; 3],
 }
 
 // SAFETY: threads read the input and write different lines.
-unsafe impl<T: Sync, V: Sync> Sync for Job<T, V> {}
+unsafe impl<T: Sync> Sync for Job<T> {}
 
 fn axis_steps(rank: usize, axis: usize, strides: [&[isize]; 3]) -> [isize; 3] {
     if rank == 0 { [0; 3] } else { strides.map(|s| s[axis]) }
@@ -162,24 +191,11 @@ fn along<F: Fold>(src: &Src<F::T>, axis: usize, dst: &Dst<F::T>) {
             }
         });
     } else {
-        parallel::for_range(lines.count(), grain(4 * n), |range| line::<F>(&job, &lines, range));
+        lines::all::<F>(&job, &lines);
     }
 }
 
-fn line<F: Fold>(job: &Job<F::T, F::T>, lines: &Walk<3>, range: Range<usize>) {
-    lines.each(range, |_, [s, d, _]| {
-        let mut acc = F::START;
-        for k in 0..job.n as isize {
-            // SAFETY: element k of a line of the walk.
-            unsafe {
-                acc = F::step(acc, *job.src.offset(s + k * job.step[0]));
-                *job.dst.offset(d + k * job.step[1]) = F::out(acc);
-            }
-        }
-    });
-}
-
-fn strip<F: Fold>(job: &Job<F::T, F::T>, at: [isize; 3], w: usize) {
+fn strip<F: Fold>(job: &Job<F::T>, at: [isize; 3], w: usize) {
     let mut acc = [F::START; STRIP];
     for k in 0..job.n as isize {
         let (from, to) = (at[0] + k * job.step[0], at[1] + k * job.step[1]);
@@ -189,96 +205,12 @@ fn strip<F: Fold>(job: &Job<F::T, F::T>, at: [isize; 3], w: usize) {
 
 multiversion! {
     /// One row of a strip.
-    fn step_row<F: Fold>(_op: F, job: &Job<F::T, F::T>, from: isize, to: isize, acc: &mut [F::Acc]) {
+    fn step_row<F: Fold>(_op: F, job: &Job<F::T>, from: isize, to: isize, acc: &mut [F::Acc]) {
         for (i, acc) in acc.iter_mut().enumerate() {
             // SAFETY: column i of a row of the strip; an exact overlap of the views is fine.
             unsafe {
                 *acc = F::step(*acc, *job.src.offset(from).add(i));
                 *job.dst.offset(to).add(i) = F::out(*acc);
-            }
-        }
-    }
-}
-
-/// The running largest (`max`) or smallest elements along `axis` and their places: the last of equal ones; a NaN stays.
-pub fn scan_extremum(max: bool, src: AnySrc, axis: usize, values: AnyDst, indices: AnyDst) {
-    let indices = indices.typed::<i64>();
-    match src.dtype() {
-        DType::F32 => extremum::<f32>(max, &src.typed(), axis, &values.typed(), &indices),
-        DType::F64 => extremum::<f64>(max, &src.typed(), axis, &values.typed(), &indices),
-        DType::I64 => extremum::<i64>(max, &src.typed(), axis, &values.typed(), &indices),
-        DType::Bool => {
-            // As bytes; the values written are elements.
-            let (s, v) = (src.typed::<Bool>(), values.typed::<Bool>());
-            // SAFETY: the same memory, one byte an element.
-            let (s, v) = unsafe {
-                (
-                    Src::<u8>::new(s.ptr().cast(), s.shape(), s.strides()),
-                    Dst::<u8>::new(v.ptr().cast(), v.shape(), v.strides()),
-                )
-            };
-            extremum::<u8>(max, &s, axis, &v, &indices)
-        }
-        other => panic!("cummax of {}", other.name()),
-    }
-}
-
-fn extremum<T: Copy + PartialOrd + Send + Sync>(
-    max: bool,
-    src: &Src<T>,
-    axis: usize,
-    values: &Dst<T>,
-    indices: &Dst<i64>,
-) {
-    if src.numel() == 0 {
-        return;
-    }
-    let strides = [src.strides(), values.strides(), indices.strides()];
-    let (n, skip) = if src.rank() == 0 {
-        (1, usize::MAX)
-    } else {
-        (src.shape()[axis], axis)
-    };
-    let step = axis_steps(src.rank(), axis, strides);
-    let job = Job {
-        src: src.ptr(),
-        dst: values.ptr(),
-        index: indices.ptr(),
-        n,
-        step,
-    };
-    let mut lines = Walk::without(src.shape(), strides, skip);
-    lines.sort();
-    let mut outer = lines.coalesce();
-    let (width, side) = outer.pop();
-    let strips = width.div_ceil(STRIP);
-    parallel::for_range(outer.count() * strips, grain(4 * n * width.min(STRIP)), |range| {
-        for j in range {
-            let first = j % strips * STRIP;
-            let start = outer.at(j / strips);
-            let at = [0, 1, 2].map(|k| start[k] + first as isize * side[k]);
-            extremum_strip(&job, max, at, side, STRIP.min(width - first));
-        }
-    });
-}
-
-fn extremum_strip<T: Copy + PartialOrd>(job: &Job<T, T>, max: bool, at: [isize; 3], side: [isize; 3], w: usize) {
-    // SAFETY: row k, column i of the strip.
-    let get = |k: usize, i: usize| unsafe { *job.src.offset(at[0] + k as isize * job.step[0] + i as isize * side[0]) };
-    let mut best = [(get(0, 0), 0usize); STRIP];
-    for k in 0..job.n {
-        for (i, best) in best[..w].iter_mut().enumerate() {
-            let x = get(k, i);
-            #[allow(clippy::eq_op)]
-            let (nan, kept) = (x != x, best.0 != best.0);
-            if k == 0 || nan || (!kept && if max { x >= best.0 } else { x <= best.0 }) {
-                *best = (x, k);
-            }
-            let (k, i) = (k as isize, i as isize);
-            // SAFETY: as above.
-            unsafe {
-                *job.dst.offset(at[1] + k * job.step[1] + i * side[1]) = best.0;
-                *job.index.offset(at[2] + k * job.step[2] + i * side[2]) = best.1 as i64;
             }
         }
     }

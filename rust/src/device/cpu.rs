@@ -171,6 +171,13 @@ pub fn slice<T: Element>(c: &Core) -> &[T] {
     unsafe { std::slice::from_raw_parts(pointer(c, c.layout.offset).cast::<T>(), c.numel()) }
 }
 
+/// The elements of a new contiguous tensor, to be written.
+pub fn slice_mut<T: Element>(c: &Core) -> &mut [T] {
+    assert!(c.dtype == T::DTYPE && c.layout.is_contiguous());
+    // SAFETY: as in `slice`; dispatch, or the caller who made it, sees to it that nothing else uses these elements.
+    unsafe { std::slice::from_raw_parts_mut(pointer(c, c.layout.offset).cast::<T>(), c.numel()) }
+}
+
 /// Elements of the operands that ops carry out whole, at most.
 pub const SMALL: usize = 1024;
 

@@ -8,7 +8,7 @@ use crate::device::{Device, gpu};
 use crate::dtype::{DType, Scalar, of_scalar};
 use crate::error::{Error, Result};
 use crate::layout::{Dims, Layout};
-use firesteel_kernels::elementwise::{self, Operand};
+use firesteel_kernels::elementwise::{self, Operand, Ramp, ramp};
 use firesteel_kernels::random::{self, Philox};
 use smallvec::smallvec;
 
@@ -86,23 +86,18 @@ fn arange_infer(a: &Args) -> Result<Metas> {
 
 fn arange_run(c: &Call) -> Result<()> {
     let (s, d) = (c.args.scalar(0), c.args.scalar(2));
-    let n = c.outs[0].numel();
-    let made = if c.outs[0].dtype.is_float() {
-        let (s, d) = (s.to_f64(), d.to_f64());
-        cpu::from_slice(
-            &(0..n).map(|i| s + i as f64 * d).collect::<Vec<f64>>(),
-            Dims::new(&[n])?,
-        )?
+    let of = if c.outs[0].dtype.is_float() {
+        Ramp::Floats {
+            start: s.to_f64(),
+            step: d.to_f64(),
+        }
     } else {
-        let (s, d) = (s.to_i64(), d.to_i64());
-        cpu::from_slice(
-            &(0..n as i64)
-                .map(|i| s.wrapping_add(i.wrapping_mul(d)))
-                .collect::<Vec<i64>>(),
-            Dims::new(&[n])?,
-        )?
+        Ramp::Ints {
+            start: s.to_i64(),
+            step: d.to_i64(),
+        }
     };
-    cpu::copy(&made, &c.outs[0]);
+    ramp(cpu::dst(&c.outs[0]), of);
     Ok(())
 }
 
@@ -119,21 +114,7 @@ fn linspace_infer(a: &Args) -> Result<Metas> {
 
 fn linspace_run(c: &Call) -> Result<()> {
     let (s, e) = (c.args.scalar(0).to_f64(), c.args.scalar(1).to_f64());
-    let n = c.outs[0].numel();
-    let integral = !c.outs[0].dtype.is_float();
-    // Both halves are counted from their own end, so that the last element is exactly `end`.
-    let step = if n > 1 { (e - s) / (n - 1) as f64 } else { 0.0 };
-    let values: Vec<f64> = (0..n)
-        .map(|i| {
-            let v = if i < n.div_ceil(2) || n == 1 {
-                s + step * i as f64
-            } else {
-                e - step * (n - 1 - i) as f64
-            };
-            if integral { v.trunc() } else { v }
-        })
-        .collect();
-    cpu::copy(&cpu::from_slice(&values, Dims::new(&[n])?)?, &c.outs[0]);
+    ramp(cpu::dst(&c.outs[0]), Ramp::Between { start: s, end: e });
     Ok(())
 }
 
@@ -204,6 +185,7 @@ fn on_host(c: &Call, run: Kernel) -> Result<()> {
             args: c.args,
             outs: std::slice::from_ref(out),
             compute: c.compute,
+            fresh: true,
         })
     })
 }

@@ -111,6 +111,8 @@ pub struct Call<'a> {
     pub outs: &'a [Core],
     /// Of the first output.
     pub compute: DType,
+    /// Nobody else has seen the outputs: an error may leave them half written.
+    pub fresh: bool,
 }
 
 /// What a view rule does.

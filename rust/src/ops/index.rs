@@ -116,6 +116,14 @@ impl Plan {
         (at.into_iter().chain(rest).collect(), k)
     }
 
+    /// The one mask that indexes all dims, if that is all there is.
+    fn whole_mask(&self) -> Option<&Core> {
+        match self.slots.first() {
+            Some(Slot::Column(mask, 0)) if mask.dtype == DType::Bool && mask.rank() == self.slots.len() => Some(mask),
+            _ => None,
+        }
+    }
+
     /// Dims of the result before those of the indices: they stay where the indexed dims are if these are neighbours, and
     /// come first if not.
     fn lead(&self) -> usize {
@@ -184,12 +192,12 @@ impl Plan {
 
 /// Coordinates of what is not zero, `[n, rank]`.
 fn nonzero_places(t: &Core) -> Result<Core> {
-    let rows = index::nonzero(cpu::src(&computed(t)?));
-    let n = match t.rank() {
-        0 => (cpu::item(t).to_f64() != 0.0) as usize,
-        rank => rows.len() / rank,
-    };
-    cpu::from_slice(&rows, row(&[n, t.rank()]))
+    let (t, rank) = (computed(t)?, t.rank());
+    let n = reduce::count_nonzero(cpu::src(&t));
+    let out = Core::empty(row(&[n, rank]), DType::I64, Device::Cpu)?;
+    let written = index::nonzero(cpu::src(&t), cpu::slice_mut(&out));
+    ensure!(written == n || rank == 0, "the tensor was changed while it was looked at");
+    Ok(out)
 }
 
 fn index_infer(a: &Args) -> Result<Metas> {
@@ -208,9 +216,14 @@ fn index_run(c: &Call) -> Result<()> {
         plan.shape(t.shape())? == *out.shape(),
         "a mask was changed while it was used as an index"
     );
+    if let Some(mask) = plan.whole_mask() {
+        let n = index::masked_select(cpu::src(t), cpu::typed(mask), cpu::dst(out));
+        ensure!(n == out.numel(), "a mask was changed while it was used as an index");
+        return Ok(());
+    }
     let to = cpu::dst_as(out, &plan.indices_first(&out.layout));
     plan.with_indices(&t.layout, |from, indices| {
-        index::index_get(cpu::src_as(t, from), indices, to)
+        index::index_get(cpu::src_as(t, from), indices, to, c.fresh)
     })
 }
 
@@ -414,6 +427,9 @@ fn put_run(c: &Call) -> Result<()> {
         } else {
             elementwise::copy(from, to);
         }
+    } else if let (Some(mask), false, true) = (plan.whole_mask(), add, values.numel() == shape.numel()) {
+        let enough = index::masked_scatter(cpu::dst(&out.core), cpu::typed(mask), cpu::src(&values));
+        ensure!(enough, "a mask was changed while it was used as an index");
     } else {
         plan.with_indices(&out.core.layout, |to, indices| {
             index::index_put(cpu::dst_as(&out.core, to), indices, cpu::src_as(&values, &wide), add)
@@ -440,7 +456,7 @@ fn take_run(c: &Call) -> Result<()> {
     let (t, i) = (c.args.tensor(0), c.args.tensor(1));
     let flat = cpu::contiguous(t, t.dtype)?;
     let all = packed(row(&[t.numel()]), flat.layout.offset);
-    index::index_get(cpu::src_as(&flat, &all), &[cpu::typed(i)], cpu::dst(&c.outs[0])).map_err(|e| {
+    index::index_get(cpu::src_as(&flat, &all), &[cpu::typed(i)], cpu::dst(&c.outs[0]), c.fresh).map_err(|e| {
         let text = format!(
             "out of range: tried to access index {} on a tensor of {} elements.",
             e.index, e.size

@@ -108,7 +108,8 @@ fn gather_run(c: &Call) -> Result<()> {
     if i.numel() == 0 {
         return Ok(());
     }
-    index::gather(line(t), dim(c.args)?, line(&i).typed(), line_mut(&c.outs[0])).map_err(out_of_range_runtime)
+    let to = line_mut(&c.outs[0]);
+    index::gather(line(t), dim(c.args)?, line(&i).typed(), to, c.fresh).map_err(out_of_range_runtime)
 }
 
 /// The source's part that the index covers: kernels read views of the index's shape.
@@ -210,7 +211,7 @@ fn out_of_self(e: index::IndexError) -> Error {
 
 fn select_run(c: &Call) -> Result<()> {
     let (t, i) = (c.args.tensor(0), cpu::cast(c.args.tensor(2), DType::I64)?);
-    index::index_select(line(t), dim(c.args)?, line(&i).typed(), line_mut(&c.outs[0])).map_err(out_of_self)
+    index::index_select(line(t), dim(c.args)?, line(&i).typed(), line_mut(&c.outs[0]), false).map_err(out_of_self)
 }
 
 /// Index and source of index_add and index_copy.
@@ -361,7 +362,7 @@ fn flat_indices(i: &Core) -> Result<Core> {
 fn embedding_run(c: &Call) -> Result<()> {
     let (w, i) = (c.args.tensor(0), flat_indices(c.args.tensor(1))?);
     let out = output_as(&c.outs[0], row(&[i.numel(), w.shape()[1]]));
-    index::index_select(cpu::src(w), 0, cpu::typed(&i), cpu::dst(&out)).map_err(out_of_self)
+    index::index_select(cpu::src(w), 0, cpu::typed(&i), cpu::dst(&out), false).map_err(out_of_self)
 }
 
 fn embedding_backward_infer(a: &Args) -> Result<Metas> {

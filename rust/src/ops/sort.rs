@@ -154,7 +154,7 @@ fn unique(a: &Args) -> Result<Vec<Core>> {
     let list = |v: &[i64]| cpu::from_slice(v, row(&[v.len()]));
     let first = list(&found.first)?;
     let result = Core::empty(*first.shape(), t.dtype, Device::Cpu)?;
-    index::index_select(cpu::src(&flat), 0, cpu::typed(&first), cpu::dst(&result))
+    index::index_select(cpu::src(&flat), 0, cpu::typed(&first), cpu::dst(&result), false)
         .map_err(super::support::out_of_range)?;
     Ok(vec![
         result,

@@ -1,6 +1,7 @@
 //! Copies and fills: any dtype to any dtype, any strides.
 
 use super::convert::hub;
+use super::rows::copy_rows;
 use super::walk::{GRAIN, Kernel, MAX_IN, Plan, run};
 use super::{Operand, convert};
 use crate::dtype::{DType, Scalar};
@@ -137,12 +138,60 @@ fn same<T: Copy>(src: &AnySrc, dst: &AnyDst) {
         &plan.shape[..rank],
         [&plan.strides[1][..rank], &plan.strides[0][..rank]],
     );
+    let mut lines = walk;
+    let (len, steps) = lines.pop();
+    if lines.count() >= 8 && (steps == [1, 1] || len <= SHORT || steps == [0, 1]) {
+        return by_lines(lines, len, steps, from, to);
+    }
     for_range(n, GRAIN, |range| {
         walk.runs(range, |_, [s, d], len, [ss, ds]| {
             // SAFETY: the walk stays inside the views; threads write disjoint elements.
             unsafe { row(from.get().offset(s), ss, to.get().offset(d), ds, len) };
         });
     });
+}
+
+/// Lines so short that what is done for each of them outweighs the elements.
+const SHORT: usize = 16;
+
+/// Whole lines of `len` elements.
+fn by_lines<T: Copy>(lines: Walk<2>, len: usize, steps: [isize; 2], from: Shared<T>, to: Shared<T>) {
+    for_range(lines.count(), (GRAIN / len).max(1), |range| {
+        lines.runs(range, |_, [s, d], rows, apart| {
+            // SAFETY: the walk stays inside the views; threads write disjoint elements.
+            let (from, to) = unsafe { (from.get().offset(s), to.get().offset(d)) };
+            match steps {
+                [1, 1] => copy_rows(from.cast_const(), to, rows, len, apart),
+                [0, 1] => fill_rows(from.cast_const(), to, rows, len, apart),
+                _ => strided_rows(from.cast_const(), to, [rows, len], apart, steps),
+            }
+        });
+    });
+}
+
+crate::multiversion! {
+    /// Rows of one value each.
+    fn fill_rows<T: Copy>(from: *const T, to: *mut T, rows: usize, len: usize, apart: [isize; 2]) {
+        for r in 0..rows as isize {
+            // SAFETY: the caller's walk lies inside the views; a result that is expanded is never written to.
+            unsafe {
+                let v = *from.offset(r * apart[0]);
+                let to = to.offset(r * apart[1]);
+                for i in 0..len {
+                    *to.add(i) = v;
+                }
+            }
+        }
+    }
+}
+
+fn strided_rows<T: Copy>(from: *const T, to: *mut T, [rows, len]: [usize; 2], apart: [isize; 2], steps: [isize; 2]) {
+    for r in 0..rows as isize {
+        for i in 0..len as isize {
+            // SAFETY: as above.
+            unsafe { *to.offset(r * apart[1] + i * steps[1]) = *from.offset(r * apart[0] + i * steps[0]) };
+        }
+    }
 }
 
 /// # Safety

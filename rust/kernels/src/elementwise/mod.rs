@@ -15,6 +15,8 @@ mod copy;
 pub(crate) mod float;
 mod map;
 pub(crate) mod math;
+mod ramp;
+pub(crate) mod rows;
 #[cfg(test)]
 mod same_bits;
 mod special;
@@ -26,6 +28,7 @@ pub(crate) mod walk;
 
 pub use binary::Binary;
 pub use copy::{copy, fill};
+pub use ramp::{Ramp, ramp};
 pub use ternary::Ternary;
 pub use unary::Unary;
 

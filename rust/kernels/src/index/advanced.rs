@@ -1,25 +1,29 @@
-//! Indexing by several index tensors, by masks and by position.
+//! Indexing by several index tensors, and triangles.
 
-use super::place::{GRAIN, Place, Run, check, gather_run};
+use super::place::{BLOCK, Offsets, Place, Run, check, culprit, deal_out, pick};
 use super::{IndexError, Number, by_number, by_size, raw, raw_mut};
-use crate::dtype::{Bool, DType};
+use crate::dtype::DType;
+use crate::elementwise::rows::copy_rows_at;
 use crate::parallel;
 use crate::reduce::walk::{Share, Walk, grain};
-use crate::view::{AnyDst, AnySrc, Src};
+use crate::view::{AnyDst, AnySrc, MAX_RANK, Src};
 use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Positions whose offsets are worked out together.
-const BLOCK: usize = 512;
-
-/// Where each position of the indices' shape lies in a view whose leading dims they index; negative ones wrap.
+/// Indices of several dims, and what they lead to in a view whose leading dims they index; negative ones wrap.
 struct Places<'a> {
     dims: Vec<(Src<'a, i64>, Walk<1>, Place, isize)>,
 }
 
 impl<'a> Places<'a> {
-    fn new(shape: &[usize], strides: &[isize], indices: &[Src<'a, i64>]) -> Result<Self, IndexError> {
+    /// Without a check where the result is `fresh`: then the places are looked at while they are used.
+    fn new(shape: &[usize], strides: &[isize], indices: &[Src<'a, i64>], fresh: bool) -> Result<Self, IndexError> {
         let dims = indices.iter().enumerate().map(|(dim, index)| {
-            let place = check(index, shape[dim], true, dim)?;
+            let place = if fresh && shape[dim] > 0 {
+                Place::new(shape[dim], true)
+            } else {
+                check(index, shape[dim], true, dim)?
+            };
             let walk = Walk::of(index.shape(), [index.strides()]).coalesce();
             Ok((*index, walk, place, strides[dim]))
         });
@@ -28,21 +32,40 @@ impl<'a> Places<'a> {
         })
     }
 
-    /// The offsets of at most `BLOCK` positions.
-    fn offsets<'b>(&self, range: Range<usize>, block: &'b mut [isize; BLOCK]) -> &'b [isize] {
-        let start = range.start;
-        let block = &mut block[..range.len()];
-        block.fill(0);
+    /// The offsets of at most `BLOCK` positions, and whether all their indices are good.
+    #[inline(always)]
+    fn offsets(&self, range: Range<usize>, block: &mut Offsets) -> bool {
+        let (start, mut good) = (range.start, true);
+        if let [(index, walk, place, stride)] = &self.dims[..]
+            && walk.rank() <= 1
+        {
+            let step = walk.last().1[0];
+            let index = Run { at: index.ptr(), step };
+            // SAFETY: the walk is one run, of which the range is a part.
+            return unsafe { block.find(index.skip(start), range.len(), *place, *stride, 0, false) };
+        }
+        block.clear(range.len());
         for (index, walk, place, stride) in &self.dims {
             walk.runs(range.clone(), |first, [at], n, [step]| {
-                for (j, to) in block[first - start..][..n].iter_mut().enumerate() {
-                    // SAFETY: the walk stays inside the index.
-                    let i = unsafe { *index.ptr().offset(at + j as isize * step) };
-                    *to += place.of(i) as isize * stride;
-                }
+                // SAFETY: the walk stays inside the index.
+                good &= unsafe {
+                    let index = Run { at: index.ptr().offset(at), step };
+                    block.add(first - start, index, n, *place, *stride)
+                };
             });
         }
-        block
+        good
+    }
+
+    /// The error for the first dim that has a bad index.
+    fn culprit(&self) -> IndexError {
+        for (dim, (index, _, place, _)) in self.dims.iter().enumerate() {
+            if let Err(e) = check(index, place.size(), true, dim) {
+                return e;
+            }
+        }
+        let (index, _, place, _) = &self.dims[0];
+        culprit(index, place.size(), true, 0)
     }
 }
 
@@ -51,70 +74,88 @@ fn rest(shape: &[usize], k: usize, lead: usize, a: &[isize], b: &[isize]) -> Wal
     Walk::of(&shape[k..], [&a[k..], &b[lead..]]).coalesce()
 }
 
+/// Moves the first dim of a view's strides or shape to `to`.
+fn moved<T: Copy + Default>(of: &[T], to: usize) -> [T; MAX_RANK] {
+    let mut all = [T::default(); MAX_RANK];
+    all[..of.len()].copy_from_slice(of);
+    all[..=to].rotate_left(1);
+    all
+}
+
 /// `dst[p…, r…] = src[i1[p…], …, ik[p…], r…]`: the k indices have one shape S, and index the leading dims of `src`;
-/// `dst` has the shape S followed by the dims of `src` after the k-th. Negative indices wrap. Any dtype.
-pub fn index_get(src: AnySrc, indices: &[Src<i64>], dst: AnyDst) -> Result<(), IndexError> {
+/// `dst` has the shape S followed by the dims of `src` after the k-th. Negative indices wrap. Any dtype. A bad index
+/// leaves `dst` as it is, or, where it is `fresh`, half written.
+pub fn index_get(src: AnySrc, indices: &[Src<i64>], dst: AnyDst, fresh: bool) -> Result<(), IndexError> {
     let k = indices.len();
-    let places = Places::new(src.shape(), src.strides(), indices)?;
     let lead = indices[0].rank();
+    if k == 1 && lead == 1 && dst.rank() > 1 {
+        // The index's dim may lie further in: then it is indexed there.
+        let step = dst.strides()[0].unsigned_abs();
+        let axis = dst.strides()[1..].iter().take_while(|s| s.unsigned_abs() > step).count();
+        if axis > 0 {
+            let rank = dst.rank();
+            let (a, b) = (moved(src.shape(), axis), moved(src.strides(), axis));
+            let (c, d) = (moved(dst.shape(), axis), moved(dst.strides(), axis));
+            // SAFETY: the same elements, their dims in another order.
+            let (from, to) = unsafe {
+                (
+                    AnySrc::new(src.ptr(), src.dtype(), &a[..rank], &b[..rank]),
+                    AnyDst::new(dst.ptr(), dst.dtype(), &c[..rank], &d[..rank]),
+                )
+            };
+            return super::index_select(from, axis, indices[0], to, true).map_err(|e| IndexError { dim: 0, ..e });
+        }
+    }
+    let places = Places::new(src.shape(), src.strides(), indices, fresh)?;
     let front = Walk::of(&dst.shape()[..lead], [&dst.strides()[..lead]]).coalesce();
     let rest = rest(src.shape(), k, lead, src.strides(), dst.strides());
     let count = rest.count();
     if count == 0 {
-        return Ok(());
+        return check_all(indices, src.shape());
     }
-    if k == 1 && count == 1 {
-        single(src, indices[0], places.dims[0].2, dst, lead);
-        return Ok(());
-    }
+    let bad = AtomicBool::new(false);
     by_size!(src.dtype(), T => {
         let (from, to) = (raw::<T>(&src), Share::new(raw_mut::<T>(&dst).ptr()));
-        parallel::for_range(front.count(), grain(4 * count), |range| {
-            let mut block = [0; BLOCK];
+        parallel::for_range(front.count(), grain(2 * count), |range| {
+            let mut block = Offsets::new();
             for start in range.clone().step_by(BLOCK) {
                 let part = start..range.end.min(start + BLOCK);
-                let at = places.offsets(part.clone(), &mut block);
-                front.each(part, |i, [d]| {
-                    let at = at[i - start];
-                    // SAFETY: the indices were checked; the rest lies inside the walks.
+                if !places.offsets(part.clone(), &mut block) {
+                    bad.store(true, Ordering::Relaxed);
+                }
+                front.runs(part, |first, [d], n, [step]| {
+                    let at = &block.of(BLOCK)[first - start..][..n];
+                    // SAFETY: offsets lead to places of the dims; the rest lies inside the walks.
                     unsafe {
                         if count == 1 {
-                            *to.get().offset(d) = *from.ptr().offset(at);
+                            pick(from.ptr(), at, Run { at: to.get().offset(d), step });
                         } else if rest.last() == (count, [1, 1]) {
-                            std::ptr::copy_nonoverlapping(from.ptr().offset(at), to.get().offset(d), count);
+                            copy_rows_at(from.ptr(), at, to.get().offset(d), step, count);
                         } else {
-                            rest.each(0..count, |_, [s, r]| *to.get().offset(d + r) = *from.ptr().offset(at + s));
+                            for (j, at) in at.iter().enumerate() {
+                                let d = d + j as isize * step;
+                                rest.each(0..count, |_, [s, r]| *to.get().offset(d + r) = *from.ptr().offset(at + s));
+                            }
                         }
                     }
                 });
             }
         });
     });
+    if bad.into_inner() {
+        return Err(places.culprit());
+    }
     Ok(())
 }
 
-/// [`index_get`] of single elements by one index.
-fn single(src: AnySrc, index: Src<i64>, place: Place, dst: AnyDst, lead: usize) {
-    let along = src.strides()[0];
-    let walk = Walk::of(&dst.shape()[..lead], [&dst.strides()[..lead], index.strides()]).coalesce();
-    by_size!(src.dtype(), T => {
-        let (from, to) = (raw::<T>(&src), Share::new(raw_mut::<T>(&dst).ptr()));
-        parallel::for_range(walk.count(), GRAIN, |range| {
-            walk.runs(range, |_, [d, i], n, [ds, is]| {
-                // SAFETY: the walk stays inside the views; threads write disjoint elements.
-                unsafe {
-                    let from = Run { at: from.ptr(), step: 0 };
-                    let index = Run { at: index.ptr().offset(i), step: is };
-                    gather_run(from, along, index, place, Run { at: to.get().offset(d), step: ds }, n);
-                }
-            });
-        });
-    });
+/// Indices of which no element is asked for.
+fn check_all(indices: &[Src<i64>], shape: &[usize]) -> Result<(), IndexError> {
+    indices.iter().enumerate().try_for_each(|(dim, index)| check(index, shape[dim], true, dim).map(|_| ()))
 }
 
 /// `dst[i1[p…], …, ik[p…], r…] = values[p…, r…]`, or `+=`: the mirror of [`index_get`]. In the order of the indices.
 pub fn index_put(dst: AnyDst, indices: &[Src<i64>], values: AnySrc, accumulate: bool) -> Result<(), IndexError> {
-    let at = Places::new(dst.shape(), dst.strides(), indices)?;
+    let at = Places::new(dst.shape(), dst.strides(), indices, false)?;
     if accumulate {
         by_number!(dst.dtype(), T => put(&dst, indices, &at, &values, values.typed::<T>().ptr(), dst.typed::<T>().ptr(), T::plus));
     } else {
@@ -136,131 +177,47 @@ fn put<T: Copy>(
     let front = Walk::of(&values.shape()[..lead], [&values.strides()[..lead]]).coalesce();
     let rest = rest(dst.shape(), k, lead, dst.strides(), values.strides());
     let count = rest.count();
-    let mut block = [0; BLOCK];
+    let mut block = Offsets::new();
     for start in (0..front.count()).step_by(BLOCK) {
         let part = start..front.count().min(start + BLOCK);
-        let at = places.offsets(part.clone(), &mut block);
-        front.each(part, |i, [s]| {
-            let at = at[i - start];
-            rest.each(0..count, |_, [d, r]| {
-                // SAFETY: the indices were checked; the rest lies inside the walks.
-                unsafe {
-                    let place = to.offset(at + d);
-                    *place = join(*place, *from.offset(s + r));
-                }
-            });
-        });
-    }
-}
-
-/// The elements where `mask` (of `src`'s shape) is true, in row-major order; stops when `dst`, of rank 1, is full.
-/// Returns how many there were. Any dtype.
-pub fn masked_select(src: AnySrc, mask: Src<Bool>, dst: AnyDst) -> usize {
-    let room = dst.shape()[0];
-    let step = dst.strides()[0];
-    let walk = Walk::of(src.shape(), [src.strides(), mask.strides()]).coalesce();
-    let mut n = 0;
-    by_size!(src.dtype(), T => {
-        let (from, to) = (raw::<T>(&src).ptr(), raw_mut::<T>(&dst).ptr());
-        walk.runs(0..walk.count(), |_, [s, m], run, [ss, ms]| {
-            for j in 0..run as isize {
-                if n == room {
-                    return;
-                }
-                // Written whether or not it is wanted: the next one then takes its place. No branch on the mask.
-                // SAFETY: the walk stays inside the views; `n < room`.
-                unsafe {
-                    *to.offset(n as isize * step) = *from.offset(s + j * ss);
-                    n += (*mask.ptr().offset(m + j * ms)).get() as usize;
-                }
-            }
-        });
-    });
-    n
-}
-
-/// Puts the elements of `src`, in row-major order, where `mask` (of `dst`'s shape) is true. False, and nothing written,
-/// when `src` has too few. Any dtype.
-pub fn masked_scatter(dst: AnyDst, mask: Src<Bool>, src: AnySrc) -> bool {
-    let mask = crate::reduce::walk::collect(&mask);
-    let need = mask.iter().filter(|m| m.get()).count();
-    if need > src.numel() {
-        return false;
-    }
-    let walk = Walk::of(dst.shape(), [dst.strides()]).coalesce();
-    let from = Walk::of(src.shape(), [src.strides()]).coalesce();
-    by_size!(dst.dtype(), T => {
-        let values = {
-            let mut values = Vec::with_capacity(need);
-            // SAFETY: the walk stays inside the view.
-            from.each(0..need, |_, [s]| values.push(unsafe { *raw::<T>(&src).ptr().offset(s) }));
-            values
-        };
-        let to = raw_mut::<T>(&dst).ptr();
-        let Some(last) = need.checked_sub(1) else { return true };
-        let mut next = 0;
-        walk.each(0..mask.len(), |i, [d]| {
-            let wanted = mask[i].get();
-            // SAFETY: the walk stays inside the view.
+        places.offsets(part.clone(), &mut block);
+        front.runs(part, |first, [s], n, [step]| {
+            let at = &block.of(BLOCK)[first - start..][..n];
+            // SAFETY: offsets lead to places of the dims; the rest lies inside the walks.
             unsafe {
-                let old = *to.offset(d);
-                *to.offset(d) = std::hint::select_unpredictable(wanted, values[next.min(last)], old);
+                if count == 1 {
+                    return deal_out(to, at, Run { at: from.offset(s), step }, &join);
+                }
+                for (j, &at) in at.iter().enumerate() {
+                    let s = s + j as isize * step;
+                    rest.runs(0..count, |_, [d, r], n, steps| {
+                        join_run(to.offset(at + d), from.offset(s + r), n, steps, &join)
+                    });
+                }
             }
-            next += wanted as usize;
         });
-    });
-    true
-}
-
-/// The coordinates of the elements that are not zero, one row of `rank` numbers each, in row-major order.
-pub fn nonzero(src: AnySrc) -> Vec<i64> {
-    by_number!(src.dtype(), T => nonzero_typed::<T>(&src.typed()))
-}
-
-fn nonzero_typed<T: Number>(src: &Src<T>) -> Vec<i64> {
-    let rank = src.rank();
-    let count = crate::reduce::count_nonzero(src_any(src));
-    if rank == 0 {
-        return Vec::new();
     }
-    // Room for one row more, which is written and not wanted.
-    let mut rows = vec![0i64; (count + 1) * rank];
-    let mut n = 0;
-    // Not coalesced, and with dims of size 1: positions must be those of the view's own dims.
-    let last = rank - 1;
-    let (width, step) = (src.shape()[last], src.strides()[last]);
-    let outer = Walk::of(&src.shape()[..last], [&src.strides()[..last]]);
-    let zero = T::from_i64(0);
-    if width == 0 {
-        return Vec::new();
-    }
-    let mut coord = [0i64; 8];
-    outer.each(0..outer.count(), |_, [at]| {
-        for j in 0..width as isize {
-            if n > count {
-                return;
-            }
-            let row = &mut rows[n * rank..][..rank];
-            row[..last].copy_from_slice(&coord[..last]);
-            row[last] = j as i64;
-            // SAFETY: the walk stays inside the view.
-            n += (unsafe { *src.ptr().offset(at + j * step) } != zero) as usize;
-        }
-        for d in (0..last).rev() {
-            coord[d] += 1;
-            if coord[d] < src.shape()[d] as i64 {
-                break;
-            }
-            coord[d] = 0;
-        }
-    });
-    rows.truncate(n.min(count) * rank);
-    rows
 }
 
-fn src_any<'a, T: Number>(src: &Src<'a, T>) -> AnySrc<'a> {
-    // SAFETY: the same memory and type.
-    unsafe { AnySrc::new(src.ptr().cast(), T::DTYPE, src.shape(), src.strides()) }
+/// `to[i] = join(to[i], from[i])` for `n` elements at their steps.
+///
+/// # Safety
+/// Both sides have them.
+#[inline(always)]
+unsafe fn join_run<T: Copy>(to: *mut T, from: *const T, n: usize, steps: [isize; 2], join: &impl Fn(T, T) -> T) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if steps == [1, 1] {
+            for i in 0..n {
+                *to.add(i) = join(*to.add(i), *from.add(i));
+            }
+        } else {
+            for i in 0..n as isize {
+                let to = to.offset(i * steps[0]);
+                *to = join(*to, *from.offset(i * steps[1]));
+            }
+        }
+    }
 }
 
 /// The lower triangle of the last two dims: zero above diagonal `k`. Any dtype.
@@ -292,8 +249,13 @@ fn triangle(src: AnySrc, dst: AnyDst, keep: impl Fn(i64, i64) -> (i64, i64) + Sy
                 // SAFETY: a row of the walk, `cols` wide.
                 unsafe {
                     let (from, to) = (from.ptr().offset(s), to.get().offset(d));
-                    for c in (0..first).chain(end..cols as i64) {
-                        *to.offset(c as isize * ds) = 0;
+                    if ds == 1 {
+                        std::slice::from_raw_parts_mut(to, first as usize).fill(0);
+                        std::slice::from_raw_parts_mut(to.offset(end as isize), (cols as i64 - end) as usize).fill(0);
+                    } else {
+                        for c in (0..first).chain(end..cols as i64) {
+                            *to.offset(c as isize * ds) = 0;
+                        }
                     }
                     if [ss, ds] == [1; 2] {
                         std::ptr::copy(from.offset(first as isize), to.offset(first as isize), (end - first) as usize);

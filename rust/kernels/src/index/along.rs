@@ -1,11 +1,14 @@
 //! One index per element along a dim: gather, scatter and its reductions.
 
-use super::place::{GRAIN, Place, Run, check, gather_run};
+use super::place::{BLOCK, GRAIN, Offsets, Place, Run, check, culprit, deal_out, gather_run};
 use super::{IndexError, Number, axis_of, bits, by_number, by_size, raw, raw_mut};
 use crate::dtype::{DType, Scalar};
+use crate::multiversion;
 use crate::parallel;
 use crate::reduce::walk::{Share, Walk};
-use crate::view::{AnyDst, AnySrc, Dst, Src};
+use crate::scratch;
+use crate::view::{AnyDst, AnySrc, Dst, MAX_RANK, Src};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// What is scattered: a view at least as large as the index, or one number.
 #[derive(Clone, Copy)]
@@ -24,42 +27,116 @@ pub enum ScatterReduce {
     Mean,
 }
 
-/// The strides of a view with that of `axis` set to 0: positions of the index, the dim `axis` apart.
-fn hold(strides: &[isize], axis: usize) -> [isize; 8] {
-    let mut held = [0; 8];
-    held[..strides.len()].copy_from_slice(strides);
-    if axis < strides.len() {
-        held[axis] = 0;
-    }
-    held
+/// Columns that are moved together where an index varies along the rows: few enough that the part of the other view
+/// that they lead to stays in the second-level cache.
+const COLUMNS: usize = 256;
+
+/// Views that agree but for the dim `axis`: those of an index, of what it leads to (there without the dim), and of what
+/// lies beside it.
+struct Lines {
+    outer: Walk<3>,
+    inner: Walk<3>,
+    /// Positions along the axis, and their steps.
+    n: usize,
+    along: [isize; 3],
+    /// Columns of a strip, and strips.
+    width: usize,
+    strips: usize,
 }
 
-/// `dst[i…, j, k…] = src[i…, index[i…, j, k…], k…]`, in the shape of `index` and `dst`. Any dtype.
-pub fn gather(src: AnySrc, axis: usize, index: Src<i64>, dst: AnyDst) -> Result<(), IndexError> {
+impl Lines {
+    /// `strides` of what is led to, of what lies beside the index, of the index. `whole`: all columns in one strip.
+    fn new(shape: &[usize], axis: usize, strides: [&[isize]; 3], whole: bool) -> Self {
+        let (mut outer, mut inner) = (Walk::new(), Walk::new());
+        let (mut n, mut along) = (1, [0; 3]);
+        for (d, &size) in shape.iter().enumerate() {
+            let step = strides.map(|s| s[d]);
+            match d.cmp(&axis) {
+                std::cmp::Ordering::Less => outer.push(size, step),
+                std::cmp::Ordering::Equal => (n, along) = (size, [0, step[1], step[2]]),
+                std::cmp::Ordering::Greater => inner.push(size, step),
+            }
+        }
+        let (outer, inner) = (outer.coalesce(), inner.coalesce());
+        let columns = inner.count();
+        let width = if whole || columns < 2 * COLUMNS { columns } else { COLUMNS };
+        Lines {
+            outer,
+            inner,
+            n,
+            along,
+            width,
+            strips: if width == 0 { 0 } else { columns.div_ceil(width) },
+        }
+    }
+
+    /// Units of work, and how many make a thread's smallest share.
+    fn units(&self) -> (usize, usize) {
+        let each = self.n * self.width;
+        (self.outer.count() * self.strips, (GRAIN / each.max(1)).max(1))
+    }
+
+    /// Calls `f` with the runs of some units: offsets, length, steps. In order along the axis.
+    #[inline(always)]
+    fn each(&self, units: std::ops::Range<usize>, mut f: impl FnMut([isize; 3], usize, [isize; 3])) {
+        if self.inner.rank() == 0 {
+            return self.outer.each(units, |_, at| f(at, self.n, self.along));
+        }
+        let columns = self.inner.count();
+        for unit in units {
+            let mut row = self.outer.at(unit / self.strips);
+            let first = unit % self.strips * self.width;
+            for _ in 0..self.n {
+                self.inner.runs(first..columns.min(first + self.width), |_, at, n, step| {
+                    f([0, 1, 2].map(|k| row[k] + at[k]), n, step)
+                });
+                for (row, step) in row.iter_mut().zip(self.along) {
+                    *row += step;
+                }
+            }
+        }
+    }
+}
+
+/// `dst[i…, j, k…] = src[i…, index[i…, j, k…], k…]`, in the shape of `index` and `dst`. Any dtype. A bad index leaves
+/// `dst` as it is, or, where it is `fresh`, half written.
+pub fn gather(src: AnySrc, axis: usize, index: Src<i64>, dst: AnyDst, fresh: bool) -> Result<(), IndexError> {
     let (size, along) = axis_of(src.shape(), src.strides(), axis);
-    let place = check(&index, size, false, axis)?;
-    let held = hold(src.strides(), axis);
-    let walk = Walk::of(index.shape(), [&held[..src.rank()], dst.strides(), index.strides()]).coalesce();
+    let place = if fresh && size > 0 {
+        Place::new(size, false)
+    } else {
+        check(&index, size, false, axis)?
+    };
+    let lines = Lines::new(index.shape(), axis, [src.strides(), dst.strides(), index.strides()], false);
+    let (units, grain) = lines.units();
+    let bad = AtomicBool::new(false);
     by_size!(src.dtype(), T => {
         let (src, dst) = (raw::<T>(&src), Share::new(raw_mut::<T>(&dst).ptr()));
-        parallel::for_range(walk.count(), GRAIN, |range| {
-            walk.runs(range, |_, [s, d, i], n, [ss, ds, is]| {
+        parallel::for_range(units, grain, |range| {
+            let mut offsets = Offsets::new();
+            let mut good = true;
+            lines.each(range, |[s, d, i], n, [ss, ds, is]| {
                 // SAFETY: the walk stays inside the views; threads write disjoint elements.
                 unsafe {
                     let from = Run { at: src.ptr().offset(s), step: ss };
                     let index = Run { at: index.ptr().offset(i), step: is };
                     let to = Run { at: dst.get().offset(d), step: ds };
-                    gather_run(from, along, index, place, to, n);
+                    good &= gather_run(&mut offsets, from, along, index, place, to, n);
                 }
             });
+            if !good {
+                bad.store(true, Ordering::Relaxed);
+            }
         });
     });
+    if bad.into_inner() {
+        return Err(culprit(&index, size, false, axis));
+    }
     Ok(())
 }
 
 /// Hands each position of the index its place in `dst` and its source, in row-major order within each line along `axis`
-/// (and so in order for each place). Threads take whole lines, which write different places, if the dims in front of
-/// `axis` are many enough.
+/// (and so in order for each place). Threads take whole lines or strips of columns, which write different places.
 fn deal<T: Copy + Send + Sync>(
     dst: Share<T>,
     strides: &[isize],
@@ -70,36 +147,31 @@ fn deal<T: Copy + Send + Sync>(
     join: impl Fn(T, T) -> T + Sync,
 ) {
     let rank = strides.len();
-    let held = hold(strides, axis);
     let along = if rank == 0 { 0 } else { strides[axis] };
-    let mut lead: usize = index.shape()[..axis.min(rank)].iter().product();
     // Elements of `dst` that overlap (a stride of 0) would meet in two lines.
-    if (0..axis.min(rank)).any(|d| strides[d] == 0) {
-        lead = 1;
-    }
-    let walk = Walk::of(index.shape(), [&held[..rank], steps, index.strides()]).coalesce();
-    let (from, index) = (Share::new(from.cast_mut()), index.ptr());
-    let index = Share::new(index.cast_mut());
-    let each = walk.count() / lead.max(1);
-    parallel::for_range(lead, (GRAIN / each.max(1)).max(1), |lines| {
-        walk.runs(lines.start * each..lines.end * each, |_, [d, s, i], n, [ds, ss, is]| {
-            // In registers: what is stored below might be them, for all that the compiler knows.
-            let (place, along) = (place, along);
+    let overlaps = (0..rank).any(|d| d != axis && strides[d] == 0 && index.shape()[d] > 1);
+    let lines = Lines::new(index.shape(), axis, [strides, steps, index.strides()], overlaps);
+    let (units, grain) = lines.units();
+    let (from, index) = (Share::new(from.cast_mut()), Share::new(index.ptr().cast_mut()));
+    parallel::for_range(units, if overlaps { units } else { grain }, |range| {
+        let mut offsets = Offsets::new();
+        lines.each(range, |[d, s, i], n, [ds, ss, is]| {
             // SAFETY: the walk stays inside the views, a place inside its dim.
             unsafe {
-                let (to, from) = (dst.get().offset(d), from.get().offset(s));
-                if (ds, is) == (0, 1) && ss <= 1 {
-                    let index = std::slice::from_raw_parts(index.get().offset(i), n);
-                    for (j, &i) in index.iter().enumerate() {
-                        let to = to.offset(place.of(i) as isize * along);
-                        *to = join(*to, *from.offset(j as isize * ss));
-                    }
-                } else {
-                    for j in 0..n as isize {
-                        let at = place.of(*index.get().offset(i + j * is)) as isize * along;
-                        let to = to.offset(j * ds + at);
-                        *to = join(*to, *from.offset(j * ss));
-                    }
+                let to = dst.get().offset(d);
+                let from = Run { at: from.get().offset(s).cast_const(), step: ss };
+                let index = Run { at: index.get().offset(i).cast_const(), step: is };
+                if n == 1 {
+                    let to = to.offset(place.of(*index.at) as isize * along);
+                    *to = join(*to, *from.at);
+                    return;
+                }
+                for first in (0..n).step_by(BLOCK) {
+                    let part = BLOCK.min(n - first);
+                    offsets.find(index.skip(first), part, place, along, ds, false);
+                    // Where columns differ, they differ in what was led to as well.
+                    let to = to.offset(first as isize * ds);
+                    deal_out(to, offsets.of(part), from.skip(first), &join);
                 }
             }
         });
@@ -173,20 +245,34 @@ fn reduce_typed<T: Number>(
 /// Divides each element by the number of values that were added up there.
 fn divide<T: Number>(dst: &Dst<T>, axis: usize, place: Place, index: &Src<i64>, include_self: bool) {
     let dense = crate::reduce::walk::dense(dst.shape());
-    let step = if dst.rank() == 0 { 0 } else { dense[axis] };
-    let mut counts = vec![include_self as i64; dst.numel()];
-    let held = hold(&dense[..dst.rank()], axis);
-    let walk = Walk::of(index.shape(), [&held[..dst.rank()], index.strides()]);
-    walk.each(0..walk.count(), |_, [d, i]| {
-        // SAFETY: the walk stays inside the index.
-        let at = place.of(unsafe { *index.ptr().offset(i) });
-        counts[(d + at as isize * step) as usize] += 1;
+    scratch::with::<i64, _>(dst.numel(), |counts| {
+        counts.fill(include_self as i64);
+        let one = [1i64];
+        let to = Share::new(counts.as_mut_ptr());
+        let steps = &[0; MAX_RANK][..dst.rank()];
+        deal(to, &dense[..dst.rank()], axis, place, index, (one.as_ptr(), steps), |a, b| a + b);
+        let walk = Walk::of(dst.shape(), [dst.strides()]).coalesce();
+        let to = Share::new(dst.ptr());
+        walk.runs(0..counts.len(), |first, [d], n, [step]| over_run(to, [d, step], &counts[first..first + n]));
     });
-    let walk = Walk::of(dst.shape(), [dst.strides()]).coalesce();
-    walk.each(0..counts.len(), |i, [d]| {
-        if counts[i] > 1 {
-            // SAFETY: the walk stays inside the view.
-            unsafe { *dst.ptr().offset(d) = (*dst.ptr().offset(d)).over(counts[i]) };
+}
+
+multiversion! {
+    fn over_run<T: Number>(to: Share<T>, at: [isize; 2], counts: &[i64]) {
+        let [start, step] = at;
+        // SAFETY: the caller's walk lies inside the view.
+        unsafe {
+            let to = to.get().offset(start);
+            if step == 1 {
+                for (i, &c) in counts.iter().enumerate() {
+                    *to.add(i) = (*to.add(i)).over(if c > 1 { c } else { 1 });
+                }
+            } else {
+                for (i, &c) in counts.iter().enumerate() {
+                    let to = to.offset(i as isize * step);
+                    *to = (*to).over(if c > 1 { c } else { 1 });
+                }
+            }
         }
-    });
+    }
 }

@@ -7,6 +7,7 @@
 mod advanced;
 mod along;
 mod count;
+mod masks;
 mod place;
 mod slices;
 
@@ -16,8 +17,9 @@ use crate::view::{AnyDst, AnySrc, Dst, Src};
 use crate::with_element;
 
 pub use crate::reduce::count_nonzero;
-pub use advanced::{index_get, index_put, masked_scatter, masked_select, nonzero, tril, triu};
+pub use advanced::{index_get, index_put, tril, triu};
 pub use along::{ScatterReduce, Source, gather, scatter, scatter_reduce};
+pub use masks::{masked_scatter, masked_select, nonzero};
 pub use count::{bincount, bincount_weighted, bounds, histc, searchsorted};
 pub use slices::{embedding_backward, index_add, index_copy, index_fill, index_select};
 

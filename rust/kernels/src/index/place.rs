@@ -1,4 +1,7 @@
-//! Checking indices, and loops over runs of them.
+//! Checking indices, and turning runs of them into offsets.
+//!
+//! Indices are looked at many at a time ([`resolve`]), which checks them and leaves offsets that are safe to use whatever
+//! they were; the loops that move elements then only load and store.
 
 use super::IndexError;
 use crate::multiversion;
@@ -9,6 +12,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Indices of one thread's smallest share.
 pub(super) const GRAIN: usize = 16 * 1024;
+/// Indices that are turned into offsets together.
+pub(super) const BLOCK: usize = 1024;
+/// Shorter runs are moved one by one.
+const SHORT: usize = 12;
 
 /// Turns checked indices into places of a dim.
 #[derive(Clone, Copy)]
@@ -18,15 +25,26 @@ pub(crate) struct Place {
 }
 
 impl Place {
+    /// Indices into a dim of `size` places, of which there is at least one; negative ones may count from the end.
+    pub fn new(size: usize, wrap: bool) -> Place {
+        Place { size, wrap }
+    }
+
+    pub fn size(self) -> usize {
+        self.size
+    }
+
+    /// The place of an index, if it has one.
+    #[inline(always)]
+    fn find(self, i: i64) -> Option<usize> {
+        let at = if self.wrap && i < 0 { i.wrapping_add(self.size as i64) } else { i } as usize;
+        (at < self.size).then_some(at)
+    }
+
     /// The place of an index that was found good; the first place for one that was changed since.
     #[inline(always)]
     pub fn of(self, i: i64) -> usize {
-        let i = if self.wrap && i < 0 {
-            i.wrapping_add(self.size as i64)
-        } else {
-            i
-        } as usize;
-        if i < self.size { i } else { 0 }
+        self.find(i).unwrap_or(0)
     }
 }
 
@@ -45,22 +63,30 @@ pub(crate) fn check(index: &Src<i64>, size: usize, wrap: bool, dim: usize) -> Re
         });
     });
     if bad.into_inner() {
-        let mut first = None;
-        walk.each(0..walk.count(), |_, [at]| {
-            // SAFETY: as above.
-            let i = unsafe { *index.ptr().offset(at) };
-            if i < low || i >= size as i64 {
-                first = first.or(Some(i));
-            }
-        });
-        // Should another thread have mended it meanwhile, the error still stands.
-        return Err(IndexError {
-            index: first.unwrap_or(size as i64),
-            size,
-            dim,
-        });
+        return Err(culprit(index, size, wrap, dim));
     }
     Ok(Place { size, wrap })
+}
+
+/// The error for indices of which at least one was found bad. Should another thread have mended it meanwhile, the error
+/// still stands.
+#[cold]
+pub(super) fn culprit(index: &Src<i64>, size: usize, wrap: bool, dim: usize) -> IndexError {
+    let low = if wrap { -(size as i64) } else { 0 };
+    let walk = Walk::of(index.shape(), [index.strides()]).coalesce();
+    let mut first = None;
+    walk.each(0..walk.count(), |_, [at]| {
+        // SAFETY: the walk stays inside the view.
+        let i = unsafe { *index.ptr().offset(at) };
+        if i < low || i >= size as i64 {
+            first = first.or(Some(i));
+        }
+    });
+    IndexError {
+        index: first.unwrap_or(size as i64),
+        size,
+        dim,
+    }
 }
 
 /// The least and the largest of `n` indices, of which there is at least one.
@@ -99,29 +125,221 @@ pub(super) struct Run<P> {
     pub step: isize,
 }
 
+impl<T> Run<*const T> {
+    /// The run from its `j`-th element on.
+    ///
+    /// # Safety
+    /// There is such an element.
+    #[inline(always)]
+    pub unsafe fn skip(self, j: usize) -> Self {
+        // SAFETY: the caller's promise.
+        let at = unsafe { self.at.offset(j as isize * self.step) };
+        Run { at, ..self }
+    }
+}
+
+impl<T> Run<*mut T> {
+    /// As for a run that is read.
+    ///
+    /// # Safety
+    /// There is such an element.
+    #[inline(always)]
+    pub unsafe fn skip(self, j: usize) -> Self {
+        // SAFETY: the caller's promise.
+        let at = unsafe { self.at.offset(j as isize * self.step) };
+        Run { at, ..self }
+    }
+}
+
+/// Room for the offsets of one block, and for indices that do not lie side by side.
+pub(super) struct Offsets {
+    to: [isize; BLOCK],
+    gathered: [i64; BLOCK],
+}
+
+impl Offsets {
+    pub fn new() -> Self {
+        Offsets {
+            to: [0; BLOCK],
+            gathered: [0; BLOCK],
+        }
+    }
+
+    /// `j·step + place(index[j])·along` for up to [`BLOCK`] indices, added to what is there where `more`; and whether
+    /// all of them have a place (the first one stands for it if not).
+    ///
+    /// # Safety
+    /// `n` indices are readable.
+    #[inline(always)]
+    pub unsafe fn find(
+        &mut self,
+        index: Run<*const i64>,
+        n: usize,
+        place: Place,
+        along: isize,
+        step: isize,
+        more: bool,
+    ) -> bool {
+        let n = n.min(BLOCK);
+        let index = if index.step == 1 {
+            // SAFETY: the caller's promise.
+            unsafe { std::slice::from_raw_parts(index.at, n) }
+        } else {
+            for (j, to) in self.gathered[..n].iter_mut().enumerate() {
+                // SAFETY: as above.
+                *to = unsafe { *index.at.offset(j as isize * index.step) };
+            }
+            &self.gathered[..n]
+        };
+        resolve(index, place, along, step, more, &mut self.to[..n])
+    }
+
+    #[inline(always)]
+    pub fn of(&self, n: usize) -> &[isize] {
+        &self.to[..n]
+    }
+
+    /// All offsets at 0, or at those of a walk.
+    pub fn clear(&mut self, n: usize) {
+        self.to[..n].fill(0);
+    }
+
+    /// As [`Offsets::find`] for a part of the block that begins at `first`, added to what is there.
+    ///
+    /// # Safety
+    /// `n` indices are readable.
+    pub unsafe fn add(&mut self, first: usize, index: Run<*const i64>, n: usize, place: Place, along: isize) -> bool {
+        if index.step == 1 {
+            // SAFETY: the caller's promise.
+            let index = unsafe { std::slice::from_raw_parts(index.at, n) };
+            return resolve(index, place, along, 0, true, &mut self.to[first..][..n]);
+        }
+        let mut good = true;
+        for (j, to) in self.to[first..][..n].iter_mut().enumerate() {
+            // SAFETY: as above.
+            let at = place.find(unsafe { *index.at.offset(j as isize * index.step) });
+            good &= at.is_some();
+            *to += at.unwrap_or(0) as isize * along;
+        }
+        good
+    }
+}
+
+/// One offset, with what was there.
+#[inline(always)]
+fn offset(i: i64, place: Place, shift: i64) -> (isize, bool) {
+    let at = i.wrapping_add(if i < 0 { shift } else { 0 });
+    let good = (at as u64) < place.size as u64;
+    (if good { at as isize } else { 0 }, good)
+}
+
 multiversion! {
-    /// `to[j] = from[j·from.step + place(index[j])·along]` for `n` positions, which lie inside their views.
-    pub(super) fn gather_run<T: Copy>(
-        from: Run<*const T>, along: isize, index: Run<*const i64>, place: Place, to: Run<*mut T>, n: usize,
-    ) {
-        // SAFETY: the caller's promise; a place lies inside its dim.
-        unsafe {
-            if index.step == 1 && to.step == 1 {
-                if from.step == 0 {
-                    for j in 0..n {
-                        *to.at.add(j) = *from.at.offset(place.of(*index.at.add(j)) as isize * along);
-                    }
-                } else {
-                    for j in 0..n {
-                        let i = place.of(*index.at.add(j)) as isize;
-                        *to.at.add(j) = *from.at.offset(j as isize * from.step + i * along);
-                    }
+    fn resolve(index: &[i64], place: Place, along: isize, step: isize, more: bool, to: &mut [isize]) -> bool {
+        let shift = if place.wrap { place.size as i64 } else { 0 };
+        let mut bad = 0i64;
+        if more {
+            for (to, &i) in to.iter_mut().zip(index) {
+                let (at, good) = offset(i, place, shift);
+                *to += at.wrapping_mul(along);
+                bad |= !good as i64;
+            }
+        } else if along == 1 && step == 0 {
+            for (to, &i) in to.iter_mut().zip(index) {
+                let (at, good) = offset(i, place, shift);
+                *to = at;
+                bad |= !good as i64;
+            }
+        } else {
+            for (j, (to, &i)) in to.iter_mut().zip(index).enumerate() {
+                let (at, good) = offset(i, place, shift);
+                *to = at.wrapping_mul(along) + j as isize * step;
+                bad |= !good as i64;
+            }
+        }
+        bad == 0
+    }
+}
+
+/// `to[j] = from[j·from.step + place(index[j])·along]` for `n` positions, and whether all indices have a place.
+///
+/// # Safety
+/// The positions lie inside their views, `from` at each place.
+#[inline(always)]
+pub(super) unsafe fn gather_run<T: Copy>(
+    offsets: &mut Offsets,
+    from: Run<*const T>,
+    along: isize,
+    index: Run<*const i64>,
+    place: Place,
+    to: Run<*mut T>,
+    n: usize,
+) -> bool {
+    let mut good = true;
+    // SAFETY: the caller's promise; offsets lead to places of the dim.
+    unsafe {
+        if n < SHORT {
+            for j in 0..n as isize {
+                let found = place.find(*index.at.offset(j * index.step));
+                good &= found.is_some();
+                *to.at.offset(j * to.step) = *from.at.offset(j * from.step + found.unwrap_or(0) as isize * along);
+            }
+            return good;
+        }
+        for first in (0..n).step_by(BLOCK) {
+            let part = BLOCK.min(n - first);
+            good &= offsets.find(index.skip(first), part, place, along, from.step, false);
+            pick(from.skip(first).at, offsets.of(part), to.skip(first));
+        }
+    }
+    good
+}
+
+/// `to[j] = from[at[j]]`.
+///
+/// # Safety
+/// All of them lie in live memory.
+#[inline(always)]
+pub(super) unsafe fn pick<T: Copy>(from: *const T, at: &[isize], to: Run<*mut T>) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if to.step == 1 {
+            let (blocks, rest) = at.as_chunks::<8>();
+            let mut out = to.at;
+            for at in blocks {
+                let values = at.map(|at| *from.offset(at));
+                for (j, v) in values.into_iter().enumerate() {
+                    *out.add(j) = v;
                 }
-            } else {
-                for j in 0..n as isize {
-                    let i = place.of(*index.at.offset(j * index.step)) as isize;
-                    *to.at.offset(j * to.step) = *from.at.offset(j * from.step + i * along);
-                }
+                out = out.add(8);
+            }
+            for (j, &at) in rest.iter().enumerate() {
+                *out.add(j) = *from.offset(at);
+            }
+        } else {
+            for (j, &at) in at.iter().enumerate() {
+                *to.at.offset(j as isize * to.step) = *from.offset(at);
+            }
+        }
+    }
+}
+
+/// `to[at[j]] = join(to[at[j]], from[j])`, in order.
+///
+/// # Safety
+/// All of them lie in live memory.
+#[inline(always)]
+pub(super) unsafe fn deal_out<T: Copy>(to: *mut T, at: &[isize], from: Run<*const T>, join: &impl Fn(T, T) -> T) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if from.step == 1 {
+            for (j, &at) in at.iter().enumerate() {
+                let to = to.offset(at);
+                *to = join(*to, *from.at.add(j));
+            }
+        } else {
+            for (j, &at) in at.iter().enumerate() {
+                let to = to.offset(at);
+                *to = join(*to, *from.at.offset(j as isize * from.step));
             }
         }
     }

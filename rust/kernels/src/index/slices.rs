@@ -1,8 +1,9 @@
 //! One index per slice along a dim: index_select, index_add, index_copy, index_fill, and the gradient of an embedding.
 
-use super::place::{GRAIN, Run, check, gather_run};
+use super::place::{GRAIN, Run, deal_out, pick};
 use super::{IndexError, Number, axis_of, bits, by_number, by_size, checked, raw, raw_mut};
 use crate::dtype::{DType, Element, Scalar};
+use crate::elementwise::rows::{copy_row, copy_rows_at, prefetch};
 use crate::multiversion;
 use crate::parallel;
 use crate::reduce::walk::{Share, Walk, grain};
@@ -42,56 +43,67 @@ impl Slices {
         (this.run, this.steps) = this.inner.pop();
         this
     }
+
+    /// Where the second view's places along the axis are, in elements.
+    fn offsets(&self, at: &[usize]) -> Vec<isize> {
+        at.iter().map(|&place| place as isize * self.along[1]).collect()
+    }
 }
 
-/// `dst[…, j, …] = src[…, index[j], …]`. Any dtype.
-pub fn index_select(src: AnySrc, axis: usize, index: Src<i64>, dst: AnyDst) -> Result<(), IndexError> {
-    let (size, _) = axis_of(src.shape(), src.strides(), axis);
-    if dst.numel() > 0 && axis + 1 == dst.rank() {
-        // Single elements: each line is gathered by the same index.
-        let place = check(&index, size, false, axis)?;
-        let lines = Walk::of(&dst.shape()[..axis], [&src.strides()[..axis], &dst.strides()[..axis]]).coalesce();
-        let (along, to_step) = (src.strides()[axis], dst.strides()[axis]);
-        let (n, step) = (index.numel(), index.strides().first().copied().unwrap_or(0));
-        by_size!(src.dtype(), T => {
-            let (from, to) = (raw::<T>(&src), Share::new(raw_mut::<T>(&dst).ptr()));
-            parallel::for_range(lines.count(), (GRAIN / n.max(1)).max(1), |range| {
-                lines.each(range, |_, [s, d]| {
-                    // SAFETY: the walk stays inside the views; threads write disjoint lines.
-                    unsafe {
-                        let from = Run { at: from.ptr().offset(s), step: 0 };
-                        let index = Run { at: index.ptr(), step };
-                        gather_run(from, along, index, place, Run { at: to.get().offset(d), step: to_step }, n);
-                    }
-                });
-            });
-        });
-        return Ok(());
+/// Where each index leads, in elements.
+fn offsets(index: &Src<i64>, size: usize, wrap: bool, axis: usize, along: isize) -> Result<Vec<isize>, IndexError> {
+    let mut at: Vec<isize> = Vec::with_capacity(index.numel());
+    for place in checked(index, size, wrap, axis)? {
+        at.push(place as isize * along);
     }
-    let at = checked(&index, size, false, axis)?;
+    Ok(at)
+}
+
+/// `dst[…, j, …] = src[…, index[j], …]`; negative indices count from the end where they `wrap`. Any dtype.
+pub fn index_select(src: AnySrc, axis: usize, index: Src<i64>, dst: AnyDst, wrap: bool) -> Result<(), IndexError> {
+    let (size, along) = axis_of(src.shape(), src.strides(), axis);
+    let at = offsets(&index, size, wrap, axis, along)?;
     if dst.numel() == 0 {
         return Ok(());
     }
     let slices = Slices::new(dst.shape(), axis, src.strides(), dst.strides());
-    let (run, steps) = (slices.run, slices.steps);
+    let (run, steps, step) = (slices.run, slices.steps, slices.along[1]);
+    let (n, outer) = (at.len(), slices.outer.count());
     let work = slices.inner.count() * run;
     by_size!(src.dtype(), T => {
         let (from, to) = (raw::<T>(&src), Share::new(raw_mut::<T>(&dst).ptr()));
-        parallel::for_range(slices.outer.count() * at.len(), grain(work), |range| {
-            for unit in range {
-                let (o, j) = (unit / at.len(), unit % at.len());
-                let [s, d] = slices.outer.at(o);
-                let s = s + at[j] as isize * slices.along[0];
-                let d = d + j as isize * slices.along[1];
-                if slices.inner.rank() == 0 {
-                    // SAFETY: the index was checked; the rest lies inside the walks.
-                    unsafe { copy(from.ptr().offset(s), to.get().offset(d), run, steps) };
-                    continue;
-                }
-                slices.inner.each(0..slices.inner.count(), |_, [si, di]| {
-                    // SAFETY: the index was checked; the rest lies inside the walks.
-                    unsafe { copy(from.ptr().offset(s + si), to.get().offset(d + di), run, steps) };
+        if work == 1 {
+            // Single elements: each line is gathered by the same index.
+            parallel::for_range(outer, (GRAIN / n.max(1)).max(1), |range| {
+                slices.outer.each(range, |_, [s, d]| {
+                    // SAFETY: the walk stays inside the views; threads write disjoint lines.
+                    unsafe { pick(from.ptr().offset(s), &at, Run { at: to.get().offset(d), step }) };
                 });
+            });
+            return Ok(());
+        }
+        let rows = slices.inner.rank() == 0 && steps == [1, 1];
+        parallel::for_range(outer * n, grain(work), |range| {
+            let mut unit = range.start;
+            while unit < range.end {
+                let (o, first) = (unit / n, unit % n);
+                let part = (n - first).min(range.end - unit);
+                let [s, d] = slices.outer.at(o);
+                let d = d + first as isize * step;
+                let at = &at[first..first + part];
+                if rows {
+                    // SAFETY: the index was checked; the rest lies inside the walks.
+                    unsafe { copy_rows_at(from.ptr().offset(s), at, to.get().offset(d), step, run) };
+                } else {
+                    for (j, &at) in at.iter().enumerate() {
+                        let (s, d) = (s + at, d + j as isize * step);
+                        slices.inner.each(0..slices.inner.count(), |_, [si, di]| {
+                            // SAFETY: as above.
+                            unsafe { copy(from.ptr().offset(s + si), to.get().offset(d + di), run, steps) };
+                        });
+                    }
+                }
+                unit += part;
             }
         });
     });
@@ -104,10 +116,8 @@ pub fn index_select(src: AnySrc, axis: usize, index: Src<i64>, dst: AnyDst) -> R
 unsafe fn copy<T: Copy>(from: *const T, to: *mut T, n: usize, steps: [isize; 2]) {
     // SAFETY: the caller's promise.
     unsafe {
-        if n == 1 {
-            *to = *from;
-        } else if steps == [1, 1] {
-            std::ptr::copy_nonoverlapping(from, to, n);
+        if steps == [1, 1] {
+            copy_row(from, to, n);
         } else {
             for i in 0..n as isize {
                 *to.offset(i * steps[1]) = *from.offset(i * steps[0]);
@@ -150,6 +160,18 @@ fn write<T: Copy + Send + Sync>(
     let slices = Slices::new(dst.shape(), axis, steps, dst.strides());
     let from = Share::new(from.cast_mut());
     let work = slices.inner.count() * slices.run * at.len();
+    if work == at.len() {
+        let (at, step) = (slices.offsets(at), slices.along[0]);
+        return parallel::for_range(slices.outer.count(), grain(work), |range| {
+            slices.outer.each(range, |_, [s, d]| {
+                // SAFETY: the index was checked; threads write disjoint lines.
+                unsafe {
+                    let from = Run { at: from.get().offset(s).cast_const(), step };
+                    deal_out(to.get().offset(d), &at, from, &|_, v| v);
+                }
+            });
+        });
+    }
     parallel::for_range(slices.outer.count(), grain(work), |range| {
         slices.outer.each(range, |_, [s, d]| {
             for (j, &place) in at.iter().enumerate() {
@@ -201,12 +223,36 @@ pub fn embedding_backward(grad: AnySrc, index: Src<i64>, gw: AnyDst, padding: Op
 fn add<T: Number>(slices: &Slices, at: &[usize], skip: Option<usize>, from: *const T, to: Share<T>, alpha: T) {
     let strips = slices.run.div_ceil(COLUMNS);
     let from = Share::new(from.cast_mut());
+    if slices.run == 1 && slices.inner.rank() == 0 {
+        // Without the skipped place, whatever it is.
+        let (at, step) = (slices.offsets(at), slices.along[0]);
+        let skip = skip.map(|p| p as isize * slices.along[1]);
+        return parallel::for_range(slices.outer.count(), grain(at.len()), |range| {
+            slices.outer.each(range, |_, [s, d]| {
+                // SAFETY: the index was checked; threads write disjoint lines.
+                unsafe {
+                    let (from, to) = (from.get().offset(s), to.get().offset(d));
+                    for (j, &at) in at.iter().enumerate() {
+                        if skip != Some(at) {
+                            let place = to.offset(at);
+                            *place = (*place).plus((*from.offset(j as isize * step)).times(alpha));
+                        }
+                    }
+                }
+            });
+        });
+    }
     let work = slices.inner.count() * slices.run.min(COLUMNS) * at.len();
     parallel::for_range(slices.outer.count() * strips, grain(work), |range| {
         for unit in range {
             let [s, d] = slices.outer.at(unit / strips);
             let first = unit % strips * COLUMNS;
             let n = COLUMNS.min(slices.run - first);
+            if slices.inner.rank() == 0 && slices.steps == [1, 1] {
+                let start = [s + first as isize, d + first as isize];
+                add_rows(from, to, start, at, skip.unwrap_or(usize::MAX), slices.along, n, alpha);
+                continue;
+            }
             for (j, &place) in at.iter().enumerate() {
                 if skip == Some(place) {
                     continue;
@@ -219,6 +265,35 @@ fn add<T: Number>(slices: &Slices, at: &[usize], skip: Option<usize>, from: *con
             }
         }
     });
+}
+
+/// How many rows ahead the one to be added to is asked for.
+const AHEAD: usize = 6;
+
+multiversion! {
+    fn add_rows<T: Number>(
+        from: Share<T>, to: Share<T>, start: [isize; 2], at: &[usize], skip: usize, along: [isize; 2], n: usize, alpha: T,
+    ) {
+        // SAFETY: the caller's walks lie inside both views, for rows of `n` elements at each place.
+        unsafe {
+            let (from, to) = (from.get().offset(start[0]), to.get().offset(start[1]));
+            for (j, &place) in at.iter().enumerate() {
+                if let Some(&next) = at.get(j + AHEAD) {
+                    let next = to.wrapping_offset(next as isize * along[1]);
+                    for line in (0..n * size_of::<T>()).step_by(64) {
+                        prefetch(next.cast::<u8>().wrapping_add(line));
+                    }
+                }
+                if place == skip {
+                    continue;
+                }
+                let (from, to) = (from.offset(j as isize * along[0]), to.offset(place as isize * along[1]));
+                for i in 0..n {
+                    *to.add(i) = (*to.add(i)).plus((*from.add(i)).times(alpha));
+                }
+            }
+        }
+    }
 }
 
 multiversion! {

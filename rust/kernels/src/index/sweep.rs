@@ -1,6 +1,7 @@
 //! Sizes around the vectors' widths, odd strides: gather, scatter, top-k, transposes against one element at a time.
 
 use super::*;
+use crate::dtype::Bool;
 use crate::elementwise;
 use crate::parallel::set_threads;
 use crate::reduce::walk::{dense, view_of};
@@ -45,6 +46,7 @@ fn gather_and_scatter_of_all_sizes() {
                     1,
                     view_of(&index, &[rows, n]),
                     dst(&mut out, &[rows, n], &[n as isize, 1]),
+                    threads == 1,
                 )
                 .unwrap();
                 let want: Vec<f32> = (0..rows * n)
@@ -165,4 +167,170 @@ fn the_first_of_the_sorted() {
             }
         }
     }
+}
+
+/// One element at a time, in row-major order.
+fn every(shape: &[usize], mut f: impl FnMut(&[usize])) {
+    let mut at = vec![0; shape.len()];
+    for _ in 0..shape.iter().product() {
+        f(&at);
+        for d in (0..shape.len()).rev() {
+            at[d] += 1;
+            if at[d] < shape[d] {
+                break;
+            }
+            at[d] = 0;
+        }
+    }
+}
+
+#[test]
+fn along_any_dim_with_any_strides() {
+    for threads in [1, 3] {
+        set_threads(threads);
+        for shape in [[3usize, 5, 600], [2, 40, 13], [1, 3, 2], [7, 1, 1]] {
+            for axis in 0..3 {
+                for turned in [false, true] {
+                    let n: usize = shape.iter().product();
+                    let size = shape[axis] + 2;
+                    let mut wide = shape;
+                    wide[axis] = size;
+                    let mut strides = dense(&wide);
+                    if turned {
+                        // The first dim innermost.
+                        strides[..3].copy_from_slice(&[1, (wide[0] * wide[2]) as isize, wide[0] as isize]);
+                    }
+                    let strides = &strides[..3];
+                    let x: Vec<i64> = noise(wide.iter().product(), 7).iter().map(|v| *v as i64).collect();
+                    let index: Vec<i64> = noise(n, 11).iter().map(|v| *v as i64 % size as i64).collect();
+                    let own = dense(&shape);
+                    let own = &own[..3];
+                    let place = |at: &[usize], i: i64| {
+                        (0..3).map(|d| if d == axis { i } else { at[d] as i64 } * strides[d] as i64).sum::<i64>() as usize
+                    };
+                    let mut out = vec![0i64; n];
+                    let (at, to) = (view_of(&index, &shape), dst(&mut out, &shape, own));
+                    gather(src(&x, &wide, strides), axis, at, to, true).unwrap();
+                    let (mut added, mut last) = (x.clone(), x.clone());
+                    let (mut sums, mut put) = (x.clone(), x.clone());
+                    let mut mean = x.clone();
+                    let mut counts = vec![1i64; x.len()];
+                    let mut i = 0;
+                    every(&shape, |position| {
+                        let p = place(position, index[i]);
+                        assert_eq!(out[i], x[p], "gather {shape:?} {axis} {turned}");
+                        added[p] = added[p].wrapping_add(out[i]);
+                        last[p] = i as i64;
+                        counts[p] += 1;
+                        i += 1;
+                    });
+                    let numbers: Vec<i64> = (0..n as i64).collect();
+                    let source = src(&out, &shape, own);
+                    scatter_reduce(dst(&mut sums, &wide, strides), axis, at, source, ScatterReduce::Sum, true).unwrap();
+                    assert_eq!(sums, added, "scatter_add {shape:?} {axis} {turned}");
+                    let order = Source::View(src(&numbers, &shape, own));
+                    scatter(dst(&mut put, &wide, strides), axis, at, order).unwrap();
+                    assert_eq!(put, last, "scatter {shape:?} {axis} {turned}");
+                    scatter_reduce(dst(&mut mean, &wide, strides), axis, at, source, ScatterReduce::Mean, true).unwrap();
+                    for (i, m) in mean.iter().enumerate() {
+                        assert_eq!(*m, added[i].div_euclid(counts[i]), "mean {shape:?} {axis} {turned}");
+                    }
+                    if n > 0 {
+                        let mut bad = index.clone();
+                        bad[n / 2] = -1;
+                        let to = dst(&mut out, &shape, own);
+                        let e = gather(src(&x, &wide, strides), axis, view_of(&bad, &shape), to, true).unwrap_err();
+                        assert_eq!((e.index, e.size), (-1, size));
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn slices_along_any_dim() {
+    for threads in [1, 2] {
+        set_threads(threads);
+        for shape in [[4usize, 9, 33], [3, 5, 1], [2, 1, 70]] {
+            for axis in 0..3 {
+                let x: Vec<f32> = noise(shape.iter().product(), 3).iter().map(|v| (v % 1000) as f32).collect();
+                let index: Vec<i64> = noise(17, 5).iter().map(|v| *v as i64 % shape[axis] as i64).collect();
+                let mut picked = shape;
+                picked[axis] = 17;
+                let (all, own) = (dense(&shape), dense(&picked));
+                let (all, own) = (&all[..3], &own[..3]);
+                let n: usize = picked.iter().product();
+                let mut out = vec![0f32; n];
+                let at = view_of(&index, &[17]);
+                let wrapped: Vec<i64> = index.iter().map(|i| i - shape[axis] as i64).collect();
+                let back = view_of(&wrapped, &[17]);
+                index_select(src(&x, &shape, all), axis, back, dst(&mut out, &picked, own), true).unwrap();
+                let (mut added, mut copied, mut filled) = (x.clone(), x.clone(), x.clone());
+                let (mut sums, mut copies, mut fills) = (x.clone(), x.clone(), x.clone());
+                let mut i = 0;
+                every(&picked, |position| {
+                    let p: usize = (0..3)
+                        .map(|d| if d == axis { index[position[d]] as usize } else { position[d] } * all[d] as usize)
+                        .sum();
+                    assert_eq!(out[i], x[p], "select {shape:?} {axis}");
+                    added[p] += 2.0 * (i as f32);
+                    copied[p] = i as f32;
+                    filled[p] = 5.0;
+                    i += 1;
+                });
+                let numbers: Vec<f32> = (0..n).map(|i| i as f32).collect();
+                let given = src(&numbers, &picked, own);
+                index_add(dst(&mut sums, &shape, all), axis, at, given, Scalar::Int(2)).unwrap();
+                index_copy(dst(&mut copies, &shape, all), axis, at, given).unwrap();
+                index_fill(dst(&mut fills, &shape, all), axis, back, Scalar::Int(5)).unwrap();
+                assert_eq!(sums, added, "add {shape:?} {axis}");
+                assert_eq!(copies, copied, "copy {shape:?} {axis}");
+                assert_eq!(fills, filled, "fill {shape:?} {axis}");
+                // The same by an index of one dim, whose dim stands first in both views.
+                let to_front = |s: &[isize]| [s[axis], s[(axis + 1) % 3], s[(axis + 2) % 3]];
+                let sizes = [shape[axis], shape[(axis + 1) % 3], shape[(axis + 2) % 3]];
+                let mut by_index = vec![0f32; n];
+                let to = dst(&mut by_index, &[17, sizes[1], sizes[2]], &to_front(own));
+                index_get(src(&x, &sizes, &to_front(all)), &[back], to, true).unwrap();
+                assert_eq!(by_index, out, "index {shape:?} {axis}");
+            }
+        }
+    }
+}
+
+#[test]
+fn masks_of_all_sizes() {
+    for threads in [1, 2] {
+        set_threads(threads);
+        for n in SIZES.into_iter().chain([200_000]) {
+            for share in [0u32, 1, 50, 100] {
+                let mask: Vec<Bool> = noise(n, 13).iter().map(|v| Bool(if v % 100 < share { 1 + (v % 3) as u8 } else { 0 })).collect();
+                let places: Vec<i64> = (0..n as i64).filter(|i| mask[*i as usize].get()).collect();
+                let count = places.len();
+                let mut rows = vec![0; count];
+                assert_eq!(nonzero(src(&mask, &[n], &[1]), &mut rows), count);
+                assert_eq!(rows, places, "nonzero {n} {share}");
+                masked(&mask, &places, |i| i as i64 * 3);
+                masked(&mask, &places, |i| i as f32);
+                masked(&mask, &places, |i| Bool(i as u8 % 2));
+            }
+        }
+    }
+}
+
+fn masked<T: crate::dtype::Element + std::fmt::Debug>(mask: &[Bool], places: &[i64], value: impl Fn(usize) -> T) {
+    let (n, count) = (mask.len(), places.len());
+    let x: Vec<T> = (0..n).map(&value).collect();
+    let mut out = vec![T::default(); count];
+    let found = masked_select(src(&x, &[n], &[1]), view_of(mask, &[n]), dst(&mut out, &[count], &[1]));
+    assert_eq!(found, count);
+    assert!(places.iter().zip(&out).all(|(p, o)| *o == x[*p as usize]), "select {n} {count}");
+    let mut to = vec![value(77); n];
+    let given: Vec<T> = (0..count).map(|i| value(i + 5)).collect();
+    assert!(masked_scatter(dst(&mut to, &[n], &[1]), view_of(mask, &[n]), src(&given, &[count], &[1])));
+    for (i, p) in places.iter().enumerate() {
+        assert!(to[*p as usize] == given[i]);
+    }
+    assert!(to.iter().zip(mask).all(|(t, m)| m.get() || *t == value(77)), "scatter {n} {count}");
 }

@@ -23,11 +23,11 @@ fn gather_and_scatter() {
     let x = counting(12);
     let index = [2i64, 0, 1, 3, 3, 1];
     let mut out = vec![0f32; 6];
-    gather(src(&x, &[3, 4]), 1, view_of(&index, &[3, 2]), dst(&mut out, &[3, 2])).unwrap();
+    gather(src(&x, &[3, 4]), 1, view_of(&index, &[3, 2]), dst(&mut out, &[3, 2]), false).unwrap();
     assert_eq!(out, [2.0, 0.0, 5.0, 7.0, 11.0, 9.0]);
     let index = [2i64, 0, 1, 2];
     let mut out = vec![0f32; 4];
-    gather(src(&x, &[3, 4]), 0, view_of(&index, &[1, 4]), dst(&mut out, &[1, 4])).unwrap();
+    gather(src(&x, &[3, 4]), 0, view_of(&index, &[1, 4]), dst(&mut out, &[1, 4]), true).unwrap();
     assert_eq!(out, [8.0, 1.0, 6.0, 11.0]);
 
     let mut y = vec![0f32; 12];
@@ -107,6 +107,7 @@ fn slices() {
         1,
         view_of(&[2, 0], &[2]),
         dst(&mut out, &[2, 2, 4]),
+        false,
     )
     .unwrap();
     assert_eq!(out[..8], [8.0, 9.0, 10.0, 11.0, 0.0, 1.0, 2.0, 3.0]);
@@ -117,6 +118,7 @@ fn slices() {
         0,
         view_of(&[2, 2], &[2]),
         dst(&mut half, &[2]),
+        false,
     )
     .unwrap();
     assert_eq!(half, [9, 9]);
@@ -159,7 +161,7 @@ fn several_indices() {
     let (a, b) = ([0i64, 1, -1], [2i64, 0, 1]);
     let indices = [view_of(&a, &[3]), view_of(&b, &[3])];
     let mut out = vec![0f32; 12];
-    index_get(src(&x, &[2, 3, 4]), &indices, dst(&mut out, &[3, 4])).unwrap();
+    index_get(src(&x, &[2, 3, 4]), &indices, dst(&mut out, &[3, 4]), false).unwrap();
     assert_eq!((out[0], out[4], out[8]), (8.0, 12.0, 16.0));
     let mut y = vec![0f32; 24];
     index_put(dst(&mut y, &[2, 3, 4]), &indices, src(&out, &[3, 4]), false).unwrap();
@@ -182,14 +184,16 @@ fn several_indices() {
     // Rank 0 indices.
     let mut row = vec![0f32; 4];
     let zero = [view_of(&[1], &[]), view_of(&[2], &[])];
-    index_get(src(&x, &[2, 3, 4]), &zero, dst(&mut row, &[4])).unwrap();
+    index_get(src(&x, &[2, 3, 4]), &zero, dst(&mut row, &[4]), true).unwrap();
     assert_eq!(row, [20.0, 21.0, 22.0, 23.0]);
 }
 
 #[test]
 fn masks_and_triangles() {
     let x = [1f32, 0.0, f32::NAN, -0.0, 3.0, 4.0];
-    assert_eq!(nonzero(src(&x, &[2, 3])), [0, 0, 0, 2, 1, 1, 1, 2]);
+    let mut rows = [9; 8];
+    assert_eq!(nonzero(src(&x, &[2, 3]), &mut rows), 4);
+    assert_eq!(rows, [0, 0, 0, 2, 1, 1, 1, 2]);
     let mask: Vec<Bool> = [1u8, 0, 0, 7, 0, 1].map(Bool).to_vec();
     let mut out = vec![9f32; 3];
     assert_eq!(

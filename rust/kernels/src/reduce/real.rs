@@ -137,6 +137,18 @@ pub(crate) fn ln_f64(x: f64) -> f64 {
     } else {
         (x, 0)
     };
+    ln_scaled(x, bias)
+}
+
+/// [`ln_f64`] of a positive normal number, without branches.
+#[inline(always)]
+pub(crate) fn ln_normal(x: f64) -> f64 {
+    ln_scaled(x, 0)
+}
+
+/// ln (x / 2^bias) of a positive normal number.
+#[inline(always)]
+fn ln_scaled(x: f64, bias: i64) -> f64 {
     // Subtracting the bits of sqrt(1/2) puts the border between two exponents there.
     let bits = x.to_bits() as i64;
     let e = (bits - 0x3fe6_a09e_667f_3bcd) >> 52;

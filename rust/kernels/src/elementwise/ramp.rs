@@ -1,0 +1,88 @@
+//! Numbers at equal distances.
+
+use super::convert::{Rect, storer};
+use super::walk::GRAIN;
+use crate::dtype::DType;
+use crate::multiversion;
+use crate::parallel::for_range;
+use crate::reduce::walk::Share;
+use crate::view::AnyDst;
+
+/// What the elements of a vector are.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum Ramp {
+    /// `start + i·step`, wrapping.
+    Ints { start: i64, step: i64 },
+    Floats { start: f64, step: f64 },
+    /// From `start` to `end`, each half counted from its own end, so that the last element is exactly `end`.
+    Between { start: f64, end: f64 },
+}
+
+const BLOCK: usize = 512;
+
+/// Writes a ramp to a view of rank 1; what is not an integer is cut off where it does not fit the dtype.
+pub fn ramp(dst: AnyDst, of: Ramp) {
+    let (n, step) = (dst.shape()[0], dst.strides()[0]);
+    let (kind, size) = match of {
+        Ramp::Ints { .. } => (DType::I64, dst.dtype().size() as isize),
+        _ => (DType::F64, dst.dtype().size() as isize),
+    };
+    let (store, to) = (storer(kind, dst.dtype()), Share::new(dst.ptr()));
+    for_range(n, GRAIN, |range| {
+        let (mut ints, mut floats) = ([0i64; BLOCK], [0f64; BLOCK]);
+        for first in range.clone().step_by(BLOCK) {
+            let len = BLOCK.min(range.end - first);
+            let from = match of {
+                Ramp::Ints { start, step } => {
+                    count(start.wrapping_add((first as i64).wrapping_mul(step)), step, &mut ints[..len]);
+                    ints.as_ptr().cast::<u8>()
+                }
+                Ramp::Floats { start, step } => {
+                    along(start, step, first, &mut floats[..len]);
+                    floats.as_ptr().cast()
+                }
+                Ramp::Between { start, end } => {
+                    let step = if n > 1 { (end - start) / (n - 1) as f64 } else { 0.0 };
+                    let half = if n == 1 { 1 } else { n.div_ceil(2) };
+                    let (front, back) = floats[..len].split_at_mut(half.saturating_sub(first).min(len));
+                    along(start, step, first, front);
+                    back_from(end, step, n - 1 - first.max(half).min(n - 1), back);
+                    floats.as_ptr().cast()
+                }
+            };
+            let rect = Rect {
+                rows: 1,
+                row_stride: 0,
+                cols: len,
+                col_stride: step,
+            };
+            // SAFETY: `len` elements of the block and of the view, which threads share by parts.
+            unsafe { store(from, to.get().offset(first as isize * step * size), rect) };
+        }
+    });
+}
+
+multiversion! {
+    fn count(start: i64, step: i64, to: &mut [i64]) {
+        for (i, to) in to.iter_mut().enumerate() {
+            *to = start.wrapping_add((i as i64).wrapping_mul(step));
+        }
+    }
+}
+
+multiversion! {
+    fn along(start: f64, step: f64, first: usize, to: &mut [f64]) {
+        for (i, to) in to.iter_mut().enumerate() {
+            *to = start + (first + i) as f64 * step;
+        }
+    }
+}
+
+multiversion! {
+    /// `left` steps before the end, and ever fewer.
+    fn back_from(end: f64, step: f64, left: usize, to: &mut [f64]) {
+        for (i, to) in to.iter_mut().enumerate() {
+            *to = end - step * (left as f64 - i as f64);
+        }
+    }
+}

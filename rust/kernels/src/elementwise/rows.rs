@@ -1,0 +1,100 @@
+//! Rows of a few to a few thousand bytes, copied without a call for each.
+
+/// Longer rows are left to the system's copy.
+const LONG: usize = 4096;
+
+/// Asks for the cache line of an address that will be read soon; any address will do.
+#[inline(always)]
+pub(crate) fn prefetch<T>(at: *const T) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a hint, which reads nothing.
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T0>(at.cast())
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = at;
+}
+
+/// Copies `n` elements; the two sides are the same or do not overlap.
+///
+/// # Safety
+/// `n` elements are readable and writable.
+#[inline(always)]
+pub(crate) unsafe fn copy_row<T: Copy>(from: *const T, to: *mut T, n: usize) {
+    let (from, to, n) = (from.cast::<u8>(), to.cast::<u8>(), n * size_of::<T>());
+    /// # Safety
+    /// `size_of::<W>()` bytes at both ends.
+    #[inline(always)]
+    unsafe fn word<W: Copy>(from: *const u8, to: *mut u8, at: usize) {
+        // SAFETY: the contract of this function.
+        unsafe { to.add(at).cast::<W>().write_unaligned(from.add(at).cast::<W>().read_unaligned()) }
+    }
+    /// Two words that may overlap, together `n` bytes.
+    ///
+    /// # Safety
+    /// `n` bytes at both ends, between one word and two.
+    #[inline(always)]
+    unsafe fn ends<W: Copy>(from: *const u8, to: *mut u8, n: usize) {
+        let last = n - size_of::<W>();
+        // SAFETY: the contract of this function. Both are read before either is written.
+        unsafe {
+            let (a, b) = (from.cast::<W>().read_unaligned(), from.add(last).cast::<W>().read_unaligned());
+            to.cast::<W>().write_unaligned(a);
+            to.add(last).cast::<W>().write_unaligned(b);
+        }
+    }
+    // SAFETY: the caller's promise; every word lies inside the row.
+    unsafe {
+        match n {
+            0 => {}
+            LONG.. => std::ptr::copy(from, to, n),
+            64.. => {
+                for at in (0..n & !63).step_by(64) {
+                    word::<[u64; 8]>(from, to, at);
+                }
+                if n & 63 != 0 {
+                    word::<[u64; 8]>(from, to, n - 64);
+                }
+            }
+            32.. => ends::<[u64; 4]>(from, to, n),
+            16.. => ends::<[u64; 2]>(from, to, n),
+            8.. => ends::<u64>(from, to, n),
+            4.. => ends::<u32>(from, to, n),
+            2.. => ends::<u16>(from, to, n),
+            _ => word::<u8>(from, to, 0),
+        }
+    }
+}
+
+crate::multiversion! {
+    /// Copies `rows` rows of `n` elements that lie at fixed distances (of the source, of the result). As [`copy_row`].
+    pub(crate) fn copy_rows<T: Copy>(from: *const T, to: *mut T, rows: usize, n: usize, steps: [isize; 2]) {
+        for r in 0..rows as isize {
+            // SAFETY: the caller's walk lies inside both views for these rows.
+            unsafe { copy_row(from.offset(r * steps[0]), to.offset(r * steps[1]), n) };
+        }
+    }
+}
+
+/// Lines that are asked for of a row that comes soon: of longer ones the processor finds the rest itself.
+const AHEAD_LINES: usize = 16;
+/// How many rows ahead.
+const AHEAD: usize = 6;
+
+crate::multiversion! {
+    /// Copies the rows of `n` elements that begin at `offsets` to rows `step` apart. As [`copy_row`].
+    pub(crate) fn copy_rows_at<T: Copy>(from: *const T, offsets: &[isize], to: *mut T, step: isize, n: usize) {
+        let lines = (n * size_of::<T>()).div_ceil(64).min(AHEAD_LINES);
+        for (r, &at) in offsets.iter().enumerate() {
+            if let Some(&next) = offsets.get(r + AHEAD) {
+                let next = from.wrapping_offset(next).cast::<u8>();
+                for line in 0..lines {
+                    prefetch(next.wrapping_add(64 * line));
+                }
+            }
+            // SAFETY: the caller's offsets lead to rows of the view.
+            unsafe { copy_row(from.offset(at), to.offset(r as isize * step), n) };
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! The largest or smallest elements so far, and where they are.
+//!
+//! Elements are compared as integers of the same order, in which NaN is the greatest: one comparison decides, and what
+//! waits for the element before is that comparison and a choice.
+
+use super::{Job, STRIP, axis_steps};
+use crate::dtype::{Bool, DType};
+use crate::multiversion;
+use crate::parallel;
+use crate::reduce::walk::{Walk, grain};
+use crate::view::{AnyDst, AnySrc, Dst, Src};
+
+/// Elements with a key whose order is theirs: NaN greatest, -0 and 0 equal.
+trait Keyed: Copy + Default + Send + Sync {
+    fn key(self) -> i64;
+    fn nan(self) -> bool {
+        false
+    }
+}
+
+macro_rules! float_key {
+    ($t:ty, $int:ty, $unsigned:ty) => {
+        impl Keyed for $t {
+            #[inline(always)]
+            fn key(self) -> i64 {
+                // Adding 0 turns -0 into 0. Negative ones are ordered the other way round.
+                let bits = (self + 0.0).to_bits() as $int;
+                let key = bits ^ ((bits >> (<$int>::BITS - 1)) as $unsigned >> 1) as $int;
+                if self.is_nan() { i64::MAX } else { key as i64 }
+            }
+            #[inline(always)]
+            fn nan(self) -> bool {
+                self.is_nan()
+            }
+        }
+    };
+}
+float_key!(f32, i32, u32);
+float_key!(f64, i64, u64);
+
+impl Keyed for i64 {
+    #[inline(always)]
+    fn key(self) -> i64 {
+        self
+    }
+}
+
+impl Keyed for u8 {
+    #[inline(always)]
+    fn key(self) -> i64 {
+        self as i64
+    }
+}
+
+/// Greatest for what is sought.
+#[inline(always)]
+fn rank<T: Keyed>(x: T, max: bool) -> i64 {
+    if max || x.nan() { x.key() } else { !x.key() }
+}
+
+/// The running largest (`max`) or smallest elements along `axis` and their places: the last of equal ones; a NaN stays.
+pub fn scan_extremum(max: bool, src: AnySrc, axis: usize, values: AnyDst, indices: AnyDst) {
+    let indices = indices.typed::<i64>();
+    match src.dtype() {
+        DType::F32 => extremum::<f32>(max, &src.typed(), axis, &values.typed(), &indices),
+        DType::F64 => extremum::<f64>(max, &src.typed(), axis, &values.typed(), &indices),
+        DType::I64 => extremum::<i64>(max, &src.typed(), axis, &values.typed(), &indices),
+        DType::Bool => {
+            // As bytes; the values written are elements.
+            let (s, v) = (src.typed::<Bool>(), values.typed::<Bool>());
+            // SAFETY: the same memory, one byte an element.
+            let (s, v) = unsafe {
+                (
+                    Src::<u8>::new(s.ptr().cast(), s.shape(), s.strides()),
+                    Dst::<u8>::new(v.ptr().cast(), v.shape(), v.strides()),
+                )
+            };
+            extremum::<u8>(max, &s, axis, &v, &indices)
+        }
+        other => panic!("cummax of {}", other.name()),
+    }
+}
+
+fn extremum<T: Keyed>(max: bool, src: &Src<T>, axis: usize, values: &Dst<T>, indices: &Dst<i64>) {
+    if src.numel() == 0 {
+        return;
+    }
+    let strides = [src.strides(), values.strides(), indices.strides()];
+    let (n, skip) = if src.rank() == 0 {
+        (1, usize::MAX)
+    } else {
+        (src.shape()[axis], axis)
+    };
+    let job = Job {
+        src: src.ptr(),
+        dst: values.ptr(),
+        index: indices.ptr(),
+        n,
+        step: axis_steps(src.rank(), axis, strides),
+    };
+    let mut lines = Walk::without(src.shape(), strides, skip);
+    lines.sort();
+    let lines = lines.coalesce();
+    let mut outer = lines;
+    let (width, side) = outer.pop();
+    if width > 1 && side == [1; 3] {
+        let strips = width.div_ceil(STRIP);
+        parallel::for_range(outer.count() * strips, grain(4 * n * width.min(STRIP)), |range| {
+            for j in range {
+                let first = j % strips * STRIP;
+                let at = outer.at(j / strips).map(|a| a + first as isize);
+                strip(&job, max, at, STRIP.min(width - first));
+            }
+        });
+    } else {
+        parallel::for_range(lines.count(), grain(4 * n), |range| {
+            lines.each(range, |_, at| line(&job, max, at));
+        });
+    }
+}
+
+/// Elements of a line whose keys are made at once.
+const BLOCK: usize = 256;
+
+fn line<T: Keyed>(job: &Job<T>, max: bool, at: [isize; 3]) {
+    let (mut given, mut ranks) = ([T::default(); BLOCK], [0i64; BLOCK]);
+    let mut places = [0i64; BLOCK];
+    let (mut best, mut value, mut place) = (i64::MIN, T::default(), 0i64);
+    for first in (0..job.n).step_by(BLOCK) {
+        let n = BLOCK.min(job.n - first);
+        let start = [0, 1, 2].map(|k| at[k] + first as isize * job.step[k]);
+        // SAFETY: elements of a line of the walk.
+        unsafe {
+            let from = job.src.offset(start[0]);
+            if job.step[0] == 1 {
+                given[..n].copy_from_slice(std::slice::from_raw_parts(from, n));
+            } else {
+                for (i, x) in given[..n].iter_mut().enumerate() {
+                    *x = *from.offset(i as isize * job.step[0]);
+                }
+            }
+        }
+        rank_all(&given[..n], max, &mut ranks[..n]);
+        for (i, ((x, place_out), rank)) in given[..n].iter_mut().zip(&mut places).zip(&ranks).enumerate() {
+            let better = *rank >= best;
+            best = std::hint::select_unpredictable(better, *rank, best);
+            place = std::hint::select_unpredictable(better, (first + i) as i64, place);
+            value = std::hint::select_unpredictable(better, *x, value);
+            *x = value;
+            *place_out = place;
+        }
+        // SAFETY: as above.
+        unsafe {
+            let (to, index) = (job.dst.offset(start[1]), job.index.offset(start[2]));
+            if job.step[1..] == [1, 1] {
+                std::slice::from_raw_parts_mut(to, n).copy_from_slice(&given[..n]);
+                std::slice::from_raw_parts_mut(index, n).copy_from_slice(&places[..n]);
+            } else {
+                for i in 0..n as isize {
+                    *to.offset(i * job.step[1]) = given[i as usize];
+                    *index.offset(i * job.step[2]) = places[i as usize];
+                }
+            }
+        }
+    }
+}
+
+multiversion! {
+    fn rank_all<T: Keyed>(given: &[T], max: bool, ranks: &mut [i64]) {
+        if max {
+            for (r, x) in ranks.iter_mut().zip(given) {
+                *r = rank(*x, true);
+            }
+        } else {
+            for (r, x) in ranks.iter_mut().zip(given) {
+                *r = rank(*x, false);
+            }
+        }
+    }
+}
+
+/// The best of each column of a strip so far.
+struct Best<T> {
+    ranks: [i64; STRIP],
+    places: [i64; STRIP],
+    values: [T; STRIP],
+}
+
+fn strip<T: Keyed>(job: &Job<T>, max: bool, at: [isize; 3], w: usize) {
+    let mut best = Best {
+        ranks: [i64::MIN; STRIP],
+        places: [0; STRIP],
+        values: [T::default(); STRIP],
+    };
+    for k in 0..job.n as isize {
+        let at = [0, 1, 2].map(|i| at[i] + k * job.step[i]);
+        row(job, max, at, k as i64, w, &mut best);
+    }
+}
+
+multiversion! {
+    /// Row `k` of a strip, `w` columns wide.
+    fn row<T: Keyed>(job: &Job<T>, max: bool, at: [isize; 3], k: i64, w: usize, best: &mut Best<T>) {
+        let (ranks, places, values) = (&mut best.ranks[..w], &mut best.places[..w], &mut best.values[..w]);
+        // SAFETY: a row of the strip.
+        unsafe {
+            let from = std::slice::from_raw_parts(job.src.offset(at[0]), w);
+            for i in 0..w {
+                let x = from[i];
+                let rank = rank(x, max);
+                let better = rank >= ranks[i];
+                ranks[i] = if better { rank } else { ranks[i] };
+                places[i] = if better { k } else { places[i] };
+                values[i] = if better { x } else { values[i] };
+            }
+            std::slice::from_raw_parts_mut(job.dst.offset(at[1]), w).copy_from_slice(values);
+            std::slice::from_raw_parts_mut(job.index.offset(at[2]), w).copy_from_slice(places);
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! Lines that are scanned on their own.
+//!
+//! Eight elements at a time: their running sums by doubling distances (1, 2, 4), to which the sum of all before is added
+//! (Hillis and Steele, "Data parallel algorithms", 1986). What one element waits for is then an eighth of a chain. Sums
+//! begin anew every [`CHUNK`] elements, and the sums of the chunks are added in order, so that several threads can share a
+//! line.
+
+use super::{Fold, Job};
+use crate::multiversion;
+use crate::parallel;
+use crate::reduce::walk::{Share, Walk, grain};
+
+/// How a single line is scanned.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Way {
+    /// One element after the other.
+    InOrder,
+    /// Groups of 8, one chain over their totals.
+    Groups,
+    /// As `Groups`, with a chain for each chunk.
+    Chunks,
+    /// Sums of exponentials, scaled to the maximum so far.
+    Exponentials,
+}
+
+/// Elements after which a chain begins anew. A multiple of all blocks.
+const CHUNK: usize = 4096;
+/// Elements that are scanned at once where a line does not lie dense.
+const BLOCK: usize = 512;
+/// Lines that are longer are shared by threads if there are few of them.
+const SHARED: usize = 16 * CHUNK;
+
+pub(super) fn all<F: Fold>(job: &Job<F::T>, lines: &Walk<3>) {
+    let threads = parallel::threads();
+    if F::LINE == Way::Chunks && threads > 1 && lines.count() < 2 * threads && job.n >= SHARED {
+        return lines.each(0..lines.count(), |_, [s, d, _]| shared::<F>(job, [s, d]));
+    }
+    let work = if F::LINE == Way::Exponentials { 64 } else { 4 };
+    parallel::for_range(lines.count(), grain(work * job.n), |range| {
+        lines.each(range, |_, [s, d, _]| {
+            line::<F>(job, [s, d]);
+        });
+    });
+}
+
+fn line<F: Fold>(job: &Job<F::T>, at: [isize; 2]) {
+    match F::LINE {
+        Way::InOrder => {
+            let mut acc = F::START;
+            for k in 0..job.n as isize {
+                // SAFETY: element k of a line of the walk.
+                unsafe {
+                    acc = F::step(acc, *job.src.offset(at[0] + k * job.step[0]));
+                    *job.dst.offset(at[1] + k * job.step[1]) = F::out(acc);
+                }
+            }
+        }
+        Way::Groups => {
+            part::<F>(job, at, 0, job.n, F::START, F::START, true);
+        }
+        Way::Chunks => {
+            let mut before = F::START;
+            for first in (0..job.n).step_by(CHUNK) {
+                let n = CHUNK.min(job.n - first);
+                before = F::join(before, part::<F>(job, at, first, n, before, F::START, true));
+            }
+        }
+        Way::Exponentials => super::exponentials::line(job, at),
+    }
+}
+
+/// A line whose chunks threads share: first the chunks' sums, then everything.
+fn shared<F: Fold>(job: &Job<F::T>, at: [isize; 2]) {
+    let chunks = job.n.div_ceil(CHUNK);
+    let mut before = vec![F::Acc::default(); chunks];
+    let sums = Share::new(before.as_mut_ptr());
+    let each = |k: usize| (k * CHUNK, CHUNK.min(job.n - k * CHUNK));
+    parallel::for_range(chunks - 1, grain(4 * CHUNK), |range| {
+        for k in range {
+            let (first, n) = each(k);
+            // SAFETY: one place for each chunk.
+            unsafe { *sums.at(k) = part::<F>(job, at, first, n, F::START, F::START, false) };
+        }
+    });
+    let mut sum = F::START;
+    for b in &mut before {
+        (*b, sum) = (sum, F::join(sum, *b));
+    }
+    let before = &before[..];
+    parallel::for_range(chunks, grain(4 * CHUNK), |range| {
+        for k in range {
+            let (first, n) = each(k);
+            part::<F>(job, at, first, n, before[k], F::START, true);
+        }
+    });
+}
+
+/// Scans `n` elements from `first` on, of which `before` and `acc` lie in front; returns the chain after them.
+fn part<F: Fold>(
+    job: &Job<F::T>,
+    at: [isize; 2],
+    first: usize,
+    n: usize,
+    before: F::Acc,
+    mut acc: F::Acc,
+    store: bool,
+) -> F::Acc {
+    let first = first as isize;
+    // SAFETY: elements of a line of the walk.
+    unsafe {
+        let from = job.src.offset(at[0] + first * job.step[0]);
+        let to = job.dst.offset(at[1] + first * job.step[1]);
+        if n == 1 || job.step[..2] == [1, 1] || job.step[0] == 1 && !store {
+            return groups(F::default(), from, to, n, before, acc, store);
+        }
+        let mut block = [F::T::default(); BLOCK];
+        let mut done = 0;
+        while done < n {
+            let len = BLOCK.min(n - done);
+            for (i, b) in block[..len].iter_mut().enumerate() {
+                *b = *from.offset((done + i) as isize * job.step[0]);
+            }
+            let inside = block.as_mut_ptr();
+            acc = groups(F::default(), inside.cast_const(), inside, len, before, acc, store);
+            if store {
+                for (i, b) in block[..len].iter().enumerate() {
+                    *to.offset((done + i) as isize * job.step[1]) = *b;
+                }
+            }
+            done += len;
+        }
+    }
+    acc
+}
+
+const GROUP: usize = 8;
+
+/// The running values of one group.
+#[inline(always)]
+fn doubled<F: Fold>(mut v: [F::Acc; GROUP]) -> [F::Acc; GROUP] {
+    for distance in [1, 2, 4] {
+        let old = v;
+        for i in distance..GROUP {
+            v[i] = F::join(old[i - distance], old[i]);
+        }
+    }
+    v
+}
+
+multiversion! {
+    /// `n` dense elements; as [`part`].
+    pub(super) fn groups<F: Fold>(
+        _op: F, from: *const F::T, to: *mut F::T, n: usize, before: F::Acc, acc: F::Acc, store: bool,
+    ) -> F::Acc {
+        let mut acc = acc;
+        let whole = n / GROUP * GROUP;
+        // SAFETY: the caller's promise: `n` elements at both ends, the same ones or others.
+        unsafe {
+            if store {
+                for first in (0..whole).step_by(GROUP) {
+                    let given = from.add(first).cast::<[F::T; GROUP]>().read();
+                    let v = doubled::<F>(given.map(F::lift));
+                    let base = F::join(before, acc);
+                    to.add(first).cast::<[F::T; GROUP]>().write(v.map(|v| F::out(F::join(base, v))));
+                    acc = F::join(acc, v[GROUP - 1]);
+                }
+            } else {
+                for first in (0..whole).step_by(GROUP) {
+                    let given = from.add(first).cast::<[F::T; GROUP]>().read();
+                    acc = F::join(acc, doubled::<F>(given.map(F::lift))[GROUP - 1]);
+                }
+            }
+            if whole < n {
+                let mut rest = [F::START; GROUP];
+                for i in whole..n {
+                    rest[i - whole] = F::lift(*from.add(i));
+                }
+                let v = doubled::<F>(rest);
+                let base = F::join(before, acc);
+                for i in whole..n {
+                    if store {
+                        *to.add(i) = F::out(F::join(base, v[i - whole]));
+                    }
+                }
+                acc = F::join(acc, v[GROUP - 1]);
+            }
+        }
+        acc
+    }
+}

@@ -1,0 +1,68 @@
+//! Memory that a kernel needs for a moment, kept by each thread for the next call.
+//!
+//! Fresh memory costs a page fault every 4 KiB, more than most kernels do with it. What is above [`KEEP`] goes back to the
+//! system.
+
+use std::cell::RefCell;
+
+/// Bytes that a thread keeps.
+const KEEP: usize = 64 << 20;
+
+/// Types of which any bits are a value.
+///
+/// # Safety
+/// Plain numbers of at most 16 bytes.
+pub(crate) unsafe trait Plain: Copy + 'static {}
+// SAFETY: numbers.
+unsafe impl Plain for u32 {}
+// SAFETY: as above.
+unsafe impl Plain for i64 {}
+// SAFETY: as above.
+unsafe impl Plain for u64 {}
+// SAFETY: as above.
+unsafe impl Plain for u128 {}
+// SAFETY: as above.
+unsafe impl Plain for f64 {}
+// SAFETY: as above.
+unsafe impl Plain for isize {}
+
+type Line = [u128; 4];
+
+thread_local! {
+    static KEPT: RefCell<Vec<Vec<Line>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Runs `f` with room for `n` elements, whose values are whatever was there. A panic in `f` drops the memory.
+pub(crate) fn with<T: Plain, R>(n: usize, f: impl FnOnce(&mut [T]) -> R) -> R {
+    let lines = (n * size_of::<T>()).div_ceil(size_of::<Line>());
+    let mut block = KEPT.with(|k| k.borrow_mut().pop()).unwrap_or_default();
+    if block.len() < lines {
+        // Zeroed, so that all elements have a value; later calls find what earlier ones left.
+        block = vec![[0; 4]; lines];
+    }
+    // SAFETY: the block holds `n` elements, aligned for 16 bytes; any bits are a value.
+    let result = f(unsafe { std::slice::from_raw_parts_mut(block.as_mut_ptr().cast::<T>(), n) });
+    if block.len() * size_of::<Line>() <= KEEP {
+        KEPT.with(|k| k.borrow_mut().push(block));
+    }
+    result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nested_calls_have_memory_of_their_own() {
+        with::<u64, _>(100, |a| {
+            a.fill(1);
+            with::<u64, _>(1000, |b| {
+                b.fill(2);
+                with::<u32, _>(0, |c| assert!(c.is_empty()));
+            });
+            assert!(a.iter().all(|v| *v == 1));
+        });
+        let before = with::<u64, _>(50, |a| a.as_ptr() as usize);
+        assert_eq!(with::<u64, _>(50, |a| a.as_ptr() as usize), before, "kept");
+    }
+}
