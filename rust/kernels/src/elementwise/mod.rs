@@ -15,6 +15,7 @@ mod copy;
 pub(crate) mod float;
 mod map;
 pub(crate) mod math;
+pub(crate) mod math64;
 #[cfg(test)]
 mod same_bits;
 mod special;
