@@ -4,7 +4,7 @@ use super::float::Float;
 use super::map::{Map2, kernel2, table};
 use super::unary::slope;
 use super::walk::Kernel;
-use super::{special, unary};
+use super::{math64, special, unary};
 use crate::dtype::{Bool, DType};
 
 /// Ops of two operands.
@@ -139,6 +139,23 @@ pub(super) fn minimum<T: Float>(a: T, b: T) -> T {
     if a <= b || a.nan() { a } else { b }
 }
 
+/// √(a² + b²) without overflow on the way; infinite where either is, whatever the other.
+#[inline(always)]
+fn hypot(a: f64, b: f64) -> f64 {
+    let (a, b) = (a.abs(), b.abs());
+    let most = if a > b { a } else { b };
+    let (there, back) = if most > 1e150 {
+        (2f64.powi(-600), 2f64.powi(600))
+    } else if most < 1e-150 {
+        (2f64.powi(600), 2f64.powi(-600))
+    } else {
+        (1.0, 1.0)
+    };
+    let (x, y) = (a * there, b * there);
+    let h = x.mul_add(x, y * y).sqrt() * back;
+    if a == f64::INFINITY || b == f64::INFINITY { f64::INFINITY } else { h }
+}
+
 table! {
     fn floats<T: Float>(Binary) T => T, kernel2 Map2 {
         Add => |a, b| a + b;
@@ -154,8 +171,8 @@ table! {
         Minimum => |a, b| minimum(a, b);
         Fmax => |a, b| if a.nan() { b } else if b.nan() { a } else { maximum(a, b) };
         Fmin => |a, b| if a.nan() { b } else if b.nan() { a } else { minimum(a, b) };
-        Atan2 => |a, b| a.by2(b, f64::atan2);
-        Hypot => |a, b| a.by2(b, f64::hypot);
+        Atan2 => |a, b| a.by2(b, math64::atan2);
+        Hypot => |a, b| a.by2(b, hypot);
         Copysign => |a, b| a.copysign(b);
         Nextafter => |a, b| a.next_after(b);
         Ldexp => |a, b| a * b.exp2();

@@ -1,6 +1,6 @@
 //! What the kernels ask of f32 and f64, so that each formula is written once.
 
-use super::{math, special};
+use super::{math, math64};
 use std::ops::{Add, Div, Mul, Neg, Rem, Sub};
 
 pub trait Float:
@@ -294,125 +294,123 @@ impl Float for f64 {
     basics!(f64);
     #[inline(always)]
     fn exp(self) -> f64 {
-        f64::exp(self)
+        math64::exp(self)
     }
     #[inline(always)]
     fn exp2(self) -> f64 {
-        f64::exp2(self)
+        math64::exp2(self)
     }
     #[inline(always)]
     fn expm1(self) -> f64 {
-        f64::exp_m1(self)
+        math64::expm1(self)
     }
     #[inline(always)]
     fn log(self) -> f64 {
-        f64::ln(self)
+        math64::log(self)
     }
     #[inline(always)]
     fn log2(self) -> f64 {
-        f64::log2(self)
+        math64::log2(self)
     }
     #[inline(always)]
     fn log10(self) -> f64 {
-        f64::log10(self)
+        math64::log10(self)
     }
     #[inline(always)]
     fn log1p(self) -> f64 {
-        f64::ln_1p(self)
+        math64::log1p(self)
     }
     #[inline(always)]
     fn sin(self) -> f64 {
-        f64::sin(self)
+        math64::sin(self)
     }
     #[inline(always)]
     fn cos(self) -> f64 {
-        f64::cos(self)
+        math64::cos(self)
     }
     #[inline(always)]
     fn tan(self) -> f64 {
-        f64::tan(self)
+        math64::tan(self)
     }
     #[inline(always)]
     fn beyond_trig(self) -> bool {
-        false
+        self.abs() > math64::TRIG_LIMIT
     }
     #[inline(always)]
     fn atan(self) -> f64 {
-        f64::atan(self)
+        math64::atan(self)
     }
     #[inline(always)]
     fn sinh(self) -> f64 {
-        f64::sinh(self)
+        math64::sinh(self)
     }
     #[inline(always)]
     fn cosh(self) -> f64 {
-        f64::cosh(self)
+        math64::cosh(self)
     }
     #[inline(always)]
     fn asin(self) -> f64 {
-        f64::asin(self)
+        math64::asin(self)
     }
     #[inline(always)]
     fn acos(self) -> f64 {
-        f64::acos(self)
+        math64::acos(self)
     }
     #[inline(always)]
     fn asinh(self) -> f64 {
-        special::asinh(self)
+        math64::asinh(self)
     }
     #[inline(always)]
     fn acosh(self) -> f64 {
-        f64::acosh(self)
+        math64::acosh(self)
     }
     #[inline(always)]
     fn atanh(self) -> f64 {
-        special::atanh(self)
+        math64::atanh(self)
     }
     #[inline(always)]
     fn tanh(self) -> f64 {
-        f64::tanh(self)
+        math64::tanh(self)
     }
     #[inline(always)]
     fn sigmoid(self) -> f64 {
-        1.0 / (1.0 + f64::exp(-self))
+        math64::sigmoid(self)
     }
     #[inline(always)]
     fn erf(self) -> f64 {
-        special::erf(self)
+        math64::erf(self)
     }
     #[inline(always)]
     fn erfc(self) -> f64 {
-        special::erfc(self)
+        math64::erfc(self)
     }
     #[inline(always)]
     fn pow(self, e: f64) -> f64 {
-        f64::powf(self, e)
+        math64::pow(self, e)
     }
     #[inline(always)]
     fn ndtr(self) -> f64 {
-        0.5 * special::erfc(self * -std::f64::consts::FRAC_1_SQRT_2)
+        math64::ndtr(self)
     }
     #[inline(always)]
     fn gelu(self) -> f64 {
-        self * self.ndtr()
+        math64::gelu(self)
     }
     #[inline(always)]
     fn gelu_slope(self) -> f64 {
-        f64::mul_add(self, self.npdf(), self.ndtr())
+        math64::gelu_slope(self)
     }
     #[inline(always)]
     fn gelu_tanh(self) -> f64 {
-        self / (1.0 + f64::exp(-2.0 * gelu_tanh_inner(self)))
+        self * math64::sigmoid(2.0 * gelu_tanh_inner(self))
     }
     #[inline(always)]
     fn npdf(self) -> f64 {
-        f64::exp(-0.5 * self * self) * FRAC_1_SQRT_2PI
+        math64::exp(-0.5 * self * self) * FRAC_1_SQRT_2PI
     }
     #[inline(always)]
     fn gelu_tanh_gate(self) -> (f64, f64) {
-        let e = f64::exp(-2.0 * gelu_tanh_inner(self));
-        let gate = 1.0 / (1.0 + e);
-        // e·gate is NaN where e overflows; the complement is then 1.
-        (gate, if e < f64::INFINITY { e * gate } else { 1.0 - gate })
+        let u = 2.0 * gelu_tanh_inner(self);
+        (math64::sigmoid(u), math64::sigmoid(-u))
     }
 }

@@ -15,6 +15,7 @@ mod copy;
 pub(crate) mod float;
 mod map;
 pub(crate) mod math;
+pub(crate) mod math64;
 mod ramp;
 pub(crate) mod rows;
 #[cfg(test)]

@@ -3,43 +3,26 @@
 //! Series, continued fractions and asymptotic expansions as in Abramowitz and Stegun (A&S) and the NIST handbook (DLMF);
 //! where PyTorch has a convention of its own (poles, negative arguments), it is followed.
 
+use super::math64;
+use crate::multiversion;
 use std::f64::consts::{FRAC_1_SQRT_2, LN_2, PI, SQRT_2};
 
-unsafe extern "C" {
-    #[link_name = "erf"]
-    safe fn c_erf(x: f64) -> f64;
-    #[link_name = "erfc"]
-    safe fn c_erfc(x: f64) -> f64;
-}
-
-pub(super) fn erf(x: f64) -> f64 {
-    c_erf(x)
-}
-
-pub(super) fn erfc(x: f64) -> f64 {
-    c_erfc(x)
-}
-
-/// Accurate near 0, where the textbook form cancels.
-pub(super) fn asinh(x: f64) -> f64 {
-    let a = x.abs();
-    let y = if a < 1e150 {
-        (a + a * a / (1.0 + (a * a + 1.0).sqrt())).ln_1p()
-    } else {
-        a.ln() + LN_2
+/// The functions of `math64` for one number at a time, compiled with the instructions that they need.
+macro_rules! alone {
+    ($($name:ident($($x:ident),*))*) => {
+        $(multiversion! {
+            fn $name($($x: f64),*) -> f64 {
+                math64::$name($($x),*)
+            }
+        })*
     };
-    y.copysign(x)
 }
-
-pub(super) fn atanh(x: f64) -> f64 {
-    let a = x.abs();
-    (0.5 * (2.0 * a / (1.0 - a)).ln_1p()).copysign(x)
-}
+alone! { exp(x) log(x) log1p(x) sin(x) tan(x) erf(x) erfc(x) pow(x, y) }
 
 /// exp(x²) erfc(x) for x >= 0.
 fn erfcx(x: f64) -> f64 {
     if x < 6.0 {
-        return (x * x).exp() * erfc(x);
+        return exp(x * x) * erfc(x);
     }
     // Continued fraction, DLMF 7.9.1.
     let mut t = x;
@@ -76,17 +59,17 @@ pub(super) fn lgamma(x: f64) -> f64 {
             return if x <= 0.0 { f64::INFINITY } else { 0.0 };
         }
         if x.abs() < 1e-17 {
-            return -x.abs().ln();
+            return -log(x.abs());
         }
         // Reflection, A&S 6.1.17; the sine of the distance to the nearest integer keeps its digits.
-        let s = (PI * (x - x.round())).sin().abs();
-        return (PI / s).ln() - lgamma(1.0 - x);
+        let s = sin(PI * (x - x.round())).abs();
+        return log(PI / s) - lgamma(1.0 - x);
     }
     for base in [1.0, 2.0] {
         let z = x - base;
         if z.abs() <= 0.25 {
             let one = lgamma_near_one(z);
-            return if base == 1.0 { one } else { one + z.ln_1p() };
+            return if base == 1.0 { one } else { one + log1p(z) };
         }
     }
     // Stirling's series (A&S 6.1.40) after shifting up.
@@ -103,7 +86,7 @@ pub(super) fn lgamma(x: f64) -> f64 {
         sum += b / (n * (n - 1.0)) * term;
         term *= w;
     }
-    (y - 0.5) * y.ln() - y + 0.5 * (2.0 * PI).ln() + sum - product.ln()
+    (y - 0.5) * log(y) - y + 0.5 * log(2.0 * PI) + sum - log(product)
 }
 
 /// log Γ(1 + z) for |z| <= 1/4: A&S 6.1.33, with ζ(k) - 1 summed and the ones as a logarithm.
@@ -140,7 +123,7 @@ fn lgamma_near_one(z: f64) -> f64 {
         power *= -z;
         sum += zeta * power / (i + 2) as f64;
     }
-    sum - z * EULER_MINUS_1 - z.ln_1p()
+    sum - z * EULER_MINUS_1 - log1p(z)
 }
 
 /// ψ(x): recurrence up, then the asymptotic series (A&S 6.3.18).
@@ -153,7 +136,7 @@ pub(super) fn digamma(x: f64) -> f64 {
             return f64::NAN;
         }
         let r = x - x.round();
-        return digamma(1.0 - x) - PI / (PI * r).tan();
+        return digamma(1.0 - x) - PI / tan(PI * r);
     }
     let (mut y, mut shift) = (x, 0.0);
     while y < 12.0 {
@@ -166,7 +149,7 @@ pub(super) fn digamma(x: f64) -> f64 {
         sum += b / (2.0 * (k + 1) as f64) * power;
         power *= w;
     }
-    y.ln() - 0.5 / y - sum - shift
+    log(y) - 0.5 / y - sum - shift
 }
 
 /// Hurwitz zeta ζ(s, q) by Euler-Maclaurin (DLMF 25.11.5).
@@ -188,7 +171,7 @@ pub(super) fn zeta(s: f64, q: f64) -> f64 {
     // Shift far enough that the corrections fall off.
     let (mut a, mut sum, mut steps) = (q, 0.0f64, 0);
     while steps < 12 || a < 12.0 {
-        let term = a.powf(-s);
+        let term = pow(a, -s);
         sum += term;
         a += 1.0;
         steps += 1;
@@ -199,7 +182,7 @@ pub(super) fn zeta(s: f64, q: f64) -> f64 {
             break;
         }
     }
-    let top = a.powf(-s);
+    let top = pow(a, -s);
     sum += a * top / (s - 1.0) + 0.5 * top;
     let (mut rising, mut power, mut factorial) = (s, top / a, 2.0);
     for (k, b) in BERNOULLI.iter().enumerate() {
@@ -222,7 +205,7 @@ pub(super) fn polygamma(n: f64, x: f64) -> f64 {
         return digamma(x);
     }
     let sign = if n % 2.0 == 0.0 { -1.0 } else { 1.0 };
-    sign * lgamma(n + 1.0).exp() * zeta(n + 1.0, x)
+    sign * exp(lgamma(n + 1.0)) * zeta(n + 1.0, x)
 }
 
 /// exp(-|x|) I_ν(x) for ν = 0 or 1: the power series (A&S 9.6.10), whose terms are all positive, then Hankel's expansion
@@ -239,7 +222,7 @@ fn bessel_ie(nu: f64, x: f64) -> f64 {
             sum += term;
             k += 1.0;
         }
-        sum * (-a).exp() * if nu == 1.0 { 0.5 * a } else { 1.0 }
+        sum * exp(-a) * if nu == 1.0 { 0.5 * a } else { 1.0 }
     } else {
         let (mut term, mut sum) = (1.0, 1.0);
         for k in 1..=40 {
@@ -269,7 +252,7 @@ fn unscale(scaled: f64, x: f64) -> f64 {
     if x.is_infinite() {
         return f64::INFINITY.copysign(scaled);
     }
-    let half = (0.5 * x.abs()).exp();
+    let half = exp(0.5 * x.abs());
     scaled * half * half
 }
 
@@ -284,9 +267,9 @@ pub(super) fn i1(x: f64) -> f64 {
 /// log Φ(x), by erfcx where Φ is small.
 pub(super) fn log_ndtr(x: f64) -> f64 {
     if x < -1.0 {
-        (0.5 * erfcx(-x * FRAC_1_SQRT_2)).ln() - 0.5 * x * x
+        log(0.5 * erfcx(-x * FRAC_1_SQRT_2)) - 0.5 * x * x
     } else {
-        (-0.5 * erfc(x * FRAC_1_SQRT_2)).ln_1p()
+        log1p(-0.5 * erfc(x * FRAC_1_SQRT_2))
     }
 }
 
@@ -305,16 +288,16 @@ pub(super) fn ndtri(p: f64) -> f64 {
     if p == 0.5 {
         return 0.0;
     }
-    let target = p.ln();
+    let target = log(p);
     let mut x = if p > 0.02 {
-        SQRT_2 * giles(2.0 * p - 1.0, -(4.0 * p * (1.0 - p)).ln())
+        SQRT_2 * giles(2.0 * p - 1.0, -log(4.0 * p * (1.0 - p)))
     } else {
         let t = -2.0 * target;
-        -(t - (2.0 * PI * t).ln()).max(1.0).sqrt()
+        -(t - log(2.0 * PI * t)).max(1.0).sqrt()
     };
     for _ in 0..30 {
         let lp = log_ndtr(x);
-        let slope = (-0.5 * x * x - 0.5 * (2.0 * PI).ln() - lp).exp();
+        let slope = exp(-0.5 * x * x - 0.5 * log(2.0 * PI) - lp);
         let step = (lp - target) / slope;
         x -= step;
         if step.abs() <= 1e-16 * x.abs() {
@@ -365,11 +348,11 @@ pub(super) fn erfinv(y: f64) -> f64 {
     if a < 1e-9 {
         return y * (0.5 * PI.sqrt());
     }
-    let mut x = giles(a, -((1.0 - a) * (1.0 + a)).ln());
+    let mut x = giles(a, -log((1.0 - a) * (1.0 + a)));
     for _ in 0..3 {
         // Halley, with the residual from the side that keeps its digits.
         let residual = if a < 0.5 { erf(x) - a } else { (1.0 - a) - erfc(x) };
-        let step = residual / (2.0 / PI.sqrt() * (-x * x).exp());
+        let step = residual / (2.0 / PI.sqrt() * exp(-x * x));
         x -= step / (1.0 + x * step);
     }
     x.copysign(y)
@@ -378,18 +361,18 @@ pub(super) fn erfinv(y: f64) -> f64 {
 /// x^a e^-x / Γ(a+1), through logarithms of quotients near 1 where a is large.
 fn gamma_prefactor(a: f64, x: f64) -> f64 {
     if a < 20.0 {
-        return (a * x.ln() - x - lgamma(a + 1.0)).exp();
+        return exp(a * log(x) - x - lgamma(a + 1.0));
     }
     // a^a e^-a / Γ(a+1) by Stirling, times exp(a (log(x/a) + 1 - x/a)).
     let d = (x - a) / a;
     let log_term = if d.abs() < 0.4 {
         log1p_minus(d)
     } else {
-        (x / a).ln() - d
+        log(x / a) - d
     };
     let w = 1.0 / (a * a);
     let stirling = (1.0 / 12.0 - w * (1.0 / 360.0 - w * (1.0 / 1260.0 - w / 1680.0))) / a;
-    (a * log_term - stirling).exp() / (2.0 * PI * a).sqrt()
+    exp(a * log_term - stirling) / (2.0 * PI * a).sqrt()
 }
 
 /// log(1 + d) - d without cancellation.
@@ -472,21 +455,23 @@ pub(super) fn igammac(a: f64, x: f64) -> f64 {
 }
 
 /// log(2^a + 2^b) or log(e^a + e^b) share this: the larger plus what the difference adds.
+#[inline(always)]
 pub(super) fn log_add_exp(a: f64, b: f64) -> f64 {
     let (hi, lo) = if a > b { (a, b) } else { (b, a) };
     if hi.is_infinite() && hi == lo {
         hi
     } else {
-        hi + (lo - hi).exp().ln_1p()
+        hi + math64::log1p(math64::exp(lo - hi))
     }
 }
 
+#[inline(always)]
 pub(super) fn log_add_exp2(a: f64, b: f64) -> f64 {
     let (hi, lo) = if a > b { (a, b) } else { (b, a) };
     if hi.is_infinite() && hi == lo {
         hi
     } else {
-        hi + (lo - hi).exp2().ln_1p() / LN_2
+        hi + math64::log1p(math64::exp2(lo - hi)) / LN_2
     }
 }
 

@@ -2,8 +2,8 @@
 
 use super::float::{FRAC_1_SQRT_2PI, Float};
 use super::map::{Map1, kernel1, table};
-use super::special;
 use super::walk::Kernel;
+use super::{math64, special};
 use crate::dtype::{Bool, DType};
 
 /// Ops of one operand. Those after `IsNan` give truth values.
@@ -98,14 +98,18 @@ impl Unary {
 
 pub(super) fn kernel(op: Unary, compute: DType) -> Option<Kernel> {
     match compute {
-        DType::F32 => trig(op)
-            .or_else(|| floats::<f32>(op))
-            .or_else(|| float_tests::<f32>(op)),
-        DType::F64 => floats::<f64>(op).or_else(|| float_tests::<f64>(op)),
+        DType::F32 => real::<f32>(op),
+        DType::F64 => real::<f64>(op),
         DType::I64 => ints(op).or_else(|| int_tests(op)),
         DType::Bool => bools(op),
         _ => None,
     }
+}
+
+fn real<T: Float>(op: Unary) -> Option<Kernel> {
+    trig::<T>(op)
+        .or_else(|| floats::<T>(op))
+        .or_else(|| float_tests::<T>(op))
 }
 
 /// log(1 + e^x) is never formed: the sign decides which of two safe forms is used.
@@ -255,26 +259,26 @@ table! {
     }
 }
 
-/// The trigonometric functions of f32, whose huge arguments take the library's reduction.
-fn trig(op: Unary) -> Option<Kernel> {
+/// The trigonometric functions; huge arguments take a reduction that does not vectorize.
+fn trig<T: Float>(op: Unary) -> Option<Kernel> {
     macro_rules! patched {
         ($name:ident) => {{
             struct K;
-            impl Map1<f32, f32> for K {
+            impl<T: Float> Map1<T, T> for K {
                 const PATCHED: bool = true;
                 #[inline(always)]
-                fn f(x: f32) -> f32 {
-                    Float::$name(x)
+                fn f(x: T) -> T {
+                    x.$name()
                 }
                 #[inline(always)]
-                fn hard(x: f32) -> bool {
+                fn hard(x: T) -> bool {
                     x.beyond_trig()
                 }
-                fn slow(x: f32) -> f32 {
-                    f64::$name(x as f64) as f32
+                fn slow(x: T) -> T {
+                    x.by(math64::huge::$name)
                 }
             }
-            kernel1::<f32, f32, K>()
+            kernel1::<T, T, K>()
         }};
     }
     Some(match op {
@@ -285,10 +289,14 @@ fn trig(op: Unary) -> Option<Kernel> {
     })
 }
 
-/// sin(πx) / (πx)
+/// sin(πx) / (πx), by the sine of the distance to the nearest integer.
+#[inline(always)]
 fn sinc(x: f64) -> f64 {
-    let p = std::f64::consts::PI * x;
-    if p == 0.0 { 1.0 } else { p.sin() / p }
+    let n = x.round_ties_even();
+    let s = math64::sin(std::f64::consts::PI * (x - n));
+    let odd = (n * 0.5).round_ties_even() != n * 0.5;
+    let y = (if odd { -s } else { s }) / (std::f64::consts::PI * x);
+    if x == 0.0 { 1.0 } else { y }
 }
 
 /// Derivatives of activations, as functions of the input (or of the output `y` where named so).

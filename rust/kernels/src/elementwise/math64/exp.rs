@@ -1,0 +1,190 @@
+//! The exponential and what is made of it.
+
+use super::{LN2_HI, LN2_LO, MAGIC, clamp, fast_sum, poly, quotient, two_sum};
+use std::f64::consts::LOG2_E;
+
+/// (e^r - 1 - r) / r² for |r| <= ln 2 / 2
+const EXP: [f64; 11] = [
+    0.5,
+    0.1666666666666667,
+    0.04166666666666667,
+    0.008333333333326134,
+    0.0013888888888883835,
+    0.00019841269874823573,
+    2.4801587325317523e-05,
+    2.7557255396469385e-06,
+    2.7557273889067347e-07,
+    2.510521856002273e-08,
+    2.0914596103334442e-09,
+];
+
+/// (2^r - 1) / r for |r| <= 1/2
+const EXP2: [f64; 13] = [
+    0.6931471805599453,
+    0.24022650695910072,
+    0.05550410866482158,
+    0.009618129107628484,
+    0.0013333558146428445,
+    0.00015403530393362738,
+    1.5252733804051257e-05,
+    1.3215486816017778e-06,
+    1.0178086021077279e-07,
+    7.054894378437818e-09,
+    4.4455303509727267e-10,
+    2.5733580964287773e-11,
+    1.3716902040666755e-12,
+];
+
+/// (sinh x / x - 1) / x² in z = x² below 1
+const SINH: [f64; 8] = [
+    0.16666666666666666,
+    0.008333333333333333,
+    0.00019841269841269773,
+    2.755731922404034e-06,
+    2.505210836405804e-08,
+    1.6059048396350562e-10,
+    7.646625361656657e-13,
+    2.8445264169895285e-15,
+];
+
+/// 2^k, k in the low bits of `t`, for a k within the exponents of normal numbers.
+#[inline(always)]
+pub(super) fn power_of_two(t: f64) -> f64 {
+    f64::from_bits((t.to_bits() << 52).wrapping_add(1023 << 52))
+}
+
+/// p · 2^k with one rounding where the result is subnormal; `negative` says the sign of k.
+#[inline(always)]
+pub(super) fn scale(p: f64, t: f64, negative: bool) -> f64 {
+    // By way of 2^(k ± 600), so that neither factor leaves the range.
+    let (bias, rest) = if negative {
+        ((1023 + 600) << 52, f64::from_bits((1023 - 600) << 52))
+    } else {
+        ((1023 - 600) << 52, f64::from_bits((1023 + 600) << 52))
+    };
+    p * f64::from_bits((t.to_bits() << 52).wrapping_add(bias)) * rest
+}
+
+/// e^(x + low) = (h + l)·2^k, k in the low bits of the third number. |x| is below 2000, `low` less than x's last place.
+#[inline(always)]
+pub(super) fn exp_parts(x: f64, low: f64) -> (f64, f64, f64) {
+    let t = x.mul_add(LOG2_E, MAGIC);
+    let n = t - MAGIC;
+    let a = n.mul_add(-LN2_HI, x);
+    let s = n.mul_add(-LN2_LO, a);
+    let (r, c) = two_sum(s, low);
+    let c = n.mul_add(-LN2_LO, a - s) + c;
+    let (h, l) = fast_sum(1.0, r);
+    (h, l + (r * r).mul_add(poly(r, &EXP), c), t)
+}
+
+/// e^(x + low) for results that are 0 below e^-746.
+#[inline(always)]
+pub(super) fn exp_of_two(x: f64, low: f64) -> f64 {
+    let (h, l, t) = exp_parts(clamp(x, -746.0, 710.0), low);
+    scale(h + l, t, x < 0.0)
+}
+
+#[inline(always)]
+pub(crate) fn exp(x: f64) -> f64 {
+    let c = clamp(x, -746.0, 710.0);
+    let t = c.mul_add(LOG2_E, MAGIC);
+    let n = t - MAGIC;
+    let r = n.mul_add(-LN2_LO, n.mul_add(-LN2_HI, c));
+    scale((r * r).mul_add(poly(r, &EXP), r) + 1.0, t, x < 0.0)
+}
+
+#[inline(always)]
+pub(crate) fn exp2(x: f64) -> f64 {
+    let c = clamp(x, -1077.0, 1025.0);
+    let t = c + MAGIC;
+    let r = c - (t - MAGIC);
+    scale(poly(r, &EXP2).mul_add(r, 1.0), t, x < 0.0)
+}
+
+#[inline(always)]
+pub(crate) fn expm1(x: f64) -> f64 {
+    let c = clamp(x, -40.0, 710.0);
+    let t = c.mul_add(LOG2_E, MAGIC);
+    let n = t - MAGIC;
+    let a = n.mul_add(-LN2_HI, c);
+    let r = n.mul_add(-LN2_LO, a);
+    let low = n.mul_add(-LN2_LO, a - r);
+    let p = (r * r).mul_add(poly(r, &EXP), low);
+    // Half the scale, so that 2^1024 is not needed.
+    let half = power_of_two(t - 1.0);
+    let (h, l) = two_sum(half - 0.5, half * r);
+    let y = (h + half.mul_add(p, l)) * 2.0;
+    if x == 0.0 { x } else { y }
+}
+
+/// e^(2a) - 1 as a sum, for 0 <= a.
+#[inline(always)]
+fn expm1_twice(a: f64) -> (f64, f64) {
+    let x = 2.0 * if a > 20.0 { 20.0 } else { a };
+    let t = x.mul_add(LOG2_E, MAGIC);
+    let n = t - MAGIC;
+    let b = n.mul_add(-LN2_HI, x);
+    let r = n.mul_add(-LN2_LO, b);
+    let low = n.mul_add(-LN2_LO, b - r);
+    let p = (r * r).mul_add(poly(r, &EXP), low);
+    let s = power_of_two(t);
+    let (h, l) = two_sum(s - 1.0, s * r);
+    fast_sum(h, s.mul_add(p, l))
+}
+
+#[inline(always)]
+pub(crate) fn tanh(x: f64) -> f64 {
+    let (nh, nl) = expm1_twice(x.abs());
+    let (dh, dl) = two_sum(2.0, nh);
+    let y = quotient(nh, nl, dh, dl + nl).copysign(x);
+    if x == 0.0 || x.is_nan() { x } else { y }
+}
+
+#[inline(always)]
+pub(crate) fn sigmoid(x: f64) -> f64 {
+    // From e^-|x|, which does not overflow: small results are then subnormal and not 0.
+    let a = -x.abs();
+    let (h, l, t) = exp_parts(if a < -746.0 { -746.0 } else { a }, 0.0);
+    let (h, l) = fast_sum(h, l);
+    let s = power_of_two(if t < MAGIC - 100.0 { MAGIC - 100.0 } else { t });
+    let (dh, dl) = fast_sum(1.0, s * h);
+    let dl = s.mul_add(l, dl);
+    // Below the middle e / (1 + e) is (h + l) / (1 + e), scaled last.
+    let (nh, nl) = if x < 0.0 { (h, l) } else { (1.0, 0.0) };
+    let y = quotient(nh, nl, dh, dl);
+    let small = scale(y, t, true);
+    if x < 0.0 { small } else { y }
+}
+
+#[inline(always)]
+pub(crate) fn sinh(x: f64) -> f64 {
+    let a = x.abs();
+    let z = a * a;
+    let near = (a * z).mul_add(poly(z, &SINH), a);
+    let (p, q) = halves(a);
+    let (h, l) = two_sum(p.0, -q);
+    let y = if a < 1.0 { near } else { h + (l + p.1) };
+    let y = if p.0 < f64::INFINITY { y } else { p.0 };
+    if x.is_nan() { x } else { y.copysign(x) }
+}
+
+#[inline(always)]
+pub(crate) fn cosh(x: f64) -> f64 {
+    let a = x.abs();
+    let (p, q) = halves(a);
+    let (h, l) = fast_sum(p.0, q);
+    let y = h + (l + p.1);
+    if p.0 < f64::INFINITY { y } else { p.0 }
+}
+
+/// e^a / 2 as a sum, and e^-a / 2; 0 <= a.
+#[inline(always)]
+fn halves(a: f64) -> ((f64, f64), f64) {
+    let (h, l, t) = exp_parts(if a > 711.0 { 711.0 } else { a }, 0.0);
+    let (h, l) = fast_sum(h, l);
+    // 2^(k - 3) is finite for every k here; 2^(k - 1) need not be.
+    let s = power_of_two(t - 3.0);
+    let (ph, pl) = (h * s * 4.0, l * s * 4.0);
+    ((ph, pl), 0.25 / ph)
+}
