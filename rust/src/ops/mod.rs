@@ -8,6 +8,7 @@ pub mod def;
 pub mod index;
 pub mod infer;
 pub mod join;
+pub mod loss;
 pub mod matmul;
 pub mod norm;
 pub mod optim;
@@ -51,6 +52,7 @@ static TABLE: LazyLock<Vec<&'static Op>> = LazyLock::new(|| {
         norm::ops(),
         scan::ops(),
         softmax::ops(),
+        loss::ops(),
         sort::ops(),
         index::ops(),
         scatter::ops(),

@@ -1,4 +1,4 @@
-"""Derivatives of convolution, pooling, normalisation, softmax and losses, with the composites of the fused ones."""
+"""Derivatives of convolution, pooling, normalisation and softmax, with the composites of the fused ones."""
 
 from __future__ import annotations
 
@@ -189,7 +189,7 @@ def _group_norm(n, g):
     return tuple(_C._group_norm_backward(g, n.input, n.mean, n.rstd, weight, n.num_groups))
 
 
-# ---- softmax and losses -----------------------------------------------------------------------------------------------
+# ---- softmax ----------------------------------------------------------------------------------------------------------
 
 
 def _softmax_backward_result(n, gg):
@@ -209,16 +209,6 @@ def _log_softmax_backward_result(n, gg):
     if gg.ndim == 0:
         return gg * 0
     return -gg * n.result.exp() * n.grad.sum(n.dim, True)
-
-
-def _nll(n, g):
-    weight = n.weight if n._has("weight") else None
-    return _C._nll_loss_backward(g, n.target, weight, n.total_weight, n.reduction, n.ignore_index, n._size("input"))
-
-
-def _nll2(n, gg):
-    weight = n.weight if n._has("weight") else None
-    return _C.nll_loss_nd(gg, n.target, weight, n.reduction, n.ignore_index)
 
 
 ROWS = {
@@ -267,6 +257,4 @@ ROWS = {
         "grad": _log_softmax_backward_grad,
         "result": _log_softmax_backward_result,
     },
-    "nll_loss_nd": {"saves": "target weight total_weight", "input": _nll},
-    "_nll_loss_backward": {"saves": "target weight", "grad": _nll2},
 }

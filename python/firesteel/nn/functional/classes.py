@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from firesteel import _C, ops
+from firesteel.autograd.rows.losses import cross_entropy as _composite
 
 from .activation import logsigmoid
 from .loss import chosen, reduced
@@ -91,16 +92,16 @@ def cross_entropy(
         raise RuntimeError(f"label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing:g}")
     if input.dim() < 1:
         raise ValueError(f"Expected 1 or more dimensions (got {input.dim()})")
-    axis = 0 if input.dim() == 1 else 1
     if target.is_floating_point() and target.shape == input.shape:
-        return _with_probabilities(input, target, weight, reduction, label_smoothing, axis)
-    log = _C.log_softmax(input, axis)
-    loss = nll_loss(log, target, weight, ignore_index=ignore_index, reduction=reduction)
-    if label_smoothing == 0.0:
-        return loss
-    return loss * (1 - label_smoothing) + _spread_loss(log, target, weight, ignore_index, reduction, axis) * (
-        label_smoothing / input.size(axis)
-    )
+        if ignore_index >= 0:
+            raise RuntimeError("ignore_index is not supported for floating point target")
+        if target.dtype != input.dtype:
+            return _composite(input, target, weight, _CODE[reduction], ignore_index, label_smoothing)
+    loss = _C._cross_entropy(input, target, weight, _CODE[reduction], ignore_index, label_smoothing)
+    if input.dim() == 1 and reduction == "none" and target.shape != input.shape:
+        # One line without a batch has the shape of its target.
+        return loss.reshape(target.shape)
+    return loss
 
 
 def linear_cross_entropy(
@@ -147,39 +148,6 @@ def linear_cross_entropy(
         reduction=reduction,
         label_smoothing=label_smoothing,
     )
-
-
-def _spread_loss(
-    log: Tensor, target: Tensor, weight: Tensor | None, ignore_index: int, reduction: str, axis: int
-) -> Tensor:
-    """The part of a smoothed loss that asks for all classes alike, not yet divided by their number."""
-    ignored = target == ignore_index
-    terms = -log if weight is None else -log * _along(weight, log, axis)
-    loss = terms.sum(axis).masked_fill(ignored, 0.0)
-    if reduction != "mean":
-        return reduced(loss, reduction)
-    if weight is None:
-        return loss.sum() / ignored.logical_not().sum()
-    counted = weight.gather(0, target.masked_fill(ignored, 0).flatten()).masked_fill(ignored.flatten(), 0.0)
-    return loss.sum() / counted.sum()
-
-
-def _along(weight: Tensor, input: Tensor, axis: int) -> Tensor:
-    return weight.view([-1 if at == axis else 1 for at in range(input.dim())])
-
-
-def _with_probabilities(
-    input: Tensor, target: Tensor, weight: Tensor | None, reduction: str, label_smoothing: float, axis: int
-) -> Tensor:
-    if label_smoothing > 0.0:
-        target = target * (1 - label_smoothing) + label_smoothing / input.size(axis)
-    terms = -_C.log_softmax(input, axis) * target
-    if weight is not None:
-        terms = terms * _along(weight, input, axis)
-    if reduction == "mean":
-        count = input.numel() // input.size(axis) if input.dim() > 1 else 1
-        return terms.sum() / count
-    return terms.sum() if reduction == "sum" else terms.sum(axis)
 
 
 def soft_margin_loss(

@@ -9,8 +9,7 @@ import math
 import warnings
 
 from firesteel import _C, ops
-
-from .activation import logsigmoid
+from firesteel.autograd.rows import losses
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -53,6 +52,16 @@ def reduced(loss: Tensor, reduction: str) -> Tensor:
     if reduction == "mean":
         return loss.mean()
     return loss.sum() if reduction == "sum" else loss
+
+
+_CODE = {"none": 0, "mean": 1, "sum": 2}
+
+
+def _pair_loss(kind: int, input: Tensor, target: Tensor, reduction: str, value: float = 1.0) -> Tensor:
+    """The loss in one pass, or from other ops where sizes or dtypes differ."""
+    if input.dtype == target.dtype and input.shape == target.shape and input.is_floating_point():
+        return _C._pair_loss(input, target, kind, _CODE[reduction], value)
+    return reduced(losses.pair(input, target, kind, value), reduction)
 
 
 def _warn_if_sizes_differ(input: Tensor, target: Tensor) -> None:
@@ -98,6 +107,8 @@ def mse_loss(
     """
     _warn_if_sizes_differ(input, target)
     reduction = chosen(reduction, size_average, reduce)
+    if weight is None:
+        return _pair_loss(losses.SQUARE, input, target, reduction)
     return _weighted((input - target).square(), input, weight, reduction)
 
 
@@ -112,6 +123,8 @@ def l1_loss(
     """The absolute difference; the arguments are those of `mse_loss`."""
     _warn_if_sizes_differ(input, target)
     reduction = chosen(reduction, size_average, reduce)
+    if weight is None:
+        return _pair_loss(losses.ABSOLUTE, input, target, reduction)
     return _weighted((input - target).abs(), input, weight, reduction)
 
 
@@ -140,11 +153,7 @@ def smooth_l1_loss(
     reduction = chosen(reduction, size_average, reduce)
     if beta < 0:
         raise RuntimeError("smooth_l1_loss does not support negative values for beta.")
-    distance = (input - target).abs()
-    if beta == 0:
-        return reduced(distance, reduction)
-    loss = _C.where(distance < beta, distance.square() * (0.5 / beta), distance - 0.5 * beta)
-    return reduced(loss, reduction)
+    return _pair_loss(losses.SMOOTH_ABSOLUTE if beta else losses.ABSOLUTE, input, target, reduction, beta)
 
 
 def huber_loss(
@@ -166,15 +175,9 @@ def huber_loss(
     reduction = chosen(reduction, None, None)
     if delta <= 0:
         raise RuntimeError("huber_loss does not support non-positive values for delta.")
-    distance = (input - target).abs()
-    loss = _C.where(distance <= delta, distance.square() * 0.5, (distance - 0.5 * delta) * delta)
-    return _weighted(loss, input, weight, reduction)
-
-
-def _log(input: Tensor) -> Tensor:
-    """The logarithm, -100 for 0 and with gradient 0 there, so that the loss of a certain error is finite."""
-    zero = input == 0
-    return input.masked_fill(zero, 1).log().clamp(min=-100).masked_fill(zero, -100)
+    if weight is None:
+        return _pair_loss(losses.HUBER, input, target, reduction, delta)
+    return _weighted(losses.pair(input, target, losses.HUBER, delta), input, weight, reduction)
 
 
 def binary_cross_entropy(
@@ -204,11 +207,9 @@ def binary_cross_entropy(
             f"Using a target size ({target.size()}) that is different to the input size ({input.size()}) is "
             "deprecated. Please ensure they have the same size."
         )
-    if input.numel() and not bool(((input >= 0) & (input <= 1)).all()):
-        raise RuntimeError("all elements of input should be between 0 and 1")
-    yes, no = _log(input), _log(1 - input)
-    loss = (target - 1) * no - target * yes
-    return reduced(loss if weight is None else loss * weight, reduction)
+    if weight is None:
+        return _pair_loss(losses.BINARY, input, target, reduction)
+    return reduced(_pair_loss(losses.BINARY, input, target, "none") * weight, reduction)
 
 
 def binary_cross_entropy_with_logits(
@@ -241,10 +242,13 @@ def binary_cross_entropy_with_logits(
     reduction = chosen(reduction, size_average, reduce)
     if target.size() != input.size():
         raise ValueError(f"Target size ({target.size()}) must be the same as input size ({input.size()})")
-    log = logsigmoid(input)
     if pos_weight is not None:
-        log = ((pos_weight - 1) * target + 1) * log
-    loss = (1 - target) * input - log
+        log = ((pos_weight - 1) * target + 1) * _C.logsigmoid(input)
+        loss = (1 - target) * input - log
+    elif weight is None:
+        return _pair_loss(losses.BINARY_LOGITS, input, target, reduction)
+    else:
+        loss = _pair_loss(losses.BINARY_LOGITS, input, target, "none")
     return reduced(loss if weight is None else loss * weight, reduction)
 
 
@@ -275,13 +279,8 @@ def kl_div(
         )
     per_sample = size_average is None and reduce is None and reduction == "batchmean"
     reduction = "sum" if per_sample else chosen(reduction, size_average, reduce)
-    if log_target:
-        loss = target.exp() * (target - input)
-    else:
-        # 0 log 0 is 0 here.
-        entropy = target * target.masked_fill(target == 0, 1).log()
-        loss = entropy - target * input
-    total = reduced(loss, reduction)
+    kind = losses.DIVERGENCE_LOGS if log_target else losses.DIVERGENCE
+    total = _pair_loss(kind, input, target, reduction)
     return total / input.size(0) if per_sample and input.dim() else total
 
 

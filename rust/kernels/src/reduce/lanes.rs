@@ -1,4 +1,4 @@
-//! Sums and maxima of rows that lie in one piece, for kernels that make several passes over a row: virtual lanes and a
+//! Sums of rows that lie in one piece, for kernels that make several passes over a row: virtual lanes and a
 //! halving tree per block, as in the fold engine.
 
 use super::real::Real;
@@ -40,27 +40,4 @@ pub(crate) fn lane_sum<T: Real>(a: &[T], b: &[T], f: impl Fn(T, T) -> T) -> T {
         total = total + lanes[0];
     }
     total
-}
-
-/// The largest element; NaN is passed over, and of nothing the result is -inf.
-#[inline(always)]
-pub(crate) fn row_max<T: Real>(row: &[T]) -> T {
-    let mut lanes = [-T::INF; LANES];
-    let whole = row.chunks_exact(LANES);
-    let rest = whole.remainder();
-    for chunk in whole {
-        for l in 0..LANES {
-            lanes[l] = if chunk[l] > lanes[l] { chunk[l] } else { lanes[l] };
-        }
-    }
-    let mut best = -T::INF;
-    for &x in rest {
-        best = if x > best { x } else { best };
-    }
-    if row.len() >= LANES {
-        for x in lanes {
-            best = if x > best { x } else { best };
-        }
-    }
-    best
 }

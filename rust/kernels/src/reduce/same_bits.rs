@@ -7,7 +7,7 @@ use crate::dtype::{DType, Scalar};
 use crate::parallel::set_threads;
 use crate::scan::{Scan, scan, scan_extremum};
 use crate::view::{AnyDst, AnySrc, Src};
-use crate::{index, norm, softmax, sort};
+use crate::{index, loss, norm, softmax, sort};
 use std::process::Command;
 
 /// FNV-1a over what the kernels wrote; NaNs count as one, since their payloads are not promised.
@@ -154,14 +154,28 @@ fn indexed(d: &mut Digest) {
     into(d, &[37, 600], |to| {
         index::scatter_reduce(to, 0, each, grad, index::ScatterReduce::Mean, true).unwrap()
     });
-    let target = view_of(&index[..4000], &[4000]);
-    let logits = any(&data, &[4000, 40]);
-    into(d, &[4000], |losses| {
-        let mut lse = vec![0f32; 4000];
-        // SAFETY: one element per row.
-        let out = unsafe { AnyDst::new(lse.as_mut_ptr().cast(), DType::F32, &[4000], &[1]) };
-        softmax::cross_entropy_forward(logits, target, -100, losses, out).unwrap();
-    });
+    let logits = view_of(&data, &[4000, 40, 1]);
+    let lines = loss::Lines {
+        logits,
+        expected: loss::Expected::Classes {
+            target: &index[..4000],
+            ignore: 3,
+        },
+        weight: None,
+        smoothing: 0.1,
+    };
+    let [mut top, mut sum] = [vec![0f32; 4000], vec![0f32; 4000]];
+    let mut one = [0f32];
+    loss::cross_entropy_forward(&lines, loss::Reduction::Mean, &mut one, [&mut top, &mut sum]).unwrap();
+    d.floats(&one);
+    let mut gx = vec![0f32; 4000 * 40];
+    loss::cross_entropy_backward(&lines, loss::Reduction::Sum, &one, 1.0, [&top, &sum], &mut gx).unwrap();
+    d.floats(&gx);
+    let (x, t) = data.split_at(200_000);
+    for kind in [loss::Pair::Square, loss::Pair::Huber(0.7), loss::Pair::BinaryOfLogits] {
+        let sum = loss::pair_sum(kind, &x[..199_999], &t[..199_999]).unwrap();
+        d.floats(&[sum as f32]);
+    }
     assert_eq!(collect(&at), index);
 }
 

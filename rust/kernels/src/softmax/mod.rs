@@ -1,25 +1,24 @@
-//! Softmax and its logarithm along a dim, their gradients, and the losses built on them.
+//! Softmax and its logarithm along a dim, and their gradients.
 //!
 //! The maximum is subtracted first; a line of -inf gives NaN, as in PyTorch. Lines that lie in one piece are taken one by
-//! one, side-by-side lines (the softmax over channels of an image) a strip at a time, any others are copied first.
+//! one (`row`), side-by-side lines (the softmax over channels of an image) a strip at a time (`strip`), any others are
+//! copied first.
 
-mod loss;
-
-pub use loss::{cross_entropy_backward, cross_entropy_forward, nll_backward, nll_forward};
+pub(crate) mod row;
+pub(crate) mod strip;
+#[cfg(test)]
+mod tests;
 
 use crate::dtype::DType;
 use crate::multiversion;
 use crate::parallel;
-use crate::reduce::lanes::{lane_sum, row_max};
-use crate::reduce::real::Real;
 use crate::reduce::walk::{Walk, apart, grain, line};
 use crate::view::{AnyDst, AnySrc, Dst, Src};
+use row::Soft;
 use std::ops::Range;
 
-/// Lines side by side that are taken at once.
-const STRIP: usize = 64;
 /// An exponential counts as this many cheap operations when work is split.
-const COST: usize = 4;
+pub(crate) const COST: usize = 4;
 
 /// `dst = softmax(src)` along `axis`, or its logarithm. `f32` and `f64`.
 pub fn softmax(src: AnySrc, axis: usize, dst: AnyDst, log: bool) {
@@ -37,9 +36,30 @@ pub fn softmax_rows(src: &[f32], n: usize, dst: &mut [f32], log: bool) {
 
 multiversion! {
     fn all_rows(src: &[f32], n: usize, dst: &mut [f32], log: bool) {
+        let mut scratch = Scratch::new(n);
         for (x, y) in src.chunks_exact(n).zip(dst.chunks_exact_mut(n)) {
-            row(x, x, y, false, log);
+            one(x, x, y, false, log, scratch.first(n));
         }
+    }
+}
+
+/// Room for the exponentials of a row: on the stack for short ones.
+struct Scratch<T> {
+    short: [T; 128],
+    long: Vec<T>,
+}
+
+impl<T: Soft> Scratch<T> {
+    #[inline(always)]
+    fn new(n: usize) -> Self {
+        let short = [T::ZERO; 128];
+        let long = if n > short.len() { vec![T::ZERO; n] } else { Vec::new() };
+        Self { short, long }
+    }
+
+    #[inline(always)]
+    fn first(&mut self, n: usize) -> &mut [T] {
+        if n > self.short.len() { &mut self.long[..n] } else { &mut self.short[..n] }
     }
 }
 
@@ -67,7 +87,7 @@ struct Job<T> {
 // SAFETY: threads read the inputs and write different lines.
 unsafe impl<T: Sync> Sync for Job<T> {}
 
-fn along<T: Real>(x: &Src<T>, grad: Option<&Src<T>>, axis: usize, dst: &Dst<T>, log: bool) {
+fn along<T: Soft>(x: &Src<T>, grad: Option<&Src<T>>, axis: usize, dst: &Dst<T>, log: bool) {
     if dst.numel() == 0 {
         return;
     }
@@ -95,27 +115,28 @@ fn along<T: Real>(x: &Src<T>, grad: Option<&Src<T>>, axis: usize, dst: &Dst<T>, 
     let mut outer = lines;
     let (width, side) = outer.pop();
     if side == [1; 3] && width > 1 && (n == 1 || step != [1; 3]) {
-        let strips = width.div_ceil(STRIP);
-        parallel::for_range(outer.count() * strips, grain(COST * n * width.min(STRIP)), |range| {
-            strip_jobs(&job, &outer, width, range)
+        let strips = width.div_ceil(strip::WIDTH);
+        let work = COST * n * width.min(strip::WIDTH);
+        parallel::for_range(outer.count() * strips, grain(work), |range| {
+            strips_of(&job, &outer, width, range)
         });
     } else {
         parallel::for_range(lines.count(), grain(COST * n), |range| rows(&job, &lines, range));
     }
 }
 
-fn rows<T: Real>(job: &Job<T>, lines: &Walk<3>, range: Range<usize>) {
+fn rows<T: Soft>(job: &Job<T>, lines: &Walk<3>, range: Range<usize>) {
     if job.step == [1; 3] {
         return row_range(job, lines, range);
     }
     let (mut keep_x, mut keep_g) = (Vec::new(), Vec::new());
-    let mut out = vec![T::ZERO; job.n];
+    let (mut out, mut scratch) = (vec![T::ZERO; job.n], vec![T::ZERO; job.n]);
     lines.each(range, |_, [x, g, y]| {
         // SAFETY: lines of the walk, n long; outputs start elsewhere than inputs.
         unsafe {
             let x = line(job.x.offset(x), job.n, job.step[0], &mut keep_x);
             let g = line(job.g.offset(g), job.n, job.step[1], &mut keep_g);
-            one_row(x, g, &mut out, job.backward, job.log);
+            one_row(x, g, &mut out, job.backward, job.log, &mut scratch);
             for (i, &v) in out.iter().enumerate() {
                 *job.y.offset(y + i as isize * job.step[2]) = v;
             }
@@ -124,7 +145,8 @@ fn rows<T: Real>(job: &Job<T>, lines: &Walk<3>, range: Range<usize>) {
 }
 
 multiversion! {
-    fn row_range<T: Real>(job: &Job<T>, lines: &Walk<3>, range: Range<usize>) {
+    fn row_range<T: Soft>(job: &Job<T>, lines: &Walk<3>, range: Range<usize>) {
+        let mut scratch = Scratch::new(job.n);
         // No closure around the work: one that is not inlined would lose the instruction set.
         for i in range {
             let [x, g, y] = lines.at(i);
@@ -136,130 +158,52 @@ multiversion! {
                     std::slice::from_raw_parts_mut(job.y.offset(y), job.n),
                 )
             };
-            row(x, g, y, job.backward, job.log);
+            one(x, g, y, job.backward, job.log, scratch.first(job.n));
         }
     }
 }
 
 multiversion! {
-    fn one_row<T: Real>(x: &[T], g: &[T], y: &mut [T], backward: bool, log: bool) {
-        row(x, g, y, backward, log)
+    fn one_row<T: Soft>(x: &[T], g: &[T], y: &mut [T], backward: bool, log: bool, scratch: &mut [T]) {
+        one(x, g, y, backward, log, scratch)
     }
 }
 
+/// One row. The result is written once, from a scratch row that stays in the cache.
 #[inline(always)]
-fn row<T: Real>(x: &[T], g: &[T], y: &mut [T], backward: bool, log: bool) {
-    let n = y.len();
-    let (x, g) = (&x[..n], &g[..n]);
+fn one<T: Soft>(x: &[T], g: &[T], y: &mut [T], backward: bool, log: bool, scratch: &mut [T]) {
     match (backward, log) {
         (false, false) => {
-            let max = row_max(x);
-            for i in 0..n {
-                y[i] = Real::exp(x[i] - max);
-            }
-            let by = T::ONE / lane_sum(y, y, |e, _| e);
-            for v in y {
-                *v = *v * by;
-            }
+            let sum = row::exponentials(x, row::top(x), scratch);
+            row::scaled(scratch, T::ONE / sum, y);
         }
         (false, true) => {
-            let max = row_max(x);
-            for i in 0..n {
-                y[i] = Real::exp(x[i] - max);
-            }
-            let log = Real::ln(lane_sum(y, y, |e, _| e));
-            for i in 0..n {
-                y[i] = (x[i] - max) - log;
-            }
+            let (top, sum) = row::top_and_sum(x);
+            row::lowered(x, top, (sum / T::RAISE).ln(), y);
         }
-        (true, false) => {
-            let dot = lane_sum(g, x, |g, x| g * x);
-            for i in 0..n {
-                y[i] = (g[i] - dot) * x[i];
-            }
-        }
-        (true, true) => {
-            let sum = lane_sum(g, g, |g, _| g);
-            for i in 0..n {
-                y[i] = Real::exp(x[i]).fma(-sum, g[i]);
-            }
-        }
+        (true, false) => row::softmax_gradient(g, x, row::dot(g, x), y),
+        (true, true) => row::log_softmax_gradient(g, x, row::sum(g, g), y),
     }
 }
 
 multiversion! {
-    fn strip_jobs<T: Real>(job: &Job<T>, outer: &Walk<3>, width: usize, range: Range<usize>) {
-        let strips = width.div_ceil(STRIP);
+    fn strips_of<T: Soft>(job: &Job<T>, outer: &Walk<3>, width: usize, range: Range<usize>) {
+        let strips = width.div_ceil(strip::WIDTH);
+        let mut scratch = vec![T::ZERO; if job.backward || job.log { 0 } else { job.n * strip::WIDTH }];
         for j in range {
-            let at = outer.at(j / strips);
-            let first = j % strips * STRIP;
-            strip(job, at.map(|a| a + first as isize), STRIP.min(width - first));
-        }
-    }
-}
-
-/// `w` lines that lie side by side, row k of all of them being contiguous.
-#[inline(always)]
-fn strip<T: Real>(job: &Job<T>, at: [isize; 3], w: usize) {
-    // SAFETY: row k of the strip in each view; outputs start elsewhere than inputs.
-    let rows = |k: usize| unsafe {
-        let k = k as isize;
-        (
-            std::slice::from_raw_parts(job.x.offset(at[0] + k * job.step[0]), w),
-            std::slice::from_raw_parts(job.g.offset(at[1] + k * job.step[1]), w),
-            std::slice::from_raw_parts_mut(job.y.offset(at[2] + k * job.step[2]), w),
-        )
-    };
-    let mut max = [-T::INF; STRIP];
-    let mut sum = [T::ZERO; STRIP];
-    let (max, sum) = (&mut max[..w], &mut sum[..w]);
-    if job.backward {
-        for k in 0..job.n {
-            let (x, g, _) = rows(k);
-            for i in 0..w {
-                sum[i] = if job.log { sum[i] + g[i] } else { g[i].fma(x[i], sum[i]) };
-            }
-        }
-        for k in 0..job.n {
-            let (x, g, y) = rows(k);
-            for i in 0..w {
-                y[i] = if job.log {
-                    Real::exp(x[i]).fma(-sum[i], g[i])
-                } else {
-                    (g[i] - sum[i]) * x[i]
+            let first = j % strips * strip::WIDTH;
+            let at = outer.at(j / strips).map(|a| a + first as isize);
+            // SAFETY: lines of the walk that lie side by side; outputs start elsewhere than inputs.
+            unsafe {
+                let lines = strip::Lines {
+                    n: job.n,
+                    x: job.x.offset(at[0]),
+                    g: job.g.offset(at[1]),
+                    y: job.y.offset(at[2]),
+                    step: job.step,
                 };
+                strip::run(lines, strip::WIDTH.min(width - first), job.backward, job.log, &mut scratch);
             }
-        }
-        return;
-    }
-    for k in 0..job.n {
-        let (x, _, _) = rows(k);
-        for i in 0..w {
-            max[i] = if x[i] > max[i] { x[i] } else { max[i] };
-        }
-    }
-    for k in 0..job.n {
-        let (x, _, y) = rows(k);
-        for i in 0..w {
-            let e = Real::exp(x[i] - max[i]);
-            y[i] = e;
-            sum[i] = sum[i] + e;
-        }
-    }
-    for s in sum.iter_mut() {
-        *s = if job.log { Real::ln(*s) } else { T::ONE / *s };
-    }
-    for k in 0..job.n {
-        let (x, _, y) = rows(k);
-        for i in 0..w {
-            y[i] = if job.log {
-                (x[i] - max[i]) - sum[i]
-            } else {
-                y[i] * sum[i]
-            };
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

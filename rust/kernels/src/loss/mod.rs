@@ -1,0 +1,79 @@
+//! Losses: negative log-likelihood, cross-entropy in one pass over the logits, and losses of pairs of numbers.
+//!
+//! A class that does not exist is found before anything is written. Sums of losses are taken in `f64`, by 16 lanes in
+//! pieces of [`PIECE`], which are added in order.
+
+mod cross_entropy;
+mod nll;
+mod pairs;
+#[cfg(test)]
+mod tests;
+
+pub use cross_entropy::{Expected, Lines, cross_entropy_backward, cross_entropy_forward};
+pub use nll::{nll_backward, nll_forward};
+pub use pairs::{OutOfRange, Pair, pair_gradient, pair_loss, pair_sum};
+
+use crate::index::IndexError;
+use crate::multiversion;
+use crate::softmax::row::{Soft, joined};
+
+/// Losses that are added up by one set of lanes.
+const PIECE: usize = 4096;
+
+/// The types that have losses.
+#[allow(private_bounds, reason = "f32 and f64")]
+pub trait LossElement: Soft {}
+impl LossElement for f32 {}
+impl LossElement for f64 {}
+
+/// What is made of the losses.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Reduction {
+    Each,
+    Mean,
+    Sum,
+}
+
+/// Refuses targets that are neither a class nor `ignore`.
+fn check(target: &[i64], classes: usize, ignore: i64) -> Result<(), IndexError> {
+    let bad = |t: i64| (t as u64) >= classes as u64 && t != ignore;
+    // Without an early end this is one comparison of many at once.
+    if !target.iter().fold(false, |found, &t| found | bad(t)) {
+        return Ok(());
+    }
+    match target.iter().find(|&&t| bad(t)) {
+        Some(&index) => Err(IndexError {
+            index,
+            size: classes,
+            dim: 1,
+        }),
+        None => Ok(()),
+    }
+}
+
+/// The class of a target that counts. (One that another thread wrote after the check counts nothing.)
+#[inline(always)]
+fn class(t: i64, classes: usize, ignore: i64) -> Option<usize> {
+    (t != ignore && (t as u64) < classes as u64).then_some(t as usize)
+}
+
+multiversion! {
+    /// The sum of losses.
+    fn total<T: Soft>(losses: &[T]) -> f64 {
+        let mut total = 0.0;
+        for piece in losses.chunks(PIECE) {
+            let mut lanes = [0.0f64; 16];
+            let (blocks, rest) = piece.as_chunks::<16>();
+            for block in blocks {
+                for l in 0..16 {
+                    lanes[l] += block[l].to_f64();
+                }
+            }
+            for (lane, v) in lanes.iter_mut().zip(rest) {
+                *lane += v.to_f64();
+            }
+            total += joined!(lanes, 16, |a, b| a + b);
+        }
+        total
+    }
+}
