@@ -7,6 +7,7 @@
 mod depthwise;
 mod gather;
 mod geometry;
+pub(crate) mod lines;
 pub(crate) mod patches;
 pub(crate) mod plane;
 #[cfg(test)]
