@@ -35,6 +35,8 @@ pub(crate) struct LineTile<T> {
     pub ahead_step: isize,
 }
 
+pub(crate) type LineFn<T> = unsafe fn(&LineTile<T>);
+
 impl<T> LineTile<T> {
     /// A tile of nothing, to be filled in.
     pub fn empty() -> Self {

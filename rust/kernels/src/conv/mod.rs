@@ -12,6 +12,7 @@ pub(crate) mod patches;
 pub(crate) mod plane;
 #[cfg(test)]
 mod tests;
+mod turned;
 mod weight;
 pub(crate) mod window;
 pub(crate) mod winograd;

@@ -6,7 +6,7 @@
 )]
 
 use super::pack::{PackArgs, pack};
-use crate::conv::lines::{LineTile, line_tile, spread_line};
+use crate::conv::lines::{LineFn, LineTile, line_tile, spread_line};
 use crate::conv::patches::{LineArgs, PatchArgs, TapArgs, copy_line, pack_patches, pack_taps};
 use crate::conv::plane::{CorrelateArgs, PlaneArgs, correlate, plane};
 use crate::conv::window::{STRETCHES, ShiftArgs, WindowArgs, shifts, window};
@@ -168,7 +168,6 @@ unsafe fn dot<T: Copy + Default + std::ops::Add<Output = T>, L: Lanes<T>>(
 }
 
 pub(crate) type TileFn<T> = unsafe fn(&Tile<T>);
-pub(crate) type LineFn<T> = unsafe fn(&LineTile<T>);
 
 /// The kernels of one element type compiled for one instruction set.
 pub(crate) struct Kernels<T: 'static> {
