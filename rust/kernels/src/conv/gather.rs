@@ -2,10 +2,11 @@
 
 use super::depthwise;
 use super::geometry::{Address, Gather, Source};
+use super::lines::LineTile;
 use super::patches::PatchArgs;
 use super::window::{STRETCHES, Stretch, WINDOW_ROWS, WindowArgs};
 use super::winograd;
-use crate::gemm::{Gemm, HasKernels, Kernels, even_part, longest_k, pack_a, panel_width, with_scratch, with_shared};
+use crate::gemm::{HasKernels, Kernels, even_part, longest_k, pack_a, panel, panel_width, with_scratch, with_shared};
 use crate::parallel;
 
 /// Positions that one task computes before it goes on in k: a block of C that stays near.
@@ -148,23 +149,33 @@ pub(super) unsafe fn gather<T: Copy + Default + HasKernels + Send + Sync>(
                                     width: panel_width(kernels, n),
                                     dst: panel,
                                 });
+                                // What the next panel is packed from, unless it was copied a moment ago.
+                                let ahead =
+                                    match address.in_place() && address.taps.len() == 1 && j + n < to {
+                                        true => Some(ready.data.wrapping_offset(
+                                            p as isize * ready.channel_stride + address.offset(j + n),
+                                        )),
+                                        false => None,
+                                    };
                                 let add_bias = last && !bias.is_null();
-                                let tile = Gemm {
-                                    m,
-                                    n,
+                                let tiles = LineTile {
                                     k: depth,
+                                    a,
+                                    b: panel,
+                                    b_rs: panel_width(kernels, n) as isize,
                                     c: c.wrapping_add(j - from),
                                     c_rs,
-                                    c_cs: 1,
+                                    n,
                                     from_c: p > 0,
                                     row_bias: if add_bias {
                                         bias.wrapping_offset(row)
                                     } else {
                                         std::ptr::null()
                                     },
-                                    ..Gemm::empty()
+                                    ahead_step: ready.channel_stride,
+                                    ..LineTile::empty()
                                 };
-                                tile.run_tiles(kernels, a, panel, std::ptr::null_mut());
+                                packed_rows(kernels, m, tiles, ahead);
                             }
                             p += depth;
                             if last {
@@ -172,13 +183,54 @@ pub(super) unsafe fn gather<T: Copy + Default + HasKernels + Send + Sync>(
                             }
                         }
                         if !flat {
-                            scatter(temp, block, m, from..to, geometry.grid, dst, images.dst_strides);
+                            scatter(
+                                kernels,
+                                temp,
+                                block,
+                                m,
+                                from..to,
+                                geometry.grid,
+                                dst,
+                                images.dst_strides,
+                            );
                         }
                     }
                 }
             });
         });
     });
+}
+
+/// All rows of one panel of B; `first` is the tile of the first rows, whose A was packed by `pack_a`. The rows of `ahead`
+/// are fetched meanwhile.
+///
+/// # Safety
+/// As for the tiles.
+pub(super) unsafe fn packed_rows<T: Copy>(kernels: &Kernels<T>, m: usize, first: LineTile<T>, ahead: Option<*const T>) {
+    let tiles = kernels.line_tiles[1];
+    let (panels, depth) = (m.div_ceil(tiles.len()), first.lines * first.k);
+    for index in 0..panels {
+        let (i, rows) = panel(m, panels, index);
+        let at = i as isize * first.c_rs;
+        let tile = LineTile {
+            a: first.a.wrapping_add(i * depth),
+            a_line: (rows * first.k) as isize,
+            c: first.c.wrapping_offset(at),
+            row_bias: match first.row_bias.is_null() {
+                true => first.row_bias,
+                false => first.row_bias.wrapping_add(i),
+            },
+            next: first.c.wrapping_offset(at + rows as isize * first.c_rs),
+            // A panel's row has two or three cache lines.
+            ahead: match ahead {
+                Some(p) if index < 3 => p.wrapping_add(index * 64 / size_of::<T>()),
+                _ => std::ptr::null(),
+            },
+            ..first
+        };
+        // SAFETY: the caller's promise.
+        unsafe { tiles[rows - 1][(first.n > kernels.narrow) as usize](&tile) };
+    }
 }
 
 /// [`gather`] for few output channels per group and positions that lie one after another in the output.
@@ -283,6 +335,7 @@ unsafe fn few_rows<T: Copy + Default + HasKernels + Send + Sync>(
 /// # Safety
 /// The positions lie inside the output.
 unsafe fn scatter<T: Copy>(
+    kernels: &Kernels<T>,
     temp: *const T,
     width: usize,
     m: usize,
@@ -299,6 +352,11 @@ unsafe fn scatter<T: Copy>(
         for i in 0..m {
             let to = dst.wrapping_offset(to + i as isize * oc);
             let from = temp.wrapping_add(i * width + p - positions.start);
+            if ow == 2 {
+                // SAFETY: the caller's promise.
+                unsafe { (kernels.spread_line)(from, len, to) };
+                continue;
+            }
             for j in 0..len {
                 // SAFETY: the caller's promise.
                 unsafe { *to.wrapping_offset(j as isize * ow) = *from.add(j) };

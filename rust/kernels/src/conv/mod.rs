@@ -7,10 +7,12 @@
 mod depthwise;
 mod gather;
 mod geometry;
+pub(crate) mod lines;
 pub(crate) mod patches;
 pub(crate) mod plane;
 #[cfg(test)]
 mod tests;
+mod turned;
 mod weight;
 pub(crate) mod window;
 pub(crate) mod winograd;
