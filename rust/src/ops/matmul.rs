@@ -152,14 +152,13 @@ fn multiply(p: &Plan, a: &Core, b: &Core, bias: &Bias, out: &Core) {
     let (x, y, z) = (cpu::src_as(a, &p.a), cpu::src_as(b, &p.b), cpu::dst_as(out, &c));
     macro_rules! typed {
         ($t:ty) => {{
-            let row = if let Bias::Row(v) = bias {
-                Some(cpu::typed::<$t>(v))
-            } else {
-                None
-            };
             let ep = Epilogue {
                 accumulate: matches!(bias, Bias::Written),
-                bias: row,
+                bias: match bias {
+                    Bias::Row(v) => gemm::Bias::Columns(cpu::typed::<$t>(v)),
+                    _ => gemm::Bias::None,
+                },
+                ..Epilogue::default()
             };
             gemm::matmul::<$t>(x.typed(), y.typed(), z.typed(), ep)
         }};
@@ -177,8 +176,8 @@ fn multiply_bf16(p: &Plan, a: &Core, b: &Core, bias: &Bias, out: &Core) -> bool 
     let rank = p.c.len();
     let (m, n, k) = (p.c[rank - 2], p.c[rank - 1], p.a.shape[rank - 1]);
     let row = match bias {
-        Bias::None => None,
-        Bias::Row(v) if v.dtype == DType::F32 => Some(cpu::typed::<f32>(v)),
+        Bias::None => gemm::Bias::None,
+        Bias::Row(v) if v.dtype == DType::F32 => gemm::Bias::Columns(cpu::typed::<f32>(v)),
         _ => return false,
     };
     if a.dtype != DType::BF16 || !gemm::has_bf16() || m.min(n) < 2 || m.saturating_mul(n).saturating_mul(k) < LEAST {
@@ -187,8 +186,8 @@ fn multiply_bf16(p: &Plan, a: &Core, b: &Core, bias: &Bias, out: &Core) -> bool 
     let c = packed(p.c, out.layout.offset);
     let (x, y, z) = (cpu::src_as(a, &p.a), cpu::src_as(b, &p.b), cpu::dst_as(out, &c));
     let ep = Epilogue {
-        accumulate: false,
         bias: row,
+        ..Epilogue::default()
     };
     gemm::matmul_bf16(x.typed(), y.typed(), z.typed(), ep);
     true

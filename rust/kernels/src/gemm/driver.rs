@@ -3,12 +3,13 @@
 //! Every element of C is a chain of fused multiply-adds in the order of k, whatever the path, the tile or the thread; so
 //! the choices made here are free to follow the machine.
 
+use super::epilogue::Summand;
 use super::micro::{HasKernels, Kernels, Tile};
 use super::pack::{PackArgs, with_scratch};
 use crate::parallel;
 use std::ops::Range;
 
-/// `c = (from_c ? c : 0) + a @ b`, then the biases. Strides in elements.
+/// `c = (from_c ? c : 0) + a @ b`, then the summand, the biases and the ReLU. Strides in elements.
 pub(crate) struct Gemm<T> {
     pub m: usize,
     pub n: usize,
@@ -23,17 +24,19 @@ pub(crate) struct Gemm<T> {
     pub c_rs: isize,
     pub c_cs: isize,
     pub from_c: bool,
+    pub plus: Summand<T>,
     /// Contiguous, or null.
     pub row_bias: *const T,
     pub col_bias: *const T,
+    pub relu: bool,
 }
 
-impl<T> Clone for Gemm<T> {
+impl<T: Copy> Clone for Gemm<T> {
     fn clone(&self) -> Self {
         *self
     }
 }
-impl<T> Copy for Gemm<T> {}
+impl<T: Copy> Copy for Gemm<T> {}
 // SAFETY: plain data; those who run it on several threads write disjoint parts of C.
 unsafe impl<T: Send> Send for Gemm<T> {}
 // SAFETY: as above.
@@ -82,8 +85,10 @@ impl<T: Copy + Default + HasKernels + Send + Sync> Gemm<T> {
             c_rs: 0,
             c_cs: 0,
             from_c: false,
+            plus: Summand::none(T::default()),
             row_bias: null,
             col_bias: null,
+            relu: false,
         }
     }
 
@@ -100,8 +105,20 @@ impl<T: Copy + Default + HasKernels + Send + Sync> Gemm<T> {
             b_cs: self.a_rs,
             c_rs: self.c_cs,
             c_cs: self.c_rs,
+            plus: self.plus.swapped(),
             row_bias: self.col_bias,
             col_bias: self.row_bias,
+            ..self
+        }
+    }
+
+    /// Only the sums, as for a part of k that is not the last.
+    pub fn unfinished(self) -> Self {
+        Self {
+            plus: Summand::none(T::default()),
+            row_bias: std::ptr::null(),
+            col_bias: std::ptr::null(),
+            relu: false,
             ..self
         }
     }
@@ -126,6 +143,7 @@ impl<T: Copy + Default + HasKernels + Send + Sync> Gemm<T> {
             a: self.a.wrapping_offset(i * self.a_rs),
             b: self.b.wrapping_offset(j * self.b_cs),
             c: self.c.wrapping_offset(i * self.c_rs + j * self.c_cs),
+            plus: self.plus.part(rows.start, cols.start),
             row_bias: bias(self.row_bias, rows.start),
             col_bias: bias(self.col_bias, cols.start),
             ..self
@@ -239,13 +257,8 @@ impl<T: Copy + Default + HasKernels + Send + Sync> Gemm<T> {
             for (i, rows) in (0..panels).map(|index| panel(self.m, panels, index)) {
                 for j in (0..self.n).step_by(width) {
                     let n = width.min(self.n - j);
-                    let bias = |b: *const T, at: usize| {
-                        if last && !b.is_null() {
-                            b.wrapping_add(at)
-                        } else {
-                            std::ptr::null()
-                        }
-                    };
+                    let part = self.part(i..i + rows, j..j + n);
+                    let end = if last { part } else { part.unfinished() };
                     let tile = Tile {
                         k,
                         a: self.a.wrapping_offset(i as isize * self.a_rs + p as isize * self.a_cs),
@@ -253,13 +266,15 @@ impl<T: Copy + Default + HasKernels + Send + Sync> Gemm<T> {
                         a_cs: self.a_cs,
                         b: self.b.wrapping_offset(p as isize * self.b_rs).wrapping_add(j),
                         b_rs: self.b_rs,
-                        c: self.c.wrapping_offset(i as isize * self.c_rs).wrapping_add(j),
+                        c: part.c,
                         c_rs: self.c_rs,
                         next: std::ptr::null(),
                         n,
                         from_c: self.from_c || p > 0,
-                        row_bias: bias(self.row_bias, i),
-                        col_bias: bias(self.col_bias, j),
+                        plus: end.plus,
+                        row_bias: end.row_bias,
+                        col_bias: end.col_bias,
+                        relu: end.relu,
                     };
                     // SAFETY: the tile lies inside the matrices that the caller vouches for.
                     unsafe { tiles[rows - 1][(n > kernels.narrow) as usize](&tile) };
@@ -307,7 +322,7 @@ impl<T: Copy + Default + HasKernels + Send + Sync> Gemm<T> {
                         let mut g = self.part(i..i + m, j..j + n);
                         (g.k, g.from_c) = (k, self.from_c || p > 0);
                         if p + k < self.k {
-                            (g.row_bias, g.col_bias) = (std::ptr::null(), std::ptr::null());
+                            g = g.unfinished();
                         }
                         // SAFETY: as above.
                         unsafe {
@@ -336,7 +351,7 @@ impl<T: Copy + Default + HasKernels + Send + Sync> Gemm<T> {
             let n = kernels.nr.min(self.n - j);
             for panel_index in 0..panels {
                 let (i, rows) = panel(self.m, panels, panel_index);
-                let bias = |p: *const T, at: usize| if p.is_null() { p } else { p.wrapping_add(at) };
+                let part = self.part(i..i + rows, j..j + n);
                 let mut tile = Tile {
                     k: self.k,
                     a: match a.is_null() {
@@ -347,13 +362,15 @@ impl<T: Copy + Default + HasKernels + Send + Sync> Gemm<T> {
                     a_cs: self.a_cs,
                     b: b.wrapping_add(j * self.k),
                     b_rs: panel_width(kernels, n) as isize,
-                    c: self.c.wrapping_offset(i as isize * self.c_rs + j as isize * self.c_cs),
+                    c: part.c,
                     c_rs: self.c_rs,
                     next: self.c.wrapping_offset((i + rows) as isize * self.c_rs + j as isize),
                     n,
                     from_c: self.from_c,
-                    row_bias: bias(self.row_bias, i),
-                    col_bias: bias(self.col_bias, j),
+                    plus: part.plus,
+                    row_bias: part.row_bias,
+                    col_bias: part.col_bias,
+                    relu: part.relu,
                 };
                 let run = tiles[rows - 1][(n > kernels.narrow) as usize];
                 // SAFETY: the caller's promise.

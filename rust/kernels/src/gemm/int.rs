@@ -1,6 +1,6 @@
 //! Integer products: plain loops over rows of B, wrapping.
 
-use super::{Epilogue, batch_offset, bias_vector};
+use super::{Epilogue, batch_offset};
 use crate::parallel;
 use crate::view::{Dst, Src};
 
@@ -20,7 +20,7 @@ pub(super) fn product(a: Src<i64>, b: Src<i64>, c: Dst<i64>, ep: Epilogue<i64>) 
     let (m, n, k) = (c.shape()[d], c.shape()[d + 1], a.shape()[d + 1]);
     let shape = &c.shape()[..d];
     let batch: usize = shape.iter().product();
-    let bias = ep.bias.map(|v| bias_vector(v, n));
+    let (row_bias, col_bias) = ep.bias.vectors(m, n);
     let grain = (1 << 16) / (n * k).clamp(1, 1 << 16);
     parallel::for_range(batch * m, grain, |range| {
         let mut sum = vec![0i64; n];
@@ -54,8 +54,16 @@ pub(super) fn product(a: Src<i64>, b: Src<i64>, c: Dst<i64>, ep: Epilogue<i64>) 
                     };
                     add_scaled(&mut sum, row, by);
                 }
-                for (j, s) in sum.iter().enumerate() {
-                    *at(j) = s.wrapping_add(bias.as_ref().map_or(0, |v| v[j]));
+                for (j, &sum) in sum.iter().enumerate() {
+                    let mut v = sum;
+                    if let Some(p) = &ep.plus {
+                        let summand = p.summand().moved(batch_offset(shape, p.of.strides(), which));
+                        let of = *summand.part(i as usize, j).of;
+                        v = p.alpha.wrapping_mul(v).wrapping_add(p.beta.wrapping_mul(of));
+                    }
+                    v = v.wrapping_add(col_bias.as_ref().map_or(0, |v| v[j]));
+                    v = v.wrapping_add(row_bias.as_ref().map_or(0, |v| v[i as usize]));
+                    *at(j) = if ep.relu { v.max(0) } else { v };
                 }
             }
         }

@@ -5,6 +5,7 @@
     reason = "indices over registers, unrolled by the compiler, read best as such"
 )]
 
+use super::epilogue::Summand;
 use super::pack::{PackArgs, pack};
 use crate::conv::patches::{PatchArgs, TapArgs, pack_patches, pack_taps, pad_line};
 use crate::conv::plane::{CorrelateArgs, PlaneArgs, correlate, plane};
@@ -18,7 +19,8 @@ use crate::simd::vec::{Avx2, Avx512};
 use crate::simd::vec::{Lanes, Scalar};
 use std::ops::{Add, Mul, Range, Sub};
 
-/// One tile: `c[i][j] = (from_c ? c[i][j] : 0) + sum over p of a[i][p] * b[p][j]`, in the order of p, then the biases.
+/// One tile: `c[i][j] = (from_c ? c[i][j] : 0) + sum over p of a[i][p] * b[p][j]`, in the order of p, then what the
+/// epilogue says.
 pub(crate) struct Tile<T> {
     pub k: usize,
     pub a: *const T,
@@ -35,9 +37,11 @@ pub(crate) struct Tile<T> {
     /// Columns of C that exist; at most the width of the tile.
     pub n: usize,
     pub from_c: bool,
+    pub plus: Summand<T>,
     /// Added to each row / each column after the sum, unless null.
     pub row_bias: *const T,
     pub col_bias: *const T,
+    pub relu: bool,
 }
 
 /// # Safety
@@ -86,6 +90,24 @@ pub(super) unsafe fn tile<T: Copy + Default, L: Lanes<T>, const MR: usize, const
             a = a.wrapping_offset(a_cs);
             b = b.wrapping_offset(b_rs);
         }
+        if !t.plus.of.is_null() {
+            let (alpha, beta) = (l.splat(t.plus.alpha), l.splat(t.plus.beta));
+            for i in 0..MR {
+                let line = t.plus.of.wrapping_offset(i as isize * t.plus.rs);
+                for v in 0..NV {
+                    let of = if t.plus.cs == 1 {
+                        l.load_n(line.wrapping_add(v * L::N), left(v))
+                    } else {
+                        let mut lanes = [T::default(); 16];
+                        for x in 0..left(v).min(L::N) {
+                            lanes[x] = *line.wrapping_offset((v * L::N + x) as isize * t.plus.cs);
+                        }
+                        l.load(lanes.as_ptr())
+                    };
+                    acc[i][v] = l.add(l.mul(alpha, acc[i][v]), l.mul(beta, of));
+                }
+            }
+        }
         if !t.col_bias.is_null() {
             for v in 0..NV {
                 let bias = l.load_n(t.col_bias.wrapping_add(v * L::N), left(v));
@@ -99,6 +121,13 @@ pub(super) unsafe fn tile<T: Copy + Default, L: Lanes<T>, const MR: usize, const
                 let bias = l.splat(*t.row_bias.add(i));
                 for v in 0..NV {
                     acc[i][v] = l.add(acc[i][v], bias);
+                }
+            }
+        }
+        if t.relu {
+            for i in 0..MR {
+                for v in 0..NV {
+                    acc[i][v] = l.relu(acc[i][v]);
                 }
             }
         }
@@ -351,7 +380,7 @@ macro_rules! kernels_of {
 
 /// Types with hand-written kernels.
 pub(crate) trait HasKernels:
-    Sized + 'static + Add<Output = Self> + Sub<Output = Self> + Mul<Output = Self>
+    Sized + 'static + PartialOrd + Add<Output = Self> + Sub<Output = Self> + Mul<Output = Self>
 {
     const HALF: Self;
     /// The table for an instruction set that the CPU has.

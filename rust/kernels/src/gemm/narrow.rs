@@ -3,7 +3,8 @@
 //! Elements that follow each other in k are put together into one of 32 bits; then the packing, blocking and tiles of
 //! float32 products do the work, with an instruction that multiplies all of them at once ([`crate::simd::dot`]).
 
-use super::{Epilogue, Gemm, batch_offset, bias_vector, float_product};
+use super::epilogue::{Summand, pointer};
+use super::{Epilogue, Gemm, Plus, batch_offset, float_product};
 use crate::dtype::bf16;
 use crate::simd::isa;
 use crate::view::{Dst, Src};
@@ -190,7 +191,7 @@ pub fn matmul_bf16(a: Src<bf16>, b: Src<bf16>, c: Dst<f32>, ep: Epilogue<f32>) {
     let batch: usize = shape.iter().product();
     #[cfg(target_arch = "x86_64")]
     if has_bf16() && k > 0 && c.numel() > 0 {
-        let bias = ep.bias.map(|v| bias_vector(v, n));
+        let (row_bias, col_bias) = ep.bias.vectors(m, n);
         let mut right: Option<(*const bf16, Joined)> = None;
         for i in 0..batch {
             let ((x, x_rs, x_cs), (y, y_rs, y_cs)) = (matrix(&a, shape, i), matrix(&b, shape, i));
@@ -215,7 +216,12 @@ pub fn matmul_bf16(a: Src<bf16>, b: Src<bf16>, c: Dst<f32>, ep: Epilogue<f32>) {
                 c_rs: c.strides()[d],
                 c_cs: c.strides()[d + 1],
                 from_c: ep.accumulate,
-                col_bias: bias.as_ref().map_or(std::ptr::null(), |v| v.as_ptr()),
+                plus: ep.plus.map_or(Summand::none(0.0), |p| {
+                    p.summand().moved(batch_offset(shape, p.of.strides(), i))
+                }),
+                row_bias: pointer(&row_bias),
+                col_bias: pointer(&col_bias),
+                relu: ep.relu,
                 ..Gemm::empty()
             };
             // SAFETY: as above; the CPU has the instruction.
@@ -257,7 +263,15 @@ fn stack(
         unsafe {
             let a = Src::new(x[i * m * k..].as_ptr(), &[m, k], &[k as isize, 1]);
             let b = Src::new(y[i * k * n..].as_ptr(), &[k, n], &[n as isize, 1]);
-            float_product(isa, a, b, Dst::new(to, &[m, n], &ends), ep);
+            let plus = ep.plus.map(|p| Plus {
+                of: Src::new(
+                    p.of.ptr().wrapping_offset(batch_offset(shape, p.of.strides(), i)),
+                    &[m, n],
+                    &p.of.strides()[d..],
+                ),
+                ..p
+            });
+            float_product(isa, a, b, Dst::new(to, &[m, n], &ends), Epilogue { plus, ..ep });
         }
     }
 }

@@ -102,6 +102,14 @@ macro_rules! dot {
                 unsafe { $add }
             }
             #[inline(always)]
+            fn mul(self, a: __m512, b: __m512) -> __m512 {
+                Lanes::<f32>::mul(self.0, a, b)
+            }
+            #[inline(always)]
+            fn relu(self, v: __m512) -> __m512 {
+                Lanes::<f32>::relu(self.0, v)
+            }
+            #[inline(always)]
             fn prefetch(self, p: *const f32) {
                 self.0.prefetch(p)
             }
