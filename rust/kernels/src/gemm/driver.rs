@@ -277,7 +277,7 @@ impl<T: Copy + Default + HasKernels + Send + Sync> Gemm<T> {
                         relu: end.relu,
                     };
                     // SAFETY: the tile lies inside the matrices that the caller vouches for.
-                    unsafe { tiles[rows - 1][(n > kernels.narrow) as usize](&tile) };
+                    unsafe { tile.run(kernels, tiles[rows - 1][(n > kernels.narrow) as usize], rows) };
                 }
             }
             p += depth;
@@ -376,7 +376,7 @@ impl<T: Copy + Default + HasKernels + Send + Sync> Gemm<T> {
                 // SAFETY: the caller's promise.
                 unsafe {
                     if self.c_cs == 1 || n == 1 {
-                        run(&tile);
+                        tile.run(kernels, run, rows);
                         continue;
                     }
                     let c = tile.c;
@@ -388,7 +388,7 @@ impl<T: Copy + Default + HasKernels + Send + Sync> Gemm<T> {
                         *temp.add(r * kernels.nr + s) = *at(r, s);
                     }
                     (tile.c, tile.c_rs) = (temp, kernels.nr as isize);
-                    run(&tile);
+                    tile.run(kernels, run, rows);
                     for (r, s) in (0..rows * n).map(|x| (x / n, x % n)) {
                         *at(r, s) = *temp.add(r * kernels.nr + s);
                     }

@@ -37,6 +37,7 @@ pub(crate) struct Tile<T> {
     /// Columns of C that exist; at most the width of the tile.
     pub n: usize,
     pub from_c: bool,
+    /// For `Kernels::finish`, which then takes the place of what follows.
     pub plus: Summand<T>,
     /// Added to each row / each column after the sum, unless null.
     pub row_bias: *const T,
@@ -90,24 +91,6 @@ pub(super) unsafe fn tile<T: Copy + Default, L: Lanes<T>, const MR: usize, const
             a = a.wrapping_offset(a_cs);
             b = b.wrapping_offset(b_rs);
         }
-        if !t.plus.of.is_null() {
-            let (alpha, beta) = (l.splat(t.plus.alpha), l.splat(t.plus.beta));
-            for i in 0..MR {
-                let line = t.plus.of.wrapping_offset(i as isize * t.plus.rs);
-                for v in 0..NV {
-                    let of = if t.plus.cs == 1 {
-                        l.load_n(line.wrapping_add(v * L::N), left(v))
-                    } else {
-                        let mut lanes = [T::default(); 16];
-                        for x in 0..left(v).min(L::N) {
-                            lanes[x] = *line.wrapping_offset((v * L::N + x) as isize * t.plus.cs);
-                        }
-                        l.load(lanes.as_ptr())
-                    };
-                    acc[i][v] = l.add(l.mul(alpha, acc[i][v]), l.mul(beta, of));
-                }
-            }
-        }
         if !t.col_bias.is_null() {
             for v in 0..NV {
                 let bias = l.load_n(t.col_bias.wrapping_add(v * L::N), left(v));
@@ -138,6 +121,43 @@ pub(super) unsafe fn tile<T: Copy + Default, L: Lanes<T>, const MR: usize, const
                     acc[i][v],
                     left(v),
                 );
+            }
+        }
+    }
+}
+
+/// The epilogue of a tile with a summand, whose plain sums stand in C: in a function of its own, because the tile's
+/// registers are spilled where its loops are not unrolled.
+///
+/// # Safety
+/// As for `tile`, of `rows` rows.
+#[inline(always)]
+unsafe fn finish<T: Copy + Default, L: Lanes<T>>(l: L, t: &Tile<T>, rows: usize) {
+    let (alpha, beta) = (l.splat(t.plus.alpha), l.splat(t.plus.beta));
+    for i in 0..rows {
+        let line = t.plus.of.wrapping_offset(i as isize * t.plus.rs);
+        for j in (0..t.n).step_by(L::N) {
+            let left = t.n - j;
+            // SAFETY: the caller's promise.
+            unsafe {
+                let of = if t.plus.cs == 1 {
+                    l.load_n(line.wrapping_add(j), left)
+                } else {
+                    let mut lanes = [T::default(); 16];
+                    for x in 0..left.min(L::N) {
+                        lanes[x] = *line.wrapping_offset((j + x) as isize * t.plus.cs);
+                    }
+                    l.load(lanes.as_ptr())
+                };
+                let c = t.c.wrapping_offset(i as isize * t.c_rs).wrapping_add(j);
+                let mut v = l.add(l.mul(alpha, l.load_n(c, left)), l.mul(beta, of));
+                if !t.col_bias.is_null() {
+                    v = l.add(v, l.load_n(t.col_bias.wrapping_add(j), left));
+                }
+                if !t.row_bias.is_null() {
+                    v = l.add(v, l.splat(*t.row_bias.add(i)));
+                }
+                l.store_n(c, if t.relu { l.relu(v) } else { v }, left);
             }
         }
     }
@@ -197,6 +217,28 @@ unsafe fn dot<T: Copy + Default + std::ops::Add<Output = T>, L: Lanes<T>>(
 
 pub(crate) type TileFn<T> = unsafe fn(&Tile<T>);
 
+impl<T: Copy> Tile<T> {
+    /// # Safety
+    /// `kernel` is for tiles of `rows` rows; else as for `tile`.
+    #[inline]
+    pub unsafe fn run(&self, kernels: &Kernels<T>, kernel: TileFn<T>, rows: usize) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            if self.plus.of.is_null() {
+                return kernel(self);
+            }
+            let null = std::ptr::null();
+            kernel(&Tile {
+                row_bias: null,
+                col_bias: null,
+                relu: false,
+                ..*self
+            });
+            (kernels.finish)(self, rows)
+        }
+    }
+}
+
 /// The kernels of one element type compiled for one instruction set.
 pub(crate) struct Kernels<T: 'static> {
     /// `tiles[rows - 1][wide]` on packed operands; a wide tile has `nr` columns, the other `narrow`.
@@ -212,6 +254,7 @@ pub(crate) struct Kernels<T: 'static> {
     pub pack_patches: unsafe fn(&PatchArgs<T>),
     pub pack_taps: unsafe fn(&TapArgs<T>),
     pub dot: unsafe fn(*const T, *const T, usize) -> T,
+    pub finish: unsafe fn(&Tile<T>, usize),
     /// `windows[four output channels, else one][wide]`; a wide stretch has two vectors, the other `narrow` positions.
     pub windows: [[unsafe fn(&WindowArgs<T>); 2]; 2],
     pub shifts: unsafe fn(&ShiftArgs<T>),
@@ -269,6 +312,13 @@ macro_rules! kernels {
             unsafe fn dot64(a: *const $t, b: *const $t, k: usize) -> $t {
                 // SAFETY: the caller's promise.
                 unsafe { dot(<$l as Lanes<$t>>::assume(), a, b, k) }
+            }
+            /// # Safety
+            /// As for what it calls; the CPU has the instruction set.
+            $(#[$feature])*
+            unsafe fn end(t: &Tile<$t>, rows: usize) {
+                // SAFETY: the caller's promise.
+                unsafe { finish(<$l as Lanes<$t>>::assume(), t, rows) }
             }
             /// # Safety
             /// As for what it calls; the CPU has the instruction set.
@@ -331,6 +381,7 @@ macro_rules! kernels {
                 pack_patches: patch_panel,
                 pack_taps: tap_panel,
                 dot: dot64,
+                finish: end,
                 windows: [[windows::<1, STRETCHES, 1>, windows::<1, STRETCHES, 2>], [windows::<4, 1, 1>, windows::<4, 1, 2>]],
                 shifts: shift_dots,
                 planes: [one_plane::<1>, one_plane::<2>],
