@@ -2,7 +2,7 @@
 
 use super::def::{Builder, Call, Metas, op};
 use super::infer::arithmetic;
-use super::support::{by, c_name, computed, not_for, one, packed};
+use super::support::{by, c_name, not_for, one, packed};
 use crate::args::Args;
 use crate::core::Core;
 use crate::device::{cpu, gpu};
@@ -137,6 +137,19 @@ fn product_dtype(a: &Core, b: &Core) -> Result<DType> {
     }
 }
 
+/// The dtype whose kernels make the product. Integers wrap, so narrow ones may as well do so in 32 bits.
+fn worked(d: DType) -> DType {
+    match d.compute() {
+        DType::I64 if !matches!(d, DType::I64 | DType::U64) => DType::I32,
+        wide => wide,
+    }
+}
+
+/// The values in that dtype.
+fn computed(c: &Core) -> Result<Core> {
+    cpu::cast(c, worked(c.dtype))
+}
+
 /// What is added to the product.
 enum Bias {
     None,
@@ -166,6 +179,7 @@ fn multiply(p: &Plan, a: &Core, b: &Core, bias: &Bias, out: &Core) {
     match out.dtype {
         DType::F32 => typed!(f32),
         DType::F64 => typed!(f64),
+        DType::I32 => typed!(i32),
         _ => typed!(i64),
     }
 }
@@ -220,7 +234,7 @@ fn int_mm_run(c: &Call) -> Result<()> {
 
 fn run(c: &Call) -> Result<()> {
     let (a, b) = (c.args.tensor(0), c.args.tensor(1));
-    let out = cpu::output(&c.outs[0], a.dtype.compute())?;
+    let out = cpu::output(&c.outs[0], worked(a.dtype))?;
     if multiply_bf16(&plan(&a.layout, &b.layout)?, a, b, &Bias::None, &out.core) {
         out.store();
         return Ok(());
@@ -397,7 +411,7 @@ fn linear_infer(a: &Args) -> Result<Metas> {
 fn linear_run(c: &Call) -> Result<()> {
     let (x, w) = (c.args.tensor(0), c.args.tensor(1));
     let p = plan(&x.layout, &turned(&w.layout))?;
-    let out = cpu::output(&c.outs[0], x.dtype.compute())?;
+    let out = cpu::output(&c.outs[0], worked(x.dtype))?;
     let bias = match c.args.opt_tensor(2) {
         None => Bias::None,
         Some(b) if b.rank() <= 1 && (w.rank() == 2 || b.numel() == 1) => Bias::Row(computed(b)?),

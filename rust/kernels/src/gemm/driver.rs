@@ -4,7 +4,7 @@
 //! the choices made here are free to follow the machine.
 
 use super::epilogue::Summand;
-use super::micro::{HasKernels, Kernels, Tile};
+use super::micro::{Number, Products, Tile};
 use super::pack::{PackArgs, with_scratch};
 use crate::parallel;
 use std::ops::Range;
@@ -67,7 +67,7 @@ pub(crate) fn panel(m: usize, count: usize, i: usize) -> (usize, usize) {
     (i * base + i.min(extra), base + (i < extra) as usize)
 }
 
-impl<T: Copy + Default + HasKernels + Send + Sync> Gemm<T> {
+impl<T: Number> Gemm<T> {
     /// A product of nothing, to be filled in.
     pub fn empty() -> Self {
         let (null, c) = (std::ptr::null(), std::ptr::null_mut());
@@ -154,7 +154,7 @@ impl<T: Copy + Default + HasKernels + Send + Sync> Gemm<T> {
     ///
     /// # Safety
     /// The fields describe live memory; C overlaps nothing else; `kernels` are for this CPU.
-    pub unsafe fn run(self, kernels: &'static Kernels<T>) {
+    pub unsafe fn run(self, kernels: &'static Products<T>) {
         let g = if self.c_cs != 1 && (self.c_rs == 1 || self.n == 1) {
             self.swapped()
         } else {
@@ -192,7 +192,7 @@ impl<T: Copy + Default + HasKernels + Send + Sync> Gemm<T> {
     ///
     /// # Safety
     /// As for `run`.
-    pub unsafe fn run_here(self, kernels: &'static Kernels<T>) {
+    pub unsafe fn run_here(self, kernels: &'static Products<T>) {
         let g = if self.c_cs != 1 && (self.c_rs == 1 || self.n == 1) {
             self.swapped()
         } else {
@@ -241,7 +241,7 @@ impl<T: Copy + Default + HasKernels + Send + Sync> Gemm<T> {
     ///
     /// # Safety
     /// As for `run`; B and C have unit column stride (or one column).
-    unsafe fn run_direct(self, kernels: &'static Kernels<T>) {
+    unsafe fn run_direct(self, kernels: &'static Products<T>) {
         let (tiles, width) = if self.m > kernels.direct.len() {
             (kernels.tall, kernels.nr)
         } else {
@@ -291,7 +291,7 @@ impl<T: Copy + Default + HasKernels + Send + Sync> Gemm<T> {
     ///
     /// # Safety
     /// As for `run`.
-    unsafe fn run_packed(self, kernels: &'static Kernels<T>) {
+    unsafe fn run_packed(self, kernels: &'static Products<T>) {
         let size = size_of::<T>();
         let kc = even_part(self.k, longest_k::<T>());
         let nc = (B_BYTES / size / kc).next_multiple_of(kernels.nr);
@@ -344,7 +344,7 @@ impl<T: Copy + Default + HasKernels + Send + Sync> Gemm<T> {
     /// # Safety
     /// `a` and `b` were packed for this block by `pack_a` and `pack_b`; `temp` holds a tile unless C's columns are
     /// contiguous.
-    pub unsafe fn run_tiles(&self, kernels: &'static Kernels<T>, a: *const T, b: *const T, temp: *mut T) {
+    pub unsafe fn run_tiles(&self, kernels: &'static Products<T>, a: *const T, b: *const T, temp: *mut T) {
         let panels = self.m.div_ceil(kernels.tiles.len());
         let tiles = if a.is_null() { kernels.tall } else { kernels.tiles };
         for j in (0..self.n).step_by(kernels.nr) {
@@ -403,7 +403,7 @@ impl<T: Copy + Default + HasKernels + Send + Sync> Gemm<T> {
 /// # Safety
 /// The block lies in live memory; `dst` holds `m * k` elements and the slack.
 pub(crate) unsafe fn pack_a<T>(
-    kernels: &Kernels<T>,
+    kernels: &Products<T>,
     a: *const T,
     rs: isize,
     cs: isize,
@@ -429,7 +429,7 @@ pub(crate) unsafe fn pack_a<T>(
 }
 
 /// Width of the packed panel for `n` columns of B.
-pub(crate) fn panel_width<T>(kernels: &Kernels<T>, n: usize) -> usize {
+pub(crate) fn panel_width<T>(kernels: &Products<T>, n: usize) -> usize {
     if n > kernels.narrow { kernels.nr } else { kernels.narrow }
 }
 
@@ -438,7 +438,7 @@ pub(crate) fn panel_width<T>(kernels: &Kernels<T>, n: usize) -> usize {
 /// # Safety
 /// The block lies in live memory; `dst` holds `k` times `n` rounded up to `nr` elements, and the slack.
 pub(crate) unsafe fn pack_b<T>(
-    kernels: &Kernels<T>,
+    kernels: &Products<T>,
     b: *const T,
     rs: isize,
     cs: isize,

@@ -1,6 +1,5 @@
 //! What happens to a product on its way into the result: a summand, a bias, a ReLU, each with the bits of the op of its own.
 
-use crate::dtype::Element;
 use crate::view::Src;
 
 /// What happens to `a @ b` on its way into `c`, in this order: `accumulate`, `plus`, `bias`, `relu`.
@@ -91,7 +90,7 @@ impl<T: Copy> Summand<T> {
     }
 }
 
-impl<'a, T: Element> Plus<'a, T> {
+impl<T: Copy> Plus<'_, T> {
     /// The first matrix of the stack.
     pub(crate) fn summand(&self) -> Summand<T> {
         let (strides, d) = (self.of.strides(), self.of.rank() - 2);
@@ -105,7 +104,7 @@ impl<'a, T: Element> Plus<'a, T> {
     }
 }
 
-impl<'a, T: Element> Bias<'a, T> {
+impl<T: Copy> Bias<'_, T> {
     /// The bias of the rows and that of the columns, as elements one after another.
     pub(crate) fn vectors(&self, m: usize, n: usize) -> (Option<Vec<T>>, Option<Vec<T>>) {
         match self {
@@ -116,7 +115,7 @@ impl<'a, T: Element> Bias<'a, T> {
     }
 }
 
-fn vector<T: Element>(v: &Src<T>, n: usize) -> Vec<T> {
+fn vector<T: Copy>(v: &Src<T>, n: usize) -> Vec<T> {
     let stride = match (v.shape().last(), v.strides().last()) {
         (Some(&len), Some(&stride)) if len != 1 => stride,
         _ => 0,

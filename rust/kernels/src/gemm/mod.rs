@@ -1,4 +1,4 @@
-//! Matrix products: packed, cache-blocked and register-tiled for f32 and f64, plain loops for i64.
+//! Matrix products: packed, cache-blocked and register-tiled, of f32, f64, i32 and i64, and of narrower ones.
 //!
 //! Which order the additions take is decided by [`Order`], from shape and contiguity alone:
 //! * usually each element is one chain of fused multiply-adds in the order of k;
@@ -19,6 +19,7 @@ mod vector;
 pub(crate) use driver::{Gemm, even_part, longest_k, pack_a, panel, panel_width};
 pub use epilogue::{Bias, Epilogue, Plus};
 pub(crate) use micro::{HasKernels, Kernels};
+use micro::{HasProducts, Number, Products};
 pub use narrow::{has_bf16, matmul_bf16, matmul_i8};
 pub(crate) use pack::{PackArgs, SLACK, Scratch, with_scratch, with_shared};
 pub(crate) use vector::join_rows;
@@ -29,7 +30,7 @@ use crate::parallel;
 use crate::simd::{Isa, isa};
 use crate::view::{Dst, MAX_RANK, Src};
 
-/// Element types that have a matrix product: f32, f64, i64 (which wraps).
+/// Element types that have a matrix product: f32, f64, i32, i64 (which wrap).
 pub trait GemmElement: Element {
     #[doc(hidden)]
     fn product(isa: Isa, a: Src<Self>, b: Src<Self>, c: Dst<Self>, ep: Epilogue<Self>);
@@ -70,20 +71,14 @@ pub fn small_product(a: &[f32], b: &[f32], [m, k, n]: [usize; 3], c: &mut [f32])
 
 impl GemmElement for f32 {
     fn product(isa: Isa, a: Src<f32>, b: Src<f32>, c: Dst<f32>, ep: Epilogue<f32>) {
-        float_product(isa, a, b, c, ep);
+        product(isa, a, b, c, ep);
     }
 }
 impl GemmElement for f64 {
     fn product(isa: Isa, a: Src<f64>, b: Src<f64>, c: Dst<f64>, ep: Epilogue<f64>) {
-        float_product(isa, a, b, c, ep);
+        product(isa, a, b, c, ep);
     }
 }
-impl GemmElement for i64 {
-    fn product(_: Isa, a: Src<i64>, b: Src<i64>, c: Dst<i64>, ep: Epilogue<i64>) {
-        int::product(a, b, c, ep);
-    }
-}
-
 /// Longest stretch of k in one dot product of 64 lanes.
 const DOT_BLOCK: usize = 16384;
 /// With at most this many elements of C, and at least this k, k is cut into blocks of at least `SPLIT_BLOCK`, at most
@@ -141,9 +136,9 @@ fn merged_stride(shape: &[usize], strides: &[isize]) -> Option<isize> {
     Some(merged.map_or(0, |m| m.0))
 }
 
-fn float_product<T>(isa: Isa, a: Src<T>, b: Src<T>, c: Dst<T>, ep: Epilogue<T>)
+fn product<T>(isa: Isa, a: Src<T>, b: Src<T>, c: Dst<T>, ep: Epilogue<T>)
 where
-    T: Element + HasKernels,
+    T: HasProducts,
 {
     let rank = c.rank();
     assert!((2..=MAX_RANK).contains(&rank) && a.rank() == rank && b.rank() == rank);
@@ -185,7 +180,7 @@ where
         }
         g
     };
-    let kernels = T::kernels(isa);
+    let kernels = T::products(isa);
     match Order::of(&first) {
         // SAFETY: views promise that what their shapes span is live; `kernels` fit the CPU.
         Order::Lanes(row) => unsafe {
@@ -209,7 +204,7 @@ where
 }
 
 /// The sum over no k: zero (or what is there already), and the epilogue.
-fn empty_product<T: Element + HasKernels>(c: Dst<T>, ep: Epilogue<T>) {
+fn empty_product<T: Number>(c: Dst<T>, ep: Epilogue<T>) {
     let d = c.rank() - 2;
     let (m, n) = (c.shape()[d], c.shape()[d + 1]);
     let (row_bias, col_bias) = ep.bias.vectors(m, n);
@@ -237,8 +232,8 @@ fn empty_product<T: Element + HasKernels>(c: Dst<T>, ep: Epilogue<T>) {
 ///
 /// # Safety
 /// What the problems describe lies in live memory; `kernels` fit the CPU.
-unsafe fn serial<T: Element + HasKernels>(
-    kernels: &'static Kernels<T>,
+unsafe fn serial<T: Number>(
+    kernels: &'static Products<T>,
     [rows, shape]: [&[usize]; 2],
     [a, b, c]: [&[isize]; 3],
     foldable: bool,

@@ -252,6 +252,73 @@ fn integers_wrap() {
     assert_eq!(c, [11 - 2, i64::MIN + 12, 17, 18]);
 }
 
+/// Against sums of 128 bits, cut off; every layout, bits beyond the halves of a word.
+fn exact<T: GemmElement + PartialEq + std::fmt::Debug>(
+    m: usize,
+    k: usize,
+    n: usize,
+    [la, lb, lc]: [Layout; 3],
+    cut: fn(i128) -> T,
+) {
+    let large = |i: usize, seed: usize| cut((i as i128 * 0x9E37_79B9_7F4A_7C15 + seed as i128 * 77) >> 3);
+    let (mut a, mut b) = (Matrix::<T>::new(m, k, la, 1), Matrix::<T>::new(k, n, lb, 2));
+    for (seed, v) in [&mut a.data, &mut b.data].into_iter().enumerate() {
+        v.iter_mut().enumerate().for_each(|(i, v)| *v = large(i, seed));
+    }
+    let mut want = Vec::new();
+    for (i, j) in (0..m).flat_map(|i| (0..n).map(move |j| (i, j))) {
+        let terms = (0..k).map(|p| a.get(i, p).to_i64() as i128 * b.get(p, j).to_i64() as i128);
+        want.push(cut(terms.fold(0i128, |sum, x| sum.wrapping_add(x))));
+    }
+    for isa in available() {
+        for threads in [1, 3] {
+            let _guard = parallel::with_threads(threads);
+            let mut c = Matrix::<T>::new(m, n, lc, 4);
+            T::product(isa, a.src(), b.src(), c.dst(), Epilogue::default());
+            for (index, want) in want.iter().enumerate() {
+                let got = c.get(index / n, index % n);
+                let name = T::DTYPE.name();
+                assert!(
+                    got == *want,
+                    "{name} {m}x{k}x{n} {la:?} {lb:?} {lc:?} {isa:?} {threads} at {index}: {got:?}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn integers_are_exact() {
+    use Layout::*;
+    let sizes = [0, 1, 7, 8, 15, 16, 17, 63, 64, 65, 127];
+    for (i, &m) in sizes.iter().enumerate() {
+        for (j, &n) in sizes.iter().enumerate() {
+            let k = sizes[(i + 3 * j) % sizes.len()];
+            exact::<i32>(m, k, n, [Rows; 3], |v| v as i32);
+            exact::<i64>(m, k, n, [Rows; 3], |v| v as i64);
+        }
+    }
+    for (m, k, n) in [
+        (1000, 17, 33),
+        (65, 1000, 17),
+        (127, 64, 1),
+        (1, 127, 65),
+        (1, 5000, 1),
+        (9, 4100, 5),
+        (100, 600, 100),
+    ] {
+        for layouts in [
+            [Columns, Rows, Rows],
+            [Rows, Columns, Columns],
+            [Strided, Strided, Strided],
+            [Reversed, Broadcast, Rows],
+        ] {
+            exact::<i32>(m, k, n, layouts, |v| v as i32);
+            exact::<i64>(m, k, n, layouts, |v| v as i64);
+        }
+    }
+}
+
 #[test]
 fn a_sweep_of_sizes_agrees_with_the_reference() {
     let sizes = [0, 1, 7, 8, 15, 16, 17, 63, 64, 65, 127];
@@ -458,7 +525,7 @@ fn an_epilogue_equals_the_ops_one_by_one() {
         )*};
     }
     use std::ops::{Add, Mul};
-    has!(f32: Add::add, Mul::mul; f64: Add::add, Mul::mul; i64: i64::wrapping_add, i64::wrapping_mul);
+    has!(f32: Add::add, Mul::mul; f64: Add::add, Mul::mul; i32: i32::wrapping_add, i32::wrapping_mul; i64: i64::wrapping_add, i64::wrapping_mul);
     for (m, k, n) in [
         (0, 2, 3),
         (3, 0, 20),
@@ -477,6 +544,7 @@ fn an_epilogue_equals_the_ops_one_by_one() {
         ] {
             case::<f32>(m, k, n, layouts);
             case::<f64>(m, k, n, layouts);
+            case::<i32>(m, k, n, layouts);
             case::<i64>(m, k, n, layouts);
         }
     }
