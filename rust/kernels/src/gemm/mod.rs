@@ -12,16 +12,18 @@ mod int;
 mod micro;
 mod narrow;
 mod pack;
+mod packed;
 #[cfg(test)]
 mod tests;
 mod vector;
 
-pub(crate) use driver::{Gemm, even_part, longest_k, pack_a, panel, panel_width};
+pub(crate) use driver::Gemm;
 pub use epilogue::{Bias, Epilogue, Plus};
 pub(crate) use micro::{HasKernels, Kernels};
 use micro::{HasProducts, Number, Products};
 pub use narrow::{has_bf16, matmul_bf16, matmul_i8};
 pub(crate) use pack::{PackArgs, SLACK, Scratch, with_scratch, with_shared};
+pub(crate) use packed::{even_part, longest_k, pack_a, panel, panel_width};
 pub(crate) use vector::join_rows;
 
 use self::epilogue::{Summand, pointer};
