@@ -2,7 +2,7 @@
 
 use super::def::{Builder, Call, Metas, op};
 use super::infer::arithmetic;
-use super::support::{by, c_name, computed, not_for, one, packed};
+use super::support::{by, c_name, not_for, one, packed};
 use crate::args::Args;
 use crate::core::Core;
 use crate::device::{cpu, gpu};
@@ -137,6 +137,19 @@ fn product_dtype(a: &Core, b: &Core) -> Result<DType> {
     }
 }
 
+/// The dtype whose kernels make the product. Integers wrap, so narrow ones may as well do so in 32 bits.
+fn worked(d: DType) -> DType {
+    match d.compute() {
+        DType::I64 if !matches!(d, DType::I64 | DType::U64) => DType::I32,
+        wide => wide,
+    }
+}
+
+/// The values in that dtype.
+fn computed(c: &Core) -> Result<Core> {
+    cpu::cast(c, worked(c.dtype))
+}
+
 /// What is added to the product.
 enum Bias {
     None,
@@ -152,14 +165,13 @@ fn multiply(p: &Plan, a: &Core, b: &Core, bias: &Bias, out: &Core) {
     let (x, y, z) = (cpu::src_as(a, &p.a), cpu::src_as(b, &p.b), cpu::dst_as(out, &c));
     macro_rules! typed {
         ($t:ty) => {{
-            let row = if let Bias::Row(v) = bias {
-                Some(cpu::typed::<$t>(v))
-            } else {
-                None
-            };
             let ep = Epilogue {
                 accumulate: matches!(bias, Bias::Written),
-                bias: row,
+                bias: match bias {
+                    Bias::Row(v) => gemm::Bias::Columns(cpu::typed::<$t>(v)),
+                    _ => gemm::Bias::None,
+                },
+                ..Epilogue::default()
             };
             gemm::matmul::<$t>(x.typed(), y.typed(), z.typed(), ep)
         }};
@@ -167,6 +179,7 @@ fn multiply(p: &Plan, a: &Core, b: &Core, bias: &Bias, out: &Core) {
     match out.dtype {
         DType::F32 => typed!(f32),
         DType::F64 => typed!(f64),
+        DType::I32 => typed!(i32),
         _ => typed!(i64),
     }
 }
@@ -177,8 +190,8 @@ fn multiply_bf16(p: &Plan, a: &Core, b: &Core, bias: &Bias, out: &Core) -> bool 
     let rank = p.c.len();
     let (m, n, k) = (p.c[rank - 2], p.c[rank - 1], p.a.shape[rank - 1]);
     let row = match bias {
-        Bias::None => None,
-        Bias::Row(v) if v.dtype == DType::F32 => Some(cpu::typed::<f32>(v)),
+        Bias::None => gemm::Bias::None,
+        Bias::Row(v) if v.dtype == DType::F32 => gemm::Bias::Columns(cpu::typed::<f32>(v)),
         _ => return false,
     };
     if a.dtype != DType::BF16 || !gemm::has_bf16() || m.min(n) < 2 || m.saturating_mul(n).saturating_mul(k) < LEAST {
@@ -187,8 +200,8 @@ fn multiply_bf16(p: &Plan, a: &Core, b: &Core, bias: &Bias, out: &Core) -> bool 
     let c = packed(p.c, out.layout.offset);
     let (x, y, z) = (cpu::src_as(a, &p.a), cpu::src_as(b, &p.b), cpu::dst_as(out, &c));
     let ep = Epilogue {
-        accumulate: false,
         bias: row,
+        ..Epilogue::default()
     };
     gemm::matmul_bf16(x.typed(), y.typed(), z.typed(), ep);
     true
@@ -221,7 +234,7 @@ fn int_mm_run(c: &Call) -> Result<()> {
 
 fn run(c: &Call) -> Result<()> {
     let (a, b) = (c.args.tensor(0), c.args.tensor(1));
-    let out = cpu::output(&c.outs[0], a.dtype.compute())?;
+    let out = cpu::output(&c.outs[0], worked(a.dtype))?;
     if multiply_bf16(&plan(&a.layout, &b.layout)?, a, b, &Bias::None, &out.core) {
         out.store();
         return Ok(());
@@ -398,7 +411,7 @@ fn linear_infer(a: &Args) -> Result<Metas> {
 fn linear_run(c: &Call) -> Result<()> {
     let (x, w) = (c.args.tensor(0), c.args.tensor(1));
     let p = plan(&x.layout, &turned(&w.layout))?;
-    let out = cpu::output(&c.outs[0], x.dtype.compute())?;
+    let out = cpu::output(&c.outs[0], worked(x.dtype))?;
     let bias = match c.args.opt_tensor(2) {
         None => Bias::None,
         Some(b) if b.rank() <= 1 && (w.rank() == 2 || b.numel() == 1) => Bias::Row(computed(b)?),

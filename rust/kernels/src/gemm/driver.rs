@@ -1,14 +1,15 @@
-//! One product of two matrices: which path it takes, how it is cut into cache blocks and shared out to threads.
+//! One product of two matrices: which path it takes, and the path that reads operands where they lie.
 //!
 //! Every element of C is a chain of fused multiply-adds in the order of k, whatever the path, the tile or the thread; so
 //! the choices made here are free to follow the machine.
 
-use super::micro::{HasKernels, Kernels, Tile};
-use super::pack::{PackArgs, with_scratch};
+use super::epilogue::Summand;
+use super::micro::{Number, Products, Tile};
+use super::packed::{self, panel};
 use crate::parallel;
 use std::ops::Range;
 
-/// `c = (from_c ? c : 0) + a @ b`, then the biases. Strides in elements.
+/// `c = (from_c ? c : 0) + a @ b`, then the summand, the biases and the ReLU. Strides in elements.
 pub(crate) struct Gemm<T> {
     pub m: usize,
     pub n: usize,
@@ -23,48 +24,32 @@ pub(crate) struct Gemm<T> {
     pub c_rs: isize,
     pub c_cs: isize,
     pub from_c: bool,
+    pub plus: Summand<T>,
     /// Contiguous, or null.
     pub row_bias: *const T,
     pub col_bias: *const T,
+    pub relu: bool,
 }
 
-impl<T> Clone for Gemm<T> {
+impl<T: Copy> Clone for Gemm<T> {
     fn clone(&self) -> Self {
         *self
     }
 }
-impl<T> Copy for Gemm<T> {}
+impl<T: Copy> Copy for Gemm<T> {}
 // SAFETY: plain data; those who run it on several threads write disjoint parts of C.
 unsafe impl<T: Send> Send for Gemm<T> {}
 // SAFETY: as above.
 unsafe impl<T: Sync> Sync for Gemm<T> {}
 
-/// Longest k that is packed at once: of a row of A this many bytes, so that a panel of B stays near.
-pub(crate) const fn longest_k<T>() -> usize {
-    2048 / size_of::<T>()
-}
-/// Bytes of packed A (second-level cache) and of packed B (third-level cache).
-const A_BYTES: usize = 384 << 10;
-const B_BYTES: usize = 2 << 20;
 /// Bytes of A or B that are read where they lie (second-level cache).
 const IN_PLACE: usize = 512 << 10;
 /// Bytes of B that stay in the first-level cache.
 const L1_BYTES: usize = 32 << 10;
 /// Multiply-adds worth starting a thread for: some ten microseconds.
-const GRAIN: usize = 1 << 20;
+pub(super) const GRAIN: usize = 1 << 20;
 
-/// Cuts `n` into the fewest equal parts of at most `most`.
-pub(crate) fn even_part(n: usize, most: usize) -> usize {
-    n.div_ceil(n.div_ceil(most).max(1)).max(1)
-}
-
-/// Offset and height of panel `i` when `m` rows are cut into `count` panels of nearly equal height.
-pub(crate) fn panel(m: usize, count: usize, i: usize) -> (usize, usize) {
-    let (base, extra) = (m / count, m % count);
-    (i * base + i.min(extra), base + (i < extra) as usize)
-}
-
-impl<T: Copy + Default + HasKernels + Send + Sync> Gemm<T> {
+impl<T: Number> Gemm<T> {
     /// A product of nothing, to be filled in.
     pub fn empty() -> Self {
         let (null, c) = (std::ptr::null(), std::ptr::null_mut());
@@ -82,8 +67,10 @@ impl<T: Copy + Default + HasKernels + Send + Sync> Gemm<T> {
             c_rs: 0,
             c_cs: 0,
             from_c: false,
+            plus: Summand::none(T::default()),
             row_bias: null,
             col_bias: null,
+            relu: false,
         }
     }
 
@@ -100,8 +87,20 @@ impl<T: Copy + Default + HasKernels + Send + Sync> Gemm<T> {
             b_cs: self.a_rs,
             c_rs: self.c_cs,
             c_cs: self.c_rs,
+            plus: self.plus.swapped(),
             row_bias: self.col_bias,
             col_bias: self.row_bias,
+            ..self
+        }
+    }
+
+    /// Only the sums, as for a part of k that is not the last.
+    pub fn unfinished(self) -> Self {
+        Self {
+            plus: Summand::none(T::default()),
+            row_bias: std::ptr::null(),
+            col_bias: std::ptr::null(),
+            relu: false,
             ..self
         }
     }
@@ -117,7 +116,7 @@ impl<T: Copy + Default + HasKernels + Send + Sync> Gemm<T> {
     }
 
     /// The part of C in `rows` and `cols`.
-    fn part(self, rows: Range<usize>, cols: Range<usize>) -> Self {
+    pub fn part(self, rows: Range<usize>, cols: Range<usize>) -> Self {
         let (i, j) = (rows.start as isize, cols.start as isize);
         let bias = |p: *const T, at: usize| if p.is_null() { p } else { p.wrapping_add(at) };
         Self {
@@ -126,6 +125,7 @@ impl<T: Copy + Default + HasKernels + Send + Sync> Gemm<T> {
             a: self.a.wrapping_offset(i * self.a_rs),
             b: self.b.wrapping_offset(j * self.b_cs),
             c: self.c.wrapping_offset(i * self.c_rs + j * self.c_cs),
+            plus: self.plus.part(rows.start, cols.start),
             row_bias: bias(self.row_bias, rows.start),
             col_bias: bias(self.col_bias, cols.start),
             ..self
@@ -136,7 +136,7 @@ impl<T: Copy + Default + HasKernels + Send + Sync> Gemm<T> {
     ///
     /// # Safety
     /// The fields describe live memory; C overlaps nothing else; `kernels` are for this CPU.
-    pub unsafe fn run(self, kernels: &'static Kernels<T>) {
+    pub unsafe fn run(self, kernels: &'static Products<T>) {
         let g = if self.c_cs != 1 && (self.c_rs == 1 || self.n == 1) {
             self.swapped()
         } else {
@@ -149,6 +149,10 @@ impl<T: Copy + Default + HasKernels + Send + Sync> Gemm<T> {
             return unsafe { g.run_here(kernels) };
         }
         let want = (work / GRAIN).min(2 * threads);
+        if g.direct().is_none() {
+            // SAFETY: the caller's promise.
+            return unsafe { packed::shared(&g, &g, kernels, threads) };
+        }
         let (mut rows, mut cols) = (1, 1);
         let (least_m, least_n) = (2 * kernels.tiles.len(), 2 * kernels.nr);
         while rows * cols < want {
@@ -174,7 +178,7 @@ impl<T: Copy + Default + HasKernels + Send + Sync> Gemm<T> {
     ///
     /// # Safety
     /// As for `run`.
-    pub unsafe fn run_here(self, kernels: &'static Kernels<T>) {
+    pub unsafe fn run_here(self, kernels: &'static Products<T>) {
         let g = if self.c_cs != 1 && (self.c_rs == 1 || self.n == 1) {
             self.swapped()
         } else {
@@ -185,18 +189,21 @@ impl<T: Copy + Default + HasKernels + Send + Sync> Gemm<T> {
         }
         // SAFETY: the caller's promise.
         unsafe {
-            if g.c_cs == 1 || g.n == 1 {
-                let h = if g.m == 1 && g.b_cs != 1 && g.n > 1 && g.a_rs == 1 && g.c_rs == 1 {
-                    g.swapped()
-                } else {
-                    g
-                };
-                if (h.b_cs == 1 || h.n == 1) && h.is_small() {
-                    return h.run_direct(kernels);
-                }
+            match g.direct() {
+                Some(h) => h.run_direct(kernels),
+                None => packed::alone(&g, &g, kernels),
             }
-            g.run_packed(kernels)
         }
+    }
+
+    /// The problem as `run_direct` takes it, if that is worth it.
+    fn direct(self) -> Option<Self> {
+        if self.c_cs != 1 && self.n != 1 {
+            return None;
+        }
+        let turn = self.m == 1 && self.b_cs != 1 && self.n > 1 && self.a_rs == 1 && self.c_rs == 1;
+        let h = if turn { self.swapped() } else { self };
+        ((h.b_cs == 1 || h.n == 1) && h.is_small()).then_some(h)
     }
 
     /// Packing would cost more than it saves: few rows share B, or all stays near.
@@ -213,7 +220,7 @@ impl<T: Copy + Default + HasKernels + Send + Sync> Gemm<T> {
 
     /// A is as quick to read where it lies: it stays near, and the rows of a tile do not all fall into one set of the
     /// first-level cache.
-    fn rows_stay(&self) -> bool {
+    pub fn rows_stay(&self) -> bool {
         let size = size_of::<T>();
         let apart = self.a_rs == 1 || (self.a_cs == 1 && !(self.a_rs.unsigned_abs() * size).is_multiple_of(4096));
         apart && self.m.saturating_mul(self.k) * size <= IN_PLACE
@@ -223,7 +230,7 @@ impl<T: Copy + Default + HasKernels + Send + Sync> Gemm<T> {
     ///
     /// # Safety
     /// As for `run`; B and C have unit column stride (or one column).
-    unsafe fn run_direct(self, kernels: &'static Kernels<T>) {
+    unsafe fn run_direct(self, kernels: &'static Products<T>) {
         let (tiles, width) = if self.m > kernels.direct.len() {
             (kernels.tall, kernels.nr)
         } else {
@@ -239,13 +246,8 @@ impl<T: Copy + Default + HasKernels + Send + Sync> Gemm<T> {
             for (i, rows) in (0..panels).map(|index| panel(self.m, panels, index)) {
                 for j in (0..self.n).step_by(width) {
                     let n = width.min(self.n - j);
-                    let bias = |b: *const T, at: usize| {
-                        if last && !b.is_null() {
-                            b.wrapping_add(at)
-                        } else {
-                            std::ptr::null()
-                        }
-                    };
+                    let part = self.part(i..i + rows, j..j + n);
+                    let end = if last { part } else { part.unfinished() };
                     let tile = Tile {
                         k,
                         a: self.a.wrapping_offset(i as isize * self.a_rs + p as isize * self.a_cs),
@@ -253,16 +255,18 @@ impl<T: Copy + Default + HasKernels + Send + Sync> Gemm<T> {
                         a_cs: self.a_cs,
                         b: self.b.wrapping_offset(p as isize * self.b_rs).wrapping_add(j),
                         b_rs: self.b_rs,
-                        c: self.c.wrapping_offset(i as isize * self.c_rs).wrapping_add(j),
+                        c: part.c,
                         c_rs: self.c_rs,
                         next: std::ptr::null(),
                         n,
                         from_c: self.from_c || p > 0,
-                        row_bias: bias(self.row_bias, i),
-                        col_bias: bias(self.col_bias, j),
+                        plus: end.plus,
+                        row_bias: end.row_bias,
+                        col_bias: end.col_bias,
+                        relu: end.relu,
                     };
                     // SAFETY: the tile lies inside the matrices that the caller vouches for.
-                    unsafe { tiles[rows - 1][(n > kernels.narrow) as usize](&tile) };
+                    unsafe { tile.run(kernels, tiles[rows - 1][(n > kernels.narrow) as usize], rows) };
                 }
             }
             p += depth;
@@ -270,177 +274,5 @@ impl<T: Copy + Default + HasKernels + Send + Sync> Gemm<T> {
                 break;
             }
         }
-    }
-
-    /// Packs both operands in blocks that fit the caches.
-    ///
-    /// # Safety
-    /// As for `run`.
-    unsafe fn run_packed(self, kernels: &'static Kernels<T>) {
-        let size = size_of::<T>();
-        let kc = even_part(self.k, longest_k::<T>());
-        let nc = (B_BYTES / size / kc).next_multiple_of(kernels.nr);
-        let mc = even_part(self.m, A_BYTES / size / kc);
-        with_scratch(|scratch| {
-            let [sa, sb, sc, _] = scratch;
-            let stays = self.rows_stay();
-            let a = match stays {
-                true => std::ptr::null_mut(),
-                false => sa.reserve::<T>(mc.min(self.m) * kc),
-            };
-            let b = sb.reserve::<T>(nc.min(self.n.next_multiple_of(kernels.nr)) * kc);
-            let temp = sc.reserve::<T>(if self.c_cs == 1 {
-                0
-            } else {
-                kernels.tiles.len() * kernels.nr
-            });
-            for j in (0..self.n).step_by(nc) {
-                let n = nc.min(self.n - j);
-                for p in (0..self.k).step_by(kc) {
-                    let k = kc.min(self.k - p);
-                    let from = self.b.wrapping_offset(p as isize * self.b_rs + j as isize * self.b_cs);
-                    // SAFETY: the block lies inside B; the buffer holds it.
-                    unsafe { pack_b(kernels, from, self.b_rs, self.b_cs, k, n, b) };
-                    for i in (0..self.m).step_by(mc) {
-                        let m = mc.min(self.m - i);
-                        let from = self.a.wrapping_offset(i as isize * self.a_rs + p as isize * self.a_cs);
-                        let mut g = self.part(i..i + m, j..j + n);
-                        (g.k, g.from_c) = (k, self.from_c || p > 0);
-                        if p + k < self.k {
-                            (g.row_bias, g.col_bias) = (std::ptr::null(), std::ptr::null());
-                        }
-                        // SAFETY: as above.
-                        unsafe {
-                            if stays {
-                                g.a = from;
-                            } else {
-                                pack_a(kernels, from, self.a_rs, self.a_cs, m, k, a);
-                            }
-                            g.run_tiles(kernels, a, b, temp);
-                        }
-                    }
-                }
-            }
-        })
-    }
-
-    /// Multiplies packed blocks; A is read where it lies when `a` is null.
-    ///
-    /// # Safety
-    /// `a` and `b` were packed for this block by `pack_a` and `pack_b`; `temp` holds a tile unless C's columns are
-    /// contiguous.
-    pub unsafe fn run_tiles(&self, kernels: &'static Kernels<T>, a: *const T, b: *const T, temp: *mut T) {
-        let panels = self.m.div_ceil(kernels.tiles.len());
-        let tiles = if a.is_null() { kernels.tall } else { kernels.tiles };
-        for j in (0..self.n).step_by(kernels.nr) {
-            let n = kernels.nr.min(self.n - j);
-            for panel_index in 0..panels {
-                let (i, rows) = panel(self.m, panels, panel_index);
-                let bias = |p: *const T, at: usize| if p.is_null() { p } else { p.wrapping_add(at) };
-                let mut tile = Tile {
-                    k: self.k,
-                    a: match a.is_null() {
-                        true => self.a.wrapping_offset(i as isize * self.a_rs),
-                        false => a.wrapping_add(i * self.k),
-                    },
-                    a_rs: self.a_rs,
-                    a_cs: self.a_cs,
-                    b: b.wrapping_add(j * self.k),
-                    b_rs: panel_width(kernels, n) as isize,
-                    c: self.c.wrapping_offset(i as isize * self.c_rs + j as isize * self.c_cs),
-                    c_rs: self.c_rs,
-                    next: self.c.wrapping_offset((i + rows) as isize * self.c_rs + j as isize),
-                    n,
-                    from_c: self.from_c,
-                    row_bias: bias(self.row_bias, i),
-                    col_bias: bias(self.col_bias, j),
-                };
-                let run = tiles[rows - 1][(n > kernels.narrow) as usize];
-                // SAFETY: the caller's promise.
-                unsafe {
-                    if self.c_cs == 1 || n == 1 {
-                        run(&tile);
-                        continue;
-                    }
-                    let c = tile.c;
-                    let at = |r: usize, s: usize| c.wrapping_offset(r as isize * self.c_rs + s as isize * self.c_cs);
-                    for (r, s) in (0..rows * n)
-                        .map(|x| (x / n, x % n))
-                        .take(if self.from_c { rows * n } else { 0 })
-                    {
-                        *temp.add(r * kernels.nr + s) = *at(r, s);
-                    }
-                    (tile.c, tile.c_rs) = (temp, kernels.nr as isize);
-                    run(&tile);
-                    for (r, s) in (0..rows * n).map(|x| (x / n, x % n)) {
-                        *at(r, s) = *temp.add(r * kernels.nr + s);
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// Packs `m` rows of A in panels; panel of rows from `i` starts at `dst + i * k`.
-///
-/// # Safety
-/// The block lies in live memory; `dst` holds `m * k` elements and the slack.
-pub(crate) unsafe fn pack_a<T>(
-    kernels: &Kernels<T>,
-    a: *const T,
-    rs: isize,
-    cs: isize,
-    m: usize,
-    k: usize,
-    dst: *mut T,
-) {
-    let panels = m.div_ceil(kernels.tiles.len());
-    for index in 0..panels {
-        let (i, rows) = panel(m, panels, index);
-        let args = PackArgs {
-            src: a.wrapping_offset(i as isize * rs),
-            line_stride: rs,
-            k_stride: cs,
-            lines: rows,
-            width: rows,
-            k,
-            dst: dst.wrapping_add(i * k),
-        };
-        // SAFETY: the caller's promise. A panel is packed before the one behind it.
-        unsafe { (kernels.pack)(&args) };
-    }
-}
-
-/// Width of the packed panel for `n` columns of B.
-pub(crate) fn panel_width<T>(kernels: &Kernels<T>, n: usize) -> usize {
-    if n > kernels.narrow { kernels.nr } else { kernels.narrow }
-}
-
-/// Packs `n` columns of B in panels; panel of columns from `j` starts at `dst + j * k`.
-///
-/// # Safety
-/// The block lies in live memory; `dst` holds `k` times `n` rounded up to `nr` elements, and the slack.
-pub(crate) unsafe fn pack_b<T>(
-    kernels: &Kernels<T>,
-    b: *const T,
-    rs: isize,
-    cs: isize,
-    k: usize,
-    n: usize,
-    dst: *mut T,
-) {
-    for j in (0..n).step_by(kernels.nr) {
-        let lines = kernels.nr.min(n - j);
-        let args = PackArgs {
-            src: b.wrapping_offset(j as isize * cs),
-            line_stride: cs,
-            k_stride: rs,
-            lines,
-            width: panel_width(kernels, lines),
-            k,
-            dst: dst.wrapping_add(j * k),
-        };
-        // SAFETY: the caller's promise.
-        unsafe { (kernels.pack)(&args) };
     }
 }

@@ -1,63 +1,79 @@
-//! Integer products: plain loops over rows of B, wrapping.
+//! Integer products: the floats' driver and tiles, with arithmetic that wraps.
 
-use super::{Epilogue, batch_offset, bias_vector};
-use crate::parallel;
+use super::micro::{Products, Tile, dot, finish, products, tile};
+use super::pack::{PackArgs, pack};
+use super::{Bias, Epilogue, GemmElement, HasProducts, Plus, product};
+use crate::simd::Isa;
+use crate::simd::int::Ints;
+#[cfg(target_arch = "aarch64")]
+use crate::simd::vec::Neon;
+#[cfg(target_arch = "x86_64")]
+use crate::simd::vec::{Avx2, Avx512};
+use crate::simd::vec::{Lanes, Scalar};
 use crate::view::{Dst, Src};
+use std::num::Wrapping;
 
-crate::multiversion! {
-    fn add_scaled(sum: &mut [i64], row: &[i64], by: i64) {
-        for (s, &v) in sum.iter_mut().zip(row) {
-            *s = s.wrapping_add(v.wrapping_mul(by));
-        }
-    }
+mod tables {
+    use super::*;
+    products!(portable_i32, Wrapping<i32>, Ints<Scalar>, [1 2 3 4] x 4, [1 2 3 4] x 4);
+    products!(portable_i64, Wrapping<i64>, Ints<Scalar>, [1 2 3 4] x 4, [1 2 3 4] x 4);
+    #[cfg(target_arch = "x86_64")]
+    products!(#[target_feature(enable = "avx2,fma,bmi1,bmi2,lzcnt,f16c")]
+        avx2_i32, Wrapping<i32>, Ints<Avx2>, [1 2 3 4 5 6] x 2, [1 2 3 4] x 2);
+    #[cfg(target_arch = "x86_64")]
+    products!(#[target_feature(enable = "avx2,fma,bmi1,bmi2,lzcnt,f16c")]
+        avx2_i64, Wrapping<i64>, Ints<Avx2>, [1 2 3 4] x 2, [1 2 3 4] x 2);
+    #[cfg(target_arch = "x86_64")]
+    products!(#[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx512cd,avx2,fma,bmi1,bmi2,lzcnt,f16c")]
+        avx512_i32, Wrapping<i32>, Ints<Avx512>, [1 2 3 4 5 6 7 8 9 10 11 12 13 14] x 2, [1 2 3 4] x 4);
+    #[cfg(target_arch = "x86_64")]
+    products!(#[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx512cd,avx2,fma,bmi1,bmi2,lzcnt,f16c")]
+        avx512_i64, Wrapping<i64>, Ints<Avx512>, [1 2 3 4 5 6 7 8 9 10 11 12 13 14] x 2, [1 2 3 4] x 4);
+    #[cfg(target_arch = "aarch64")]
+    products!(neon_i32, Wrapping<i32>, Ints<Neon>, [1 2 3 4 5 6 7 8 9 10 11 12] x 2, [1 2 3 4] x 4);
 }
 
-pub(super) fn product(a: Src<i64>, b: Src<i64>, c: Dst<i64>, ep: Epilogue<i64>) {
-    if c.numel() == 0 {
-        return;
-    }
-    let d = c.rank() - 2;
-    let (m, n, k) = (c.shape()[d], c.shape()[d + 1], a.shape()[d + 1]);
-    let shape = &c.shape()[..d];
-    let batch: usize = shape.iter().product();
-    let bias = ep.bias.map(|v| bias_vector(v, n));
-    let grain = (1 << 16) / (n * k).clamp(1, 1 << 16);
-    parallel::for_range(batch * m, grain, |range| {
-        let mut sum = vec![0i64; n];
-        let mut copy: (usize, Vec<i64>) = (usize::MAX, Vec::new());
-        for index in range {
-            let (which, i) = (index / m, (index % m) as isize);
-            let pa = a
-                .ptr()
-                .wrapping_offset(batch_offset(shape, a.strides(), which) + i * a.strides()[d]);
-            let pb = b.ptr().wrapping_offset(batch_offset(shape, b.strides(), which));
-            let pc = c
-                .ptr()
-                .wrapping_offset(batch_offset(shape, c.strides(), which) + i * c.strides()[d]);
-            let (b_rs, b_cs, c_cs) = (b.strides()[d], b.strides()[d + 1], c.strides()[d + 1]);
-            let at = |j: usize| pc.wrapping_offset(j as isize * c_cs);
-            // SAFETY: all indices lie inside the views; threads write different rows.
-            unsafe {
-                if b_cs != 1 && n > 1 && copy.0 != which {
-                    let element = |x: usize| *pb.wrapping_offset((x / n) as isize * b_rs + (x % n) as isize * b_cs);
-                    copy = (which, (0..k * n).map(element).collect());
-                }
-                sum.iter_mut()
-                    .enumerate()
-                    .for_each(|(j, s)| *s = if ep.accumulate { *at(j) } else { 0 });
-                for p in 0..k {
-                    let by = *pa.wrapping_offset(p as isize * a.strides()[d + 1]);
-                    let row = if b_cs != 1 && n > 1 {
-                        &copy.1[p * n..][..n]
-                    } else {
-                        std::slice::from_raw_parts(pb.wrapping_offset(p as isize * b_rs), n)
-                    };
-                    add_scaled(&mut sum, row, by);
-                }
-                for (j, s) in sum.iter().enumerate() {
-                    *at(j) = s.wrapping_add(bias.as_ref().map_or(0, |v| v[j]));
+macro_rules! int_products {
+    ($t:ty: $portable:ident $avx2:ident $avx512:ident $($neon:ident)?) => {
+        impl HasProducts for Wrapping<$t> {
+            fn products(isa: Isa) -> &'static Products<Self> {
+                match isa {
+                    #[cfg(target_arch = "x86_64")]
+                    Isa::Avx512 => &tables::$avx512::TABLE,
+                    #[cfg(target_arch = "x86_64")]
+                    Isa::Avx2 => &tables::$avx2::TABLE,
+                    $(#[cfg(target_arch = "aarch64")]
+                    Isa::Avx512 | Isa::Avx2 => &tables::$neon::TABLE,)?
+                    _ => &tables::$portable::TABLE,
                 }
             }
         }
-    });
+        impl GemmElement for $t {
+            fn product(isa: Isa, a: Src<$t>, b: Src<$t>, c: Dst<$t>, ep: Epilogue<$t>) {
+                let bias = match &ep.bias {
+                    Bias::None => Bias::None,
+                    Bias::Columns(v) => Bias::Columns(wrapping(v)),
+                    Bias::Rows(v) => Bias::Rows(wrapping(v)),
+                };
+                let plus = ep.plus.as_ref().map(|p| Plus {
+                    alpha: Wrapping(p.alpha),
+                    beta: Wrapping(p.beta),
+                    of: wrapping(&p.of),
+                });
+                let Epilogue { accumulate, relu, .. } = ep;
+                // SAFETY: the view's own promise; the types have one layout.
+                let c = unsafe { Dst::new(c.ptr().cast::<Wrapping<$t>>(), c.shape(), c.strides()) };
+                let ep = Epilogue { accumulate, plus, bias, relu };
+                product(isa, wrapping(&a), wrapping(&b), c, ep);
+            }
+        }
+    };
+}
+int_products!(i32: portable_i32 avx2_i32 avx512_i32 neon_i32);
+int_products!(i64: portable_i64 avx2_i64 avx512_i64);
+
+/// The same view; the types have one layout.
+fn wrapping<'a, T>(v: &Src<'a, T>) -> Src<'a, Wrapping<T>> {
+    // SAFETY: the view's own promise.
+    unsafe { Src::new(v.ptr().cast(), v.shape(), v.strides()) }
 }

@@ -5,6 +5,7 @@
     reason = "indices over registers, unrolled by the compiler, read best as such"
 )]
 
+use super::epilogue::Summand;
 use super::pack::{PackArgs, pack};
 use crate::conv::lines::{LineFn, LineTile, line_tile, spread_line};
 use crate::conv::patches::{LineArgs, PatchArgs, TapArgs, copy_line, pack_patches, pack_taps};
@@ -19,7 +20,15 @@ use crate::simd::vec::{Avx2, Avx512};
 use crate::simd::vec::{Lanes, Scalar};
 use std::ops::{Add, Mul, Sub};
 
-/// One tile: `c[i][j] = (from_c ? c[i][j] : 0) + sum over p of a[i][p] * b[p][j]`, in the order of p, then the biases.
+/// What a product's elements are: numbers whose sums and products are of the same kind.
+pub(crate) trait Number:
+    Copy + Default + PartialOrd + Send + Sync + 'static + Add<Output = Self> + Mul<Output = Self>
+{
+}
+impl<T> Number for T where T: Copy + Default + PartialOrd + Send + Sync + 'static + Add<Output = T> + Mul<Output = T> {}
+
+/// One tile: `c[i][j] = (from_c ? c[i][j] : 0) + sum over p of a[i][p] * b[p][j]`, in the order of p, then what the
+/// epilogue says.
 pub(crate) struct Tile<T> {
     pub k: usize,
     pub a: *const T,
@@ -36,9 +45,12 @@ pub(crate) struct Tile<T> {
     /// Columns of C that exist; at most the width of the tile.
     pub n: usize,
     pub from_c: bool,
+    /// For `Kernels::finish`, which then takes the place of what follows.
+    pub plus: Summand<T>,
     /// Added to each row / each column after the sum, unless null.
     pub row_bias: *const T,
     pub col_bias: *const T,
+    pub relu: bool,
 }
 
 /// # Safety
@@ -103,6 +115,13 @@ pub(super) unsafe fn tile<T: Copy + Default, L: Lanes<T>, const MR: usize, const
                 }
             }
         }
+        if t.relu {
+            for i in 0..MR {
+                for v in 0..NV {
+                    acc[i][v] = l.relu(acc[i][v]);
+                }
+            }
+        }
         for i in 0..MR {
             for v in 0..NV {
                 l.store_n(
@@ -115,12 +134,49 @@ pub(super) unsafe fn tile<T: Copy + Default, L: Lanes<T>, const MR: usize, const
     }
 }
 
+/// The epilogue of a tile with a summand, whose plain sums stand in C: in a function of its own, because the tile's
+/// registers are spilled where its loops are not unrolled.
+///
+/// # Safety
+/// As for `tile`, of `rows` rows.
+#[inline(always)]
+pub(super) unsafe fn finish<T: Copy + Default, L: Lanes<T>>(l: L, t: &Tile<T>, rows: usize) {
+    let (alpha, beta) = (l.splat(t.plus.alpha), l.splat(t.plus.beta));
+    for i in 0..rows {
+        let line = t.plus.of.wrapping_offset(i as isize * t.plus.rs);
+        for j in (0..t.n).step_by(L::N) {
+            let left = t.n - j;
+            // SAFETY: the caller's promise.
+            unsafe {
+                let of = if t.plus.cs == 1 {
+                    l.load_n(line.wrapping_add(j), left)
+                } else {
+                    let mut lanes = [T::default(); 16];
+                    for x in 0..left.min(L::N) {
+                        lanes[x] = *line.wrapping_offset((j + x) as isize * t.plus.cs);
+                    }
+                    l.load(lanes.as_ptr())
+                };
+                let c = t.c.wrapping_offset(i as isize * t.c_rs).wrapping_add(j);
+                let mut v = l.add(l.mul(alpha, l.load_n(c, left)), l.mul(beta, of));
+                if !t.col_bias.is_null() {
+                    v = l.add(v, l.load_n(t.col_bias.wrapping_add(j), left));
+                }
+                if !t.row_bias.is_null() {
+                    v = l.add(v, l.splat(*t.row_bias.add(i)));
+                }
+                l.store_n(c, if t.relu { l.relu(v) } else { v }, left);
+            }
+        }
+    }
+}
+
 /// Dot product of two contiguous vectors: 64 virtual lanes, element i in lane i mod 64, joined in halves.
 ///
 /// # Safety
 /// `a` and `b` point to `k` elements.
 #[inline(always)]
-unsafe fn dot<T: Copy + Default + std::ops::Add<Output = T>, L: Lanes<T>>(
+pub(super) unsafe fn dot<T: Copy + Default + std::ops::Add<Output = T>, L: Lanes<T>>(
     l: L,
     a: *const T,
     b: *const T,
@@ -169,8 +225,30 @@ unsafe fn dot<T: Copy + Default + std::ops::Add<Output = T>, L: Lanes<T>>(
 
 pub(crate) type TileFn<T> = unsafe fn(&Tile<T>);
 
-/// The kernels of one element type compiled for one instruction set.
-pub(crate) struct Kernels<T: 'static> {
+impl<T: Copy> Tile<T> {
+    /// # Safety
+    /// `kernel` is for tiles of `rows` rows; else as for `tile`.
+    #[inline]
+    pub unsafe fn run(&self, kernels: &Products<T>, kernel: TileFn<T>, rows: usize) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            if self.plus.of.is_null() {
+                return kernel(self);
+            }
+            let null = std::ptr::null();
+            kernel(&Tile {
+                row_bias: null,
+                col_bias: null,
+                relu: false,
+                ..*self
+            });
+            (kernels.finish)(self, rows)
+        }
+    }
+}
+
+/// The kernels of a product of one element type compiled for one instruction set.
+pub(crate) struct Products<T: 'static> {
     /// `tiles[rows - 1][wide]` on packed operands; a wide tile has `nr` columns, the other `narrow`.
     pub tiles: &'static [[TileFn<T>; 2]],
     /// The same on operands where they lie (B with unit column stride): tall ones as wide as packed ones, and low ones
@@ -181,9 +259,15 @@ pub(crate) struct Kernels<T: 'static> {
     pub narrow: usize,
     pub direct_nr: usize,
     pub pack: unsafe fn(&PackArgs<T>),
+    pub dot: unsafe fn(*const T, *const T, usize) -> T,
+    pub finish: unsafe fn(&Tile<T>, usize),
+}
+
+/// Those, and what convolutions need besides.
+pub(crate) struct Kernels<T: 'static> {
+    pub products: Products<T>,
     pub pack_patches: unsafe fn(&PatchArgs<T>),
     pub pack_taps: unsafe fn(&TapArgs<T>),
-    pub dot: unsafe fn(*const T, *const T, usize) -> T,
     /// `windows[four output channels, else one][wide]`; a wide stretch has two vectors, the other `narrow` positions.
     pub windows: [[unsafe fn(&WindowArgs<T>); 2]; 2],
     pub shifts: unsafe fn(&ShiftArgs<T>),
@@ -199,9 +283,16 @@ pub(crate) struct Kernels<T: 'static> {
     pub line_tiles: [&'static [[LineFn<T>; 2]]; 2],
 }
 
-macro_rules! kernels {
+impl<T> std::ops::Deref for Kernels<T> {
+    type Target = Products<T>;
+    fn deref(&self) -> &Products<T> {
+        &self.products
+    }
+}
+
+macro_rules! products {
     ($(#[$feature:meta])* $name:ident, $t:ty, $l:ty, [$($mr:literal)*] x $nv:literal, [$($dmr:literal)*] x $dnv:literal) => {
-        mod $name {
+        pub(super) mod $name {
             use super::*;
             /// # Safety
             /// As for what it calls; the CPU has the instruction set.
@@ -220,10 +311,45 @@ macro_rules! kernels {
             /// # Safety
             /// As for what it calls; the CPU has the instruction set.
             $(#[$feature])*
+            unsafe fn end(t: &Tile<$t>, rows: usize) {
+                // SAFETY: the caller's promise.
+                unsafe { finish(<$l as Lanes<$t>>::assume(), t, rows) }
+            }
+            /// # Safety
+            /// As for what it calls; the CPU has the instruction set.
+            $(#[$feature])*
             unsafe fn pack_panel(args: &PackArgs<$t>) {
                 // SAFETY: the caller's promise.
                 unsafe { pack(<$l as Lanes<$t>>::assume(), args) }
             }
+            /// # Safety
+            /// As for what it calls; the CPU has the instruction set.
+            $(#[$feature])*
+            unsafe fn dot64(a: *const $t, b: *const $t, k: usize) -> $t {
+                // SAFETY: the caller's promise.
+                unsafe { dot(<$l as Lanes<$t>>::assume(), a, b, k) }
+            }
+            pub(in super::super) const TABLE: Products<$t> = Products {
+                tiles: &[$([packed::<$mr, 1>, packed::<$mr, $nv>]),*],
+                tall: &[$([direct::<$mr, 1>, direct::<$mr, $nv>]),*],
+                direct: &[$([direct::<$dmr, 1>, direct::<$dmr, $dnv>]),*],
+                nr: $nv * <$l as Lanes<$t>>::N,
+                narrow: <$l as Lanes<$t>>::N,
+                direct_nr: $dnv * <$l as Lanes<$t>>::N,
+                pack: pack_panel,
+                dot: dot64,
+                finish: end,
+            };
+        }
+    };
+}
+pub(super) use products;
+
+macro_rules! kernels {
+    ($(#[$feature:meta])* $name:ident, $t:ty, $l:ty, [$($mr:literal)*] x $nv:literal, [$($dmr:literal)*] x $dnv:literal) => {
+        mod $name {
+            use super::*;
+            products!($(#[$feature])* products, $t, $l, [$($mr)*] x $nv, [$($dmr)*] x $dnv);
             /// # Safety
             /// As for what it calls; the CPU has the instruction set.
             $(#[$feature])*
@@ -237,13 +363,6 @@ macro_rules! kernels {
             unsafe fn tap_panel(args: &TapArgs<$t>) {
                 // SAFETY: the caller's promise.
                 unsafe { pack_taps(<$l as Lanes<$t>>::assume(), args) }
-            }
-            /// # Safety
-            /// As for what it calls; the CPU has the instruction set.
-            $(#[$feature])*
-            unsafe fn dot64(a: *const $t, b: *const $t, k: usize) -> $t {
-                // SAFETY: the caller's promise.
-                unsafe { dot(<$l as Lanes<$t>>::assume(), a, b, k) }
             }
             /// # Safety
             /// As for what it calls; the CPU has the instruction set.
@@ -310,16 +429,9 @@ macro_rules! kernels {
             }
             pub(super) static KERNELS: Kernels<$t> = TABLE;
             pub(super) const TABLE: Kernels<$t> = Kernels {
-                tiles: &[$([packed::<$mr, 1>, packed::<$mr, $nv>]),*],
-                tall: &[$([direct::<$mr, 1>, direct::<$mr, $nv>]),*],
-                direct: &[$([direct::<$dmr, 1>, direct::<$dmr, $dnv>]),*],
-                nr: $nv * <$l as Lanes<$t>>::N,
-                narrow: <$l as Lanes<$t>>::N,
-                direct_nr: $dnv * <$l as Lanes<$t>>::N,
-                pack: pack_panel,
+                products: products::TABLE,
                 pack_patches: patch_panel,
                 pack_taps: tap_panel,
-                dot: dot64,
                 windows: [[windows::<1, STRETCHES, 1>, windows::<1, STRETCHES, 2>], [windows::<4, 1, 1>, windows::<4, 1, 2>]],
                 shifts: shift_dots,
                 planes: [one_plane::<1>, one_plane::<2>],
@@ -352,6 +464,13 @@ macro_rules! kernels_of {
         #[cfg(target_arch = "aarch64")]
         kernels!($neon, $t, Neon, [1 2 3 4 5 6 7 8 9 10 11 12] x 2, [1 2 3 4] x 4);
 
+        impl HasProducts for $t {
+            #[inline]
+            fn products(isa: Isa) -> &'static Products<$t> {
+                &<$t>::kernels(isa).products
+            }
+        }
+
         impl HasKernels for $t {
             const HALF: $t = 0.5;
             #[inline]
@@ -372,17 +491,18 @@ macro_rules! kernels_of {
     };
 }
 
-/// Types with hand-written kernels.
-pub(crate) trait HasKernels:
-    Sized + 'static + Add<Output = Self> + Sub<Output = Self> + Mul<Output = Self>
-{
+/// Types with hand-written products.
+pub(crate) trait HasProducts: Number {
+    /// The table for an instruction set that the CPU has.
+    fn products(isa: Isa) -> &'static Products<Self>;
+}
+
+/// Types with hand-written kernels for convolutions too.
+pub(crate) trait HasKernels: HasProducts + Sub<Output = Self> {
     const HALF: Self;
     /// The table for an instruction set that the CPU has.
     fn kernels(isa: Isa) -> &'static Kernels<Self>;
 }
 
 kernels_of!(f32: portable_f32 scalar_f32 avx2_f32 avx512_f32 neon_f32);
-/// What products of narrower numbers have in common with these.
-#[cfg(target_arch = "x86_64")]
-pub(super) const AVX512_F32: Kernels<f32> = avx512_f32::TABLE;
 kernels_of!(f64: portable_f64 scalar_f64 avx2_f64 avx512_f64 neon_f64);

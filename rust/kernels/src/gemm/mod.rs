@@ -1,4 +1,4 @@
-//! Matrix products: packed, cache-blocked and register-tiled for f32 and f64, plain loops for i64.
+//! Matrix products: packed, cache-blocked and register-tiled, of f32, f64, i32 and i64, and of narrower ones.
 //!
 //! Which order the additions take is decided by [`Order`], from shape and contiguity alone:
 //! * usually each element is one chain of fused multiply-adds in the order of k;
@@ -7,44 +7,32 @@
 //! * where m·n is small and k is long, k is cut into blocks, whose sums are joined in a fixed tree.
 
 mod driver;
+mod epilogue;
 mod int;
 mod micro;
 mod narrow;
 mod pack;
+mod packed;
 #[cfg(test)]
 mod tests;
 mod vector;
 
-pub(crate) use driver::{Gemm, even_part, longest_k, pack_a, panel, panel_width};
+pub(crate) use driver::Gemm;
+pub use epilogue::{Bias, Epilogue, Plus};
 pub(crate) use micro::{HasKernels, Kernels};
+use micro::{HasProducts, Number, Products};
 pub use narrow::{has_bf16, matmul_bf16, matmul_i8};
 pub(crate) use pack::{PackArgs, SLACK, Scratch, with_scratch, with_shared};
+pub(crate) use packed::{even_part, longest_k, pack_a, panel, panel_width};
 pub(crate) use vector::join_rows;
 
+use self::epilogue::{Summand, pointer};
 use crate::dtype::Element;
 use crate::parallel;
 use crate::simd::{Isa, isa};
 use crate::view::{Dst, MAX_RANK, Src};
 
-/// What happens to a product on its way into `c`.
-#[derive(Clone, Copy)]
-pub struct Epilogue<'a, T> {
-    /// `c += a @ b` instead of `c = a @ b`.
-    pub accumulate: bool,
-    /// A vector of length n (or 1), added to every row after the sum.
-    pub bias: Option<Src<'a, T>>,
-}
-
-impl<T> Default for Epilogue<'_, T> {
-    fn default() -> Self {
-        Self {
-            accumulate: false,
-            bias: None,
-        }
-    }
-}
-
-/// Element types that have a matrix product: f32, f64, i64 (which wraps).
+/// Element types that have a matrix product: f32, f64, i32, i64 (which wrap).
 pub trait GemmElement: Element {
     #[doc(hidden)]
     fn product(isa: Isa, a: Src<Self>, b: Src<Self>, c: Dst<Self>, ep: Epilogue<Self>);
@@ -76,9 +64,7 @@ pub fn small_product(a: &[f32], b: &[f32], [m, k, n]: [usize; 3], c: &mut [f32])
         c: c.as_mut_ptr(),
         c_rs: n as isize,
         c_cs: 1,
-        from_c: false,
-        row_bias: std::ptr::null(),
-        col_bias: std::ptr::null(),
+        ..Gemm::empty()
     };
     // SAFETY: the slices hold what the sizes say (checked above), and `c` is borrowed alone.
     unsafe { g.run_here(f32::kernels(isa())) };
@@ -87,20 +73,14 @@ pub fn small_product(a: &[f32], b: &[f32], [m, k, n]: [usize; 3], c: &mut [f32])
 
 impl GemmElement for f32 {
     fn product(isa: Isa, a: Src<f32>, b: Src<f32>, c: Dst<f32>, ep: Epilogue<f32>) {
-        float_product(isa, a, b, c, ep);
+        product(isa, a, b, c, ep);
     }
 }
 impl GemmElement for f64 {
     fn product(isa: Isa, a: Src<f64>, b: Src<f64>, c: Dst<f64>, ep: Epilogue<f64>) {
-        float_product(isa, a, b, c, ep);
+        product(isa, a, b, c, ep);
     }
 }
-impl GemmElement for i64 {
-    fn product(_: Isa, a: Src<i64>, b: Src<i64>, c: Dst<i64>, ep: Epilogue<i64>) {
-        int::product(a, b, c, ep);
-    }
-}
-
 /// Longest stretch of k in one dot product of 64 lanes.
 const DOT_BLOCK: usize = 16384;
 /// With at most this many elements of C, and at least this k, k is cut into blocks of at least `SPLIT_BLOCK`, at most
@@ -158,9 +138,9 @@ fn merged_stride(shape: &[usize], strides: &[isize]) -> Option<isize> {
     Some(merged.map_or(0, |m| m.0))
 }
 
-fn float_product<T>(isa: Isa, a: Src<T>, b: Src<T>, c: Dst<T>, ep: Epilogue<T>)
+fn product<T>(isa: Isa, a: Src<T>, b: Src<T>, c: Dst<T>, ep: Epilogue<T>)
 where
-    T: Element + HasKernels + std::ops::Add<Output = T>,
+    T: HasProducts,
 {
     let rank = c.rank();
     assert!((2..=MAX_RANK).contains(&rank) && a.rank() == rank && b.rank() == rank);
@@ -174,7 +154,7 @@ where
     }
     let shape = &c.shape()[..d];
     let batch: usize = shape.iter().product();
-    let bias: Option<Vec<T>> = ep.bias.map(|v| bias_vector(v, n));
+    let (row_bias, col_bias) = ep.bias.vectors(m, n);
     let first = Gemm {
         m,
         n,
@@ -189,11 +169,20 @@ where
         c_rs: c.strides()[d],
         c_cs: c.strides()[d + 1],
         from_c: ep.accumulate,
-        row_bias: std::ptr::null(),
-        col_bias: bias.as_ref().map_or(std::ptr::null(), |v| v.as_ptr()),
+        plus: ep.plus.map_or(Summand::none(T::default()), |p| p.summand()),
+        row_bias: pointer(&row_bias),
+        col_bias: pointer(&col_bias),
+        relu: ep.relu,
     };
-    let at = |index: usize| first.moved([a.strides(), b.strides(), c.strides()].map(|s| batch_offset(shape, s, index)));
-    let kernels = T::kernels(isa);
+    let strides = [a.strides(), b.strides(), c.strides()];
+    let at = |index: usize| {
+        let mut g = first.moved(strides.map(|s| batch_offset(shape, s, index)));
+        if let Some(p) = &ep.plus {
+            g.plus = g.plus.moved(batch_offset(shape, p.of.strides(), index));
+        }
+        g
+    };
+    let kernels = T::products(isa);
     match Order::of(&first) {
         // SAFETY: views promise that what their shapes span is live; `kernels` fit the CPU.
         Order::Lanes(row) => unsafe {
@@ -207,7 +196,8 @@ where
             serial(
                 kernels,
                 [&a.shape()[..d + 1], shape],
-                [a.strides(), b.strides(), c.strides()],
+                strides,
+                ep.plus.is_none() && row_bias.is_none(),
                 first,
                 at,
             )
@@ -215,41 +205,46 @@ where
     }
 }
 
-/// The sum over no k: zero (or what is there already), and the bias.
-fn empty_product<T: Element + std::ops::Add<Output = T>>(c: Dst<T>, ep: Epilogue<T>) {
-    let n = c.shape()[c.rank() - 1];
-    let bias = ep.bias.map(|v| bias_vector(v, n));
+/// The sum over no k: zero (or what is there already), and the epilogue.
+fn empty_product<T: Number>(c: Dst<T>, ep: Epilogue<T>) {
+    let d = c.rank() - 2;
+    let (m, n) = (c.shape()[d], c.shape()[d + 1]);
+    let (row_bias, col_bias) = ep.bias.vectors(m, n);
     for i in 0..c.numel() {
-        // SAFETY: the index lies inside the shape that the view promises.
-        let at = unsafe { c.ptr().offset(batch_offset(c.shape(), c.strides(), i)) };
-        // SAFETY: as above; `accumulate` promises that C is initialised.
-        let mut value = if ep.accumulate {
-            unsafe { at.read() }
-        } else {
-            T::default()
-        };
-        if let Some(b) = &bias {
-            value = value + b[i % n];
+        let offset = |strides: &[isize]| batch_offset(c.shape(), strides, i);
+        // SAFETY: the index lies inside the shape that the view promises; `accumulate` promises that C is initialised.
+        unsafe {
+            let at = c.ptr().offset(offset(c.strides()));
+            let mut v = if ep.accumulate { *at } else { T::default() };
+            if let Some(p) = &ep.plus {
+                v = p.alpha * v + p.beta * *p.of.ptr().offset(offset(p.of.strides()));
+            }
+            if let Some(bias) = &col_bias {
+                v = v + bias[i % n];
+            }
+            if let Some(bias) = &row_bias {
+                v = v + bias[i / n % m];
+            }
+            at.write(if ep.relu && v < T::default() { T::default() } else { v });
         }
-        // SAFETY: as above.
-        unsafe { at.write(value) };
     }
 }
 
-/// All batch elements, each element of C as one chain.
+/// All batch elements, each element of C as one chain; `foldable` when the epilogue knows no rows.
 ///
 /// # Safety
 /// What the problems describe lies in live memory; `kernels` fit the CPU.
-unsafe fn serial<T: Element + HasKernels>(
-    kernels: &'static Kernels<T>,
+unsafe fn serial<T: Number>(
+    kernels: &'static Products<T>,
     [rows, shape]: [&[usize]; 2],
     [a, b, c]: [&[isize]; 3],
+    foldable: bool,
     first: Gemm<T>,
     at: impl Fn(usize) -> Gemm<T> + Sync,
 ) {
     let batch: usize = shape.iter().product();
     let shared_b = shape.iter().zip(b).all(|(&n, &s)| n == 1 || s == 0);
-    if batch > 1 && shared_b {
+    if batch > 1 && shared_b && foldable {
         // One B for all: the batch is more rows of A.
         if let (Some(a_rs), Some(c_rs)) = (
             merged_stride(rows, &a[..rows.len()]),
@@ -277,16 +272,4 @@ unsafe fn serial<T: Element + HasKernels>(
         // SAFETY: as above.
         (0..batch).for_each(|i| unsafe { at(i).run(kernels) });
     }
-}
-
-/// The bias as `n` elements one after another.
-fn bias_vector<T: Element>(bias: Src<T>, n: usize) -> Vec<T> {
-    let stride = match (bias.shape().last(), bias.strides().last()) {
-        (Some(&len), Some(&stride)) if len != 1 => stride,
-        _ => 0,
-    };
-    // SAFETY: the view spans `n` elements (or one, read again and again).
-    (0..n as isize)
-        .map(|j| unsafe { *bias.ptr().wrapping_offset(j * stride) })
-        .collect()
 }

@@ -3,41 +3,24 @@
 //! Elements that follow each other in k are put together into one of 32 bits; then the packing, blocking and tiles of
 //! float32 products do the work, with an instruction that multiplies all of them at once ([`crate::simd::dot`]).
 
-use super::{Epilogue, Gemm, batch_offset, bias_vector, float_product};
+use super::epilogue::{Summand, pointer};
+use super::{Epilogue, Gemm, Plus, batch_offset, product};
 use crate::dtype::bf16;
 use crate::simd::isa;
 use crate::view::{Dst, Src};
 
 #[cfg(target_arch = "x86_64")]
 mod tables {
-    use super::super::micro::{AVX512_F32, Kernels, Tile, tile};
+    use super::super::micro::{Products, Tile, dot, finish, products, tile};
+    use super::super::pack::{PackArgs, pack};
     use crate::simd::dot::{Bf16Dot, ByteDot};
     use crate::simd::vec::Lanes;
+    use std::num::Wrapping;
 
-    macro_rules! table {
-        ($name:ident, $l:ty, $feature:literal, [$($mr:literal)*], [$($dmr:literal)*]) => {
-            pub(super) mod $name {
-                use super::*;
-                /// # Safety
-                /// As for `tile`; the CPU has the instruction set.
-                #[target_feature(enable = $feature)]
-                unsafe fn one<const MR: usize, const NV: usize, const DIRECT: bool>(t: &Tile<f32>) {
-                    // SAFETY: the caller's promise.
-                    unsafe { tile::<f32, $l, MR, NV, DIRECT>(<$l as Lanes<f32>>::assume(), t) }
-                }
-                pub(in super::super) static KERNELS: Kernels<f32> = Kernels {
-                    tiles: &[$([one::<$mr, 1, false>, one::<$mr, 2, false>]),*],
-                    tall: &[$([one::<$mr, 1, true>, one::<$mr, 2, true>]),*],
-                    direct: &[$([one::<$dmr, 1, true>, one::<$dmr, 4, true>]),*],
-                    ..AVX512_F32
-                };
-            }
-        };
-    }
-    table!(bf16_dot, Bf16Dot, "avx512f,avx512vl,avx512bw,avx512dq,avx512cd,avx2,fma,bmi1,bmi2,lzcnt,f16c,avx512bf16",
-        [1 2 3 4 5 6 7 8 9 10 11 12 13 14], [1 2 3 4]);
-    table!(byte_dot, ByteDot, "avx512f,avx512vl,avx512bw,avx512dq,avx512cd,avx2,fma,bmi1,bmi2,lzcnt,f16c,avx512vnni",
-        [1 2 3 4 5 6 7 8 9 10 11 12 13 14], [1 2 3 4]);
+    products!(#[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx512cd,avx2,fma,bmi1,bmi2,lzcnt,f16c,avx512bf16")]
+        bf16_dot, f32, Bf16Dot, [1 2 3 4 5 6 7 8 9 10 11 12 13 14] x 2, [1 2 3 4] x 4);
+    products!(#[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx512cd,avx2,fma,bmi1,bmi2,lzcnt,f16c,avx512vnni")]
+        byte_dot, Wrapping<i32>, ByteDot, [1 2 3 4 5 6 7 8 9 10 11 12 13 14] x 2, [1 2 3 4] x 4);
 }
 
 /// A narrow element as bits of a wide one.
@@ -86,7 +69,7 @@ crate::multiversion! {
 struct Joined {
     /// Keeps the elements; empty when the operand itself reads as such.
     _data: Vec<u32>,
-    start: *const f32,
+    start: *const u32,
     line_stride: isize,
     k_stride: isize,
 }
@@ -133,7 +116,7 @@ impl Joined {
             }
             data.iter_mut().for_each(|v| *v ^= flip);
             return Self {
-                start: data.as_ptr().cast(),
+                start: data.as_ptr(),
                 _data: data,
                 line_stride: wide as isize,
                 k_stride: 1,
@@ -154,7 +137,7 @@ impl Joined {
         }
         data.iter_mut().for_each(|v| *v ^= flip);
         Self {
-            start: data.as_ptr().cast(),
+            start: data.as_ptr(),
             _data: data,
             line_stride: 1,
             k_stride: lines as isize,
@@ -190,7 +173,7 @@ pub fn matmul_bf16(a: Src<bf16>, b: Src<bf16>, c: Dst<f32>, ep: Epilogue<f32>) {
     let batch: usize = shape.iter().product();
     #[cfg(target_arch = "x86_64")]
     if has_bf16() && k > 0 && c.numel() > 0 {
-        let bias = ep.bias.map(|v| bias_vector(v, n));
+        let (row_bias, col_bias) = ep.bias.vectors(m, n);
         let mut right: Option<(*const bf16, Joined)> = None;
         for i in 0..batch {
             let ((x, x_rs, x_cs), (y, y_rs, y_cs)) = (matrix(&a, shape, i), matrix(&b, shape, i));
@@ -201,25 +184,30 @@ pub fn matmul_bf16(a: Src<bf16>, b: Src<bf16>, c: Dst<f32>, ep: Epilogue<f32>) {
                 right = Some((y, unsafe { Joined::new(y, n, y_cs, k, y_rs) }));
             }
             let Some((_, right)) = &right else { continue };
-            let product = Gemm {
+            let g = Gemm {
                 m,
                 n,
                 k: k.div_ceil(2),
-                a: left.start,
+                a: left.start.cast(),
                 a_rs: left.line_stride,
                 a_cs: left.k_stride,
-                b: right.start,
+                b: right.start.cast(),
                 b_rs: right.k_stride,
                 b_cs: right.line_stride,
                 c: c.ptr().wrapping_offset(batch_offset(shape, c.strides(), i)),
                 c_rs: c.strides()[d],
                 c_cs: c.strides()[d + 1],
                 from_c: ep.accumulate,
-                col_bias: bias.as_ref().map_or(std::ptr::null(), |v| v.as_ptr()),
+                plus: ep.plus.map_or(Summand::none(0.0), |p| {
+                    p.summand().moved(batch_offset(shape, p.of.strides(), i))
+                }),
+                row_bias: pointer(&row_bias),
+                col_bias: pointer(&col_bias),
+                relu: ep.relu,
                 ..Gemm::empty()
             };
             // SAFETY: as above; the CPU has the instruction.
-            unsafe { product.run(&tables::bf16_dot::KERNELS) };
+            unsafe { g.run(&tables::bf16_dot::TABLE) };
         }
         return;
     }
@@ -257,7 +245,15 @@ fn stack(
         unsafe {
             let a = Src::new(x[i * m * k..].as_ptr(), &[m, k], &[k as isize, 1]);
             let b = Src::new(y[i * k * n..].as_ptr(), &[k, n], &[n as isize, 1]);
-            float_product(isa, a, b, Dst::new(to, &[m, n], &ends), ep);
+            let plus = ep.plus.map(|p| Plus {
+                of: Src::new(
+                    p.of.ptr().wrapping_offset(batch_offset(shape, p.of.strides(), i)),
+                    &[m, n],
+                    &p.of.strides()[d..],
+                ),
+                ..p
+            });
+            product(isa, a, b, Dst::new(to, &[m, n], &ends), Epilogue { plus, ..ep });
         }
     }
 }
@@ -301,14 +297,14 @@ pub fn matmul_i8(a: Src<i8>, b: Src<i8>, c: Dst<i32>) {
                 unsafe { *at(i, j) = sum };
             }
         }
-        let product = Gemm {
+        let g = Gemm {
             m,
             n,
             k: quads,
-            a: left.start,
+            a: left.start.cast(),
             a_rs: left.line_stride,
             a_cs: left.k_stride,
-            b: right.start,
+            b: right.start.cast(),
             b_rs: right.k_stride,
             b_cs: right.line_stride,
             c: c.ptr().cast(),
@@ -318,7 +314,7 @@ pub fn matmul_i8(a: Src<i8>, b: Src<i8>, c: Dst<i32>) {
             ..Gemm::empty()
         };
         // SAFETY: as above; the CPU has the instruction.
-        return unsafe { product.run(&tables::byte_dot::KERNELS) };
+        return unsafe { g.run(&tables::byte_dot::TABLE) };
     }
     // Sums of 512 products stay below 2^24: float32 holds them exactly.
     const EXACT: usize = 512;

@@ -72,7 +72,8 @@ fn check<T: GemmElement + Into<f64>>(m: usize, k: usize, n: usize, layouts: [Lay
     let bias_view = unsafe { Src::new(bias.data.as_ptr(), &[n], &[bias.strides[1]]) };
     let epilogue = || Epilogue {
         accumulate: ep.0,
-        bias: ep.1.then_some(bias_view),
+        bias: if ep.1 { Bias::Columns(bias_view) } else { Bias::None },
+        ..Epilogue::default()
     };
     let name = format!("{} {m}x{k}x{n} {layouts:?} {ep:?}", T::DTYPE.name());
     let mut first: Option<Vec<T>> = None;
@@ -243,11 +244,79 @@ fn integers_wrap() {
         );
         let ep = Epilogue {
             accumulate: true,
-            bias: Some(Src::new(bias.as_ptr(), &[1], &[1])),
+            bias: Bias::Columns(Src::new(bias.as_ptr(), &[1], &[1])),
+            ..Epilogue::default()
         };
         matmul(a, b, Dst::new(c.as_mut_ptr(), &[2, 2], &[2, 1]), ep);
     }
     assert_eq!(c, [11 - 2, i64::MIN + 12, 17, 18]);
+}
+
+/// Against sums of 128 bits, cut off; every layout, bits beyond the halves of a word.
+fn exact<T: GemmElement + PartialEq + std::fmt::Debug>(
+    m: usize,
+    k: usize,
+    n: usize,
+    [la, lb, lc]: [Layout; 3],
+    cut: fn(i128) -> T,
+) {
+    let large = |i: usize, seed: usize| cut((i as i128 * 0x9E37_79B9_7F4A_7C15 + seed as i128 * 77) >> 3);
+    let (mut a, mut b) = (Matrix::<T>::new(m, k, la, 1), Matrix::<T>::new(k, n, lb, 2));
+    for (seed, v) in [&mut a.data, &mut b.data].into_iter().enumerate() {
+        v.iter_mut().enumerate().for_each(|(i, v)| *v = large(i, seed));
+    }
+    let mut want = Vec::new();
+    for (i, j) in (0..m).flat_map(|i| (0..n).map(move |j| (i, j))) {
+        let terms = (0..k).map(|p| a.get(i, p).to_i64() as i128 * b.get(p, j).to_i64() as i128);
+        want.push(cut(terms.fold(0i128, |sum, x| sum.wrapping_add(x))));
+    }
+    for isa in available() {
+        for threads in [1, 3] {
+            let _guard = parallel::with_threads(threads);
+            let mut c = Matrix::<T>::new(m, n, lc, 4);
+            T::product(isa, a.src(), b.src(), c.dst(), Epilogue::default());
+            for (index, want) in want.iter().enumerate() {
+                let got = c.get(index / n, index % n);
+                let name = T::DTYPE.name();
+                assert!(
+                    got == *want,
+                    "{name} {m}x{k}x{n} {la:?} {lb:?} {lc:?} {isa:?} {threads} at {index}: {got:?}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn integers_are_exact() {
+    use Layout::*;
+    let sizes = [0, 1, 7, 8, 15, 16, 17, 63, 64, 65, 127];
+    for (i, &m) in sizes.iter().enumerate() {
+        for (j, &n) in sizes.iter().enumerate() {
+            let k = sizes[(i + 3 * j) % sizes.len()];
+            exact::<i32>(m, k, n, [Rows; 3], |v| v as i32);
+            exact::<i64>(m, k, n, [Rows; 3], |v| v as i64);
+        }
+    }
+    for (m, k, n) in [
+        (1000, 17, 33),
+        (65, 1000, 17),
+        (127, 64, 1),
+        (1, 127, 65),
+        (1, 5000, 1),
+        (9, 4100, 5),
+        (100, 600, 100),
+    ] {
+        for layouts in [
+            [Columns, Rows, Rows],
+            [Rows, Columns, Columns],
+            [Strided, Strided, Strided],
+            [Reversed, Broadcast, Rows],
+        ] {
+            exact::<i32>(m, k, n, layouts, |v| v as i32);
+            exact::<i64>(m, k, n, layouts, |v| v as i64);
+        }
+    }
 }
 
 #[test]
@@ -350,7 +419,15 @@ fn bfloat16_agrees_with_the_reference() {
                     Matrix::<f32>::new(m, n, Layout::Rows, 4),
                     Matrix::<f32>::new(m, n, Layout::Rows, 4),
                 );
-                matmul_bf16(a.src(), b.src(), c.dst(), Epilogue { accumulate, bias: None });
+                matmul_bf16(
+                    a.src(),
+                    b.src(),
+                    c.dst(),
+                    Epilogue {
+                        accumulate,
+                        ..Epilogue::default()
+                    },
+                );
                 for (i, j) in (0..m).flat_map(|i| (0..n).map(move |j| (i, j))) {
                     let start = if accumulate { before.get(i, j) as f64 } else { 0.0 };
                     let (mut sum, mut size) = (start, start.abs() + 1e-30);
@@ -367,5 +444,143 @@ fn bfloat16_agrees_with_the_reference() {
                 }
             }
         }
+    }
+}
+
+/// The bits of the product, the sum, the bias and the ReLU one after another.
+#[test]
+fn an_epilogue_equals_the_ops_one_by_one() {
+    use Layout::*;
+    fn case<T: GemmElement + HasRelu>(m: usize, k: usize, n: usize, layouts: [Layout; 4]) {
+        let (a, b) = (
+            Matrix::<T>::new(m, k, layouts[0], 1),
+            Matrix::<T>::new(k, n, layouts[1], 2),
+        );
+        let of = Matrix::<T>::new(m, n, layouts[2], 3);
+        let (rows, columns) = (Matrix::<T>::new(1, m, Strided, 5), Matrix::<T>::new(1, n, Rows, 6));
+        let (alpha, beta) = (T::from_f64(-3.0), T::from_f64(2.0));
+        for isa in available() {
+            for threads in [1, 3] {
+                let _guard = parallel::with_threads(threads);
+                let mut plain = Matrix::<T>::new(m, n, layouts[3], 4);
+                T::product(isa, a.src(), b.src(), plain.dst(), Epilogue::default());
+                for choice in 0..16 {
+                    let (plus, by_row, by_column) = (choice & 1 > 0, choice & 2 > 0, choice & 6 == 4);
+                    let relu = choice & 8 > 0;
+                    // SAFETY: vectors of m and of n elements.
+                    let bias = unsafe {
+                        match (by_row, by_column) {
+                            (true, _) => Bias::Rows(Src::new(rows.data.as_ptr(), &[m], &[rows.strides[1]])),
+                            (_, true) => Bias::Columns(Src::new(columns.data.as_ptr(), &[n], &[1])),
+                            _ => Bias::None,
+                        }
+                    };
+                    let plus = plus.then(|| Plus {
+                        alpha,
+                        beta,
+                        of: of.src(),
+                    });
+                    let mut c = Matrix::<T>::new(m, n, layouts[3], 7);
+                    let ep = Epilogue {
+                        accumulate: false,
+                        plus,
+                        bias,
+                        relu,
+                    };
+                    T::product(isa, a.src(), b.src(), c.dst(), ep);
+                    for (i, j) in (0..m).flat_map(|i| (0..n).map(move |j| (i, j))) {
+                        let mut v = plain.get(i, j);
+                        if plus.is_some() {
+                            v = T::sum(T::product_of(alpha, v), T::product_of(beta, of.get(i, j)));
+                        }
+                        if by_row {
+                            v = T::sum(v, rows.get(0, i));
+                        } else if by_column {
+                            v = T::sum(v, columns.get(0, j));
+                        }
+                        if relu && v.to_f64() < 0.0 {
+                            v = T::default();
+                        }
+                        let name = format!("{} {m}x{k}x{n} {layouts:?} {choice} {isa:?} {threads}", T::DTYPE.name());
+                        assert!(c.get(i, j) == v, "{name} at {i},{j}");
+                    }
+                }
+            }
+        }
+    }
+    trait HasRelu: Element {
+        fn sum(a: Self, b: Self) -> Self;
+        fn product_of(a: Self, b: Self) -> Self;
+    }
+    macro_rules! has {
+        ($($t:ty: $add:path, $mul:path);*) => {$(
+            impl HasRelu for $t {
+                fn sum(a: Self, b: Self) -> Self {
+                    $add(a, b)
+                }
+                fn product_of(a: Self, b: Self) -> Self {
+                    $mul(a, b)
+                }
+            }
+        )*};
+    }
+    use std::ops::{Add, Mul};
+    has!(f32: Add::add, Mul::mul; f64: Add::add, Mul::mul; i32: i32::wrapping_add, i32::wrapping_mul; i64: i64::wrapping_add, i64::wrapping_mul);
+    for (m, k, n) in [
+        (0, 2, 3),
+        (3, 0, 20),
+        (1, 70, 1),
+        (5, 70, 1),
+        (1, 70, 40),
+        (19, 33, 45),
+        (100, 600, 70),
+        (3, 5000, 4),
+    ] {
+        for layouts in [
+            [Rows, Rows, Rows, Rows],
+            [Columns, Rows, Columns, Rows],
+            [Rows, Strided, Strided, Columns],
+            [Strided, Columns, Broadcast, Strided],
+        ] {
+            case::<f32>(m, k, n, layouts);
+            case::<f64>(m, k, n, layouts);
+            case::<i32>(m, k, n, layouts);
+            case::<i64>(m, k, n, layouts);
+        }
+    }
+}
+
+#[test]
+fn relu_keeps_what_is_no_number() {
+    for isa in available() {
+        let (a, b) = ([1.0f32, 1.0], [f32::NAN, 0.0, 2.0, -3.0]);
+        let mut c = [0f32; 8];
+        // SAFETY: a column times a row.
+        unsafe {
+            let (a, b) = (
+                Src::new(a.as_ptr(), &[2, 1], &[1, 1]),
+                Src::new(b.as_ptr(), &[1, 4], &[4, 1]),
+            );
+            let zeros = [-0.0f32; 4];
+            let plus = Plus {
+                alpha: -1.0,
+                beta: 1.0,
+                of: Src::new(zeros.as_ptr(), &[2, 4], &[0, 1]),
+            };
+            let ep = Epilogue {
+                plus: Some(plus),
+                relu: true,
+                ..Epilogue::default()
+            };
+            f32::product(isa, a, b, Dst::new(c.as_mut_ptr(), &[2, 4], &[4, 1]), ep);
+        }
+        assert!(
+            c[0].is_nan() && c[2] == 0.0 && c[3] == 3.0 && c[1].to_bits() == (-0f32).to_bits(),
+            "{isa:?}: {c:?}"
+        );
+        assert_eq!(
+            c[..4].iter().map(|v| v.to_bits()).collect::<Vec<_>>(),
+            c[4..].iter().map(|v| v.to_bits()).collect::<Vec<_>>()
+        );
     }
 }

@@ -1,8 +1,8 @@
 //! Products with few outputs: dot and matrix-vector products in 64 virtual lanes, and long k cut into blocks.
 
+use super::DOT_BLOCK;
 use super::driver::Gemm;
-use super::micro::{HasKernels, Kernels};
-use super::{DOT_BLOCK, Element};
+use super::micro::{Number, Products};
 use crate::parallel;
 use std::ops::Add;
 
@@ -22,16 +22,23 @@ fn join<T: Copy + Add<Output = T>>(parts: &mut [T]) -> T {
 ///
 /// # Safety
 /// Row `i`, column `j` lie inside `g`'s C.
-unsafe fn finish<T: Copy + Add<Output = T>>(g: &Gemm<T>, i: usize, j: usize, sum: T) {
+unsafe fn finish<T: Number>(g: &Gemm<T>, i: usize, j: usize, sum: T) {
     // SAFETY: the caller's promise.
     unsafe {
         let c = g.c.wrapping_offset(i as isize * g.c_rs + j as isize * g.c_cs);
         let mut v = if g.from_c { *c + sum } else { sum };
+        let plus = g.plus.part(i, j);
+        if !plus.of.is_null() {
+            v = plus.alpha * v + plus.beta * *plus.of;
+        }
         if !g.col_bias.is_null() {
             v = v + *g.col_bias.add(j);
         }
         if !g.row_bias.is_null() {
             v = v + *g.row_bias.add(i);
+        }
+        if g.relu && v < T::default() {
+            v = T::default();
         }
         *c = v;
     }
@@ -64,8 +71,8 @@ unsafe fn contiguous<T: Copy>(p: *const T, stride: isize, k: usize, buffer: &mut
 ///
 /// # Safety
 /// What the problems describe lies in live memory; `kernels` fit the CPU.
-pub(super) unsafe fn lanes<T: Element + Add<Output = T>>(
-    kernels: &Kernels<T>,
+pub(super) unsafe fn lanes<T: Number>(
+    kernels: &Products<T>,
     batch: usize,
     first: Gemm<T>,
     at: impl Fn(usize) -> Gemm<T> + Sync,
@@ -109,11 +116,7 @@ pub(super) unsafe fn lanes<T: Element + Add<Output = T>>(
 ///
 /// # Safety
 /// As for `lanes`.
-pub(super) unsafe fn split<T: Element + HasKernels + Add<Output = T>>(
-    kernels: &'static Kernels<T>,
-    g: Gemm<T>,
-    block: usize,
-) {
+pub(super) unsafe fn split<T: Number>(kernels: &'static Products<T>, g: Gemm<T>, block: usize) {
     let (blocks, area) = (g.k.div_ceil(block), g.m * g.n);
     let mut sums = vec![T::default(); blocks * area];
     let parts = Shared(sums.as_mut_ptr());
@@ -128,9 +131,7 @@ pub(super) unsafe fn split<T: Element + HasKernels + Add<Output = T>>(
                 c_rs: g.n as isize,
                 c_cs: 1,
                 from_c: false,
-                row_bias: std::ptr::null(),
-                col_bias: std::ptr::null(),
-                ..moved
+                ..moved.unfinished()
             };
             // SAFETY: the caller's promise; each block has its own sums.
             unsafe { part.run_here(kernels) };

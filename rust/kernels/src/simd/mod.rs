@@ -5,6 +5,7 @@
 //! is one instruction in each of the x86 sets (scalar code is compiled with FMA too), so all give the same bits.
 
 pub mod dot;
+pub mod int;
 pub(crate) mod transpose;
 pub mod vec;
 

@@ -61,6 +61,9 @@ pub trait Lanes<T>: Copy {
     /// `a * b + c`
     fn fma(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
     fn add(self, a: Self::V, b: Self::V) -> Self::V;
+    fn mul(self, a: Self::V, b: Self::V) -> Self::V;
+    /// Zero where `v` is negative; a NaN and -0.0 stay.
+    fn relu(self, v: Self::V) -> Self::V;
     /// Asks for the cache line at `p`, which need not be valid.
     #[inline(always)]
     fn prefetch(self, _p: *const T) {}
@@ -145,6 +148,14 @@ macro_rules! scalar_lanes {
             #[inline(always)]
             fn add(self, a: $t, b: $t) -> $t {
                 a + b
+            }
+            #[inline(always)]
+            fn mul(self, a: $t, b: $t) -> $t {
+                a * b
+            }
+            #[inline(always)]
+            fn relu(self, v: $t) -> $t {
+                if v < 0.0 { 0.0 } else { v }
             }
             #[inline(always)]
             unsafe fn transpose(self, rows: &[*const $t], offset: isize, cols: usize, dst: *mut $t, _ld: usize) {
@@ -299,7 +310,7 @@ mod x86 {
 
     macro_rules! lanes {
         ($token:ident, $t:ty, $v:ty, $mask:ty, $n:literal, $block:literal, $transpose:ident, $splat:ident, $load:ident,
-         $store:ident, $fma:ident, $add:ident, |$lp:ident, $ln:ident| $load_n:expr,
+         $store:ident, $fma:ident, $add:ident, $mul:ident, $max:ident, |$lp:ident, $ln:ident| $load_n:expr,
          |$sp:ident, $sv:ident, $sn:ident| $store_n:expr,
          |$from:ident, $to:ident| $make:expr, |$mv:ident, $mp:ident, $mm:ident| $more:expr, { $($extra:tt)+ }) => {
             impl Lanes<$t> for $token {
@@ -355,6 +366,17 @@ mod x86 {
                     // SAFETY: as in `splat`.
                     unsafe { $add(a, b) }
                 }
+                #[inline(always)]
+                fn mul(self, a: $v, b: $v) -> $v {
+                    // SAFETY: as in `splat`.
+                    unsafe { $mul(a, b) }
+                }
+                #[inline(always)]
+                fn relu(self, v: $v) -> $v {
+                    // Of two zeros, and where one is no number, the instruction gives its second operand.
+                    // SAFETY: as in `splat`.
+                    unsafe { $max($splat(0.0), v) }
+                }
                 $($extra)+
                 #[inline(always)]
                 fn prefetch(self, p: *const $t) {
@@ -383,6 +405,8 @@ mod x86 {
         _mm512_storeu_ps,
         _mm512_fmadd_ps,
         _mm512_add_ps,
+        _mm512_mul_ps,
+        _mm512_max_ps,
         |p, n| _mm512_maskz_loadu_ps(((1u32 << n.min(16)) - 1) as u16, p),
         // A masked store costs several plain ones.
         |p, v, n| if n >= 16 {
@@ -434,6 +458,8 @@ mod x86 {
         _mm512_storeu_pd,
         _mm512_fmadd_pd,
         _mm512_add_pd,
+        _mm512_mul_pd,
+        _mm512_max_pd,
         |p, n| _mm512_maskz_loadu_pd(((1u32 << n.min(8)) - 1) as u8, p),
         |p, v, n| if n >= 8 {
             _mm512_storeu_pd(p, v)
@@ -459,6 +485,8 @@ mod x86 {
         _mm256_storeu_ps,
         _mm256_fmadd_ps,
         _mm256_add_ps,
+        _mm256_mul_ps,
+        _mm256_max_ps,
         |p, n| _mm256_maskload_ps(p, mask8(n)),
         |p, v, n| if n >= 8 {
             _mm256_storeu_ps(p, v)
@@ -485,6 +513,8 @@ mod x86 {
         _mm256_storeu_pd,
         _mm256_fmadd_pd,
         _mm256_add_pd,
+        _mm256_mul_pd,
+        _mm256_max_pd,
         |p, n| _mm256_maskload_pd(p, mask4(n)),
         |p, v, n| if n >= 4 {
             _mm256_storeu_pd(p, v)
@@ -514,7 +544,7 @@ mod arm {
     pub struct Neon(());
 
     macro_rules! lanes {
-        ($t:ty, $v:ty, $n:literal, $splat:ident, $load:ident, $store:ident, $fma:ident, $add:ident) => {
+        ($t:ty, $v:ty, $n:literal, $splat:ident, $load:ident, $store:ident, $fma:ident, $add:ident, $mul:ident, $negative:ident, $choose:ident) => {
             impl Lanes<$t> for Neon {
                 type V = $v;
                 type Mask = [usize; 2];
@@ -599,6 +629,16 @@ mod arm {
                     unsafe { $add(a, b) }
                 }
                 #[inline(always)]
+                fn mul(self, a: $v, b: $v) -> $v {
+                    // SAFETY: as in `splat`.
+                    unsafe { $mul(a, b) }
+                }
+                #[inline(always)]
+                fn relu(self, v: $v) -> $v {
+                    // SAFETY: as in `splat`.
+                    unsafe { $choose($negative(v), $splat(0.0), v) }
+                }
+                #[inline(always)]
                 unsafe fn transpose(self, rows: &[*const $t], offset: isize, cols: usize, dst: *mut $t, ld: usize) {
                     for j in 0..cols.min($n) {
                         for i in 0..$n {
@@ -625,7 +665,10 @@ mod arm {
         vld1q_f32,
         vst1q_f32,
         vfmaq_f32,
-        vaddq_f32
+        vaddq_f32,
+        vmulq_f32,
+        vcltzq_f32,
+        vbslq_f32
     );
     lanes!(
         f64,
@@ -635,6 +678,9 @@ mod arm {
         vld1q_f64,
         vst1q_f64,
         vfmaq_f64,
-        vaddq_f64
+        vaddq_f64,
+        vmulq_f64,
+        vcltzq_f64,
+        vbslq_f64
     );
 }

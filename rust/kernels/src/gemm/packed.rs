@@ -1,0 +1,370 @@
+//! Products of packed operands: how they are cut into cache blocks, packed and shared out to threads.
+
+use super::driver::{GRAIN, Gemm};
+use super::micro::{Number, Products, Tile};
+use super::pack::{PackArgs, SLACK, with_scratch, with_shared};
+use crate::parallel;
+use std::ops::Range;
+
+/// Longest k that is packed at once: of a row of A this many bytes, so that a panel of B stays near.
+pub(crate) const fn longest_k<T>() -> usize {
+    2048 / size_of::<T>()
+}
+/// Bytes of packed A (second-level cache) and of packed B (third-level cache).
+const A_BYTES: usize = 384 << 10;
+const B_BYTES: usize = 2 << 20;
+/// Cuts `n` into the fewest equal parts of at most `most`.
+pub(crate) fn even_part(n: usize, most: usize) -> usize {
+    n.div_ceil(n.div_ceil(most).max(1)).max(1)
+}
+
+/// Offset and height of panel `i` when `m` rows are cut into `count` panels of nearly equal height.
+pub(crate) fn panel(m: usize, count: usize, i: usize) -> (usize, usize) {
+    let (base, extra) = (m / count, m % count);
+    (i * base + i.min(extra), base + (i < extra) as usize)
+}
+
+/// Operands that can be packed; k counts elements of `T`.
+pub(crate) trait Operands<T>: Sync {
+    /// Packs a block of A in panels; the panel of rows from the i-th of the block starts at `dst + i * ks.len()`.
+    ///
+    /// # Safety
+    /// The block lies in live memory; `dst` holds it, and the slack.
+    unsafe fn pack_a(&self, kernels: &Products<T>, rows: Range<usize>, ks: Range<usize>, dst: *mut T);
+    /// Packs a block of B in panels; the panel of columns from the j-th of the block starts at `dst + j * ks.len()`.
+    ///
+    /// # Safety
+    /// The block lies in live memory; `dst` holds it with its columns rounded up to `nr`.
+    unsafe fn pack_b(&self, kernels: &Products<T>, cols: Range<usize>, ks: Range<usize>, dst: *mut T);
+    /// The tiles may as well read A where it lies.
+    fn rows_stay(&self) -> bool;
+}
+
+impl<T: Number> Operands<T> for Gemm<T> {
+    unsafe fn pack_a(&self, kernels: &Products<T>, rows: Range<usize>, ks: Range<usize>, dst: *mut T) {
+        let from = self
+            .a
+            .wrapping_offset(rows.start as isize * self.a_rs + ks.start as isize * self.a_cs);
+        // SAFETY: the caller's promise.
+        unsafe { pack_a(kernels, from, self.a_rs, self.a_cs, rows.len(), ks.len(), dst) }
+    }
+    unsafe fn pack_b(&self, kernels: &Products<T>, cols: Range<usize>, ks: Range<usize>, dst: *mut T) {
+        let from = self
+            .b
+            .wrapping_offset(ks.start as isize * self.b_rs + cols.start as isize * self.b_cs);
+        // SAFETY: the caller's promise.
+        unsafe { pack_b(kernels, from, self.b_rs, self.b_cs, ks.len(), cols.len(), dst) }
+    }
+    fn rows_stay(&self) -> bool {
+        Gemm::rows_stay(self)
+    }
+}
+
+/// Pieces of `0..n`, `step` long.
+fn pieces(n: usize, step: usize) -> impl Iterator<Item = Range<usize>> {
+    (0..n).step_by(step.max(1)).map(move |i| i..n.min(i + step))
+}
+
+impl<T: Number> Gemm<T> {
+    /// The block of C in `rows` and `cols` for a stretch of k: from A where it lies, unless that is packed.
+    fn block(&self, rows: Range<usize>, cols: Range<usize>, ks: Range<usize>) -> Self {
+        let part = self.part(rows, cols);
+        let mut g = if ks.end < self.k { part.unfinished() } else { part };
+        (g.k, g.from_c) = (ks.len(), self.from_c || ks.start > 0);
+        g.a = g.a.wrapping_offset(ks.start as isize * g.a_cs);
+        g
+    }
+
+    /// Multiplies packed blocks; A is read where it lies when `a` is null.
+    ///
+    /// # Safety
+    /// `a` and `b` were packed for this block by `pack_a` and `pack_b`; `temp` holds a tile unless C's columns are
+    /// contiguous.
+    pub unsafe fn run_tiles(&self, kernels: &'static Products<T>, a: *const T, b: *const T, temp: *mut T) {
+        let panels = self.m.div_ceil(kernels.tiles.len());
+        let tiles = if a.is_null() { kernels.tall } else { kernels.tiles };
+        for j in (0..self.n).step_by(kernels.nr) {
+            let n = kernels.nr.min(self.n - j);
+            for panel_index in 0..panels {
+                let (i, rows) = panel(self.m, panels, panel_index);
+                let part = self.part(i..i + rows, j..j + n);
+                let mut tile = Tile {
+                    k: self.k,
+                    a: match a.is_null() {
+                        true => self.a.wrapping_offset(i as isize * self.a_rs),
+                        false => a.wrapping_add(i * self.k),
+                    },
+                    a_rs: self.a_rs,
+                    a_cs: self.a_cs,
+                    b: b.wrapping_add(j * self.k),
+                    b_rs: panel_width(kernels, n) as isize,
+                    c: part.c,
+                    c_rs: self.c_rs,
+                    next: self.c.wrapping_offset((i + rows) as isize * self.c_rs + j as isize),
+                    n,
+                    from_c: self.from_c,
+                    plus: part.plus,
+                    row_bias: part.row_bias,
+                    col_bias: part.col_bias,
+                    relu: part.relu,
+                };
+                let run = tiles[rows - 1][(n > kernels.narrow) as usize];
+                // SAFETY: the caller's promise.
+                unsafe {
+                    if self.c_cs == 1 || n == 1 {
+                        tile.run(kernels, run, rows);
+                        continue;
+                    }
+                    let c = tile.c;
+                    let at = |r: usize, s: usize| c.wrapping_offset(r as isize * self.c_rs + s as isize * self.c_cs);
+                    for (r, s) in (0..rows * n)
+                        .map(|x| (x / n, x % n))
+                        .take(if self.from_c { rows * n } else { 0 })
+                    {
+                        *temp.add(r * kernels.nr + s) = *at(r, s);
+                    }
+                    (tile.c, tile.c_rs) = (temp, kernels.nr as isize);
+                    tile.run(kernels, run, rows);
+                    for (r, s) in (0..rows * n).map(|x| (x / n, x % n)) {
+                        *at(r, s) = *temp.add(r * kernels.nr + s);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Elements of the buffer for a tile of C whose columns are not contiguous.
+fn tile_size<T: Number>(g: &Gemm<T>, kernels: &Products<T>) -> usize {
+    if g.c_cs == 1 {
+        0
+    } else {
+        kernels.tiles.len() * kernels.nr
+    }
+}
+
+/// The product on this thread.
+///
+/// # Safety
+/// `g` describes live memory, with C's columns or rows contiguous where that is possible, `operands` its A and B; C overlaps
+/// nothing else; `kernels` are for this CPU.
+pub(crate) unsafe fn alone<T: Number>(g: &Gemm<T>, operands: &impl Operands<T>, kernels: &'static Products<T>) {
+    let size = size_of::<T>();
+    let kc = even_part(g.k, longest_k::<T>());
+    let nc = (B_BYTES / size / kc).next_multiple_of(kernels.nr);
+    let mc = even_part(g.m, A_BYTES / size / kc);
+    with_scratch(|scratch| {
+        let [sa, sb, sc, _] = scratch;
+        let stays = operands.rows_stay();
+        let a = match stays {
+            true => std::ptr::null_mut(),
+            false => sa.reserve::<T>(mc.min(g.m) * kc),
+        };
+        let b = sb.reserve::<T>(nc.min(g.n.next_multiple_of(kernels.nr)) * kc);
+        let temp = sc.reserve::<T>(tile_size(g, kernels));
+        for cols in pieces(g.n, nc) {
+            for ks in pieces(g.k, kc) {
+                // SAFETY: the caller's promise; the buffers hold the blocks. So below.
+                unsafe { operands.pack_b(kernels, cols.clone(), ks.clone(), b) };
+                for rows in pieces(g.m, mc) {
+                    unsafe {
+                        if !stays {
+                            operands.pack_a(kernels, rows.clone(), ks.clone(), a);
+                        }
+                        g.block(rows, cols.clone(), ks.clone()).run_tiles(kernels, a, b, temp);
+                    }
+                }
+            }
+        }
+    })
+}
+
+/// Bytes of packed A that all threads share.
+const SHARED_A: usize = 4 << 20;
+/// Multiply-adds of a task.
+const TASK: usize = GRAIN / 2;
+
+/// The product on several threads: all of them pack, each panel once; then all of them multiply.
+///
+/// # Safety
+/// As for [`alone`].
+pub(crate) unsafe fn shared<T: Number>(
+    g: &Gemm<T>,
+    operands: &impl Operands<T>,
+    kernels: &'static Products<T>,
+    threads: usize,
+) {
+    let (size, nr) = (size_of::<T>(), kernels.nr);
+    let kc = even_part(g.k, longest_k::<T>());
+    let nc = (B_BYTES / size / kc).next_multiple_of(nr).min(g.n.next_multiple_of(nr));
+    let stays = operands.rows_stay();
+    let mc = if stays {
+        g.m
+    } else {
+        even_part(g.m, SHARED_A / size / kc)
+    };
+    // As many stretches of k as fit are packed before the threads meet.
+    let stretches = (B_BYTES / size / (kc * nc)).min(if stays { usize::MAX } else { SHARED_A / size / (kc * mc) });
+    let deep = kc * stretches.clamp(1, g.k.div_ceil(kc));
+    with_shared(|buffer| {
+        for all_cols in pieces(g.n, nc) {
+            for all_rows in pieces(g.m, mc) {
+                let (m, n) = (all_rows.len(), all_cols.len());
+                let most = (A_BYTES / size / kc).max(kernels.tiles.len());
+                let [rows, cols] = tasks([m, n, deep], most, [kernels.tiles.len(), nr], threads);
+                let (row_parts, col_parts) = (m.div_ceil(rows), n.div_ceil(cols));
+                // Room for the panels of one part of the rows and stretch of k, and what packing them may overwrite.
+                let a_room = if stays { 0 } else { rows * kc + SLACK };
+                let b_room = n.next_multiple_of(nr) * deep;
+                let b = Shared(buffer.reserve::<T>(b_room + row_parts * (deep / kc) * a_room));
+                let a = Shared(b.get().wrapping_add(b_room));
+                for deep_ks in pieces(g.k, deep) {
+                    let b_panels = n.div_ceil(nr);
+                    let stretches = deep_ks.len().div_ceil(kc);
+                    let stretch = |i: usize| {
+                        let start = deep_ks.start + i * kc;
+                        start..deep_ks.end.min(start + kc)
+                    };
+                    // B's panels of a stretch begin behind those of the ones before; so do A's of a part of the rows.
+                    let (n_wide, at) = (n.next_multiple_of(nr), |ks: &Range<usize>| ks.start - deep_ks.start);
+                    let a_parts = if stays { 0 } else { row_parts };
+                    let some = (TASK / 16 / (kc * nr)).max(1);
+                    parallel::for_range((b_panels + a_parts) * stretches, some, |jobs| {
+                        for job in jobs {
+                            let (ks, job) = (stretch(job % stretches), job / stretches);
+                            let range = |from: &Range<usize>, i: usize, step: usize| {
+                                (from.start + i * step)..from.end.min(from.start + (i + 1) * step)
+                            };
+                            // SAFETY: the caller's promise; the parts of the buffer are disjoint, and hold the blocks.
+                            unsafe {
+                                if job < b_panels {
+                                    let dst = b.get().add(at(&ks) * n_wide + job * nr * ks.len());
+                                    operands.pack_b(kernels, range(&all_cols, job, nr), ks, dst);
+                                } else {
+                                    let part = job - b_panels;
+                                    let dst = a.get().add((part * (deep / kc) + at(&ks) / kc) * a_room);
+                                    operands.pack_a(kernels, range(&all_rows, part, rows), ks, dst);
+                                }
+                            }
+                        }
+                    });
+                    parallel::for_range(row_parts * col_parts, 1, |tasks| {
+                        with_scratch(|scratch| {
+                            let temp = scratch[2].reserve::<T>(tile_size(g, kernels));
+                            for task in tasks {
+                                let (i, j) = (task / col_parts, task % col_parts);
+                                let lines =
+                                    (all_rows.start + i * rows)..all_rows.end.min(all_rows.start + (i + 1) * rows);
+                                let columns =
+                                    (all_cols.start + j * cols)..all_cols.end.min(all_cols.start + (j + 1) * cols);
+                                for ks in (0..stretches).map(stretch) {
+                                    let a = match stays {
+                                        true => std::ptr::null(),
+                                        false => a
+                                            .get()
+                                            .wrapping_add((i * (deep / kc) + at(&ks) / kc) * a_room)
+                                            .cast_const(),
+                                    };
+                                    let b = b.get().wrapping_add(at(&ks) * n_wide + j * cols * ks.len());
+                                    // SAFETY: packed above; tasks write disjoint parts of C.
+                                    unsafe {
+                                        g.block(lines.clone(), columns.clone(), ks)
+                                            .run_tiles(kernels, a, b, temp)
+                                    };
+                                }
+                            }
+                        })
+                    });
+                }
+            }
+        }
+    })
+}
+
+/// Rows and columns of a task: at most `most` rows, columns in whole panels, and several tasks per thread if they are worth it.
+fn tasks([m, n, k]: [usize; 3], most: usize, [mr, nr]: [usize; 2], threads: usize) -> [usize; 2] {
+    let want = (m.saturating_mul(n).saturating_mul(k) / TASK).clamp(1, 4 * threads);
+    let (mut rows, mut cols) = (m.div_ceil(most), 1);
+    while rows * cols < want {
+        let (high, wide) = (m / rows, n / cols);
+        match (high >= 2 * mr, wide >= 2 * nr) {
+            (_, true) if wide >= high || high < 2 * mr => cols *= 2,
+            (true, _) => rows *= 2,
+            _ => break,
+        }
+    }
+    [m.div_ceil(rows), n.div_ceil(cols).next_multiple_of(nr)]
+}
+
+struct Shared<T>(*mut T);
+// SAFETY: threads write disjoint parts.
+unsafe impl<T: Send> Sync for Shared<T> {}
+impl<T> Shared<T> {
+    fn get(&self) -> *mut T {
+        self.0
+    }
+}
+
+/// Packs `m` rows of A in panels; panel of rows from `i` starts at `dst + i * k`.
+///
+/// # Safety
+/// The block lies in live memory; `dst` holds `m * k` elements and the slack.
+pub(crate) unsafe fn pack_a<T>(
+    kernels: &Products<T>,
+    a: *const T,
+    rs: isize,
+    cs: isize,
+    m: usize,
+    k: usize,
+    dst: *mut T,
+) {
+    let panels = m.div_ceil(kernels.tiles.len());
+    for index in 0..panels {
+        let (i, rows) = panel(m, panels, index);
+        let args = PackArgs {
+            src: a.wrapping_offset(i as isize * rs),
+            line_stride: rs,
+            k_stride: cs,
+            lines: rows,
+            width: rows,
+            k,
+            dst: dst.wrapping_add(i * k),
+        };
+        // SAFETY: the caller's promise. A panel is packed before the one behind it.
+        unsafe { (kernels.pack)(&args) };
+    }
+}
+
+/// Width of the packed panel for `n` columns of B.
+pub(crate) fn panel_width<T>(kernels: &Products<T>, n: usize) -> usize {
+    if n > kernels.narrow { kernels.nr } else { kernels.narrow }
+}
+
+/// Packs `n` columns of B in panels; panel of columns from `j` starts at `dst + j * k`.
+///
+/// # Safety
+/// The block lies in live memory; `dst` holds `k` times `n` rounded up to `nr` elements, and the slack.
+pub(crate) unsafe fn pack_b<T>(
+    kernels: &Products<T>,
+    b: *const T,
+    rs: isize,
+    cs: isize,
+    k: usize,
+    n: usize,
+    dst: *mut T,
+) {
+    for j in (0..n).step_by(kernels.nr) {
+        let lines = kernels.nr.min(n - j);
+        let args = PackArgs {
+            src: b.wrapping_offset(j as isize * cs),
+            line_stride: cs,
+            k_stride: rs,
+            lines,
+            width: panel_width(kernels, lines),
+            k,
+            dst: dst.wrapping_add(j * k),
+        };
+        // SAFETY: the caller's promise.
+        unsafe { (kernels.pack)(&args) };
+    }
+}
