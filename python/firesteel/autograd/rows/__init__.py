@@ -13,10 +13,10 @@ A node gives parameters and outputs by name (`n.other`, `n.result`), and shapes 
 from __future__ import annotations
 
 from ... import _C
-from . import activation, attention, elementwise, indexing, matrix, network, random, reduction, rnn, shape
+from . import activation, attention, elementwise, fused, indexing, matrix, network, random, reduction, rnn, shape
 
 ROWS: dict[str, dict] = {}
-for _table in (elementwise, activation, reduction, shape, indexing, matrix, network, attention, rnn, random):
+for _table in (elementwise, activation, reduction, shape, indexing, matrix, network, fused, attention, rnn, random):
     ROWS.update(_table.ROWS)
 
 
