@@ -183,7 +183,8 @@ impl<'a> Fusion<'a> {
         let Action::Call { args, .. } = &self.graph.steps[at].action else {
             return None;
         };
-        let once = matches!(args.get(2)?, Operand::Constant(Arg::Scalar(Scalar::Int(1)) | Arg::None));
+        let one = |a: &Operand| matches!(a, Operand::Constant(Arg::Scalar(Scalar::Int(1)) | Arg::None));
+        let once = args.get(2).is_none_or(one);
         let (out, other) = self.becomes(v, at, "add")?;
         other.filter(|&o| once && self.alike(v, o)).map(|other| (out, other))
     }
@@ -277,6 +278,9 @@ impl<'a> Fusion<'a> {
         else {
             return None;
         };
+        if op.key != "batch_norm" || !evaluates(&self.graph.steps[at]) {
+            return None;
+        }
         let others_unused = outs[1..]
             .iter()
             .all(|&o| self.uses[o as usize].is_empty() && !self.kept[o as usize]);
@@ -286,10 +290,7 @@ impl<'a> Fusion<'a> {
             Operand::Value(p) => self.graph.values[*p as usize].dtype == dtype && *p != v,
             other => matches!(other, Operand::Constant(Arg::None)),
         });
-        if op.key != "batch_norm" || !evaluates(&self.graph.steps[at]) || !of_v || !others_unused || !same_dtype {
-            return None;
-        }
-        if !self.is_last(v, at) || !self.alike(v, outs[0]) {
+        if !of_v || !others_unused || !same_dtype || !self.is_last(v, at) || !self.alike(v, outs[0]) {
             return None;
         }
         let mut k = args[1..5].to_vec();
