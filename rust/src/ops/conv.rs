@@ -13,8 +13,8 @@ use crate::layout::{Dims, Layout};
 use firesteel_kernels::conv::{self, ConvShape};
 
 /// How the windows of a convolution lie.
-struct Steps {
-    n: usize,
+pub(super) struct Steps {
+    pub n: usize,
     stride: [usize; 3],
     padding: [usize; 3],
     dilation: [usize; 3],
@@ -23,7 +23,7 @@ struct Steps {
 
 impl Steps {
     /// From the arguments that start at `first`, for `n` spatial dims.
-    fn new(a: &Args, first: usize, n: usize) -> Result<Steps> {
+    pub fn new(a: &Args, first: usize, n: usize) -> Result<Steps> {
         let [stride, padding, dilation] = [first, first + 1, first + 2].map(|i| a.ints(i));
         let groups = a.int(first + 3);
         ensure!(stride.iter().all(|&v| v > 0), "non-positive stride is not supported");
@@ -61,7 +61,7 @@ impl Steps {
     }
 
     /// The kernels' description, for shapes `[n, c, spatial..]` or without n.
-    fn shape(&self, input: &Dims, weight: &Dims, output: &Dims) -> ConvShape {
+    pub fn shape(&self, input: &Dims, weight: &Dims, output: &Dims) -> ConvShape {
         let n = self.n;
         ConvShape {
             n: if input.len() == n + 2 { input[0] } else { 1 },
@@ -140,9 +140,10 @@ fn one_dtype(x: &Core, other: &Core, what: &str) -> Result<DType> {
     float_only(x.dtype)
 }
 
-fn forward_infer<const N: usize>(a: &Args) -> Result<Metas> {
+/// Shape and dtype of a convolution over `n` spatial dims.
+pub(super) fn infer(a: &Args, n: usize) -> Result<Metas> {
     let (x, w) = (a.tensor(0), a.tensor(1));
-    let shape = output_shape(&Steps::new(a, 3, N)?, x.shape(), w.shape())?;
+    let shape = output_shape(&Steps::new(a, 3, n)?, x.shape(), w.shape())?;
     let d = one_dtype(x, w, "weight")?;
     if let Some(b) = a.opt_tensor(2) {
         ensure!(
@@ -188,7 +189,7 @@ fn forward_run<const N: usize>(c: &Call) -> Result<()> {
 
 /// Checks that `grad` may be the gradient of the output of a convolution of these shapes. It may be smaller, as the input
 /// of a transposed convolution with output padding is.
-fn gradient_fits(a: &Args, grad: &Dims, input: &Dims, weight: &Dims) -> Result<Steps> {
+pub(super) fn gradient_fits(a: &Args, grad: &Dims, input: &Dims, weight: &Dims) -> Result<Steps> {
     ensure!(
         (3..=5).contains(&weight.len()),
         "weight should have three to five dimensions, but got size {weight}"
@@ -206,7 +207,7 @@ fn gradient_fits(a: &Args, grad: &Dims, input: &Dims, weight: &Dims) -> Result<S
     Ok(s)
 }
 
-fn input_infer(a: &Args) -> Result<Metas> {
+pub(super) fn input_infer(a: &Args) -> Result<Metas> {
     let (g, w) = (a.tensor(0), a.tensor(1));
     let shape = Dims::from_ints(a.ints(2))?;
     gradient_fits(a, g.shape(), &shape, w.shape())?;
@@ -275,7 +276,7 @@ macro_rules! convolution {
                     "], plus a bias per filter. Only floats; shapes that do not fit raise RuntimeError."
                 ),
             )
-            .compute(forward_infer::<$n>, forward_run::<$n>)
+            .compute(|a| infer(a, $n), forward_run::<$n>)
             .function_only(),
             op(
                 concat!(

@@ -159,8 +159,8 @@ enum Bias {
     Written,
 }
 
-/// `out = a @ b`, for inputs and an output of a dtype that has kernels.
-fn multiply(p: &Plan, a: &Core, b: &Core, bias: &Bias, out: &Core) {
+/// `out = a @ b`, for inputs and an output of a dtype that has kernels; `relu`: zero where that is negative.
+fn multiply(p: &Plan, a: &Core, b: &Core, bias: &Bias, relu: bool, out: &Core) {
     let c = packed(p.c, out.layout.offset);
     let (x, y, z) = (cpu::src_as(a, &p.a), cpu::src_as(b, &p.b), cpu::dst_as(out, &c));
     macro_rules! typed {
@@ -171,6 +171,7 @@ fn multiply(p: &Plan, a: &Core, b: &Core, bias: &Bias, out: &Core) {
                     Bias::Row(v) => gemm::Bias::Columns(cpu::typed::<$t>(v)),
                     _ => gemm::Bias::None,
                 },
+                relu,
                 ..Epilogue::default()
             };
             gemm::matmul::<$t>(x.typed(), y.typed(), z.typed(), ep)
@@ -240,7 +241,7 @@ fn run(c: &Call) -> Result<()> {
         return Ok(());
     }
     let (a, b) = (computed(a)?, computed(b)?);
-    multiply(&plan(&a.layout, &b.layout)?, &a, &b, &Bias::None, &out.core);
+    multiply(&plan(&a.layout, &b.layout)?, &a, &b, &Bias::None, false, &out.core);
     out.store();
     Ok(())
 }
@@ -372,7 +373,7 @@ fn turned(w: &Layout) -> Layout {
     if w.rank() == 2 { w.transpose(0, 1) } else { *w }
 }
 
-fn linear_infer(a: &Args) -> Result<Metas> {
+pub(super) fn linear_infer(a: &Args) -> Result<Metas> {
     let (x, w) = (a.tensor(0), a.tensor(1));
     if x.rank() == 0 || w.rank() == 0 {
         return Error::runtime(format!(
@@ -409,6 +410,11 @@ fn linear_infer(a: &Args) -> Result<Metas> {
 }
 
 fn linear_run(c: &Call) -> Result<()> {
+    linear_with(c, false)
+}
+
+/// The linear layer; `relu`, for float32 and float64 only: and zero where that is negative.
+pub(super) fn linear_with(c: &Call, relu: bool) -> Result<()> {
     let (x, w) = (c.args.tensor(0), c.args.tensor(1));
     let p = plan(&x.layout, &turned(&w.layout))?;
     let out = cpu::output(&c.outs[0], worked(x.dtype))?;
@@ -421,10 +427,10 @@ fn linear_run(c: &Call) -> Result<()> {
             Bias::Written
         }
     };
-    if !multiply_bf16(&p, x, w, &bias, &out.core) {
+    if relu || !multiply_bf16(&p, x, w, &bias, &out.core) {
         let (x, w) = (computed(x)?, computed(w)?);
         // The layouts are those of the copies.
-        multiply(&plan(&x.layout, &turned(&w.layout))?, &x, &w, &bias, &out.core);
+        multiply(&plan(&x.layout, &turned(&w.layout))?, &x, &w, &bias, relu, &out.core);
     }
     out.store();
     Ok(())

@@ -5,6 +5,7 @@ pub mod binary;
 pub mod conv;
 pub mod creation;
 pub mod def;
+pub mod fused;
 pub mod index;
 pub mod infer;
 pub mod join;
@@ -48,6 +49,7 @@ static TABLE: LazyLock<Vec<&'static Op>> = LazyLock::new(|| {
         optim::ops(),
         matmul::ops(),
         conv::ops(),
+        fused::ops(),
         pool::ops(),
         norm::ops(),
         scan::ops(),

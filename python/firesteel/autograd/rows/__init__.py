@@ -13,10 +13,36 @@ A node gives parameters and outputs by name (`n.other`, `n.result`), and shapes 
 from __future__ import annotations
 
 from ... import _C
-from . import activation, attention, elementwise, indexing, losses, matrix, network, random, reduction, rnn, shape
+from . import (
+    activation,
+    attention,
+    elementwise,
+    fused,
+    indexing,
+    losses,
+    matrix,
+    network,
+    random,
+    reduction,
+    rnn,
+    shape,
+)
 
 ROWS: dict[str, dict] = {}
-for _table in (elementwise, activation, reduction, shape, indexing, matrix, network, losses, attention, rnn, random):
+for _table in (
+    elementwise,
+    activation,
+    reduction,
+    shape,
+    indexing,
+    matrix,
+    network,
+    fused,
+    losses,
+    attention,
+    rnn,
+    random,
+):
     ROWS.update(_table.ROWS)
 
 

@@ -1,5 +1,6 @@
 //! Convolutions whose groups have one channel on one side: planes are read where they lie ([`super::plane`]).
 
+use super::finish::Block;
 use super::gather::{Images, Weights};
 use super::geometry::Gather;
 use super::plane::{CorrelateArgs, GRADIENTS, MOST_TAPS, PlaneArgs};
@@ -37,7 +38,7 @@ struct Shared<T>(Weights<T>, Images<T>, *const T);
 // SAFETY: plain data; tasks write disjoint lines.
 unsafe impl<T: Sync> Sync for Shared<T> {}
 
-/// [`super::gather::gather`] for what [`takes`] accepts.
+/// [`super::gather::gather`] for what [`takes`] accepts; `flat`: positions lie one after another in the output.
 ///
 /// # Safety
 /// As for `gather`.
@@ -47,7 +48,8 @@ pub(super) unsafe fn planes<T: Copy + Default + HasKernels + Send + Sync>(
     weights: Weights<T>,
     images: Images<T>,
     bias: *const T,
-) {
+    flat: bool,
+) -> bool {
     let [_, height, width] = g.grid;
     let taps = g.offsets[1].len() * g.offsets[2].len();
     let line = (weights.channels * taps * width).max(1);
@@ -90,9 +92,21 @@ pub(super) unsafe fn planes<T: Copy + Default + HasKernels + Send + Sync>(
                 width,
             };
             // SAFETY: the caller's promise.
-            unsafe { (kernels.planes[g.step[2] - 1])(&args) };
+            unsafe {
+                (kernels.planes[g.step[2] - 1])(&args);
+                if let Some(f) = images.finish.filter(|_| flat) {
+                    f.block(Block {
+                        image: image as usize,
+                        channel: out as usize,
+                        channels: 1,
+                        from: from * width,
+                        count: (args.to - from) * width,
+                    });
+                }
+            }
         }
     });
+    flat
 }
 
 /// Whether [`correlations`] computes this gradient of the weights.

@@ -1,6 +1,7 @@
 //! Forward pass and gradient of the input: weights times patches, the patches packed panel by panel.
 
 use super::depthwise;
+use super::finish::{Block, Finishing};
 use super::geometry::{Address, Gather, Source};
 use super::lines::LineTile;
 use super::patches::PatchArgs;
@@ -31,13 +32,16 @@ pub(super) struct Images<T> {
     pub src_strides: [isize; 5],
     pub dst: *mut T,
     pub dst_strides: [isize; 5],
+    /// What becomes of a block of the result once it is computed.
+    pub finish: Option<Finishing<T>>,
 }
 
 struct Shared<T>(Weights<T>, Images<T>, *const T, *const T);
 // SAFETY: plain data; tasks write disjoint positions.
 unsafe impl<T: Sync> Sync for Shared<T> {}
 
-/// For every image, group and position: `dst[row] = sum over k of weights[row][k] * patch[k]`, plus `bias[row]`.
+/// For every image, group and position: `dst[row] = sum over k of weights[row][k] * patch[k]`, plus `bias[row]`. Returns
+/// whether the result is finished too: else [`Finishing::all`] is left to the caller.
 ///
 /// # Safety
 /// All addresses that the arguments describe are live; `bias` is null or has one element per group and row; `kernels`
@@ -48,11 +52,11 @@ pub(super) unsafe fn gather<T: Copy + Default + HasKernels + Send + Sync>(
     weights: Weights<T>,
     images: Images<T>,
     bias: *const T,
-) {
+) -> bool {
     let (m, positions) = (weights.rows, geometry.positions());
     let k = weights.channels * geometry.taps();
     if positions == 0 || images.count == 0 || m == 0 || weights.groups == 0 {
-        return;
+        return false;
     }
     let [_, sc, sd, sh, sw] = images.src_strides;
     let address = geometry.address([sc, sd, sh, sw]);
@@ -62,15 +66,17 @@ pub(super) unsafe fn gather<T: Copy + Default + HasKernels + Send + Sync>(
         (grid[2] == 1 || ow == 1) && (grid[1] == 1 || oh == grid[2]) && (grid[0] == 1 || od == grid[1] * grid[2]);
     if winograd::takes(geometry, &weights, &images) {
         // SAFETY: the caller's promise.
-        return unsafe { winograd::convolve(kernels, geometry, weights, images, bias) };
+        unsafe { winograd::convolve(kernels, geometry, weights, images, bias) };
+        return false;
     }
     if depthwise::takes(geometry, &weights, &images, flat) {
         // SAFETY: the caller's promise.
-        return unsafe { depthwise::planes(kernels, geometry, weights, images, bias) };
+        return unsafe { depthwise::planes(kernels, geometry, weights, images, bias, flat) };
     }
     if flat && m <= WINDOW_ROWS {
         // SAFETY: the caller's promise.
-        return unsafe { few_rows(kernels, geometry, &address, weights, images, bias) };
+        unsafe { few_rows(kernels, geometry, &address, weights, images, bias) };
+        return true;
     }
     let (panels, threads) = (positions.div_ceil(kernels.nr), parallel::threads());
     // A single small image is cut finer, so that each thread has a share.
@@ -193,12 +199,21 @@ pub(super) unsafe fn gather<T: Copy + Default + HasKernels + Send + Sync>(
                                 dst,
                                 images.dst_strides,
                             );
+                        } else if let Some(f) = &images.finish {
+                            f.block(Block {
+                                image,
+                                channel: group * m,
+                                channels: m,
+                                from,
+                                count: to - from,
+                            });
                         }
                     }
                 }
             });
         });
     });
+    flat
 }
 
 /// All rows of one panel of B; `first` is the tile of the first rows, whose A was packed by `pack_a`. The rows of `ahead`
@@ -322,6 +337,15 @@ unsafe fn few_rows<T: Copy + Default + HasKernels + Send + Sync>(
                                 (kernels.windows[four as usize][long as usize])(&args);
                             }
                             row += if four { 4 } else { 1 };
+                        }
+                        if let Some(f) = &images.finish {
+                            f.block(Block {
+                                image: image as usize,
+                                channel: group as usize * m,
+                                channels: m,
+                                from,
+                                count: positions.min(from + block) - from,
+                            });
                         }
                     }
                 }

@@ -5,6 +5,7 @@
 //! convolution of stride one with its share of the taps.
 
 mod depthwise;
+mod finish;
 mod gather;
 mod geometry;
 pub(crate) mod lines;
@@ -20,8 +21,11 @@ pub(crate) mod winograd;
 use crate::dtype::Element;
 use crate::gemm::HasKernels;
 use crate::parallel;
+use crate::reduce::real::Real;
 use crate::simd::{Isa, isa};
 use crate::view::{Dst, Src};
+pub use finish::Finish;
+use finish::Finishing;
 use gather::{Images, Weights, gather};
 use geometry::Gather;
 use std::ops::Add;
@@ -64,9 +68,17 @@ impl ConvShape {
 /// Element types that have convolutions: f32 and f64.
 pub trait ConvElement: Element {
     #[doc(hidden)]
-    fn forward(isa: Isa, s: &ConvShape, x: Src<Self>, w: Src<Self>, bias: Option<Src<Self>>, y: Dst<Self>);
+    fn forward(
+        isa: Isa,
+        s: &ConvShape,
+        x: Src<Self>,
+        w: Src<Self>,
+        bias: Option<Src<Self>>,
+        y: Dst<Self>,
+        finish: &Finish<Self>,
+    );
     #[doc(hidden)]
-    fn backward_data(isa: Isa, s: &ConvShape, gy: Src<Self>, w: Src<Self>, gx: Dst<Self>);
+    fn backward_data(isa: Isa, s: &ConvShape, gy: Src<Self>, w: Src<Self>, gx: Dst<Self>, finish: &Finish<Self>);
     #[doc(hidden)]
     fn backward_weight(isa: Isa, s: &ConvShape, x: Src<Self>, gy: Src<Self>, gw: Dst<Self>);
 }
@@ -74,11 +86,19 @@ pub trait ConvElement: Element {
 macro_rules! conv_element {
     ($($t:ty),*) => {$(
         impl ConvElement for $t {
-            fn forward(isa: Isa, s: &ConvShape, x: Src<$t>, w: Src<$t>, bias: Option<Src<$t>>, y: Dst<$t>) {
-                forward_with(isa, s, x, w, bias, y);
+            fn forward(
+                isa: Isa,
+                s: &ConvShape,
+                x: Src<$t>,
+                w: Src<$t>,
+                bias: Option<Src<$t>>,
+                y: Dst<$t>,
+                finish: &Finish<$t>,
+            ) {
+                forward_with(isa, s, x, w, bias, y, finish);
             }
-            fn backward_data(isa: Isa, s: &ConvShape, gy: Src<$t>, w: Src<$t>, gx: Dst<$t>) {
-                backward_data_with(isa, s, gy, w, gx);
+            fn backward_data(isa: Isa, s: &ConvShape, gy: Src<$t>, w: Src<$t>, gx: Dst<$t>, finish: &Finish<$t>) {
+                backward_data_with(isa, s, gy, w, gx, finish);
             }
             fn backward_weight(isa: Isa, s: &ConvShape, x: Src<$t>, gy: Src<$t>, gw: Dst<$t>) {
                 backward_weight_with(isa, s, x, gy, gw);
@@ -91,12 +111,29 @@ conv_element!(f32, f64);
 /// `y = conv(x, w) + bias`, for `x` [n, c_in, d, h, w], `w` [c_out, c_in / groups, kd, kh, kw], `bias` [c_out], `y`
 /// [n, c_out, od, oh, ow]. Each element of y is one chain in the order of input channels and taps, then the bias.
 pub fn forward<T: ConvElement>(s: &ConvShape, x: Src<T>, w: Src<T>, bias: Option<Src<T>>, y: Dst<T>) {
-    T::forward(isa(), s, x, w, bias, y);
+    T::forward(isa(), s, x, w, bias, y, &Finish::NONE);
+}
+
+/// [`forward`], and what `finish` says; `y` row-major.
+pub fn forward_finished<T: ConvElement>(
+    s: &ConvShape,
+    x: Src<T>,
+    w: Src<T>,
+    bias: Option<Src<T>>,
+    y: Dst<T>,
+    finish: &Finish<T>,
+) {
+    T::forward(isa(), s, x, w, bias, y, finish);
 }
 
 /// Gradient of the input: `gx` [n, c_in, d, h, w] from `gy` [n, c_out, od, oh, ow].
 pub fn backward_data<T: ConvElement>(s: &ConvShape, gy: Src<T>, w: Src<T>, gx: Dst<T>) {
-    T::backward_data(isa(), s, gy, w, gx);
+    T::backward_data(isa(), s, gy, w, gx, &Finish::NONE);
+}
+
+/// [`backward_data`], and what `finish` says; `gx` row-major.
+pub fn backward_data_finished<T: ConvElement>(s: &ConvShape, gy: Src<T>, w: Src<T>, gx: Dst<T>, finish: &Finish<T>) {
+    T::backward_data(isa(), s, gy, w, gx, finish);
 }
 
 /// Gradient of the weights: `gw` [c_out, c_in / groups, kd, kh, kw].
@@ -156,13 +193,14 @@ fn tap_offsets(strides: &[isize], taps: [&[usize]; 3]) -> Vec<isize> {
     offsets
 }
 
-fn forward_with<T>(isa: Isa, s: &ConvShape, x: Src<T>, w: Src<T>, bias: Option<Src<T>>, y: Dst<T>)
+fn forward_with<T>(isa: Isa, s: &ConvShape, x: Src<T>, w: Src<T>, bias: Option<Src<T>>, y: Dst<T>, finish: &Finish<T>)
 where
-    T: Element + HasKernels + Add<Output = T>,
+    T: Real + HasKernels,
 {
     if y.numel() == 0 {
         return;
     }
+    let finish = Finishing::new(finish, &y);
     let groups = s.groups();
     let (rows, channels) = (s.c_out / groups, s.c_in / groups);
     let k = channels * s.taps();
@@ -191,23 +229,30 @@ where
             src_strides: five(x.strides()),
             dst: y.ptr(),
             dst_strides: five(y.strides()),
+            finish,
         };
         let bias = bias.as_ref().map_or(std::ptr::null(), |b| b.as_ptr());
-        gather(T::kernels(isa), &s.patches(), weights, images, bias);
+        let finished = gather(T::kernels(isa), &s.patches(), weights, images, bias);
+        if let Some(f) = finish.filter(|_| !finished) {
+            f.all(s.n);
+        }
     }
 }
 
-fn backward_data_with<T>(isa: Isa, s: &ConvShape, gy: Src<T>, w: Src<T>, gx: Dst<T>)
+fn backward_data_with<T>(isa: Isa, s: &ConvShape, gy: Src<T>, w: Src<T>, gx: Dst<T>, finish: &Finish<T>)
 where
-    T: Element + HasKernels + Add<Output = T>,
+    T: Real + HasKernels,
 {
     if gx.numel() == 0 {
         return;
     }
+    let finish = Finishing::new(finish, &gx);
+    let mut finished = false;
     let groups = s.groups();
     let (rows, channels) = (s.c_in / groups, s.c_out / groups);
     let stride = s.stride.map(|v| v.max(1));
-    for phase in 0..stride.iter().product() {
+    let phases: usize = stride.iter().product();
+    for phase in 0..phases {
         let r = [
             phase / (stride[1] * stride[2]),
             phase / stride[2] % stride[1],
@@ -249,9 +294,14 @@ where
                 src_strides: five(gy.strides()),
                 dst: gx.ptr().wrapping_offset(start),
                 dst_strides,
+                finish: finish.filter(|_| phases == 1),
             };
-            gather(T::kernels(isa), &geometry, weights, images, std::ptr::null());
+            finished = gather(T::kernels(isa), &geometry, weights, images, std::ptr::null()) && phases == 1;
         }
+    }
+    if let Some(f) = finish.filter(|_| !finished) {
+        // SAFETY: all phases have written their share.
+        unsafe { f.all(s.n) };
     }
 }
 

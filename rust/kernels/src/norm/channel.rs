@@ -30,6 +30,41 @@ impl<T: Real> Coefficients<T> {
     }
 }
 
+/// What batch norm outside training does to the elements of a channel.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Affine<T> {
+    slope: T,
+    center: T,
+    shift: T,
+}
+
+#[allow(private_bounds, reason = "the trait lists what kernels need of f32 and f64")]
+impl<T: Real> Affine<T> {
+    #[inline(always)]
+    pub(crate) fn of(self, x: T) -> T {
+        self.slope.fma(x - self.center, self.shift)
+    }
+}
+
+/// The functions that [`batch_norm_eval`] applies, one per channel.
+#[allow(private_bounds, reason = "as above")]
+pub fn batch_norm_affine<T: Real>(
+    weight: Option<AnySrc>,
+    bias: Option<AnySrc>,
+    mean: AnySrc,
+    var: AnySrc,
+    eps: f64,
+) -> Vec<Affine<T>> {
+    let (w, b) = (list::<T>(weight), list::<T>(bias));
+    let (mean, inv) = (collect(&mean.typed::<T>()), inverse(&collect(&var.typed::<T>()), eps));
+    let one = |c: usize| Affine {
+        slope: w.as_ref().map_or(inv[c], |w| inv[c] * w[c]),
+        center: mean[c],
+        shift: b.as_ref().map_or(T::ZERO, |b| b[c]),
+    };
+    (0..mean.len()).map(one).collect()
+}
+
 fn list<T: Real>(src: Option<AnySrc>) -> Option<Vec<T>> {
     src.map(|s| collect(&s.typed()))
 }

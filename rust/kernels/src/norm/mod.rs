@@ -7,7 +7,8 @@ mod channel;
 mod row;
 
 pub use channel::{
-    batch_norm_backward, batch_norm_eval, batch_norm_train, group_norm_backward, group_norm_forward, running_stats,
+    Affine, batch_norm_affine, batch_norm_backward, batch_norm_eval, batch_norm_train, group_norm_backward,
+    group_norm_forward, running_stats,
 };
 pub use row::{layer_norm_backward, layer_norm_forward, rms_norm_backward, rms_norm_forward};
 

@@ -179,7 +179,6 @@ fn finish<'py>(py: Python<'py>, result: &Bound<'py, PyAny>, first: bool) -> PyRe
     };
     let mut recorded = record::end().ok_or_else(|| new_error("nothing is being recorded on this thread"))?;
     recorded.graph.results = std::mem::take(&mut results.ids);
-    recorded.graph.find_last_uses();
     let slots = settled(py, slots, &recorded.graph)?;
     if !first {
         check_escapes(py, &recorded, &results.kept)?;
@@ -197,6 +196,8 @@ fn finish<'py>(py: Python<'py>, result: &Bound<'py, PyAny>, first: bool) -> PyRe
             )));
         }
     }
+    firesteel::graph::fuse(&mut recorded.graph);
+    recorded.graph.find_last_uses();
     let work = recorded.graph.values.iter().map(|v| v.layout.numel()).sum();
     Ok(Recording {
         form,
