@@ -5,6 +5,7 @@
 
 mod channel;
 mod row;
+mod sweep;
 
 pub use channel::{
     batch_norm_backward, batch_norm_eval, batch_norm_train, group_norm_backward, group_norm_forward, running_stats,
