@@ -115,7 +115,7 @@ def unique(
     """
     require_tensor(input, "unique")
     if dim is None:
-        result, inverse, counts = _C._unique(input.detach())
+        result, inverse, counts = _C._unique(input.detach(), return_inverse)
         return _pick(result, inverse, counts, return_inverse, return_counts)
     x, rows, d = _rows(input.detach(), dim)
     n = rows.shape[0]

@@ -15,6 +15,7 @@ use crate::parallel;
 use crate::reduce::real::{Real, ln_f64};
 use crate::reduce::walk::{Walk, grain};
 use crate::view::{AnyDst, AnySrc, Dst, Src};
+use lines::{Same, Way};
 use std::marker::PhantomData;
 
 /// What [`scan`] accumulates.
@@ -47,7 +48,9 @@ trait Fold: Copy + Default + Send + Sync {
     type T: Element;
     type Acc: Copy + Default + Send + Sync;
     /// How a single line is scanned.
-    const LINE: lines::Way;
+    const LINE: Way;
+    /// What it is, if there are vectors for it.
+    const SAME: Same = Same::None;
     const START: Self::Acc;
     fn step(acc: Self::Acc, x: Self::T) -> Self::Acc;
     fn out(acc: Self::Acc) -> Self::T;
@@ -64,11 +67,12 @@ struct Mul<T>(PhantomData<T>);
 struct LogAddExp<T>(PhantomData<T>);
 
 macro_rules! float_scan {
-    ($name:ident, $start:expr, $way:expr, $step:expr) => {
+    ($name:ident, $start:expr, $way:expr, $same:expr, $step:expr) => {
         impl<T: Real> Fold for $name<T> {
             type T = T;
             type Acc = f64;
-            const LINE: lines::Way = $way;
+            const LINE: Way = $way;
+            const SAME: Same = $same;
             const START: f64 = $start;
             #[inline(always)]
             fn step(acc: f64, x: T) -> f64 {
@@ -89,17 +93,28 @@ macro_rules! float_scan {
         }
     };
 }
-float_scan!(Add, 0.0, lines::Way::Chunks, |a, x| a + x);
+const fn narrow<T>() -> bool {
+    size_of::<T>() == 4
+}
+
+float_scan!(Add, 0.0, Way::Chunks, if narrow::<T>() { Same::SumF32 } else { Same::SumF64 }, |a, x| a + x);
 // The products of 8 float32 numbers fit into an f64, those of float64 do not.
-float_scan!(Mul, 1.0, if size_of::<T>() == 4 { lines::Way::Groups } else { lines::Way::InOrder }, |a, x| a * x);
-float_scan!(LogAddExp, f64::NEG_INFINITY, lines::Way::Exponentials, log_add_exp);
+float_scan!(
+    Mul,
+    1.0,
+    if narrow::<T>() { Way::Groups } else { Way::InOrder },
+    if narrow::<T>() { Same::ProductF32 } else { Same::None },
+    |a, x| a * x
+);
+float_scan!(LogAddExp, f64::NEG_INFINITY, Way::Exponentials, Same::None, log_add_exp);
 
 macro_rules! int_scan {
-    ($name:ident, $start:expr, $way:expr, $op:ident) => {
+    ($name:ident, $start:expr, $way:expr, $same:expr, $op:ident) => {
         impl Fold for $name<i64> {
             type T = i64;
             type Acc = i64;
-            const LINE: lines::Way = $way;
+            const LINE: Way = $way;
+            const SAME: Same = $same;
             const START: i64 = $start;
             #[inline(always)]
             fn step(acc: i64, x: i64) -> i64 {
@@ -120,8 +135,8 @@ macro_rules! int_scan {
         }
     };
 }
-int_scan!(Add, 0, lines::Way::Chunks, wrapping_add);
-int_scan!(Mul, 1, lines::Way::InOrder, wrapping_mul);
+int_scan!(Add, 0, Way::Chunks, Same::SumI64, wrapping_add);
+int_scan!(Mul, 1, Way::InOrder, Same::None, wrapping_mul);
 
 /// log(e^a + e^b); infinite arguments of one sign give themselves.
 #[inline(always)]

@@ -168,8 +168,9 @@ fn exponential_run(c: &Call) -> Result<()> {
 
 fn randperm_run(c: &Call) -> Result<()> {
     let n = c.outs[0].numel();
-    let made = random::randperm(n, philox(c, 1, n));
-    cpu::copy(&cpu::from_slice(&made, Dims::new(&[n])?)?, &c.outs[0]);
+    let out = cpu::contiguous_output(&c.outs[0], DType::I64)?;
+    random::randperm(cpu::slice_mut(&out.core), philox(c, 1, n));
+    out.store();
     Ok(())
 }
 

@@ -150,17 +150,17 @@ fn unique(a: &Args) -> Result<Vec<Core>> {
     sortable(t.dtype)?;
     let flat = cpu::contiguous(t, t.dtype)?;
     let flat = flat.with_layout(packed(row(&[t.numel()]), flat.layout.offset));
-    let found = kernels::unique_sorted(cpu::src(&computed(&flat)?));
+    let wanted = a.bool(1);
+    let shape = if wanted { *t.shape() } else { row(&[0]) };
+    let inverse = Core::empty(shape, DType::I64, Device::Cpu)?;
+    let places = wanted.then(|| cpu::slice_mut(&inverse));
+    let found = kernels::unique_sorted(cpu::src(&computed(&flat)?), places);
     let list = |v: &[i64]| cpu::from_slice(v, row(&[v.len()]));
     let first = list(&found.first)?;
     let result = Core::empty(*first.shape(), t.dtype, Device::Cpu)?;
     index::index_select(cpu::src(&flat), 0, cpu::typed(&first), cpu::dst(&result), false)
         .map_err(super::support::out_of_range)?;
-    Ok(vec![
-        result,
-        cpu::from_slice(&found.inverse, *t.shape())?,
-        list(&found.counts)?,
-    ])
+    Ok(vec![result, inverse, list(&found.counts)?])
 }
 
 pub fn ops() -> Vec<Builder> {
@@ -199,7 +199,7 @@ pub fn ops() -> Vec<Builder> {
                 |c| along(c, 1, |x, d, values, places| kernels::median(x, d, true, values, places)),
             )
             .nondiff_output(1),
-        op("_unique(input) -> (result, inverse, counts)", "The different elements in ascending order, for each element its place among them, and how often each occurs.")
+        op("_unique(input, inverse: bool = True) -> (result, inverse, counts)", "The different elements in ascending order, for each element its place among them (nothing where that is not asked for), and how often each occurs.")
             .data_shape(unique)
             .nondiff_output(0)
             .nondiff_output(2)

@@ -161,7 +161,7 @@ ROWS = {
     "index_fill": {
         "saves": "index",
         "input": lambda n, g: g.index_fill(n.dim, n.index, 0),
-        "value": lambda n, g: g.index_select(n.dim, _C._unique(n.index)[0]).sum() if g.ndim else g,
+        "value": lambda n, g: g.index_select(n.dim, _C._unique(n.index, False)[0]).sum() if g.ndim else g,
     },
     "embedding": {"saves": "indices", "weight": _embedding},
     "_embedding_backward": {"saves": "indices", "grad": _embedding2},

@@ -253,21 +253,29 @@ fn nonzero_typed<T: Number>(src: &Src<T>, rows: &mut [i64]) -> usize {
     outer.each(0..outer.count(), |_, [at]| {
         // SAFETY: a line of the walk.
         let line: &[T] = unsafe { crate::reduce::walk::line(src.ptr().offset(at), width, step, &mut keep) };
-        each_word(line, |first, mut w| {
-            while w != 0 && n < room {
-                let at = (first + w.trailing_zeros() as usize) as i64;
+        let mut places = [0i64; 64 + 8];
+        each_word(line, |first, w| {
+            let found = (w.count_ones() as usize).min(room - n);
+            if rank == 1 && n + 64 + 8 <= room {
+                places_of(w, first as i64, &mut rows[n..]);
+            } else {
+                places_of(w, first as i64, &mut places);
                 match rank {
-                    1 => rows[n] = at,
-                    2 => rows[2 * n..][..2].copy_from_slice(&[coord[0], at]),
+                    1 => rows[n..n + found].copy_from_slice(&places[..found]),
+                    2 => {
+                        for (row, at) in rows[2 * n..].chunks_exact_mut(2).zip(&places[..found]) {
+                            (row[0], row[1]) = (coord[0], *at);
+                        }
+                    }
                     _ => {
-                        let row = &mut rows[n * rank..][..rank];
-                        row[..last].copy_from_slice(&coord[..last]);
-                        row[last] = at;
+                        for (row, at) in rows[n * rank..].chunks_exact_mut(rank).zip(&places[..found]) {
+                            row[..last].copy_from_slice(&coord[..last]);
+                            row[last] = *at;
+                        }
                     }
                 }
-                w &= w - 1;
-                n += 1;
             }
+            n += found;
         });
         for d in (0..last).rev() {
             coord[d] += 1;
@@ -280,10 +288,43 @@ fn nonzero_typed<T: Number>(src: &Src<T>, rows: &mut [i64]) -> usize {
     n
 }
 
+/// The places of a word's bits, from `first` on. What lies behind them may be written to: there is room for 72.
+#[inline(always)]
+fn places_of(mut w: u64, first: i64, to: &mut [i64]) {
+    assert!(to.len() >= 64 + 8);
+    #[cfg(target_arch = "x86_64")]
+    if w.count_ones() >= 8 && isa() == Isa::Avx512 {
+        // SAFETY: the instruction set was found, and there is room.
+        return unsafe { x86::places_of(w, first, to.as_mut_ptr()) };
+    }
+    let mut n = 0;
+    while w != 0 {
+        to[n] = first + w.trailing_zeros() as i64;
+        w &= w - 1;
+        n += 1;
+    }
+}
+
 #[cfg(target_arch = "x86_64")]
 mod x86 {
     use super::Bool;
     use std::arch::x86_64::*;
+
+    /// # Safety
+    /// There is room for 72; the CPU has AVX-512.
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx2,bmi1,bmi2,lzcnt")]
+    pub(super) unsafe fn places_of(w: u64, first: i64, to: *mut i64) {
+        let mut at = _mm512_add_epi64(_mm512_set1_epi64(first), _mm512_setr_epi64(0, 1, 2, 3, 4, 5, 6, 7));
+        let (mut w, mut n) = (w, 0);
+        for _ in 0..8 {
+            let m = w as u8;
+            // SAFETY: at most 56 lie in front of eight more.
+            unsafe { _mm512_storeu_si512(to.add(n).cast(), _mm512_maskz_compress_epi64(m, at)) };
+            at = _mm512_add_epi64(at, _mm512_set1_epi64(8));
+            n += m.count_ones() as usize;
+            w >>= 8;
+        }
+    }
 
     macro_rules! packed {
         ($select:ident, $spread:ident, $t:ty, $lanes:literal, $mask:ty, $flags:ident, $load:ident, $store:ident, $masked:ident,

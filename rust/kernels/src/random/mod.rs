@@ -11,7 +11,8 @@ pub use philox::Philox;
 
 use crate::dtype::{DType, Scalar};
 use crate::elementwise::walk::{BLOCK, GRAIN, Plan, Scratch, scratch};
-use crate::elementwise::{Operand, convert, copy, fill, math};
+use crate::elementwise::rows::prefetch;
+use crate::elementwise::{Operand, convert, copy, fill};
 use crate::multiversion;
 use crate::parallel::for_range;
 use crate::view::{AnyDst, AnySrc};
@@ -19,8 +20,9 @@ use crate::view::{AnyDst, AnySrc};
 /// Elements worth a second thread: a draw costs more than memory.
 const DRAWS: usize = GRAIN / 4;
 
-/// Calls `f(position, length, block)` for row-major blocks of `out` and stores what it left in the block as `ty`.
-fn produce(out: &AnyDst, ty: DType, f: impl Fn(usize, usize, &mut Scratch) + Sync) {
+/// Calls `f(position, length, block)` for row-major blocks of `out` and stores what it left in the block as `ty`. A block
+/// has room for `length` rounded up to a multiple of 4 elements.
+fn produce(out: &AnyDst, ty: DType, f: impl Fn(usize, usize, *mut u8) + Sync) {
     let n = out.numel();
     if n == 0 {
         return;
@@ -31,12 +33,20 @@ fn produce(out: &AnyDst, ty: DType, f: impl Fn(usize, usize, &mut Scratch) + Syn
         base: out.ptr(),
         dtype: out.dtype(),
     };
+    let dense = out.dtype() == ty && out.is_contiguous();
     for_range(n, DRAWS, |range| {
+        // The lane as a whole, not its pointer: that may be shared.
+        let lane = &lane;
         let mut block = scratch();
         for pos in range.clone().step_by(BLOCK) {
             let len = BLOCK.min(range.end - pos);
-            f(pos, len, &mut block);
-            lane.store(pos, len, ty, &block);
+            if dense && len == BLOCK {
+                // SAFETY: a whole block lies inside the output.
+                f(pos, len, unsafe { lane.base.add(pos * ty.size()) });
+            } else {
+                f(pos, len, block.as_mut_ptr().cast());
+                lane.store(pos, len, ty, &block);
+            }
         }
     });
 }
@@ -89,6 +99,15 @@ unsafe fn elements<T>(block: &mut Scratch, len: usize) -> &mut [T] {
     unsafe { std::slice::from_raw_parts_mut(block.as_mut_ptr().cast(), len.min(BLOCK)) }
 }
 
+/// The first `len` elements of what [`produce`] hands out.
+///
+/// # Safety
+/// There is room for so many of the plain type `T`, which are only written; nothing else uses them.
+unsafe fn room<'a, T>(at: *mut u8, len: usize) -> &'a mut [T] {
+    // SAFETY: the contract of this function.
+    unsafe { std::slice::from_raw_parts_mut(at.cast(), len.min(BLOCK)) }
+}
+
 /// Words for the elements from `pos` (a multiple of 4) on.
 fn draw(philox: Philox, pos: usize, len: usize, stream: u32, words: &mut [u32; BLOCK]) {
     philox.words(pos as u64 / 4, stream, &mut words[..len.next_multiple_of(4)]);
@@ -117,7 +136,7 @@ pub fn uniform(dst: AnyDst, philox: Philox, lo: f64, hi: f64) {
             let mut wide = [0; BLOCK];
             draw_wide(philox, pos, len, &mut wide);
             // SAFETY: written only.
-            let out = unsafe { elements::<f64>(block, len) };
+            let out = unsafe { room::<f64>(block, len) };
             for (o, w) in out.iter_mut().zip(&wide) {
                 *o = unit(*w).mul_add(hi - lo, lo).min(last);
             }
@@ -134,7 +153,7 @@ pub fn uniform(dst: AnyDst, philox: Philox, lo: f64, hi: f64) {
         let mut words = [0; BLOCK];
         draw(philox, pos, len, 0, &mut words);
         // SAFETY: written only.
-        uniform_block(&words, bits, lo, hi, unsafe { elements(block, len) });
+        uniform_block(&words, bits, lo, hi, unsafe { room(block, len) });
     });
 }
 
@@ -161,24 +180,70 @@ pub fn normal(dst: AnyDst, philox: Philox, mean: f64, std: f64) {
         let mut words = [0; BLOCK];
         draw(philox, pos, len, 0, &mut words);
         // SAFETY: written only; rounded up to whole pairs, which a block has room for.
-        normal_block(&words, mean, std, unsafe { elements(block, len.next_multiple_of(2)) });
+        normal_block(&words, mean, std, unsafe { room(block, len.next_multiple_of(2)) });
     });
+}
+
+/// ln u for normal positive u: the polynomial of Cephes' logf (Moshier, 1992), m in [sqrt(1/2), sqrt 2).
+#[inline(always)]
+fn log(u: f32) -> f32 {
+    let bits = u.to_bits().wrapping_sub(0x3f35_04f3);
+    let e = (bits as i32 >> 23) as f32;
+    let f = f32::from_bits((bits & 0x007f_ffff).wrapping_add(0x3f35_04f3)) - 1.0;
+    let z = f * f;
+    let p = 7.037_683_6e-2f32;
+    let p = p.mul_add(f, -1.151_461e-1);
+    let p = p.mul_add(f, 1.167_699_9e-1);
+    let p = p.mul_add(f, -1.242_014_1e-1);
+    let p = p.mul_add(f, 1.424_932_3e-1);
+    let p = p.mul_add(f, -1.666_805_7e-1);
+    let p = p.mul_add(f, 2.000_071_5e-1);
+    let p = p.mul_add(f, -2.5e-1);
+    let p = p.mul_add(f, 3.333_333e-1);
+    let tail = e.mul_add(-2.121_944_4e-4, (p * f).mul_add(z, -0.5 * z));
+    e.mul_add(0.693_359_4, f + tail)
+}
+
+/// (sin a, cos a) of the angle that 2^-32 of a turn, `turn` times, makes. The nearest quarter is taken off in integers, so
+/// nothing is lost; what is left goes through the polynomials of Cephes' sinf and cosf.
+#[inline(always)]
+fn sin_cos(turn: u32) -> (f32, f32) {
+    let quarter = turn.wrapping_add(1 << 29) >> 30;
+    let rest = turn.wrapping_sub(quarter << 30) as i32;
+    let a = rest as f32 * (std::f32::consts::FRAC_PI_2 / 1_073_741_824.0);
+    let z = a * a;
+    let s = (-1.951_529_6e-4f32).mul_add(z, 8.332_161e-3).mul_add(z, -1.666_665_5e-1);
+    let s = (s * z).mul_add(a, a);
+    let c = 2.443_315_7e-5f32.mul_add(z, -1.388_731_6e-3).mul_add(z, 4.166_664_6e-2);
+    let c = (c * z).mul_add(z, z.mul_add(-0.5, 1.0));
+    let (a, b) = if quarter & 1 == 0 { (s, c) } else { (c, s) };
+    let sign_s = (quarter & 2) << 30;
+    let sign_c = (quarter.wrapping_add(1) & 2) << 30;
+    (
+        f32::from_bits(a.to_bits() ^ sign_s),
+        f32::from_bits(b.to_bits() ^ sign_c),
+    )
 }
 
 multiversion! {
     fn normal_block(words: &[u32; BLOCK], mean: f32, std: f32, out: &mut [f32]) {
-        let mut angles = [0f32; BLOCK / 2];
-        let mut radii = [0f32; BLOCK / 2];
+        let (mut first, mut second) = ([0u32; BLOCK / 2], [0u32; BLOCK / 2]);
+        let (pairs, _) = words.as_chunks::<2>();
+        for ((a, b), pair) in first.iter_mut().zip(&mut second).zip(pairs) {
+            (*a, *b) = (pair[0], pair[1]);
+        }
+        let (mut left, mut right) = ([0f32; BLOCK / 2], [0f32; BLOCK / 2]);
         for i in 0..BLOCK / 2 {
             // In (0, 1], so that the logarithm is finite.
-            let u = (words[2 * i] as f32 + 1.0) * (1.0 / 4_294_967_296.0);
-            radii[i] = (-2.0 * math::log(u)).sqrt() * std;
-            angles[i] = (words[2 * i + 1] >> 8) as f32 * (std::f32::consts::TAU / 16_777_216.0);
+            let u = (first[i] as f32 + 1.0) * (1.0 / 4_294_967_296.0);
+            let radius = (-2.0 * log(u)).sqrt() * std;
+            let (s, c) = sin_cos(second[i]);
+            left[i] = radius.mul_add(c, mean);
+            right[i] = radius.mul_add(s, mean);
         }
-        for ((pair, r), a) in out.chunks_exact_mut(2).zip(&radii).zip(&angles) {
-            let (s, c) = math::sin_cos(*a);
-            pair[0] = r.mul_add(c, mean);
-            pair[1] = r.mul_add(s, mean);
+        let (out, _) = out.as_chunks_mut::<2>();
+        for ((pair, a), b) in out.iter_mut().zip(&left).zip(&right) {
+            *pair = [*a, *b];
         }
     }
 }
@@ -189,7 +254,7 @@ fn wide_normals(dst: &AnyDst, philox: Philox, f: impl Fn(f64) -> f64 + Sync) {
         let mut wide = [0; BLOCK];
         draw_wide(philox, pos, len, &mut wide);
         // SAFETY: written only; rounded up to whole pairs, which a block has room for.
-        let out = unsafe { elements::<f64>(block, len.next_multiple_of(2)) };
+        let out = unsafe { room::<f64>(block, len.next_multiple_of(2)) };
         for (pair, w) in out.chunks_exact_mut(2).zip(wide.chunks_exact(2)) {
             let r = (-2.0 * (1.0 - unit(w[0])).ln()).sqrt();
             let (s, c) = (std::f64::consts::TAU * unit(w[1])).sin_cos();
@@ -210,7 +275,7 @@ fn by_inversion(dst: &AnyDst, philox: Philox, f: impl Fn(f64) -> f64 + Sync) {
         let mut wide = [0; BLOCK];
         draw_wide(philox, pos, len, &mut wide);
         // SAFETY: written only.
-        let out = unsafe { elements::<f64>(block, len) };
+        let out = unsafe { room::<f64>(block, len) };
         for (o, w) in out.iter_mut().zip(&wide) {
             *o = f(unit(*w) + 0.5 / 9_007_199_254_740_992.0);
         }
@@ -283,7 +348,7 @@ pub fn randint(dst: AnyDst, philox: Philox, lo: i64, hi: i64) {
     let range = hi.wrapping_sub(lo) as u64;
     produce(&dst, DType::I64, |pos, len, block| {
         // SAFETY: written only.
-        let out = unsafe { elements::<i64>(block, len) };
+        let out = unsafe { room::<i64>(block, len) };
         if range <= NARROW {
             let mut words = [0; BLOCK];
             draw(philox, pos, len, 0, &mut words);
@@ -306,17 +371,41 @@ fn scaled(wide: u64, range: u64) -> u64 {
 }
 
 /// A permutation of 0..n: Fisher and Yates's shuffle, one 64-bit draw per element.
-pub fn randperm(n: usize, philox: Philox) -> Vec<i64> {
-    let mut order: Vec<i64> = (0..n as i64).collect();
-    let mut wide = [0; BLOCK];
-    for i in 0..n {
-        if i % BLOCK == 0 {
-            draw_wide(philox, i, BLOCK.min(n - i), &mut wide);
+pub fn randperm(order: &mut [i64], philox: Philox) {
+    let n = order.len();
+    if u32::try_from(n).is_err() {
+        for (i, o) in order.iter_mut().enumerate() {
+            *o = i as i64;
         }
-        let j = i + scaled(wide[i % BLOCK], (n - i) as u64) as usize;
-        order.swap(i, j);
+        return shuffle(order, philox);
     }
-    order
+    // Half as wide, more of it stays in the cache.
+    crate::scratch::with::<u32, _>(n, |narrow| {
+        for (i, o) in narrow.iter_mut().enumerate() {
+            *o = i as u32;
+        }
+        shuffle(narrow, philox);
+        for (o, v) in order.iter_mut().zip(narrow) {
+            *o = *v as i64;
+        }
+    });
+}
+
+fn shuffle<T: Copy>(order: &mut [T], philox: Philox) {
+    let n = order.len();
+    let (mut wide, mut other) = ([0; BLOCK], [0; BLOCK]);
+    for first in (0..n).step_by(BLOCK) {
+        let len = BLOCK.min(n - first);
+        draw_wide(philox, first, len, &mut wide);
+        for (k, (to, w)) in other.iter_mut().zip(&wide[..len]).enumerate() {
+            let i = first + k;
+            *to = i + scaled(*w, (n - i) as u64) as usize;
+            prefetch(order.as_ptr().wrapping_add(*to));
+        }
+        for (k, j) in other[..len].iter().enumerate() {
+            order.swap(first + k, *j);
+        }
+    }
 }
 
 /// `out = src·keep/(1 - p)` and `mask = keep`, where each element is kept with probability 1 - p.

@@ -39,11 +39,12 @@ impl Philox {
 /// Counters computed side by side: four vectors of eight, so that one's latency hides behind the others' work.
 const LANES: usize = 32;
 
+const LOW: u64 = 0xffff_ffff;
+
 /// Ten rounds for `LANES` counters. A word sits in the low half of 64 bits, where a product takes it from without a
 /// shuffle; what lies above it is left there.
 #[inline(always)]
 fn lanes(mut c: [[u64; LANES]; 4], key: [u32; 2]) -> [[u64; LANES]; 4] {
-    const LOW: u64 = 0xffff_ffff;
     let mut key = key.map(u64::from);
     for _ in 0..10 {
         for i in 0..LANES {
@@ -72,13 +73,16 @@ multiversion! {
                 c[2][i] = stream as u64;
             }
             let r = lanes(c, key);
-            let mut words = [0u32; 4 * LANES];
+            // Two words side by side, then the pairs of a counter.
+            let mut pairs = [0u64; 2 * LANES];
             for i in 0..LANES {
-                for j in 0..4 {
-                    words[4 * i + j] = r[j][i] as u32;
-                }
+                pairs[2 * i] = (r[0][i] & LOW) | r[1][i] << 32;
+                pairs[2 * i + 1] = (r[2][i] & LOW) | r[3][i] << 32;
             }
-            group.copy_from_slice(&words[..group.len()]);
+            let (whole, _) = group.as_chunks_mut::<2>();
+            for (to, pair) in whole.iter_mut().zip(&pairs) {
+                *to = [*pair as u32, (*pair >> 32) as u32];
+            }
         }
     }
 }

@@ -119,7 +119,8 @@ fn values_follow_the_logical_order() {
 #[test]
 fn permutations() {
     for n in [0usize, 1, 2, 1000] {
-        let p = randperm(n, Philox { seed: 1, offset: 0 });
+        let mut p = vec![9; n];
+        randperm(&mut p, Philox { seed: 1, offset: 0 });
         let mut sorted = p.clone();
         sorted.sort();
         assert_eq!(sorted, (0..n as i64).collect::<Vec<_>>());
@@ -127,7 +128,9 @@ fn permutations() {
     // Each of six orders of three turns up about equally often.
     let mut seen = std::collections::HashMap::new();
     for offset in 0..6000 {
-        *seen.entry(randperm(3, Philox { seed: 9, offset })).or_insert(0) += 1;
+        let mut p = [0; 3];
+        randperm(&mut p, Philox { seed: 9, offset });
+        *seen.entry(p).or_insert(0) += 1;
     }
     assert!(
         seen.len() == 6 && seen.values().all(|c| (850..1150).contains(c)),
@@ -155,4 +158,27 @@ fn dropout_scales_what_it_keeps() {
     let mut drawn = vec![5f32; 2];
     bernoulli(view(&mut drawn), philox, p);
     assert_eq!(drawn, [0.0, 1.0]);
+}
+
+/// The tail and the shape of normals: the share beyond 1, 2, 3, 4 deviations, and the two functions they are made of.
+#[test]
+fn normals_to_the_tail() {
+    let n = 4_000_000;
+    let mut data = vec![0f32; n];
+    normal(view(&mut data), Philox { seed: 11, offset: 5 }, 0.0, 1.0);
+    for (beyond, share) in [(1.0f32, 0.317_310_5), (2.0, 0.045_500_3), (3.0, 0.002_699_8), (4.0, 6.334e-5), (5.0, 5.73e-7)] {
+        let found = data.iter().filter(|v| v.abs() > beyond).count() as f64;
+        let (want, upper) = (share * n as f64, data.iter().filter(|v| **v > beyond).count() as f64);
+        assert!((found - want).abs() < 5.0 * want.sqrt() + 1.0, "beyond {beyond}: {found}, not {want}");
+        assert!((upper - want / 2.0).abs() < 5.0 * want.sqrt() + 1.0, "above {beyond}: {upper}");
+    }
+    for i in 0..200_000u32 {
+        let turn = i.wrapping_mul(2_654_435_761);
+        let (s, c) = sin_cos(turn);
+        let a = turn as f64 * (std::f64::consts::TAU / 4_294_967_296.0);
+        assert!((s as f64 - a.sin()).abs() < 1.2e-7 && (c as f64 - a.cos()).abs() < 1.2e-7, "{turn}");
+        let u = (turn as f32 + 1.0) * (1.0 / 4_294_967_296.0);
+        let want = (u as f64).ln();
+        assert!((log(u) as f64 - want).abs() <= 1.2e-7 * want.abs().max(1e-7), "{u}");
+    }
 }

@@ -3,10 +3,11 @@
 use super::tests::{layouts, numbers};
 use super::walk::{collect, dense, view_of};
 use super::{Reduce, arg_reduce, keepdim, mean, reduce, var};
-use crate::dtype::{DType, Scalar};
+use crate::dtype::{Bool, DType, Scalar};
 use crate::parallel::set_threads;
 use crate::scan::{Scan, scan, scan_extremum};
 use crate::view::{AnyDst, AnySrc, Src};
+use crate::random::{self, Philox};
 use crate::{index, loss, norm, softmax, sort};
 use std::process::Command;
 
@@ -179,12 +180,59 @@ fn indexed(d: &mut Digest) {
     assert_eq!(collect(&at), index);
 }
 
+/// Single long lines, dense and not, in f32, f64 and i64; random numbers; masks.
+fn moves(d: &mut Digest) {
+    let n = 150_003;
+    let data: Vec<f32> = numbers(2 * n).iter().map(|v| v * 1.1 + 0.01).collect();
+    let wide: Vec<f64> = data.iter().map(|v| *v as f64 * 1.7).collect();
+    let ints: Vec<i64> = data.iter().map(|v| (*v * 1e6) as i64).collect();
+    for (len, step) in [(n, 1isize), (n, 2), (1000, 1), (13, 2)] {
+        // SAFETY: `len` elements at the step lie inside the vectors.
+        let (x, y, z) = unsafe {
+            (
+                AnySrc::new(data.as_ptr().cast(), DType::F32, &[len], &[step]),
+                AnySrc::new(wide.as_ptr().cast(), DType::F64, &[len], &[step]),
+                AnySrc::new(ints.as_ptr().cast(), DType::I64, &[len], &[step]),
+            )
+        };
+        let mut eight = vec![0u64; len];
+        for op in [Scan::Sum, Scan::Prod, Scan::LogSumExp] {
+            into(d, &[len], |dst| scan(op, x, 0, dst));
+            // SAFETY: the vector's own memory; any bits are a number.
+            let out = |t| unsafe { AnyDst::new(eight.as_ptr().cast_mut().cast(), t, &[len], &[1]) };
+            scan(op, y, 0, out(DType::F64));
+            eight.iter().for_each(|v| d.add(if f64::from_bits(*v).is_nan() { 1 } else { *v }));
+            if op != Scan::LogSumExp {
+                scan(op, z, 0, out(DType::I64));
+                eight.iter().for_each(|v| d.add(*v));
+            }
+        }
+        // SAFETY: as above.
+        let places = unsafe { AnyDst::new(eight.as_mut_ptr().cast(), DType::I64, &[len], &[1]) };
+        into(d, &[len], |dst| scan_extremum(false, x, 0, dst, places));
+        into(d, &[len], |dst| sort::sort(x, 0, false, true, dst, places));
+        eight.iter().for_each(|v| d.add(*v));
+    }
+    let philox = Philox { seed: 2, offset: 1 };
+    into(d, &[n], |dst| random::normal(dst, philox, 0.5, 2.0));
+    into(d, &[n], |dst| random::uniform(dst, philox, -1.0, 1.0));
+    let mut order = vec![0i64; 5000];
+    random::randperm(&mut order, philox);
+    order.iter().for_each(|v| d.add(*v as u64));
+    let mask: Vec<Bool> = data[..n].iter().map(|v| Bool((*v > 0.3) as u8)).collect();
+    let count = mask.iter().filter(|m| m.get()).count();
+    into(d, &[count], |dst| {
+        assert_eq!(index::masked_select(any(&data, &[n]), view_of(&mask, &[n]), dst), count)
+    });
+}
+
 fn digest() -> String {
     let mut d = Digest(0xcbf2_9ce4_8422_2325);
     reductions(&mut d);
     lines(&mut d);
     norms(&mut d);
     indexed(&mut d);
+    moves(&mut d);
     format!("digest {:x}", d.0)
 }
 

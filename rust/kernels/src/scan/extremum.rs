@@ -13,6 +13,9 @@ use crate::view::{AnyDst, AnySrc, Dst, Src};
 /// Elements with a key whose order is theirs: NaN greatest, -0 and 0 equal.
 trait Keyed: Copy + Default + Send + Sync {
     fn key(self) -> i64;
+    /// Chosen between as integers, which needs no branch.
+    fn bits(self) -> u64;
+    fn of_bits(bits: u64) -> Self;
     fn nan(self) -> bool {
         false
     }
@@ -29,6 +32,14 @@ macro_rules! float_key {
                 if self.is_nan() { i64::MAX } else { key as i64 }
             }
             #[inline(always)]
+            fn bits(self) -> u64 {
+                self.to_bits() as u64
+            }
+            #[inline(always)]
+            fn of_bits(bits: u64) -> Self {
+                Self::from_bits(bits as $unsigned)
+            }
+            #[inline(always)]
             fn nan(self) -> bool {
                 self.is_nan()
             }
@@ -40,12 +51,28 @@ float_key!(f64, i64, u64);
 
 impl Keyed for i64 {
     #[inline(always)]
+    fn bits(self) -> u64 {
+        self as u64
+    }
+    #[inline(always)]
+    fn of_bits(bits: u64) -> Self {
+        bits as i64
+    }
+    #[inline(always)]
     fn key(self) -> i64 {
         self
     }
 }
 
 impl Keyed for u8 {
+    #[inline(always)]
+    fn bits(self) -> u64 {
+        self as u64
+    }
+    #[inline(always)]
+    fn of_bits(bits: u64) -> Self {
+        bits as u8
+    }
     #[inline(always)]
     fn key(self) -> i64 {
         self as i64
@@ -125,7 +152,7 @@ const BLOCK: usize = 256;
 fn line<T: Keyed>(job: &Job<T>, max: bool, at: [isize; 3]) {
     let (mut given, mut ranks) = ([T::default(); BLOCK], [0i64; BLOCK]);
     let mut places = [0i64; BLOCK];
-    let (mut best, mut value, mut place) = (i64::MIN, T::default(), 0i64);
+    let (mut best, mut value, mut place) = (i64::MIN, 0u64, 0i64);
     for first in (0..job.n).step_by(BLOCK) {
         let n = BLOCK.min(job.n - first);
         let start = [0, 1, 2].map(|k| at[k] + first as isize * job.step[k]);
@@ -145,8 +172,8 @@ fn line<T: Keyed>(job: &Job<T>, max: bool, at: [isize; 3]) {
             let better = *rank >= best;
             best = std::hint::select_unpredictable(better, *rank, best);
             place = std::hint::select_unpredictable(better, (first + i) as i64, place);
-            value = std::hint::select_unpredictable(better, *x, value);
-            *x = value;
+            value = std::hint::select_unpredictable(better, x.bits(), value);
+            *x = T::of_bits(value);
             *place_out = place;
         }
         // SAFETY: as above.
@@ -205,13 +232,25 @@ multiversion! {
         // SAFETY: a row of the strip.
         unsafe {
             let from = std::slice::from_raw_parts(job.src.offset(at[0]), w);
-            for i in 0..w {
-                let x = from[i];
-                let rank = rank(x, max);
-                let better = rank >= ranks[i];
-                ranks[i] = if better { rank } else { ranks[i] };
-                places[i] = if better { k } else { places[i] };
-                values[i] = if better { x } else { values[i] };
+            let (mut new, mut better) = ([0i64; STRIP], [0u64; STRIP]);
+            // One loop for each kind of element, which vectorizes.
+            if max {
+                for (r, x) in new.iter_mut().zip(from) {
+                    *r = rank(*x, true);
+                }
+            } else {
+                for (r, x) in new.iter_mut().zip(from) {
+                    *r = rank(*x, false);
+                }
+            }
+            for (((b, r), new), place) in better.iter_mut().zip(&mut *ranks).zip(&new).zip(&mut *places) {
+                let is = *new >= *r;
+                *b = is as u64;
+                *r = if is { *new } else { *r };
+                *place = if is { k } else { *place };
+            }
+            for ((v, x), b) in values.iter_mut().zip(from).zip(&better) {
+                *v = if *b != 0 { *x } else { *v };
             }
             std::slice::from_raw_parts_mut(job.dst.offset(at[1]), w).copy_from_slice(values);
             std::slice::from_raw_parts_mut(job.index.offset(at[2]), w).copy_from_slice(places);

@@ -111,7 +111,7 @@ fn part<F: Fold>(
         let from = job.src.offset(at[0] + first * job.step[0]);
         let to = job.dst.offset(at[1] + first * job.step[1]);
         if n == 1 || job.step[..2] == [1, 1] || job.step[0] == 1 && !store {
-            return groups(F::default(), from, to, n, before, acc, store);
+            return run(F::default(), from, to, n, before, acc, store);
         }
         let mut block = [F::T::default(); BLOCK];
         let mut done = 0;
@@ -121,7 +121,7 @@ fn part<F: Fold>(
                 *b = *from.offset((done + i) as isize * job.step[0]);
             }
             let inside = block.as_mut_ptr();
-            acc = groups(F::default(), inside.cast_const(), inside, len, before, acc, store);
+            acc = run(F::default(), inside.cast_const(), inside, len, before, acc, store);
             if store {
                 for (i, b) in block[..len].iter().enumerate() {
                     *to.offset((done + i) as isize * job.step[1]) = *b;
@@ -134,6 +134,58 @@ fn part<F: Fold>(
 }
 
 const GROUP: usize = 8;
+
+/// `n` dense elements, with the CPU's widest vectors for the types that there are such for.
+///
+/// # Safety
+/// `n` elements at both ends, the same ones or others.
+pub(super) unsafe fn run<F: Fold>(
+    op: F,
+    from: *const F::T,
+    to: *mut F::T,
+    n: usize,
+    before: F::Acc,
+    acc: F::Acc,
+    store: bool,
+) -> F::Acc {
+    #[cfg(target_arch = "x86_64")]
+    if n >= GROUP && crate::simd::isa() == crate::simd::Isa::Avx512 {
+        // SAFETY: the instruction set was found; `SAME` says what the types are. The rest is the caller's promise.
+        unsafe {
+            let (a, b) = (from.cast::<u8>(), to.cast::<u8>());
+            let whole = n / GROUP * GROUP;
+            let acc = match F::SAME {
+                Same::SumF32 => x86::sum_f32(a.cast(), b.cast(), whole, pun(before), pun(acc), store).map(|v| pun(v)),
+                Same::ProductF32 => x86::product_f32(a.cast(), b.cast(), whole, pun(before), pun(acc), store).map(|v| pun(v)),
+                Same::SumF64 => x86::sum_f64(a.cast(), b.cast(), whole, pun(before), pun(acc), store).map(|v| pun(v)),
+                Same::SumI64 => x86::sum_i64(a.cast(), b.cast(), whole, pun(before), pun(acc), store).map(|v| pun(v)),
+                Same::None => None,
+            };
+            if let Some(acc) = acc {
+                return groups(op, from.add(whole), to.add(whole), n - whole, before, acc, store);
+            }
+        }
+    }
+    groups(op, from, to, n, before, acc, store)
+}
+
+/// What a fold is, for which there are vectors.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Same {
+    None,
+    SumF32,
+    ProductF32,
+    SumF64,
+    SumI64,
+}
+
+/// The same eight bytes as another type.
+#[cfg(target_arch = "x86_64")]
+fn pun<A: Copy, B: Copy>(a: A) -> B {
+    assert!(size_of::<A>() == 8 && size_of::<B>() == 8);
+    // SAFETY: plain numbers of eight bytes.
+    unsafe { std::mem::transmute_copy(&a) }
+}
 
 /// The running values of one group.
 #[inline(always)]
@@ -187,4 +239,67 @@ multiversion! {
         }
         acc
     }
+}
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use super::GROUP;
+    use std::arch::x86_64::*;
+
+    macro_rules! wide {
+        ($name:ident, $t:ty, $acc:ty, $vector:ty, $load:expr, $store:expr, $start:expr, $splat:ident, $join:ident, $up:ident, $last:ident, $first:ident) => {
+            /// As `groups`, for a multiple of 8 elements.
+            ///
+            /// # Safety
+            /// As there; the CPU has AVX-512.
+            #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma")]
+            pub(super) unsafe fn $name(from: *const $t, to: *mut $t, n: usize, before: $acc, acc: $acc, store: bool) -> Option<$acc> {
+                let (start, before, mut acc) = ($splat($start), $splat(before), $splat(acc));
+                let last = _mm512_set1_epi64(GROUP as i64 - 1);
+                for first in (0..n).step_by(GROUP) {
+                    // SAFETY: a group of elements at both ends.
+                    unsafe {
+                        let v: $vector = $load(from.add(first));
+                        let v = $join($up::<7>(v, start), v);
+                        let v = $join($up::<6>(v, start), v);
+                        let v = $join($up::<4>(v, start), v);
+                        if store {
+                            $store(to.add(first), $join($join(before, acc), v));
+                        }
+                        acc = $join(acc, $last(last, v));
+                    }
+                }
+                Some($first(acc))
+            }
+        };
+    }
+
+    #[target_feature(enable = "avx512f")]
+    #[inline]
+    fn up_pd<const BY: i32>(v: __m512d, below: __m512d) -> __m512d {
+        _mm512_castsi512_pd(_mm512_alignr_epi64::<BY>(_mm512_castpd_si512(v), _mm512_castpd_si512(below)))
+    }
+
+    #[target_feature(enable = "avx512f")]
+    #[inline]
+    fn first_i64(v: __m512i) -> i64 {
+        _mm_cvtsi128_si64(_mm512_castsi512_si128(v))
+    }
+
+    wide!(
+        sum_f32, f32, f64, __m512d, |p| _mm512_cvtps_pd(_mm256_loadu_ps(p)), |p, v| _mm256_storeu_ps(p, _mm512_cvtpd_ps(v)),
+        0.0, _mm512_set1_pd, _mm512_add_pd, up_pd, _mm512_permutexvar_pd, _mm512_cvtsd_f64
+    );
+    wide!(
+        product_f32, f32, f64, __m512d, |p| _mm512_cvtps_pd(_mm256_loadu_ps(p)), |p, v| _mm256_storeu_ps(p, _mm512_cvtpd_ps(v)),
+        1.0, _mm512_set1_pd, _mm512_mul_pd, up_pd, _mm512_permutexvar_pd, _mm512_cvtsd_f64
+    );
+    wide!(
+        sum_f64, f64, f64, __m512d, |p| _mm512_loadu_pd(p), |p, v| _mm512_storeu_pd(p, v),
+        0.0, _mm512_set1_pd, _mm512_add_pd, up_pd, _mm512_permutexvar_pd, _mm512_cvtsd_f64
+    );
+    wide!(
+        sum_i64, i64, i64, __m512i, |p: *const i64| _mm512_loadu_si512(p.cast()), |p: *mut i64, v| _mm512_storeu_si512(p.cast(), v),
+        0, _mm512_set1_epi64, _mm512_add_epi64, _mm512_alignr_epi64, _mm512_permutexvar_epi64, first_i64
+    );
 }

@@ -1,6 +1,7 @@
 //! Elements as unsigned keys in sorting order, packed with their index: ties then go by index, so every sort is stable.
 
 use crate::dtype::Element;
+use crate::scratch::Plain;
 
 /// Elements that can be sorted.
 pub(crate) trait Sortable: Element {
@@ -8,6 +9,12 @@ pub(crate) trait Sortable: Element {
     const BITS: u32;
     /// NaN is greatest; -0 and 0 are equal.
     fn key(self) -> u64;
+    /// The element that has a key, where `plain` elements have it.
+    fn of_key(key: u64) -> Self;
+    /// No other element has its key.
+    fn plain(self) -> bool {
+        true
+    }
     fn nan(self) -> bool {
         false
     }
@@ -23,6 +30,15 @@ impl Sortable for f32 {
         // Adding 0 turns -0 into 0.
         let bits = (self + 0.0).to_bits();
         (if bits >> 31 == 1 { !bits } else { bits | 0x8000_0000 }) as u64
+    }
+    #[inline(always)]
+    fn of_key(key: u64) -> f32 {
+        let key = key as u32;
+        f32::from_bits(if key >> 31 == 1 { key & 0x7fff_ffff } else { !key })
+    }
+    #[inline(always)]
+    fn plain(self) -> bool {
+        !self.is_nan() && self.to_bits() != 1 << 31
     }
     #[inline(always)]
     fn nan(self) -> bool {
@@ -41,6 +57,14 @@ impl Sortable for f64 {
         if bits >> 63 == 1 { !bits } else { bits | 1 << 63 }
     }
     #[inline(always)]
+    fn of_key(key: u64) -> f64 {
+        f64::from_bits(if key >> 63 == 1 { key & !(1 << 63) } else { !key })
+    }
+    #[inline(always)]
+    fn plain(self) -> bool {
+        !self.is_nan() && self.to_bits() != 1 << 63
+    }
+    #[inline(always)]
     fn nan(self) -> bool {
         self.is_nan()
     }
@@ -52,6 +76,10 @@ impl Sortable for i64 {
     fn key(self) -> u64 {
         self as u64 ^ 1 << 63
     }
+    #[inline(always)]
+    fn of_key(key: u64) -> i64 {
+        (key ^ 1 << 63) as i64
+    }
 }
 
 impl Sortable for crate::dtype::Bool {
@@ -60,10 +88,14 @@ impl Sortable for crate::dtype::Bool {
     fn key(self) -> u64 {
         self.get() as u64
     }
+    #[inline(always)]
+    fn of_key(key: u64) -> Self {
+        (key != 0).into()
+    }
 }
 
 /// A key and an index in one integer, whose order is that of the pair.
-pub(crate) trait Entry: Copy + Ord + Send + Sync + Default {
+pub(crate) trait Entry: Copy + Ord + Send + Sync + Default + Plain {
     fn pack(key: u64, index: usize) -> Self;
     fn index(self) -> usize;
     fn key(self) -> u64;
@@ -104,25 +136,30 @@ impl Entry for u128 {
 const RADIX: usize = 512;
 const DIGIT: u32 = 11;
 const BUCKETS: usize = 1 << DIGIT;
+/// Of keys of 64 bits.
+const MOST_PASSES: usize = 6;
 
-/// Sorts entries whose indices ascend, by the low `bits` of their keys.
-pub(crate) fn sort_entries<E: Entry>(entries: &mut Vec<E>, spare: &mut Vec<E>, bits: u32) {
+/// Sorts entries whose indices ascend, by the low `bits` of their keys. `spare` is as long; the result lies in one of the
+/// two.
+pub(crate) fn sort_entries<'a, E: Entry>(mut entries: &'a mut [E], mut spare: &'a mut [E], bits: u32) -> &'a mut [E] {
     let n = entries.len();
     if n < RADIX || n > u32::MAX as usize {
         entries.sort_unstable();
-        return;
+        return entries;
     }
-    let passes = bits.div_ceil(DIGIT) as usize;
-    let digit = |e: E, pass: usize| (e.key() >> (pass as u32 * DIGIT)) as usize & (BUCKETS - 1);
-    let mut counts = vec![0u32; passes * BUCKETS];
+    let passes = bits.div_ceil(DIGIT).max(1);
+    // As few bits a pass as there must be.
+    let width = bits.div_ceil(passes).max(1);
+    let (passes, buckets) = (passes as usize, 1usize << width);
+    let digit = |e: E, pass: usize| (e.key() >> (pass as u32 * width)) as usize & (buckets - 1);
+    let mut all = [0u32; MOST_PASSES * BUCKETS];
+    let counts = &mut all[..passes * buckets];
     for &e in entries.iter() {
-        for (pass, counts) in counts.chunks_exact_mut(BUCKETS).enumerate() {
+        for (pass, counts) in counts.chunks_exact_mut(buckets).enumerate() {
             counts[digit(e, pass)] += 1;
         }
     }
-    spare.clear();
-    spare.resize(n, E::default());
-    for (pass, counts) in counts.chunks_exact_mut(BUCKETS).enumerate() {
+    for (pass, counts) in counts.chunks_exact_mut(buckets).enumerate() {
         if counts[digit(entries[0], pass)] as usize == n {
             continue;
         }
@@ -135,6 +172,7 @@ pub(crate) fn sort_entries<E: Entry>(entries: &mut Vec<E>, spare: &mut Vec<E>, b
             spare[*place as usize] = e;
             *place += 1;
         }
-        std::mem::swap(entries, spare);
+        std::mem::swap(&mut entries, &mut spare);
     }
+    entries
 }

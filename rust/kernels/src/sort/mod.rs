@@ -12,6 +12,7 @@ use crate::dtype::{Bool, DType};
 use crate::multiversion;
 use crate::parallel;
 use crate::reduce::walk::{Walk, grain, line};
+use crate::scratch;
 use crate::view::{AnyDst, AnySrc, Dst, Src};
 use keys::{Entry, Sortable, sort_entries};
 use std::ops::Range;
@@ -142,86 +143,145 @@ fn along<T: Sortable>(src: &Src<T>, axis: usize, task: Task, values: &Dst<T>, in
 }
 
 fn lines_of<T: Sortable, E: Entry>(job: &Job<T>, lines: &Walk<3>, range: Range<usize>) {
-    let (mut keep, mut entries, mut spare) = (Vec::new(), Vec::<E>::new(), Vec::new());
-    let (mut narrow, mut narrow_spare) = (Vec::<u64>::new(), Vec::new());
-    lines.each(range, |_, [s, v, d]| {
-        // SAFETY: a line of the walk, n long; outputs are other memory.
-        let line: &[T] = unsafe { line(job.src.offset(s), job.n, job.step[0], &mut keep) };
-        let descending = matches!(
-            job.task,
-            Task::Sort { descending: true } | Task::Top { largest: true, .. }
-        );
-        let flip = if descending { u64::MAX >> (64 - T::BITS) } else { 0 };
-        entries.clear();
-        let few = matches!(job.task, Task::Top { k, .. } if k > 0 && line.len() >= FEW && k <= line.len() / 16);
-        // A line of wide keys that lie close together is sorted by what differs.
-        let close = match job.task {
-            Task::Sort { .. } if T::BITS == 64 && line.len() >= FEW => span(line, flip),
-            _ => None,
-        };
-        if few {
-            let Task::Top { k, .. } = job.task else { return };
-            candidates(line, flip, k, &mut entries);
-        } else if close.is_none() {
-            entries.extend(
-                line.iter()
-                    .enumerate()
-                    .map(|(i, &x): (usize, &T)| E::pack(x.key() ^ flip, i)),
-            );
-        }
-        let put = |k: usize, index: usize| {
-            let k = k as isize;
-            // SAFETY: as above, in the outputs' lines.
-            unsafe {
-                *job.values.offset(v + k * job.step[1]) = line[index];
-                *job.indices.offset(d + k * job.step[2]) = index as i64;
-            }
-        };
-        match job.task {
-            Task::Sort { .. } if close.is_some() => {
-                let Some((least, bits)) = close else { return };
-                narrow.clear();
-                let keys = line.iter().map(|x| (x.key() ^ flip) - least);
-                narrow.extend(keys.enumerate().map(|(i, key)| <u64 as Entry>::pack(key, i)));
-                sort_entries(&mut narrow, &mut narrow_spare, bits);
-                for (k, e) in narrow.iter().enumerate() {
-                    put(k, Entry::index(*e));
-                }
-            }
-            Task::Sort { .. } => {
-                sort_entries(&mut entries, &mut spare, T::BITS);
-                for (k, e) in entries.iter().enumerate() {
-                    put(k, e.index());
-                }
-            }
-            Task::Top { k, .. } => {
-                let k = k.min(entries.len());
-                if k > 0 && k < entries.len() {
-                    entries.select_nth_unstable(k - 1);
-                }
-                let top = &mut entries[..k];
-                top.sort_unstable();
-                for (k, e) in top.iter().enumerate() {
-                    put(k, e.index());
-                }
-            }
-            Task::Nth { k } => put(0, entries.select_nth_unstable(k).1.index()),
-            Task::Median { ignore_nan } => {
-                let nans = line.iter().filter(|x| x.nan()).count();
-                match line.iter().position(|x| x.nan()) {
-                    Some(first) if !ignore_nan || nans == line.len() => put(0, first),
-                    _ => put(0, entries.select_nth_unstable((line.len() - nans - 1) / 2).1.index()),
-                }
-            }
-            Task::Mode => match line.iter().position(|x| x.nan()) {
-                Some(first) => put(0, first),
-                None => {
-                    sort_entries(&mut entries, &mut spare, T::BITS);
-                    put(0, most_frequent(&entries).index());
-                }
-            },
-        }
+    let mut keep = Vec::new();
+    let sorts = matches!(job.task, Task::Sort { .. } | Task::Mode);
+    scratch::with::<E, _>(job.n, |entries| {
+        scratch::with::<E, _>(if sorts { job.n } else { 0 }, |spare| {
+            lines.each(range, |_, at| {
+                // SAFETY: a line of the walk, n long; outputs are other memory.
+                let line: &[T] = unsafe { line(job.src.offset(at[0]), job.n, job.step[0], &mut keep) };
+                one_line(job, line, [at[1], at[2]], entries, spare);
+            });
+        });
     });
+}
+
+/// Where the results of a line go.
+struct Out<T> {
+    values: *mut T,
+    indices: *mut i64,
+    step: [isize; 2],
+}
+
+impl<T: Sortable> Out<T> {
+    /// # Safety
+    /// The results have a `k`-th place.
+    #[inline(always)]
+    unsafe fn put(&self, k: usize, value: T, index: usize) {
+        let k = k as isize;
+        // SAFETY: the caller's promise.
+        unsafe {
+            *self.values.offset(k * self.step[0]) = value;
+            *self.indices.offset(k * self.step[1]) = index as i64;
+        }
+    }
+}
+
+fn one_line<T: Sortable, E: Entry>(job: &Job<T>, line: &[T], at: [isize; 2], entries: &mut [E], spare: &mut [E]) {
+    // SAFETY: the results' lines lie inside their views.
+    let out = unsafe {
+        Out {
+            values: job.values.offset(at[0]),
+            indices: job.indices.offset(at[1]),
+            step: [job.step[1], job.step[2]],
+        }
+    };
+    // SAFETY: every task puts only what its results have room for.
+    let put = |k: usize, index: usize| unsafe { out.put(k, line[index], index) };
+    let descending = matches!(
+        job.task,
+        Task::Sort { descending: true } | Task::Top { largest: true, .. }
+    );
+    let flip = if descending { u64::MAX >> (64 - T::BITS) } else { 0 };
+    match job.task {
+        Task::Sort { .. } => {
+            // A line of wide keys that lie close together is sorted by what differs.
+            let close = if T::BITS == 64 && line.len() >= FEW { span(line, flip) } else { None };
+            if let Some((least, bits)) = close {
+                return scratch::with::<u64, _>(line.len(), |narrow| {
+                    scratch::with::<u64, _>(line.len(), |spare| {
+                        sorted(line, least, flip, bits, narrow, spare, &out);
+                    });
+                });
+            }
+            sorted(line, 0, flip, T::BITS, entries, spare, &out);
+        }
+        Task::Top { k, .. } => {
+            let few = k > 0 && line.len() >= FEW && k <= line.len() / 16;
+            let n = if few { candidates(line, flip, k, entries) } else { pack(line, 0, flip, entries) };
+            let entries = &mut entries[..n];
+            let k = k.min(n);
+            if k > 0 && k < n {
+                entries.select_nth_unstable(k - 1);
+            }
+            let top = &mut entries[..k];
+            top.sort_unstable();
+            for (k, e) in top.iter().enumerate() {
+                put(k, e.index());
+            }
+        }
+        Task::Nth { k } => {
+            pack(line, 0, flip, entries);
+            put(0, entries.select_nth_unstable(k).1.index());
+        }
+        Task::Median { ignore_nan } => {
+            let nans = line.iter().filter(|x| x.nan()).count();
+            match line.iter().position(|x| x.nan()) {
+                Some(first) if !ignore_nan || nans == line.len() => put(0, first),
+                _ => {
+                    pack(line, 0, flip, entries);
+                    put(0, entries.select_nth_unstable((line.len() - nans - 1) / 2).1.index());
+                }
+            }
+        }
+        Task::Mode => match line.iter().position(|x| x.nan()) {
+            Some(first) => put(0, first),
+            None => {
+                pack(line, 0, flip, entries);
+                put(0, most_frequent(sort_entries(entries, spare, T::BITS)).index());
+            }
+        },
+    }
+}
+
+/// A line's entries; their keys begin at `least`. Returns how many there are.
+fn pack<T: Sortable, E: Entry>(line: &[T], least: u64, flip: u64, entries: &mut [E]) -> usize {
+    for (i, (e, x)) in entries.iter_mut().zip(line).enumerate() {
+        *e = E::pack((x.key() ^ flip).wrapping_sub(least), i);
+    }
+    line.len()
+}
+
+/// Sorts a line whose keys begin at `least` and differ in `bits`.
+fn sorted<T: Sortable, E: Entry>(
+    line: &[T],
+    least: u64,
+    flip: u64,
+    bits: u32,
+    entries: &mut [E],
+    spare: &mut [E],
+    out: &Out<T>,
+) {
+    pack(line, least, flip, entries);
+    let entries = sort_entries(entries, spare, bits);
+    // An element is found in its key again, if no other has the same; else where it was.
+    // SAFETY: as many results as elements.
+    if line.len() >= FEW && all_plain(line) {
+        for (k, e) in entries.iter().enumerate() {
+            unsafe { out.put(k, T::of_key(e.key().wrapping_add(least) ^ flip), e.index()) };
+        }
+    } else {
+        for (k, e) in entries.iter().enumerate() {
+            let index = e.index();
+            unsafe { out.put(k, line[index], index) };
+        }
+    }
+}
+
+multiversion! {
+    fn all_plain<T: Sortable>(line: &[T]) -> bool {
+        line.iter().fold(true, |all, x| all & x.plain())
+    }
 }
 
 /// Lines from which on it pays to look before packing all of them.
@@ -236,12 +296,16 @@ fn span<T: Sortable>(line: &[T], flip: u64) -> Option<(u64, u32)> {
     (bits <= 32 && line.len() <= u32::MAX as usize).then_some((least, bits.max(1)))
 }
 
-/// Leaves the `k` least entries of a line, and perhaps others, in `entries`: what is no less than the k-th so far is
-/// passed over, many at a time.
-fn candidates<T: Sortable, E: Entry>(line: &[T], flip: u64, k: usize, entries: &mut Vec<E>) {
+/// Leaves the `k` least entries of a line, and perhaps others, in front of `entries`, and returns how many: what is no
+/// less than the k-th so far is passed over, many at a time.
+fn candidates<T: Sortable, E: Entry>(line: &[T], flip: u64, k: usize, entries: &mut [E]) -> usize {
     const LOOK: usize = 64;
     let room = (4 * k).max(256).min(line.len());
-    let mut limit = shrink(line[..room].iter().enumerate(), flip, k, entries);
+    let mut n = pack(&line[..room], 0, flip, entries);
+    // The largest key of the k least so far, which are kept.
+    let shrink = |entries: &mut [E]| entries.select_nth_unstable(k - 1).1.key();
+    let mut limit = shrink(&mut entries[..n]);
+    n = k;
     for (chunk, group) in line[room..].chunks(LOOK).enumerate() {
         if !any_below(group, flip, limit) {
             continue;
@@ -250,26 +314,16 @@ fn candidates<T: Sortable, E: Entry>(line: &[T], flip: u64, k: usize, entries: &
         for (i, x) in group.iter().enumerate() {
             // An equal key with a higher index comes later.
             if x.key() ^ flip < limit {
-                entries.push(E::pack(x.key() ^ flip, first + i));
+                entries[n] = E::pack(x.key() ^ flip, first + i);
+                n += 1;
             }
         }
-        if entries.len() > room {
-            limit = shrink::<T, E>(std::iter::empty(), flip, k, entries);
+        if n > room {
+            limit = shrink(&mut entries[..n]);
+            n = k;
         }
     }
-}
-
-/// Adds elements, keeps the `k` least entries, and returns the largest of their keys.
-fn shrink<'a, T: Sortable, E: Entry>(
-    more: impl Iterator<Item = (usize, &'a T)>,
-    flip: u64,
-    k: usize,
-    entries: &mut Vec<E>,
-) -> u64 {
-    entries.extend(more.map(|(i, x)| E::pack(x.key() ^ flip, i)));
-    let limit = entries.select_nth_unstable(k - 1).1.key();
-    entries.truncate(k);
-    limit
+    n
 }
 
 multiversion! {

@@ -172,10 +172,70 @@ fn order_statistics() {
 fn unique_values() {
     let nan = f32::NAN;
     let x = [nan, 1.0, nan, 0.0, -0.0, 1.0];
-    let u = unique_sorted(any(&x, &[2, 3]));
+    let mut inverse = [9; 6];
+    let u = unique_sorted(any(&x, &[2, 3]), Some(&mut inverse));
     assert_eq!((&u.first[..], &u.counts[..]), (&[3, 1, 0, 2][..], &[2, 2, 1, 1][..]));
-    assert_eq!(u.inverse, [2, 1, 3, 0, 0, 1]);
-    let u = unique_consecutive(any(&x, &[6]));
+    assert_eq!(inverse, [2, 1, 3, 0, 0, 1]);
+    let u = unique_consecutive(any(&x, &[6]), Some(&mut inverse));
     assert_eq!((u.first, u.counts), (vec![0, 1, 2, 3, 5], vec![1, 1, 1, 2, 1]));
-    assert_eq!(unique_sorted(any::<i64>(&[], &[0])), Unique::default());
+    assert_eq!(inverse, [0, 1, 2, 3, 3, 4]);
+    assert_eq!(unique_sorted(any::<i64>(&[], &[0]), None), Unique::default());
+}
+
+#[test]
+fn unique_values_of_all_spans() {
+    let mut state = 88172645463325252u64;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state
+    };
+    for n in [1usize, 100, 3000] {
+        for span in [1u64, 2, 1000, 1 << 15, 1 << 20, 1 << 40, u64::MAX] {
+            let x: Vec<i64> = (0..n).map(|_| (next() % span) as i64).collect();
+            let mut want: Vec<i64> = x.clone();
+            want.sort();
+            want.dedup();
+            let mut inverse = vec![0; n];
+            let u = unique_sorted(any(&x, &[n]), Some(&mut inverse));
+            assert_eq!(u, unique_sorted(any(&x, &[n]), None));
+            let values: Vec<i64> = u.first.iter().map(|i| x[*i as usize]).collect();
+            assert_eq!(values, want, "{n} {span}");
+            for (i, v) in x.iter().enumerate() {
+                let group = inverse[i] as usize;
+                assert!(want[group] == *v && u.first[group] <= i as i64);
+            }
+            assert!(u.first.iter().zip(&u.counts).all(|(f, c)| {
+                x.iter().filter(|v| **v == x[*f as usize]).count() as i64 == *c
+            }));
+            // The same numbers as floats, which are sorted by whole keys.
+            let floats: Vec<f64> = x.iter().map(|v| *v as f64).collect();
+            if span <= 1 << 40 {
+                assert_eq!(unique_sorted(any(&floats, &[n]), None), u, "{n} {span}");
+            }
+        }
+    }
+}
+
+#[test]
+fn sorted_values_keep_their_signs_and_nans() {
+    let n = 1000;
+    let x: Vec<f32> = (0..n)
+        .map(|i| match i % 5 {
+            0 => -0.0,
+            1 => 0.0,
+            2 => f32::from_bits(0x7fc0_0001 + i as u32),
+            3 => -(i as f32),
+            _ => f32::INFINITY,
+        })
+        .collect();
+    for descending in [false, true] {
+        let (mut values, mut places) = (vec![0f32; n], vec![0i64; n]);
+        sort(any(&x, &[n]), 0, descending, true, any_mut(&mut values, &[n]), any_mut(&mut places, &[n]));
+        assert!(values.iter().zip(&places).all(|(v, i)| v.to_bits() == x[*i as usize].to_bits()));
+        let plain: Vec<f32> = (0..n).map(|i| ((i * 7919) % 1000) as f32 - 500.5).collect();
+        sort(any(&plain, &[n]), 0, descending, true, any_mut(&mut values, &[n]), any_mut(&mut places, &[n]));
+        assert!(values.iter().zip(&places).all(|(v, i)| v.to_bits() == plain[*i as usize].to_bits()));
+    }
 }
