@@ -216,8 +216,7 @@ def glu(input: Tensor, dim: int = -1) -> Tensor:
 
 def logsigmoid(input: Tensor) -> Tensor:
     """The logarithm of the sigmoid, without overflow."""
-    # Past 40 the softplus is the identity to the last bit of a float64.
-    return _C.softplus(input.neg(), 1.0, 40.0).neg()
+    return _C.logsigmoid(input)
 
 
 def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:

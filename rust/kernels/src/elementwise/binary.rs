@@ -1,7 +1,7 @@
 //! Functions of two elements.
 
 use super::float::Float;
-use super::map::{Map2, kernel2, table};
+use super::map::{Map2, kernel_over2, kernel2, table};
 use super::unary::slope;
 use super::walk::Kernel;
 use super::{math64, special, unary};
@@ -100,6 +100,33 @@ pub(super) fn kernel(op: Binary, compute: DType) -> Option<Kernel> {
     }
 }
 
+/// Kernels of the light ops that work where the first input lies.
+pub(super) fn in_place(op: Binary, compute: DType) -> Option<Kernel> {
+    match compute {
+        DType::F32 => floats_over::<f32>(op),
+        DType::F64 => floats_over::<f64>(op),
+        DType::I64 => ints_over(op),
+        _ => None,
+    }
+}
+
+table! {
+    fn floats_over<T: Float>(Binary) T => T, kernel_over2 Map2 {
+        Add => |a, b| a + b;
+        Sub => |a, b| a - b;
+        Mul => |a, b| a * b;
+        Div => |a, b| a / b;
+    }
+}
+
+table! {
+    fn ints_over(Binary) i64 => i64, kernel_over2 Map2 {
+        Add => |a, b| a.wrapping_add(b);
+        Sub => |a, b| a.wrapping_sub(b);
+        Mul => |a, b| a.wrapping_mul(b);
+    }
+}
+
 /// PyTorch's floor division of floats: the quotient is corrected by the remainder, so that it never rounds up.
 #[inline(always)]
 fn floor_divide<T: Float>(a: T, b: T) -> T {
@@ -153,7 +180,11 @@ fn hypot(a: f64, b: f64) -> f64 {
     };
     let (x, y) = (a * there, b * there);
     let h = x.mul_add(x, y * y).sqrt() * back;
-    if a == f64::INFINITY || b == f64::INFINITY { f64::INFINITY } else { h }
+    if a == f64::INFINITY || b == f64::INFINITY {
+        f64::INFINITY
+    } else {
+        h
+    }
 }
 
 table! {

@@ -27,7 +27,7 @@ pub fn copy(src: AnySrc, dst: AnyDst) {
         return straight(&src, &dst);
     }
     run(
-        identity(through),
+        identity(through).into(),
         &[(&Operand::View(src), through)],
         through,
         &dst,

@@ -49,6 +49,10 @@ pub trait Float:
     fn atanh(self) -> Self;
     fn tanh(self) -> Self;
     fn sigmoid(self) -> Self;
+    /// x·sigmoid(x)
+    fn silu(self) -> Self;
+    /// log(1 + e^x)
+    fn softplus(self) -> Self;
     fn erf(self) -> Self;
     fn erfc(self) -> Self;
     fn pow(self, e: Self) -> Self;
@@ -241,6 +245,14 @@ impl Float for f32 {
         math::sigmoid(self)
     }
     #[inline(always)]
+    fn silu(self) -> f32 {
+        math::silu(self)
+    }
+    #[inline(always)]
+    fn softplus(self) -> f32 {
+        math::softplus(self)
+    }
+    #[inline(always)]
     fn erf(self) -> f32 {
         math::erf(self)
     }
@@ -375,6 +387,15 @@ impl Float for f64 {
     #[inline(always)]
     fn sigmoid(self) -> f64 {
         math64::sigmoid(self)
+    }
+    #[inline(always)]
+    fn silu(self) -> f64 {
+        math64::silu(self)
+    }
+    #[inline(always)]
+    fn softplus(self) -> f64 {
+        let most = if self > 0.0 { self } else { 0.0 };
+        most + math64::log1p(math64::exp(-self.abs()))
     }
     #[inline(always)]
     fn erf(self) -> f64 {

@@ -84,6 +84,30 @@ multiversion! {
 }
 
 multiversion! {
+    fn over1<T: Copy, K: Map1<T, T>>(_kernel: std::marker::PhantomData<K>, a: &mut [T]) {
+        for a in a {
+            *a = K::f(*a);
+        }
+    }
+}
+
+multiversion! {
+    fn over2<T: Copy, K: Map2<T, T>>(_kernel: std::marker::PhantomData<K>, a: &mut [T], b: &[T]) {
+        for (a, b) in a.iter_mut().zip(b) {
+            *a = K::f(*a, *b);
+        }
+    }
+}
+
+multiversion! {
+    fn over3<T: Copy, K: Map3<T, T>>(_kernel: std::marker::PhantomData<K>, a: &mut [T], b: &[T], c: &[T]) {
+        for ((a, b), c) in a.iter_mut().zip(b).zip(c) {
+            *a = K::f(*a, *b, *c);
+        }
+    }
+}
+
+multiversion! {
     fn select<T: Copy>(c: &[Bool], a: &[T], b: &[T], out: &mut [T]) {
         for (((o, c), a), b) in out.iter_mut().zip(c).zip(a).zip(b) {
             // Both are read whatever the condition, so that the choice is no branch.
@@ -152,6 +176,40 @@ unsafe fn block4<A: Copy, R: Copy, K: Map4<A, R>>(ins: &[*const u8; MAX_IN], out
 }
 
 /// # Safety
+/// `out` holds `n` elements of type `T`, which are the first input too.
+unsafe fn block_over1<T: Copy, K: Map1<T, T>>(_ins: &[*const u8; MAX_IN], out: *mut u8, n: usize) {
+    // SAFETY: the contract of this function.
+    unsafe { over1::<T, K>(std::marker::PhantomData, from_raw_parts_mut(out.cast(), n)) }
+}
+
+/// # Safety
+/// As for [`block_over1`]; the second input holds `n` elements elsewhere.
+unsafe fn block_over2<T: Copy, K: Map2<T, T>>(ins: &[*const u8; MAX_IN], out: *mut u8, n: usize) {
+    // SAFETY: the contract of this function.
+    unsafe {
+        over2::<T, K>(
+            std::marker::PhantomData,
+            from_raw_parts_mut(out.cast(), n),
+            from_raw_parts(ins[1].cast(), n),
+        )
+    }
+}
+
+/// # Safety
+/// As for [`block_over2`], with a third input.
+unsafe fn block_over3<T: Copy, K: Map3<T, T>>(ins: &[*const u8; MAX_IN], out: *mut u8, n: usize) {
+    // SAFETY: the contract of this function.
+    unsafe {
+        over3::<T, K>(
+            std::marker::PhantomData,
+            from_raw_parts_mut(out.cast(), n),
+            from_raw_parts(ins[1].cast(), n),
+            from_raw_parts(ins[2].cast(), n),
+        )
+    }
+}
+
+/// # Safety
 /// As for [`block1`]; the first of three inputs holds truth values.
 unsafe fn block_select<T: Copy>(ins: &[*const u8; MAX_IN], out: *mut u8, n: usize) {
     // SAFETY: the contract of this function.
@@ -183,6 +241,19 @@ pub(crate) fn kernel3<A: Copy, R: Copy, K: Map3<A, R>>() -> Kernel {
 
 pub(crate) fn kernel4<A: Copy, R: Copy, K: Map4<A, R>>() -> Kernel {
     block4::<A, R, K>
+}
+
+/// Kernels whose first input is where the result goes: for what is bound by memory, a kernel of its own.
+pub(crate) fn kernel_over1<T: Copy, R, K: Map1<T, T>>() -> Kernel {
+    block_over1::<T, K>
+}
+
+pub(crate) fn kernel_over2<T: Copy, R, K: Map2<T, T>>() -> Kernel {
+    block_over2::<T, K>
+}
+
+pub(crate) fn kernel_over3<T: Copy, R, K: Map3<T, T>>() -> Kernel {
+    block_over3::<T, K>
 }
 
 /// A function that picks a kernel by op: `Op => |x| expression`, for one element type or for all types with a trait.

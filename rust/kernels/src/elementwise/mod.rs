@@ -36,7 +36,7 @@ pub use unary::Unary;
 use crate::dtype::{DType, Scalar};
 use crate::view::{AnyDst, AnySrc};
 use ternary::Fused;
-use walk::{GRAIN, Kernel, run};
+use walk::{GRAIN, Kernels, run};
 
 /// What an op reads: memory, or one number for all elements.
 #[derive(Clone, Copy)]
@@ -53,7 +53,7 @@ fn missing(op: impl std::fmt::Debug, compute: DType) {
     debug_assert!(false, "{op:?} is not computed in {}", compute.name());
 }
 
-fn execute(kernel: Kernel, inputs: &[(&Operand, DType)], result: DType, out: &AnyDst, heavy: bool) {
+fn execute(kernel: Kernels, inputs: &[(&Operand, DType)], result: DType, out: &AnyDst, heavy: bool) {
     run(kernel, inputs, result, out, if heavy { HEAVY } else { GRAIN });
 }
 
@@ -64,7 +64,8 @@ pub fn unary(op: Unary, compute: DType, a: Operand, out: AnyDst) {
     };
     let result = if op.is_predicate() { DType::Bool } else { compute };
     let heavy = compute.is_float() && !op.is_predicate() && op as u8 >= Unary::Exp as u8;
-    execute(kernel, &[(&a, compute)], result, &out, heavy);
+    let over = unary::in_place(op, compute);
+    execute(Kernels { plain: kernel, over }, &[(&a, compute)], result, &out, heavy);
 }
 
 /// `out = op(a, b)`, computed in `compute`.
@@ -81,7 +82,9 @@ pub fn binary(op: Binary, compute: DType, a: Operand, b: Operand, out: AnyDst) {
     };
     let result = if op.is_predicate() { DType::Bool } else { compute };
     let light = op.is_predicate() || matches!(op, Binary::Add | Binary::Sub | Binary::Mul | Binary::Div);
-    execute(kernel, &[(&a, compute), (&b, compute)], result, &out, !light);
+    let over = binary::in_place(op, compute);
+    let inputs = [(&a, compute), (&b, compute)];
+    execute(Kernels { plain: kernel, over }, &inputs, result, &out, !light);
 }
 
 /// `out = op(a, b, c)`, computed in `compute`; the condition of `Where` is read as truth values.
@@ -90,13 +93,9 @@ pub fn ternary(op: Ternary, compute: DType, a: Operand, b: Operand, c: Operand, 
         return missing(op, compute);
     };
     let first = if op == Ternary::Where { DType::Bool } else { compute };
-    execute(
-        kernel,
-        &[(&a, first), (&b, compute), (&c, compute)],
-        compute,
-        &out,
-        false,
-    );
+    let over = ternary::in_place(op, compute);
+    let inputs = [(&a, first), (&b, compute), (&c, compute)];
+    execute(Kernels { plain: kernel, over }, &inputs, compute, &out, false);
 }
 
 /// `out = a + value·b·c`
@@ -115,7 +114,7 @@ fn fused(op: Fused, compute: DType, a: Operand, b: Operand, c: Operand, value: S
     };
     let value = Operand::Scalar(value);
     let inputs = [(&a, compute), (&b, compute), (&c, compute), (&value, compute)];
-    execute(kernel, &inputs, compute, &out, false);
+    execute(kernel.into(), &inputs, compute, &out, false);
 }
 
 /// Some element is zero (asked before an integer division).

@@ -365,11 +365,7 @@ fn gamma_prefactor(a: f64, x: f64) -> f64 {
     }
     // a^a e^-a / Γ(a+1) by Stirling, times exp(a (log(x/a) + 1 - x/a)).
     let d = (x - a) / a;
-    let log_term = if d.abs() < 0.4 {
-        log1p_minus(d)
-    } else {
-        log(x / a) - d
-    };
+    let log_term = if d.abs() < 0.4 { log1p_minus(d) } else { log(x / a) - d };
     let w = 1.0 / (a * a);
     let stirling = (1.0 / 12.0 - w * (1.0 / 360.0 - w * (1.0 / 1260.0 - w / 1680.0))) / a;
     exp(a * log_term - stirling) / (2.0 * PI * a).sqrt()

@@ -1,7 +1,7 @@
 //! Functions of three elements, and the two of four.
 
 use super::float::Float;
-use super::map::{Map3, Map4, kernel_select, kernel3, kernel4, table};
+use super::map::{Map3, Map4, kernel_over3, kernel_select, kernel3, kernel4, table};
 use super::walk::Kernel;
 use crate::dtype::{Bool, DType};
 
@@ -49,6 +49,22 @@ pub(super) fn kernel(op: Ternary, compute: DType) -> Option<Kernel> {
     }
 }
 
+/// Kernels of the light ops that work where the first input lies.
+pub(super) fn in_place(op: Ternary, compute: DType) -> Option<Kernel> {
+    match compute {
+        DType::F32 => floats_over::<f32>(op),
+        DType::F64 => floats_over::<f64>(op),
+        _ => None,
+    }
+}
+
+table! {
+    fn floats_over<T: Float>(Ternary) T => T, kernel_over3 Map3 {
+        Clamp => |x, lo, hi| clamp(x, lo, hi);
+        AddScaled => |a, b, alpha| alpha.mul_add(b, a);
+    }
+}
+
 #[inline(always)]
 fn clamp<T: Float>(x: T, lo: T, hi: T) -> T {
     // A NaN bound is taken, a NaN x stays.
@@ -75,7 +91,7 @@ table! {
         };
         Softplus => |x, beta, threshold| {
             let z = x * beta;
-            let y = z.exp().log1p() / beta;
+            let y = z.softplus() / beta;
             if z > threshold { x } else { y }
         };
         Elu => |x, alpha, scale| {

@@ -1,7 +1,7 @@
 //! Functions of one element.
 
 use super::float::{FRAC_1_SQRT_2PI, Float};
-use super::map::{Map1, kernel1, table};
+use super::map::{Map1, kernel_over1, kernel1, table};
 use super::walk::Kernel;
 use super::{math64, special};
 use crate::dtype::{Bool, DType};
@@ -106,17 +106,36 @@ pub(super) fn kernel(op: Unary, compute: DType) -> Option<Kernel> {
     }
 }
 
+/// Kernels of the light ops that work where the input lies.
+pub(super) fn in_place(op: Unary, compute: DType) -> Option<Kernel> {
+    match compute {
+        DType::F32 => floats_over::<f32>(op),
+        DType::F64 => floats_over::<f64>(op),
+        _ => None,
+    }
+}
+
+table! {
+    fn floats_over<T: Float>(Unary) T => T, kernel_over1 Map1 {
+        Neg => |x| -x;
+        Abs => |x| x.abs();
+        Relu => |x| if x < T::ZERO { T::ZERO } else { x };
+        Square => |x| x * x;
+        Sqrt => |x| x.sqrt();
+        Reciprocal => |x| T::ONE / x;
+    }
+}
+
 fn real<T: Float>(op: Unary) -> Option<Kernel> {
     trig::<T>(op)
         .or_else(|| floats::<T>(op))
         .or_else(|| float_tests::<T>(op))
 }
 
-/// log(1 + e^x) is never formed: the sign decides which of two safe forms is used.
+/// -log(1 + e^-x)
 #[inline(always)]
 pub(super) fn log_sigmoid<T: Float>(x: T) -> T {
-    let low = if x > T::ZERO { T::ZERO } else { x };
-    low - (-x.abs()).exp().log1p()
+    -(-x).softplus()
 }
 
 #[inline(always)]
@@ -183,7 +202,7 @@ table! {
         Relu6 => |x| between(x, T::ZERO, T::c(6.0));
         Gelu => |x| x.gelu();
         GeluTanh => |x| x.gelu_tanh();
-        Silu => |x| x / (T::ONE + (-x).exp());
+        Silu => |x| x.silu();
         Mish => |x| x * tanh_softplus(x);
         Hardswish => |x| x * between(x + T::c(3.0), T::ZERO, T::c(6.0)) / T::c(6.0);
         Hardsigmoid => |x| between(x + T::c(3.0), T::ZERO, T::c(6.0)) / T::c(6.0);

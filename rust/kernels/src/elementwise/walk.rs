@@ -2,7 +2,8 @@
 //!
 //! An operand that already is what the kernel reads (dense along the block, of the kernel's type) is used where it lies;
 //! otherwise it is loaded into a scratch block. A scalar is one block filled once. Kernels therefore exist in one form
-//! only, `dense × dense → dense` without aliasing, whatever the strides, dtypes and scalars.
+//! only, `dense × dense → dense` without aliasing, whatever the strides, dtypes and scalars; the light ones in a second
+//! form that writes over its first input, for in-place ops. Other results that would overwrite an input wait in scratch.
 
 use super::Operand;
 use super::convert::{Load, Rect, Store, loader, storer};
@@ -27,6 +28,19 @@ pub(crate) const GRAIN: usize = 32 * 1024;
 
 /// A block kernel: dense inputs, dense output, no overlap between them.
 pub(crate) type Kernel = unsafe fn(inputs: &[*const u8; MAX_IN], out: *mut u8, n: usize);
+
+/// An op's kernel, and where there is one the form of it whose output is its first input.
+#[derive(Clone, Copy)]
+pub(crate) struct Kernels {
+    pub plain: Kernel,
+    pub over: Option<Kernel>,
+}
+
+impl From<Kernel> for Kernels {
+    fn from(plain: Kernel) -> Kernels {
+        Kernels { plain, over: None }
+    }
+}
 
 /// Shape and strides (in elements) of an output (operand 0) and its inputs, dims reordered and merged.
 #[derive(Clone, Copy)]
@@ -262,7 +276,7 @@ unsafe impl Sync for Sink {}
 
 /// Runs `kernel` over `inputs` (each with the type in which the kernel reads it) into `out`; `result` is the type that
 /// the kernel writes. `grain` is the number of elements worth a second thread.
-pub(crate) fn run(kernel: Kernel, inputs: &[(&Operand, DType)], result: DType, out: &AnyDst, grain: usize) {
+pub(crate) fn run(kernel: Kernels, inputs: &[(&Operand, DType)], result: DType, out: &AnyDst, grain: usize) {
     let n = out.numel();
     if n == 0 {
         return;
@@ -284,7 +298,7 @@ pub(crate) fn run(kernel: Kernel, inputs: &[(&Operand, DType)], result: DType, o
         }
         if dense && !scratch_needed {
             // SAFETY: each pointer holds `n` dense elements of the type that the kernel reads; none is the output's.
-            return unsafe { kernel(&ptrs, out.ptr(), n) };
+            return unsafe { (kernel.plain)(&ptrs, out.ptr(), n) };
         }
         if dense {
             return small(kernel, inputs, ptrs, result, out, n);
@@ -312,7 +326,7 @@ pub(crate) fn run(kernel: Kernel, inputs: &[(&Operand, DType)], result: DType, o
 
 /// What is done at every element, wherever the walk goes.
 struct Work<'a> {
-    kernel: Kernel,
+    kernel: Kernels,
     inputs: &'a [(&'a Operand<'a>, DType)],
     result: DType,
     out: &'a AnyDst<'a>,
@@ -322,7 +336,7 @@ struct Work<'a> {
 /// One block of dense operands, with scalars among them or in place.
 #[inline(never)]
 fn small(
-    kernel: Kernel,
+    kernel: Kernels,
     inputs: &[(&Operand, DType)],
     mut ptrs: [*const u8; MAX_IN],
     result: DType,
@@ -330,10 +344,10 @@ fn small(
     n: usize,
 ) {
     let mut blocks = [const { scratch() }; MAX_IN];
-    let mut aliased = false;
+    let mut aliased = Aliases::default();
     for (i, (operand, ty)) in inputs.iter().enumerate() {
         match operand {
-            Operand::View(v) => aliased |= v.ptr() == out.ptr().cast_const(),
+            Operand::View(v) => aliased.note(i, v.ptr() == out.ptr().cast_const(), *ty == result),
             Operand::Scalar(s) => {
                 splat(*s, *ty, n, &mut blocks[i]);
                 ptrs[i] = blocks[i].as_ptr().cast();
@@ -341,14 +355,33 @@ fn small(
         }
     }
     // SAFETY: each pointer holds `n` dense elements of the type that the kernel reads; results that would overlap an
-    // input go through scratch.
+    // input go through scratch, unless the kernel is made for that.
     unsafe {
-        if aliased {
-            let mut held = scratch();
-            kernel(&ptrs, held.as_mut_ptr().cast(), n);
-            std::ptr::copy_nonoverlapping(held.as_ptr().cast::<u8>(), out.ptr(), n * result.size());
-        } else {
-            kernel(&ptrs, out.ptr(), n);
+        match (aliased, kernel.over) {
+            (Aliases { any: false, .. }, _) => (kernel.plain)(&ptrs, out.ptr(), n),
+            (Aliases { only_first: true, .. }, Some(over)) => over(&ptrs, out.ptr(), n),
+            _ => {
+                let mut held = scratch();
+                (kernel.plain)(&ptrs, held.as_mut_ptr().cast(), n);
+                std::ptr::copy_nonoverlapping(held.as_ptr().cast::<u8>(), out.ptr(), n * result.size());
+            }
+        }
+    }
+}
+
+/// Which inputs are the output.
+#[derive(Clone, Copy, Default)]
+struct Aliases {
+    any: bool,
+    /// It is the first one alone, element by element.
+    only_first: bool,
+}
+
+impl Aliases {
+    fn note(&mut self, input: usize, same: bool, same_elements: bool) {
+        if same {
+            self.any = true;
+            self.only_first = input == 0 && same_elements;
         }
     }
 }
@@ -402,24 +435,27 @@ impl Work<'_> {
         };
         let mut scratch_used = false;
         let mut feeds = [const { Feed::Splat(Scalar::Bool(false)) }; MAX_IN];
-        let mut aliased = false;
+        let mut aliased = Aliases::default();
         for (i, (operand, ty)) in inputs.iter().enumerate() {
             feeds[i] = match operand {
                 Operand::Scalar(s) => Feed::Splat(*s),
                 Operand::View(v) if v.dtype() == *ty && in_place(i + 1) => {
-                    aliased |= v.ptr() == out.ptr().cast_const();
+                    let same_elements = *ty == result && plan.strides[i + 1] == plan.strides[0];
+                    aliased.note(i, v.ptr() == out.ptr().cast_const(), same_elements);
                     Feed::Direct(v.ptr())
                 }
                 Operand::View(v) => Feed::Loaded(v.ptr(), loader(v.dtype(), *ty)),
             };
             scratch_used |= !matches!(feeds[i], Feed::Direct(_));
         }
-        let sink = if out.dtype() != result || !in_place(0) {
-            Sink::Stored(out.ptr(), storer(result, out.dtype()))
-        } else if aliased {
-            Sink::Delayed(out.ptr())
+        let (sink, kernel) = if out.dtype() != result || !in_place(0) {
+            (Sink::Stored(out.ptr(), storer(result, out.dtype())), kernel.plain)
         } else {
-            Sink::Direct(out.ptr())
+            match (aliased, kernel.over) {
+                (Aliases { any: false, .. }, _) => (Sink::Direct(out.ptr()), kernel.plain),
+                (Aliases { only_first: true, .. }, Some(over)) => (Sink::Direct(out.ptr()), over),
+                _ => (Sink::Delayed(out.ptr()), kernel.plain),
+            }
         };
         scratch_used |= !matches!(sink, Sink::Direct(_));
         let most = if scratch_used { BLOCK } else { usize::MAX };

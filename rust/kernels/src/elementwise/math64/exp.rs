@@ -141,9 +141,9 @@ pub(crate) fn tanh(x: f64) -> f64 {
     if x == 0.0 || x.is_nan() { x } else { y }
 }
 
+/// `(q, t)` with sigmoid(x) = q·2^k, k <= 0 in the low bits of t, from e^-|x|, which does not overflow.
 #[inline(always)]
-pub(crate) fn sigmoid(x: f64) -> f64 {
-    // From e^-|x|, which does not overflow: small results are then subnormal and not 0.
+fn sigmoid_parts(x: f64) -> (f64, f64) {
     let a = -x.abs();
     let (h, l, t) = exp_parts(if a < -746.0 { -746.0 } else { a }, 0.0);
     let (h, l) = fast_sum(h, l);
@@ -152,9 +152,21 @@ pub(crate) fn sigmoid(x: f64) -> f64 {
     let dl = s.mul_add(l, dl);
     // Below the middle e / (1 + e) is (h + l) / (1 + e), scaled last.
     let (nh, nl) = if x < 0.0 { (h, l) } else { (1.0, 0.0) };
-    let y = quotient(nh, nl, dh, dl);
-    let small = scale(y, t, true);
-    if x < 0.0 { small } else { y }
+    (quotient(nh, nl, dh, dl), if x < 0.0 { t } else { MAGIC })
+}
+
+#[inline(always)]
+pub(crate) fn sigmoid(x: f64) -> f64 {
+    let (q, t) = sigmoid_parts(x);
+    scale(q, t, true)
+}
+
+/// x·sigmoid(x); subnormal only where the result is.
+#[inline(always)]
+pub(crate) fn silu(x: f64) -> f64 {
+    let (q, t) = sigmoid_parts(x);
+    let q = if x < -760.0 { 0.0 } else { q };
+    scale(x * q, t, true)
 }
 
 #[inline(always)]

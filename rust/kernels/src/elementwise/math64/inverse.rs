@@ -58,7 +58,11 @@ pub(crate) fn atan(x: f64) -> f64 {
     let z = t * t;
     let p = (t * z) * poly(z, &ATAN);
     let (h, l) = fast_sum(FRAC_PI_2, -t);
-    let y = if far { h + (l + ((FRAC_PI_2_LOW - low) - p)) } else { t + p };
+    let y = if far {
+        h + (l + ((FRAC_PI_2_LOW - low) - p))
+    } else {
+        t + p
+    };
     y.copysign(x)
 }
 
@@ -78,7 +82,11 @@ pub(crate) fn atan2(y: f64, x: f64) -> f64 {
     let (s, r) = two_sum(FRAC_PI_2, -h);
     let (h, l) = if steep { (s, r + (FRAC_PI_2_LOW - l)) } else { (h, l) };
     let (s, r) = two_sum(PI, -h);
-    let (h, l) = if x.is_sign_negative() { (s, r + (PI_LOW - l)) } else { (h, l) };
+    let (h, l) = if x.is_sign_negative() {
+        (s, r + (PI_LOW - l))
+    } else {
+        (h, l)
+    };
     let angle = (h + l).copysign(y);
     if x.is_nan() || y.is_nan() { x + y } else { angle }
 }

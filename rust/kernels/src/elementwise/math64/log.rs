@@ -46,9 +46,14 @@ fn join(e: f64, f: f64, c: f64) -> f64 {
 
 #[inline(always)]
 fn edges(x: f64, y: f64) -> f64 {
+    // Compared as integers: LLVM would make a longer test of classes of the float comparisons.
     let y = if x < f64::INFINITY { y } else { x };
-    let y = if x < 0.0 { f64::NAN } else { y };
-    if x == 0.0 { f64::NEG_INFINITY } else { y }
+    let low = if x.to_bits() << 1 == 0 {
+        f64::NEG_INFINITY
+    } else {
+        f64::NAN
+    };
+    if (x.to_bits() as i64) <= 0 { low } else { y }
 }
 
 #[inline(always)]

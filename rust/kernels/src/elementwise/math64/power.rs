@@ -55,6 +55,10 @@ pub(crate) fn pow(x: f64, y: f64) -> f64 {
     let whole = y.trunc() == y;
     let odd = whole && (y * 0.5).trunc() != y * 0.5;
     let signed = if odd { power.copysign(x) } else { power };
-    let signed = if x < 0.0 && a < f64::INFINITY && !whole { f64::NAN } else { signed };
+    let signed = if x < 0.0 && a < f64::INFINITY && !whole {
+        f64::NAN
+    } else {
+        signed
+    };
     if x == 1.0 || y == 0.0 { 1.0 } else { signed }
 }

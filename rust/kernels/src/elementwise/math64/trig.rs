@@ -145,7 +145,11 @@ pub(crate) mod huge {
         let (word, shift) = (first / 64, first % 64);
         let take = |i: usize| {
             let at = |j: usize| TWO_OVER_PI.get(word + j).copied().unwrap_or(0);
-            if shift == 0 { at(i) } else { at(i) << shift | at(i + 1) >> (64 - shift) }
+            if shift == 0 {
+                at(i)
+            } else {
+                at(i) << shift | at(i + 1) >> (64 - shift)
+            }
         };
         // The low 256 bits; what overflows are whole turns.
         let (m, w) = (mantissa as u128, [take(0), take(1), take(2), take(3)]);
@@ -162,7 +166,10 @@ pub(crate) mod huge {
         let magnitude = signed.unsigned_abs();
         let lead = magnitude.leading_zeros().min(127);
         let digits = magnitude << lead;
-        let (a, b) = ((digits >> 75) as f64, ((digits >> 22) as u64 & 0x001f_ffff_ffff_ffff) as f64);
+        let (a, b) = (
+            (digits >> 75) as f64,
+            ((digits >> 22) as u64 & 0x001f_ffff_ffff_ffff) as f64,
+        );
         let unit = f64::from_bits((1023 - 53 - lead as u64) << 52);
         let (fh, fl) = (a * unit, b * unit * f64::from_bits((1023 - 53) << 52));
         let h = fh * FRAC_PI_2;

@@ -1,0 +1,132 @@
+//! The error function of f32, GELU, and the tail of the normal distribution that both are made of.
+
+use super::exp::{exp_d, exp_parts, lifted};
+use super::{poly, poly_d};
+
+/// erfc for t >= 0: exp(-t²) times a polynomial in (t - 3) / (t + 3), divided by 1 + 2t; 0 beyond f32's range.
+#[inline(always)]
+fn erfc_tail(t: f64) -> f64 {
+    let c = if t > 10.6 { 10.6 } else { t };
+    let u = (c - 3.0) / (c + 3.0);
+    let p = poly_d(
+        u,
+        [
+            1.253008058281673,
+            -0.13562110639412678,
+            -0.047562296471370384,
+            0.12964517374774606,
+            -0.11927359602403852,
+            0.06830780799279416,
+            -0.0237713639393288,
+            0.0025305156718848235,
+            0.0018937613259225328,
+            -0.0007808913198560202,
+            -0.00011942483264961557,
+            0.00011817135032596106,
+            1.9924390515035447e-05,
+            -4.608336056254351e-06,
+        ],
+    );
+    let y = exp_d(-c * c) * p / (1.0 + 2.0 * c);
+    if t > 10.6 { 0.0 } else { y }
+}
+
+#[inline(always)]
+pub(crate) fn erfc_d(x: f64) -> f64 {
+    let y = erfc_tail(x.abs());
+    if x < 0.0 { 2.0 - y } else { y }
+}
+
+/// `(q, w, p, t)`: w = a / (a + 4), and q·w·(1 + p)·2^k = ½ a erfc(a/√2), where ½ erfc(a/√2) is the upper tail of the
+/// normal distribution; k in the low bits of t; 0 <= a <= 14.5.
+#[inline(always)]
+fn normal_tail(a: f32) -> (f32, f32, f32, f32) {
+    // The square in two parts: the exponential would magnify what rounding it loses.
+    let square = a * a;
+    let rest = a.mul_add(a, -square);
+    let (p, t) = exp_parts(-0.5 * square, -0.5 * rest);
+    let w = a / (a + 4.0);
+    // e^(a²/2) ½ erfc(a/√2) (a + 4) in (a - 4) / (a + 4) = 2w - 1
+    let q = poly(
+        2.0f32.mul_add(w, -1.0),
+        [
+            0.7552851439,
+            -0.607896626,
+            0.3871363103,
+            -0.1865222901,
+            0.06041023508,
+            -0.007531128358,
+            -0.003537079785,
+            0.001572174253,
+            0.0002120459685,
+            -0.0001155108548,
+        ],
+    );
+    (q, w, p, t)
+}
+
+#[inline(always)]
+fn bounded(x: f32) -> f32 {
+    let a = x.abs();
+    if a > 14.5 { 14.5 } else { a }
+}
+
+/// The form is N. Juffa's: 1 - e^(polynomial) away from 0.
+#[inline(always)]
+pub(crate) fn erf(x: f32) -> f32 {
+    // erf x / x - 1 in x²
+    let near = poly(
+        x * x,
+        [
+            0.1283791363,
+            -0.3761241138,
+            0.1128098518,
+            -0.02673749439,
+            0.004951895215,
+            -0.0005787613918,
+        ],
+    );
+    // log erfc
+    let a = x.abs();
+    let a = if a > 3.95 { 3.95 } else { a };
+    let power = poly(
+        a,
+        [
+            -0.002250012709,
+            -1.118877411,
+            -0.6525661349,
+            -0.0898906216,
+            0.01517922617,
+            -0.001200429047,
+        ],
+    );
+    let (p, t) = exp_parts(power, 0.0);
+    let s = f32::from_bits((t.to_bits() << 23).wrapping_add(127 << 23));
+    let far = (1.0 - (1.0 + p) * s).copysign(x);
+    if x.abs() < 0.95 { x.mul_add(near, x) } else { far }
+}
+
+#[inline(always)]
+pub(crate) fn gelu(x: f32) -> f32 {
+    let a = bounded(x);
+    let (q, w, p, t) = normal_tail(a);
+    // The power of two, which may be subnormal, comes last.
+    let m = q * w;
+    let tail = p.mul_add(m, m) * lifted(t) * (1.0 / super::exp::LIFT);
+    let y = if x >= 0.0 { x } else { -0.0 } - tail;
+    // As x · 0.
+    if x == f32::NEG_INFINITY { f32::NAN } else { y }
+}
+
+/// The derivative of [`gelu`]: Φ(x) + x φ(x).
+#[inline(always)]
+pub(crate) fn gelu_slope(x: f32) -> f32 {
+    let a = bounded(x);
+    let (q, w, p, t) = normal_tail(a);
+    // 1 / (a + 4) = (1 - w) / 4
+    let v = q * 0.25f32.mul_add(-w, 0.25);
+    let e = (1.0 + p) * lifted(t) * (1.0 / super::exp::LIFT);
+    let below = if x >= 0.0 { (-v).mul_add(e, 1.0) } else { v * e };
+    let y = (e * 0.39894228).mul_add(a.copysign(x), below);
+    if x.is_nan() { x } else { y }
+}

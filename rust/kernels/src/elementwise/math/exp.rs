@@ -1,0 +1,270 @@
+//! The exponential of f32 and what is made of it.
+
+use super::{MAGIC, MAGIC_D, clamp, clamp_d, poly, poly_d};
+use std::f32::consts::LOG2_E;
+
+const LN2_HI: f32 = 6.9314718246e-01;
+const LN2_LO: f32 = -1.9046543e-09;
+
+/// (e^r - 1 - r) / r² for |r| <= ln 2 / 2
+const EXP: [f32; 5] = [0.5, 0.1666651964, 0.04166640341, 0.008368822746, 0.00139405299];
+
+/// 2^64, by which results that may be subnormal are held above that until the end.
+pub(super) const LIFT: f32 = 18_446_744_073_709_551_616.0;
+
+/// 2^(k + 64), k in the low bits of `t`, for -190 <= k < 64.
+#[inline(always)]
+pub(super) fn lifted(t: f32) -> f32 {
+    f32::from_bits((t.to_bits() << 23).wrapping_add((127 + 64) << 23))
+}
+
+/// 2^(k - 64) for -62 <= k <= 191.
+#[inline(always)]
+fn lowered(t: f32) -> f32 {
+    f32::from_bits((t.to_bits() << 23).wrapping_add((127 - 64) << 23))
+}
+
+/// p · 2^k with one rounding where the result is subnormal; `negative` says the sign of k.
+#[inline(always)]
+fn scale(p: f32, t: f32, negative: bool) -> f32 {
+    // Neither factor leaves the range.
+    let (power, rest) = if negative {
+        (lifted(t), 1.0 / LIFT)
+    } else {
+        (lowered(t), LIFT)
+    };
+    p * power * rest
+}
+
+#[inline(always)]
+pub(crate) fn exp(x: f32) -> f32 {
+    let c = clamp(x, -105.0, 89.5);
+    let t = c.mul_add(LOG2_E, MAGIC);
+    let n = t - MAGIC;
+    let r = n.mul_add(-LN2_LO, n.mul_add(-LN2_HI, c));
+    let p = poly(
+        r,
+        [
+            1.0,
+            1.0,
+            5.0e-01,
+            1.666657627e-01,
+            4.166655242e-02,
+            8.363232948e-03,
+            1.392625039e-03,
+        ],
+    );
+    scale(p, t, x < 0.0)
+}
+
+/// e^(x + low) = (1 + p)·2^k, k in the low bits of the second number; `low` is less than the last place of x.
+#[inline(always)]
+pub(super) fn exp_parts(x: f32, low: f32) -> (f32, f32) {
+    let t = x.mul_add(LOG2_E, MAGIC);
+    let n = t - MAGIC;
+    let r = n.mul_add(-LN2_LO, n.mul_add(-LN2_HI, x)) + low;
+    ((r * r).mul_add(poly(r, EXP), r), t)
+}
+
+/// e^a for a <= 0.
+#[inline(always)]
+fn exp_below(a: f32) -> f32 {
+    let (p, t) = exp_parts(if a < -105.0 { -105.0 } else { a }, 0.0);
+    (1.0 + p) * lifted(t) * (1.0 / LIFT)
+}
+
+/// `(d, s)` with 1 + e^-x = d / s; s is 1, or below 0 a power of two by which large sums stay within the range.
+#[inline(always)]
+fn one_plus_exp(x: f32) -> (f32, f32) {
+    let c = clamp(-x, -87.0, 115.0);
+    let t = c.mul_add(LOG2_E, MAGIC);
+    let n = t - MAGIC;
+    let r = n.mul_add(-LN2_LO, n.mul_add(-LN2_HI, c));
+    // e^r as a sum, so that no rounding but the last one shows.
+    let p = 1.0 + r;
+    let q = (r * r).mul_add(poly(r, EXP), (1.0 - p) + r);
+    let h = p + q;
+    let l = (p - h) + q;
+    let (bias, s) = if x < 0.0 { (127 - 64, 1.0 / LIFT) } else { (127, 1.0) };
+    let power = f32::from_bits((t.to_bits() << 23).wrapping_add(bias << 23));
+    (h.mul_add(power, l.mul_add(power, s)), s)
+}
+
+#[inline(always)]
+pub(crate) fn exp2(x: f32) -> f32 {
+    let c = clamp(x, -151.0, 129.0);
+    let t = c + MAGIC;
+    let r = c - (t - MAGIC);
+    let q = poly(
+        r,
+        [
+            6.931471825e-01,
+            2.402265072e-01,
+            5.550356582e-02,
+            9.618082084e-03,
+            1.339109382e-03,
+            1.545336127e-04,
+        ],
+    );
+    scale(q.mul_add(r, 1.0), t, x < 0.0)
+}
+
+#[inline(always)]
+pub(crate) fn expm1(x: f32) -> f32 {
+    let c = clamp(x, -20.0, 88.9);
+    let t = c.mul_add(std::f32::consts::LOG2_E, MAGIC);
+    let n = t - MAGIC;
+    let r = n.mul_add(-LN2_LO, n.mul_add(-LN2_HI, c));
+    let q = poly(
+        r,
+        [
+            5.0e-01,
+            1.666666716e-01,
+            4.166646302e-02,
+            8.333310485e-03,
+            1.393373124e-03,
+            1.989107986e-04,
+        ],
+    );
+    let p = (r * r).mul_add(q, r);
+    // Half the scale, so that 2^128 is not needed.
+    let half = f32::from_bits((t.to_bits() << 23).wrapping_add(126 << 23));
+    let y = half.mul_add(p, half - 0.5) * 2.0;
+    if x == 0.0 { x } else { y }
+}
+
+#[inline(always)]
+pub(crate) fn tanh(x: f32) -> f32 {
+    let a = x.abs();
+    let z = x * x;
+    let p = poly(
+        z,
+        [
+            -3.333333433e-01,
+            1.333329082e-01,
+            -5.395634845e-02,
+            2.174618654e-02,
+            -8.272456937e-03,
+            2.214902779e-03,
+        ],
+    );
+    let small = (x * z).mul_add(p, x);
+    let big = (1.0 - 2.0 / (exp(2.0 * a) + 1.0)).copysign(x);
+    if a < 0.65 { small } else { big }
+}
+
+#[inline(always)]
+pub(crate) fn sigmoid(x: f32) -> f32 {
+    let (d, s) = one_plus_exp(x);
+    1.0 / d * s
+}
+
+/// x·sigmoid(x)
+#[inline(always)]
+pub(crate) fn silu(x: f32) -> f32 {
+    let (d, s) = one_plus_exp(x);
+    let x = if x < -115.0 { x * 0.0 } else { x };
+    x / d * s
+}
+
+/// log(1 + e^x): the larger of x and 0, and log(1 + e^-|x|) by a polynomial.
+#[inline(always)]
+pub(crate) fn softplus(x: f32) -> f32 {
+    let e = exp_below(-x.abs());
+    // (log(1 + e) / e - 1) / e for 0 <= e <= 1
+    let q = poly(
+        e,
+        [
+            -0.4999993145,
+            0.3333047628,
+            -0.2495824695,
+            0.1969374567,
+            -0.1535084993,
+            0.1067316905,
+            -0.05759408697,
+            0.02016826533,
+            -0.003310628003,
+        ],
+    );
+    let most = if x > 0.0 { x } else { 0.0 };
+    most + (e * e).mul_add(q, e)
+}
+
+/// exp in double precision, for arguments that f32 results come from; 1e-308 and infinity beyond ±710.
+#[inline(always)]
+pub(crate) fn exp_d(x: f64) -> f64 {
+    let c = clamp_d(x, -708.0, 710.0);
+    let t = c.mul_add(std::f64::consts::LOG2_E, MAGIC_D);
+    let n = t - MAGIC_D;
+    let r = n.mul_add(-std::f64::consts::LN_2, c);
+    let p = poly_d(
+        r,
+        [
+            1.0,
+            1.0,
+            0.4999999999995475,
+            0.16666666666662555,
+            0.04166666678698556,
+            0.008333333344268395,
+            0.0013888838910996056,
+            0.00019841224418291943,
+            2.4868002978056962e-05,
+            2.7617685465165067e-06,
+        ],
+    );
+    p * f64::from_bits((t.to_bits() << 52).wrapping_add(1023 << 52))
+}
+
+#[inline(always)]
+pub(super) fn exp2_d(x: f64) -> f64 {
+    let c = clamp_d(x, -1000.0, 1000.0);
+    let t = c + MAGIC_D;
+    let r = c - (t - MAGIC_D);
+    let q = poly_d(
+        r,
+        [
+            std::f64::consts::LN_2,
+            0.2402265069581221,
+            0.05550410866475993,
+            0.009618129159714186,
+            0.00133335581792394,
+            0.00015403455553573818,
+            1.5252686658011347e-05,
+            1.3255304503367413e-06,
+            1.0203171216524443e-07,
+        ],
+    );
+    q.mul_add(r, 1.0) * f64::from_bits((t.to_bits() << 52).wrapping_add(1023 << 52))
+}
+
+/// Σ z^i / (2i + 1)! for sinh x / x, z = x² below 1.
+#[inline(always)]
+fn sinh_series(z: f64) -> f64 {
+    poly_d(
+        z,
+        [
+            1.0,
+            1.0 / 6.0,
+            1.0 / 120.0,
+            1.0 / 5040.0,
+            1.0 / 362_880.0,
+            1.0 / 39_916_800.0,
+            1.0 / 6_227_020_800.0,
+        ],
+    )
+}
+
+#[inline(always)]
+pub(crate) fn sinh(x: f32) -> f32 {
+    let d = x as f64;
+    let e = exp_d(d.abs());
+    let far = (0.5 * (e - 1.0 / e)).copysign(d);
+    let y = if d.abs() < 1.0 { d * sinh_series(d * d) } else { far };
+    y as f32
+}
+
+#[inline(always)]
+pub(crate) fn cosh(x: f32) -> f32 {
+    let e = exp_d((x as f64).abs());
+    (0.5 * (e + 1.0 / e)) as f32
+}
