@@ -174,6 +174,25 @@ impl<T: Number> Gemm<T> {
         });
     }
 
+    /// Computes from operands that this does not know: A and B are not read.
+    ///
+    /// # Safety
+    /// As for `run`; the operands' elements are live.
+    pub unsafe fn run_with(self, operands: &impl packed::Operands<T>, kernels: &'static Products<T>) {
+        let (work, threads) = (
+            self.m.saturating_mul(self.n).saturating_mul(self.k),
+            parallel::threads(),
+        );
+        // SAFETY: the caller's promise.
+        unsafe {
+            if threads == 1 || work < 2 * GRAIN {
+                packed::alone(&self, 0..self.n, operands, kernels)
+            } else {
+                packed::shared(&self, operands, kernels, threads)
+            }
+        }
+    }
+
     /// Computes on this thread.
     ///
     /// # Safety
@@ -191,7 +210,7 @@ impl<T: Number> Gemm<T> {
         unsafe {
             match g.direct() {
                 Some(h) => h.run_direct(kernels),
-                None => packed::alone(&g, &g, kernels),
+                None => packed::alone(&g, 0..g.n, &g, kernels),
             }
         }
     }

@@ -62,7 +62,14 @@ pub(super) unsafe fn tile<T: Copy + Default, L: Lanes<T>, const MR: usize, const
 ) {
     // SAFETY: the caller's promise.
     unsafe {
-        if !DIRECT && !t.next.is_null() {
+        if !t.from_c && t.k >= 32 {
+            // The lines may be another core's: it takes a while until they may be written.
+            for i in 0..MR {
+                for v in 0..NV {
+                    l.prefetch_write(t.c.wrapping_offset(i as isize * t.c_rs).wrapping_add(v * L::N));
+                }
+            }
+        } else if t.from_c && !DIRECT && !t.next.is_null() {
             for i in 0..MR {
                 for v in 0..NV {
                     l.prefetch(t.next.wrapping_offset(i as isize * t.c_rs).wrapping_add(v * L::N));

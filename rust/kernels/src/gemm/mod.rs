@@ -16,6 +16,8 @@ mod packed;
 #[cfg(test)]
 mod tests;
 mod vector;
+#[cfg(target_arch = "x86_64")]
+mod words;
 
 pub(crate) use driver::Gemm;
 pub use epilogue::{Bias, Epilogue, Plus};

@@ -3,8 +3,13 @@
 //! Elements that follow each other in k are put together into one of 32 bits; then the packing, blocking and tiles of
 //! float32 products do the work, with an instruction that multiplies all of them at once ([`crate::simd::dot`]).
 
-use super::epilogue::{Summand, pointer};
-use super::{Epilogue, Gemm, Plus, batch_offset, product};
+use super::{Epilogue, Plus, batch_offset, product};
+#[cfg(target_arch = "x86_64")]
+use super::{
+    Gemm,
+    epilogue::{Summand, pointer},
+    words,
+};
 use crate::dtype::bf16;
 use crate::simd::isa;
 use crate::view::{Dst, Src};
@@ -21,128 +26,6 @@ mod tables {
         bf16_dot, f32, Bf16Dot, [1 2 3 4 5 6 7 8 9 10 11 12 13 14] x 2, [1 2 3 4] x 4);
     products!(#[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx512cd,avx2,fma,bmi1,bmi2,lzcnt,f16c,avx512vnni")]
         byte_dot, Wrapping<i32>, ByteDot, [1 2 3 4 5 6 7 8 9 10 11 12 13 14] x 2, [1 2 3 4] x 4);
-}
-
-/// A narrow element as bits of a wide one.
-trait Part: Copy {
-    const BITS: usize;
-    fn bits(self) -> u32;
-}
-impl Part for bf16 {
-    const BITS: usize = 16;
-    #[inline(always)]
-    fn bits(self) -> u32 {
-        self.to_bits() as u32
-    }
-}
-impl Part for i8 {
-    const BITS: usize = 8;
-    #[inline(always)]
-    fn bits(self) -> u32 {
-        self as u8 as u32
-    }
-}
-
-crate::multiversion! {
-    fn put<T: Part>(out: &mut [u32], line: &[T], shift: usize) {
-        for (o, v) in out.iter_mut().zip(line) {
-            *o |= v.bits() << shift;
-        }
-    }
-}
-
-crate::multiversion! {
-    fn add_bytes(sums: &mut [i32], line: &[i8]) {
-        for (sum, &v) in sums.iter_mut().zip(line) {
-            *sum = sum.wrapping_add(v as i32);
-        }
-    }
-}
-
-crate::multiversion! {
-    fn sum_of_bytes(line: &[i8]) -> i32 {
-        line.iter().fold(0i32, |sum, &v| sum.wrapping_add(v as i32))
-    }
-}
-
-/// An operand with its elements put together along k: lines of it, and the strides of line and (wide) k.
-struct Joined {
-    /// Keeps the elements; empty when the operand itself reads as such.
-    _data: Vec<u32>,
-    start: *const u32,
-    line_stride: isize,
-    k_stride: isize,
-}
-
-impl Joined {
-    /// # Safety
-    /// All elements lie in live memory.
-    unsafe fn new<T: Part>(src: *const T, lines: usize, line_stride: isize, k: usize, k_stride: isize) -> Self {
-        let parts = 32 / T::BITS;
-        let whole = line_stride.unsigned_abs().is_multiple_of(parts) && k.is_multiple_of(parts);
-        if k_stride == 1 && whole && src.addr().is_multiple_of(4) && cfg!(target_endian = "little") {
-            return Self {
-                _data: Vec::new(),
-                start: src.cast(),
-                line_stride: line_stride / parts as isize,
-                k_stride: 1,
-            };
-        }
-        // SAFETY: the caller's promise.
-        unsafe { Self::copy(src, lines, line_stride, k, k_stride, 0) }
-    }
-
-    /// [`Joined::new`] in memory of its own, with the bits of `flip` turned over.
-    ///
-    /// # Safety
-    /// As for `new`.
-    unsafe fn copy<T: Part>(
-        src: *const T,
-        lines: usize,
-        line_stride: isize,
-        k: usize,
-        k_stride: isize,
-        flip: u32,
-    ) -> Self {
-        let parts = 32 / T::BITS;
-        let wide = k.div_ceil(parts);
-        let mut data = vec![0u32; lines * wide];
-        if k_stride == 1 {
-            for (i, out) in data.chunks_mut(wide.max(1)).enumerate() {
-                let line = src.wrapping_offset(i as isize * line_stride);
-                // SAFETY: the caller's promise; `out` has room for k elements. The first of them are the low bits: the
-                // processors with these instructions are little-endian.
-                unsafe { std::ptr::copy_nonoverlapping(line, out.as_mut_ptr().cast(), k) };
-            }
-            data.iter_mut().for_each(|v| *v ^= flip);
-            return Self {
-                start: data.as_ptr(),
-                _data: data,
-                line_stride: wide as isize,
-                k_stride: 1,
-            };
-        }
-        for p in 0..k {
-            let (out, shift) = (&mut data[p / parts * lines..][..lines], p % parts * T::BITS);
-            let from = src.wrapping_offset(p as isize * k_stride);
-            if line_stride == 1 {
-                // SAFETY: the caller's promise.
-                put(out, unsafe { std::slice::from_raw_parts(from, lines) }, shift);
-            } else {
-                for (i, o) in out.iter_mut().enumerate() {
-                    // SAFETY: as above.
-                    *o |= unsafe { *from.wrapping_offset(i as isize * line_stride) }.bits() << shift;
-                }
-            }
-        }
-        data.iter_mut().for_each(|v| *v ^= flip);
-        Self {
-            start: data.as_ptr(),
-            _data: data,
-            line_stride: 1,
-            k_stride: lines as isize,
-        }
-    }
 }
 
 /// Where one of a stack's matrices begins, and its strides.
@@ -174,26 +57,11 @@ pub fn matmul_bf16(a: Src<bf16>, b: Src<bf16>, c: Dst<f32>, ep: Epilogue<f32>) {
     #[cfg(target_arch = "x86_64")]
     if has_bf16() && k > 0 && c.numel() > 0 {
         let (row_bias, col_bias) = ep.bias.vectors(m, n);
-        let mut right: Option<(*const bf16, Joined)> = None;
         for i in 0..batch {
-            let ((x, x_rs, x_cs), (y, y_rs, y_cs)) = (matrix(&a, shape, i), matrix(&b, shape, i));
-            // SAFETY: views promise that what their shapes span is live.
-            let left = unsafe { Joined::new(x, m, x_rs, k, x_cs) };
-            if right.as_ref().is_none_or(|(at, _)| *at != y) {
-                // SAFETY: as above.
-                right = Some((y, unsafe { Joined::new(y, n, y_cs, k, y_rs) }));
-            }
-            let Some((_, right)) = &right else { continue };
             let g = Gemm {
                 m,
                 n,
                 k: k.div_ceil(2),
-                a: left.start.cast(),
-                a_rs: left.line_stride,
-                a_cs: left.k_stride,
-                b: right.start.cast(),
-                b_rs: right.k_stride,
-                b_cs: right.line_stride,
                 c: c.ptr().wrapping_offset(batch_offset(shape, c.strides(), i)),
                 c_rs: c.strides()[d],
                 c_cs: c.strides()[d + 1],
@@ -206,8 +74,10 @@ pub fn matmul_bf16(a: Src<bf16>, b: Src<bf16>, c: Dst<f32>, ep: Epilogue<f32>) {
                 relu: ep.relu,
                 ..Gemm::empty()
             };
-            // SAFETY: as above; the CPU has the instruction.
-            unsafe { g.run(&tables::bf16_dot::TABLE) };
+            let (left, right) = (words::Side::new(&a, shape, i), words::Side::new(&b, shape, i).turned());
+            let operands = words::Words::new(left, right, k);
+            // SAFETY: views promise that what their shapes span is live; the CPU has the instruction.
+            unsafe { g.run_with(&operands, &tables::bf16_dot::TABLE) };
         }
         return;
     }
@@ -269,52 +139,21 @@ pub fn matmul_i8(a: Src<i8>, b: Src<i8>, c: Dst<i32>) {
     }
     #[cfg(target_arch = "x86_64")]
     if crate::simd::dot::has_byte_dot() && k > 0 {
-        // SAFETY: views promise that what their shapes span is live; so below.
-        let right = unsafe { Joined::new(y, n, y_cs, k, y_rs) };
         // The instruction takes one side as unsigned: 128 is added to it, and 128 times the other's sums taken off.
-        // SAFETY: as above.
-        let left = unsafe { Joined::copy(x, m, x_rs, k, x_cs, 0x8080_8080) };
-        let quads = k.div_ceil(4);
-        let mut sums = vec![0i32; n];
-        // SAFETY: as above.
-        unsafe {
-            match (y_rs, y_cs) {
-                (_, 1) => (0..k as isize)
-                    .for_each(|p| add_bytes(&mut sums, std::slice::from_raw_parts(y.wrapping_offset(p * y_rs), n))),
-                (1, _) => (0..n).for_each(|j| {
-                    sums[j] = sum_of_bytes(std::slice::from_raw_parts(y.wrapping_offset(j as isize * y_cs), k));
-                }),
-                _ => (0..k * n).for_each(|i| {
-                    let (p, j) = (i / n, i % n);
-                    sums[j] += *y.wrapping_offset(p as isize * y_rs + j as isize * y_cs) as i32;
-                }),
-            }
-        }
-        sums.iter_mut().for_each(|sum| *sum = sum.wrapping_mul(-128));
-        for i in 0..m {
-            for (j, &sum) in sums.iter().enumerate() {
-                // SAFETY: as above.
-                unsafe { *at(i, j) = sum };
-            }
-        }
+        let (left, right) = (words::Side::new(&a, &[], 0), words::Side::new(&b, &[], 0).turned());
+        let operands = words::Words::new(left, right, k).with_sums(n);
         let g = Gemm {
             m,
             n,
-            k: quads,
-            a: left.start.cast(),
-            a_rs: left.line_stride,
-            a_cs: left.k_stride,
-            b: right.start.cast(),
-            b_rs: right.k_stride,
-            b_cs: right.line_stride,
-            c: c.ptr().cast(),
+            k: k.div_ceil(4),
+            c: c.ptr().cast::<std::num::Wrapping<i32>>(),
             c_rs,
             c_cs,
-            from_c: true,
+            col_bias: operands.sums(),
             ..Gemm::empty()
         };
-        // SAFETY: as above; the CPU has the instruction.
-        return unsafe { g.run(&tables::byte_dot::TABLE) };
+        // SAFETY: views promise that what their shapes span is live; the CPU has the instruction.
+        return unsafe { g.run_with(&operands, &tables::byte_dot::TABLE) };
     }
     // Sums of 512 products stay below 2^24: float32 holds them exactly.
     const EXACT: usize = 512;

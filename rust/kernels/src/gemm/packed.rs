@@ -31,7 +31,8 @@ pub(crate) trait Operands<T>: Sync {
     /// # Safety
     /// The block lies in live memory; `dst` holds it, and the slack.
     unsafe fn pack_a(&self, kernels: &Products<T>, rows: Range<usize>, ks: Range<usize>, dst: *mut T);
-    /// Packs a block of B in panels; the panel of columns from the j-th of the block starts at `dst + j * ks.len()`.
+    /// Packs a block of B in panels; the panel of columns from the j-th of the block starts at `dst + j * ks.len()`. Each
+    /// element is asked for once.
     ///
     /// # Safety
     /// The block lies in live memory; `dst` holds it with its columns rounded up to `nr`.
@@ -143,12 +144,17 @@ fn tile_size<T: Number>(g: &Gemm<T>, kernels: &Products<T>) -> usize {
     }
 }
 
-/// The product on this thread.
+/// The columns `within` of the product, on this thread.
 ///
 /// # Safety
 /// `g` describes live memory, with C's columns or rows contiguous where that is possible, `operands` its A and B; C overlaps
 /// nothing else; `kernels` are for this CPU.
-pub(crate) unsafe fn alone<T: Number>(g: &Gemm<T>, operands: &impl Operands<T>, kernels: &'static Products<T>) {
+pub(crate) unsafe fn alone<T: Number>(
+    g: &Gemm<T>,
+    within: Range<usize>,
+    operands: &impl Operands<T>,
+    kernels: &'static Products<T>,
+) {
     let size = size_of::<T>();
     let kc = even_part(g.k, longest_k::<T>());
     let nc = (B_BYTES / size / kc).next_multiple_of(kernels.nr);
@@ -160,9 +166,9 @@ pub(crate) unsafe fn alone<T: Number>(g: &Gemm<T>, operands: &impl Operands<T>, 
             true => std::ptr::null_mut(),
             false => sa.reserve::<T>(mc.min(g.m) * kc),
         };
-        let b = sb.reserve::<T>(nc.min(g.n.next_multiple_of(kernels.nr)) * kc);
+        let b = sb.reserve::<T>(nc.min(within.len().next_multiple_of(kernels.nr)) * kc);
         let temp = sc.reserve::<T>(tile_size(g, kernels));
-        for cols in pieces(g.n, nc) {
+        for cols in pieces(within.len(), nc).map(|r| (within.start + r.start)..(within.start + r.end)) {
             for ks in pieces(g.k, kc) {
                 // SAFETY: the caller's promise; the buffers hold the blocks. So below.
                 unsafe { operands.pack_b(kernels, cols.clone(), ks.clone(), b) };
@@ -206,71 +212,68 @@ pub(crate) unsafe fn shared<T: Number>(
     // As many stretches of k as fit are packed before the threads meet.
     let stretches = (B_BYTES / size / (kc * nc)).min(if stays { usize::MAX } else { SHARED_A / size / (kc * mc) });
     let deep = kc * stretches.clamp(1, g.k.div_ceil(kc));
+    let panels = g.n.div_ceil(nr);
+    if panels >= 2 * threads && (stays || 8 * g.m < g.n) {
+        // Columns alone make enough tasks: each thread packs its own panels of B, and nobody waits.
+        let most = panels.div_ceil(4 * threads).min(nc / nr);
+        return parallel::for_range(panels.div_ceil(most), 1, |tasks| {
+            for task in tasks {
+                let cols = (task * most * nr)..g.n.min((task + 1) * most * nr);
+                // SAFETY: the caller's promise; tasks write disjoint parts of C.
+                unsafe { alone(g, cols, operands, kernels) };
+            }
+        });
+    }
     with_shared(|buffer| {
         for all_cols in pieces(g.n, nc) {
-            for all_rows in pieces(g.m, mc) {
-                let (m, n) = (all_rows.len(), all_cols.len());
-                let most = (A_BYTES / size / kc).max(kernels.tiles.len());
-                let [rows, cols] = tasks([m, n, deep], most, [kernels.tiles.len(), nr], threads);
-                let (row_parts, col_parts) = (m.div_ceil(rows), n.div_ceil(cols));
-                // Room for the panels of one part of the rows and stretch of k, and what packing them may overwrite.
-                let a_room = if stays { 0 } else { rows * kc + SLACK };
-                let b_room = n.next_multiple_of(nr) * deep;
-                let b = Shared(buffer.reserve::<T>(b_room + row_parts * (deep / kc) * a_room));
-                let a = Shared(b.get().wrapping_add(b_room));
-                for deep_ks in pieces(g.k, deep) {
-                    let b_panels = n.div_ceil(nr);
-                    let stretches = deep_ks.len().div_ceil(kc);
-                    let stretch = |i: usize| {
-                        let start = deep_ks.start + i * kc;
-                        start..deep_ks.end.min(start + kc)
-                    };
-                    // B's panels of a stretch begin behind those of the ones before; so do A's of a part of the rows.
-                    let (n_wide, at) = (n.next_multiple_of(nr), |ks: &Range<usize>| ks.start - deep_ks.start);
-                    let a_parts = if stays { 0 } else { row_parts };
+            let (n, m) = (all_cols.len(), mc.min(g.m));
+            let most = (A_BYTES / size / kc).max(kernels.tiles.len());
+            let [rows, cols] = tasks([m, n, deep], most, [kernels.tiles.len(), nr], threads);
+            // Room for B, and for the panels of one part of the rows and stretch of k with what packing them may overwrite.
+            let (n_wide, b_panels, per_part) = (n.next_multiple_of(nr), n.div_ceil(nr), deep / kc);
+            let a_room = if stays { 0 } else { rows * kc + SLACK };
+            let b = Shared(buffer.reserve::<T>(n_wide * deep + m.div_ceil(rows) * per_part * a_room));
+            let a = Shared(b.get().wrapping_add(n_wide * deep));
+            for deep_ks in pieces(g.k, deep) {
+                let stretches = deep_ks.len().div_ceil(kc);
+                let stretch = |i: usize| piece(&deep_ks, i, kc);
+                let b_at = |ks: &Range<usize>| b.get().wrapping_add((ks.start - deep_ks.start) * n_wide);
+                let a_at = |part: usize, i: usize| a.get().wrapping_add((part * per_part + i) * a_room);
+                for all_rows in pieces(g.m, mc) {
+                    let row_parts = all_rows.len().div_ceil(rows);
+                    let from_b = if all_rows.start == 0 { b_panels } else { 0 };
+                    let from_a = if stays { 0 } else { row_parts };
                     let some = (TASK / 16 / (kc * nr)).max(1);
-                    parallel::for_range((b_panels + a_parts) * stretches, some, |jobs| {
-                        for job in jobs {
-                            let (ks, job) = (stretch(job % stretches), job / stretches);
-                            let range = |from: &Range<usize>, i: usize, step: usize| {
-                                (from.start + i * step)..from.end.min(from.start + (i + 1) * step)
-                            };
+                    parallel::for_range((from_b + from_a) * stretches, some, |jobs| {
+                        for (i, job) in jobs.map(|job| (job % stretches, job / stretches)) {
                             // SAFETY: the caller's promise; the parts of the buffer are disjoint, and hold the blocks.
                             unsafe {
-                                if job < b_panels {
-                                    let dst = b.get().add(at(&ks) * n_wide + job * nr * ks.len());
-                                    operands.pack_b(kernels, range(&all_cols, job, nr), ks, dst);
+                                if job < from_b {
+                                    let ks = stretch(i);
+                                    let dst = b_at(&ks).add(job * nr * ks.len());
+                                    operands.pack_b(kernels, piece(&all_cols, job, nr), ks, dst);
                                 } else {
-                                    let part = job - b_panels;
-                                    let dst = a.get().add((part * (deep / kc) + at(&ks) / kc) * a_room);
-                                    operands.pack_a(kernels, range(&all_rows, part, rows), ks, dst);
+                                    let part = job - from_b;
+                                    operands.pack_a(kernels, piece(&all_rows, part, rows), stretch(i), a_at(part, i));
                                 }
                             }
                         }
                     });
+                    let col_parts = n.div_ceil(cols);
                     parallel::for_range(row_parts * col_parts, 1, |tasks| {
                         with_scratch(|scratch| {
                             let temp = scratch[2].reserve::<T>(tile_size(g, kernels));
-                            for task in tasks {
-                                let (i, j) = (task / col_parts, task % col_parts);
-                                let lines =
-                                    (all_rows.start + i * rows)..all_rows.end.min(all_rows.start + (i + 1) * rows);
-                                let columns =
-                                    (all_cols.start + j * cols)..all_cols.end.min(all_cols.start + (j + 1) * cols);
-                                for ks in (0..stretches).map(stretch) {
-                                    let a = match stays {
-                                        true => std::ptr::null(),
-                                        false => a
-                                            .get()
-                                            .wrapping_add((i * (deep / kc) + at(&ks) / kc) * a_room)
-                                            .cast_const(),
+                            for (part, j) in tasks.map(|task| (task / col_parts, task % col_parts)) {
+                                for (i, ks) in (0..stretches).map(|i| (i, stretch(i))) {
+                                    let a = if stays {
+                                        std::ptr::null()
+                                    } else {
+                                        a_at(part, i).cast_const()
                                     };
-                                    let b = b.get().wrapping_add(at(&ks) * n_wide + j * cols * ks.len());
+                                    let b = b_at(&ks).wrapping_add(j * cols * ks.len());
+                                    let block = g.block(piece(&all_rows, part, rows), piece(&all_cols, j, cols), ks);
                                     // SAFETY: packed above; tasks write disjoint parts of C.
-                                    unsafe {
-                                        g.block(lines.clone(), columns.clone(), ks)
-                                            .run_tiles(kernels, a, b, temp)
-                                    };
+                                    unsafe { block.run_tiles(kernels, a, b, temp) };
                                 }
                             }
                         })
@@ -279,6 +282,11 @@ pub(crate) unsafe fn shared<T: Number>(
             }
         }
     })
+}
+
+/// Part `i` of a range that is cut into parts of `step`.
+fn piece(whole: &Range<usize>, i: usize, step: usize) -> Range<usize> {
+    (whole.start + i * step)..whole.end.min(whole.start + (i + 1) * step)
 }
 
 /// Rows and columns of a task: at most `most` rows, columns in whole panels, and several tasks per thread if they are worth it.

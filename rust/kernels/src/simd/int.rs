@@ -106,6 +106,10 @@ macro_rules! over {
                 Lanes::<$f>::prefetch(self.0, p.cast())
             }
             #[inline(always)]
+            fn prefetch_write(self, p: *const $t) {
+                Lanes::<$f>::prefetch_write(self.0, p.cast())
+            }
+            #[inline(always)]
             unsafe fn transpose(self, rows: &[*const $t], offset: isize, cols: usize, dst: *mut $t, ld: usize) {
                 let mut cast = [std::ptr::null::<$f>(); 16];
                 for (to, &from) in cast.iter_mut().zip(rows) {

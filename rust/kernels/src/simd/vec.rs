@@ -67,6 +67,9 @@ pub trait Lanes<T>: Copy {
     /// Asks for the cache line at `p`, which need not be valid.
     #[inline(always)]
     fn prefetch(self, _p: *const T) {}
+    /// The same, of a line that is to be written.
+    #[inline(always)]
+    fn prefetch_write(self, _p: *const T) {}
     /// Reads `cols` (up to `BLOCK`) elements at `offset` from each of `rows` (up to `BLOCK` of them) and writes them as
     /// `cols` rows of `BLOCK` elements (zeros for missing rows), `ld` apart.
     /// # Safety
@@ -382,6 +385,12 @@ mod x86 {
                 fn prefetch(self, p: *const $t) {
                     // SAFETY: a hint; it never faults.
                     unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }
+                }
+                #[inline(always)]
+                fn prefetch_write(self, p: *const $t) {
+                    // The compiler's own hint needs a feature that it calls unstable. Other processors do nothing.
+                    // SAFETY: a hint; it never faults, and touches neither flags nor registers.
+                    unsafe { std::arch::asm!("prefetchw [{}]", in(reg) p, options(nostack, preserves_flags, readonly)) }
                 }
                 #[inline(always)]
                 unsafe fn transpose(self, rows: &[*const $t], offset: isize, cols: usize, dst: *mut $t, ld: usize) {

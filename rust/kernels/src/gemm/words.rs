@@ -1,0 +1,299 @@
+//! Packing of narrow numbers: elements that follow each other in k become one word of 32 bits, in panels of such words.
+//!
+//! Only for processors with the instructions that multiply them ([`crate::simd::dot`]), which all have AVX-512.
+
+use super::batch_offset;
+use super::micro::Products;
+use super::packed::{Operands, panel, panel_width};
+use crate::dtype::bf16;
+use crate::view::Src;
+use std::arch::x86_64::*;
+use std::num::Wrapping;
+use std::ops::Range;
+use std::sync::atomic::{AtomicI32, Ordering};
+
+/// An element of which several make a word.
+pub(super) trait Part: Copy + Sync {
+    /// That many.
+    const PARTS: usize;
+    /// The word of an element alone, shifted to its place.
+    fn at(self, place: usize) -> u32;
+    /// Words of 16 neighbours in each of `rows` (null: zeros), of which `mask` says which exist.
+    ///
+    /// # Safety
+    /// The elements of `mask` lie in live memory; the CPU has AVX-512 (BW, VL).
+    unsafe fn join(rows: [*const Self; 4], mask: u16) -> __m512i;
+}
+
+impl Part for bf16 {
+    const PARTS: usize = 2;
+    #[inline(always)]
+    fn at(self, place: usize) -> u32 {
+        (self.to_bits() as u32) << (16 * place)
+    }
+    #[inline(always)]
+    unsafe fn join(rows: [*const Self; 4], mask: u16) -> __m512i {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let row = |i: usize| {
+                let mask = if rows[i].is_null() { 0 } else { mask };
+                _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(mask, rows[i].cast()))
+            };
+            _mm512_or_si512(row(0), _mm512_slli_epi32::<16>(row(1)))
+        }
+    }
+}
+
+impl Part for i8 {
+    const PARTS: usize = 4;
+    #[inline(always)]
+    fn at(self, place: usize) -> u32 {
+        (self as u8 as u32) << (8 * place)
+    }
+    #[inline(always)]
+    unsafe fn join(rows: [*const Self; 4], mask: u16) -> __m512i {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let row = |i: usize| {
+                let mask = if rows[i].is_null() { 0 } else { mask };
+                _mm_maskz_loadu_epi8(mask, rows[i])
+            };
+            // Pairs of rows, then pairs of pairs: words 0..4, 4..8, 8..12, 12..16.
+            let (a, b) = (_mm_unpacklo_epi8(row(0), row(1)), _mm_unpackhi_epi8(row(0), row(1)));
+            let (c, d) = (_mm_unpacklo_epi8(row(2), row(3)), _mm_unpackhi_epi8(row(2), row(3)));
+            let low = _mm256_set_m128i(_mm_unpackhi_epi16(a, c), _mm_unpacklo_epi16(a, c));
+            let high = _mm256_set_m128i(_mm_unpackhi_epi16(b, d), _mm_unpacklo_epi16(b, d));
+            _mm512_inserti64x4::<1>(_mm512_castsi256_si512(low), high)
+        }
+    }
+}
+
+/// One operand: lines (rows of A, columns of B) of elements along k.
+#[derive(Clone, Copy)]
+pub(super) struct Side<S> {
+    start: *const S,
+    line_stride: isize,
+    k_stride: isize,
+}
+
+impl<S> Side<S> {
+    /// A stack's matrix, with its rows as lines.
+    pub fn new(v: &Src<S>, shape: &[usize], index: usize) -> Self {
+        let (strides, d) = (v.strides(), shape.len());
+        Self {
+            start: v.ptr().wrapping_offset(batch_offset(shape, strides, index)),
+            line_stride: strides[d],
+            k_stride: strides[d + 1],
+        }
+    }
+
+    /// With its columns as lines.
+    pub fn turned(self) -> Self {
+        Self {
+            line_stride: self.k_stride,
+            k_stride: self.line_stride,
+            ..self
+        }
+    }
+}
+
+/// Two operands of `k` elements along k, packed as words.
+pub(super) struct Words<S> {
+    a: Side<S>,
+    b: Side<S>,
+    k: usize,
+    /// Turned over in A.
+    flip: u32,
+    /// -128 times the sum of each column of B, once all of it is packed.
+    sums: Vec<AtomicI32>,
+}
+
+// SAFETY: plain data; memory that several threads read.
+unsafe impl<S: Sync> Sync for Words<S> {}
+
+impl<S> Words<S> {
+    pub fn new(a: Side<S>, b: Side<S>, k: usize) -> Self {
+        Self {
+            a,
+            b,
+            k,
+            flip: 0,
+            sums: Vec::new(),
+        }
+    }
+
+    /// For bytes: 128 added to all of A, and what takes that off again, for `n` columns.
+    pub fn with_sums(self, n: usize) -> Self {
+        Self {
+            flip: 0x8080_8080,
+            sums: (0..n).map(|_| AtomicI32::new(0)).collect(),
+            ..self
+        }
+    }
+
+    /// What is to be added to each column of the product.
+    pub fn sums(&self) -> *const Wrapping<i32> {
+        self.sums.as_ptr().cast()
+    }
+}
+
+impl<S: Part, T> Operands<T> for Words<S> {
+    unsafe fn pack_a(&self, kernels: &Products<T>, rows: Range<usize>, ks: Range<usize>, dst: *mut T) {
+        let panels = rows.len().div_ceil(kernels.tiles.len());
+        for (i, height) in (0..panels).map(|index| panel(rows.len(), panels, index)) {
+            let dst = dst.wrapping_add(i * ks.len()).cast();
+            // SAFETY: the caller's promise. A panel is packed before the one behind it.
+            unsafe {
+                pack(
+                    &self.a,
+                    [rows.start + i, height, height],
+                    [&ks, &(0..self.k)],
+                    self.flip,
+                    dst,
+                )
+            };
+        }
+    }
+
+    unsafe fn pack_b(&self, kernels: &Products<T>, cols: Range<usize>, ks: Range<usize>, dst: *mut T) {
+        for j in (0..cols.len()).step_by(kernels.nr) {
+            let lines = kernels.nr.min(cols.len() - j);
+            let width = panel_width(kernels, lines);
+            let dst = dst.wrapping_add(j * ks.len()).cast();
+            // SAFETY: the caller's promise.
+            unsafe {
+                pack(&self.b, [cols.start + j, lines, width], [&ks, &(0..self.k)], 0, dst);
+                if !self.sums.is_empty() {
+                    let sums = column_sums(dst, width, ks.len());
+                    for (to, sum) in self.sums[cols.start + j..][..lines].iter().zip(sums) {
+                        to.fetch_add(sum.wrapping_mul(-128), Ordering::Relaxed);
+                    }
+                }
+            }
+        }
+    }
+
+    fn rows_stay(&self) -> bool {
+        false
+    }
+}
+
+/// Sums of the bytes in each of up to 32 columns of a packed panel.
+///
+/// # Safety
+/// The panel has `k` rows of `width` words, 16 or 32; the CPU has AVX512-VNNI.
+#[target_feature(enable = "avx512f,avx512vnni")]
+unsafe fn column_sums(panel: *const u32, width: usize, k: usize) -> [i32; 32] {
+    let ones = _mm512_set1_epi8(1);
+    let mut sums = [_mm512_setzero_si512(); 2];
+    // SAFETY: the caller's promise.
+    unsafe {
+        for p in 0..k {
+            for (v, sum) in sums.iter_mut().enumerate().take(width / 16) {
+                *sum = _mm512_dpbusd_epi32(*sum, ones, _mm512_loadu_si512(panel.add(p * width + 16 * v).cast()));
+            }
+        }
+        std::mem::transmute(sums)
+    }
+}
+
+/// Packs `lines` lines from `first` on, in a panel `width` words wide, the words `ks` of them; `known` counts elements.
+/// What lies behind the panel (less than a vector) is overwritten.
+///
+/// # Safety
+/// The elements lie in live memory, and `dst` holds the panel; the CPU has AVX-512 (F, BW, VL).
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+unsafe fn pack<S: Part>(
+    side: &Side<S>,
+    [first, lines, width]: [usize; 3],
+    [ks, known]: [&Range<usize>; 2],
+    flip: u32,
+    dst: *mut u32,
+) {
+    let start = side.start.wrapping_offset(first as isize * side.line_stride);
+    let turned = _mm512_set1_epi32(flip as i32);
+    for at in (0..width).step_by(16) {
+        let left = lines.saturating_sub(at).min(16);
+        let line = |i: usize| start.wrapping_offset((at + i) as isize * side.line_stride);
+        // SAFETY: the caller's promise.
+        unsafe {
+            if side.k_stride == 1 {
+                for q in ks.clone().step_by(16) {
+                    let (words, elements) = ((ks.end - q).min(16), known.end - q * S::PARTS);
+                    let bytes = elements * size_of::<S>();
+                    let mask = if bytes >= 64 { u64::MAX } else { (1 << bytes) - 1 };
+                    let mut block = [_mm512_setzero_si512(); 16];
+                    for (i, row) in block.iter_mut().enumerate() {
+                        if i < left {
+                            *row = _mm512_maskz_loadu_epi8(mask, line(i).wrapping_add(q * S::PARTS).cast());
+                        }
+                    }
+                    let block = transpose(block);
+                    let to = dst.wrapping_add((q - ks.start) * width + at);
+                    for (i, row) in block.iter().enumerate() {
+                        if i < words {
+                            _mm512_storeu_si512(to.wrapping_add(i * width).cast(), _mm512_xor_si512(*row, turned));
+                        }
+                    }
+                }
+            } else if side.line_stride == 1 {
+                let mask = ((1u32 << left) - 1) as u16;
+                for q in ks.clone() {
+                    let mut rows = [std::ptr::null(); 4];
+                    for (part, row) in rows.iter_mut().enumerate().take(S::PARTS) {
+                        let p = q * S::PARTS + part;
+                        if p < known.end {
+                            *row = line(0).wrapping_offset(p as isize * side.k_stride);
+                        }
+                    }
+                    let words = _mm512_xor_si512(S::join(rows, mask), turned);
+                    _mm512_storeu_si512(dst.wrapping_add((q - ks.start) * width + at).cast(), words);
+                }
+            } else {
+                for q in ks.clone() {
+                    let to = dst.wrapping_add((q - ks.start) * width + at);
+                    for i in 0..(width - at).min(16) {
+                        let mut word = flip;
+                        for part in (0..S::PARTS).filter(|part| i < left && q * S::PARTS + part < known.end) {
+                            let p = (q * S::PARTS + part) as isize;
+                            word ^= (*line(i).wrapping_offset(p * side.k_stride)).at(part);
+                        }
+                        *to.add(i) = word;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// 16 x 16 words.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn transpose(r: [__m512i; 16]) -> [__m512i; 16] {
+    let (mut t, mut s) = (r, r);
+    for i in 0..8 {
+        t[2 * i] = _mm512_unpacklo_epi32(r[2 * i], r[2 * i + 1]);
+        t[2 * i + 1] = _mm512_unpackhi_epi32(r[2 * i], r[2 * i + 1]);
+    }
+    // Now columns 0, 1, 2, 3 (and those 4, 8, 12 further) of rows 4i..4i+4.
+    for i in [0, 4, 8, 12] {
+        s[i] = _mm512_unpacklo_epi64(t[i], t[i + 2]);
+        s[i + 1] = _mm512_unpackhi_epi64(t[i], t[i + 2]);
+        s[i + 2] = _mm512_unpacklo_epi64(t[i + 1], t[i + 3]);
+        s[i + 3] = _mm512_unpackhi_epi64(t[i + 1], t[i + 3]);
+    }
+    // Quarters of vectors: columns c and c + 8 of rows 0..8, c + 4 and c + 12; the same of rows 8..16.
+    for c in 0..4 {
+        t[c] = _mm512_shuffle_i32x4::<0x88>(s[c], s[c + 4]);
+        t[c + 4] = _mm512_shuffle_i32x4::<0xDD>(s[c], s[c + 4]);
+        t[c + 8] = _mm512_shuffle_i32x4::<0x88>(s[c + 8], s[c + 12]);
+        t[c + 12] = _mm512_shuffle_i32x4::<0xDD>(s[c + 8], s[c + 12]);
+    }
+    for c in 0..4 {
+        s[c] = _mm512_shuffle_i32x4::<0x88>(t[c], t[c + 8]);
+        s[c + 4] = _mm512_shuffle_i32x4::<0x88>(t[c + 4], t[c + 12]);
+        s[c + 8] = _mm512_shuffle_i32x4::<0xDD>(t[c], t[c + 8]);
+        s[c + 12] = _mm512_shuffle_i32x4::<0xDD>(t[c + 4], t[c + 12]);
+    }
+    s
+}
