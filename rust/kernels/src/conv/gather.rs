@@ -12,6 +12,8 @@ use crate::parallel;
 
 /// Positions that one task computes before it goes on in k: a block of C that stays near.
 const BLOCK: usize = 256;
+/// Bytes of an image's copy that stay near.
+const COPY: usize = 384 << 10;
 /// Multiply-adds worth handing to a thread.
 const GRAIN: usize = 1 << 19;
 
@@ -86,7 +88,9 @@ pub(super) unsafe fn gather<T: Copy + Default + HasKernels + Send + Sync>(
         1
     };
     let most = (BLOCK / kernels.nr).min(panels.div_ceil(shares)).max(1);
-    let block = even_part(panels, most) * kernels.nr;
+    // An image whose copy is large is copied as it is needed.
+    let part = address.part(weights.channels, COPY / size_of::<T>(), kernels.nr);
+    let block = part.unwrap_or(even_part(panels, most) * kernels.nr);
     let blocks = positions.div_ceil(block);
     let kc = even_part(k, longest_k::<T>());
     with_shared(|packed| {
@@ -114,7 +118,9 @@ pub(super) unsafe fn gather<T: Copy + Default + HasKernels + Send + Sync>(
                     let (image, group) = (which / weights.groups, which % weights.groups);
                     // SAFETY: the caller's promise.
                     unsafe {
-                        if now.as_ref().is_none_or(|(w, _)| *w != which) {
+                        let to = positions.min(from + block);
+                        let copied = if part.is_some() { task } else { which };
+                        if now.as_ref().is_none_or(|(w, _)| *w != copied) {
                             let c = (group * weights.channels) as isize;
                             let at = image as isize * images.src_strides[0] + c * sc;
                             let data = images.src.wrapping_offset(at);
@@ -123,10 +129,13 @@ pub(super) unsafe fn gather<T: Copy + Default + HasKernels + Send + Sync>(
                                 channels: weights.channels,
                                 strides: [sc, sd, sh, sw],
                             };
-                            now = Some((which, geometry.image(kernels, &address, source, copy)));
+                            let lines = match part {
+                                Some(_) => address.lines(from, to),
+                                None => address.all_lines(),
+                            };
+                            now = Some((copied, geometry.image(kernels, &address, source, lines, copy)));
                         }
                         let Some((_, ready)) = &now else { continue };
-                        let to = positions.min(from + block);
                         let row = (group * m) as isize;
                         let dst = images
                             .dst
@@ -288,7 +297,10 @@ unsafe fn few_rows<T: Copy + Default + HasKernels + Send + Sync>(
                                 channels: weights.channels,
                                 strides: [sc, sd, sh, sw],
                             };
-                            now = Some((which, geometry.image(kernels, address, source, copy)));
+                            now = Some((
+                                which,
+                                geometry.image(kernels, address, source, address.all_lines(), copy),
+                            ));
                         }
                         let Some((_, ready)) = &now else { continue };
                         runs.clear();

@@ -48,6 +48,9 @@ pub(crate) struct Address {
     position: [isize; 2],
     run: usize,
     height: usize,
+    /// Positions in a line of the grid, and lines in a plane.
+    width: usize,
+    lines: usize,
 }
 
 impl Gather {
@@ -120,10 +123,13 @@ impl Gather {
             position,
             run,
             height,
+            width: self.grid[2],
+            lines: self.grid[1],
         }
     }
 
-    /// The image that `address` speaks of: the source itself, or a copy in `scratch`.
+    /// The image that `address` speaks of: the source itself, or a copy of those of its lines in `scratch` (all, unless it
+    /// is one plane deep).
     ///
     /// # Safety
     /// The source's channels and `size` lie in live memory; `kernels` fit the CPU. The result lives as long as both.
@@ -132,6 +138,7 @@ impl Gather {
         kernels: &Kernels<T>,
         a: &Address,
         source: Source<T>,
+        lines: Range<usize>,
         scratch: &mut Scratch,
     ) -> Image<T> {
         let [sc, sd, sh, sw] = source.strides;
@@ -145,7 +152,8 @@ impl Gather {
             };
         }
         let row = a.phase * a.step[2];
-        let plane = a.extent[0] * a.extent[1] * row;
+        let lines = if a.extent[0] == 1 { lines } else { 0..a.extent[1] };
+        let plane = a.extent[0] * lines.len() * row;
         let copy = scratch.reserve::<T>(source.channels * plane);
         // Copied index i of dim d is source index `low + i * jump`; those in this range lie inside.
         let known: [Range<usize>; 3] = std::array::from_fn(|d| {
@@ -166,7 +174,7 @@ impl Gather {
             let channel = source.data.wrapping_offset(c * sc + a.low[2] * sw);
             for d in 0..a.extent[0] {
                 let depth = channel.wrapping_offset((a.low[0] + (d * a.jump[0]) as isize) * sd);
-                for h in 0..a.extent[1] {
+                for h in lines.clone() {
                     let inside = known[0].contains(&d) && known[1].contains(&h);
                     let args = LineArgs {
                         src: depth.wrapping_offset((a.low[1] + (h * a.jump[1]) as isize) * sh),
@@ -181,13 +189,46 @@ impl Gather {
             }
         }
         Image {
-            data: copy,
+            data: copy.wrapping_sub(lines.start * row),
             channel_stride: plane as isize,
         }
     }
 }
 
 impl Address {
+    /// Lines of a copy that positions `from..to` of the first plane need, and that all positions do.
+    pub fn lines(&self, from: usize, to: usize) -> Range<usize> {
+        let of = |p: usize| p / self.width * self.step[1];
+        let span = self.extent[1] - (self.lines - 1) * self.step[1];
+        of(from)..of(to - 1) + span
+    }
+
+    pub fn all_lines(&self) -> Range<usize> {
+        0..self.extent[1]
+    }
+
+    /// How many positions to compute at a time so that a copy of what they need, of so many channels, has at most so many
+    /// elements, in panels of so many; `None` if that would mean copying much twice, or if there is nothing to gain.
+    pub fn part(&self, channels: usize, elements: usize, panel: usize) -> Option<usize> {
+        let line = channels * self.phase * self.step[2];
+        let span = self.extent[1] - (self.lines - 1) * self.step[1];
+        if self.in_place || self.extent[0] > 1 || self.extent[1] * line <= elements {
+            return None;
+        }
+        let lines = (elements / line).saturating_sub(span) / self.step[1] + 1;
+        let again = span.saturating_sub(self.step[1]);
+        // As few panels as possible in all.
+        let panels = |lines: usize| {
+            let (some, rest) = (lines * self.width, self.lines % lines * self.width);
+            self.lines / lines * some.div_ceil(panel) + rest.div_ceil(panel)
+        };
+        let lines = lines.min(self.lines);
+        (lines * self.step[1] >= 4 * again)
+            .then(|| (lines / 2 + 1..=lines).rev().min_by_key(|&l| panels(l)))
+            .flatten()
+            .map(|lines| lines * self.width)
+    }
+
     /// The image is the source itself.
     pub fn in_place(&self) -> bool {
         self.in_place

@@ -273,6 +273,151 @@ fn shapes_agree_with_the_definition() {
     }
 }
 
+#[test]
+fn turned_operands_agree() {
+    let many = ConvShape {
+        c_in: 19,
+        c_out: 17,
+        ..PLAIN
+    };
+    let cases = [
+        // The image turned: several taps, all strides and borders, groups, depth, more channels than are turned at once.
+        ConvShape {
+            padding: [0, 1, 2],
+            ..many
+        },
+        ConvShape {
+            input: [1, 13, 15],
+            stride: [1, 2, 2],
+            padding: [0, 1, 1],
+            ..many
+        },
+        ConvShape {
+            input: [1, 17, 16],
+            stride: [1, 1, 3],
+            dilation: [1, 3, 2],
+            padding: [0, 0, 5],
+            ..many
+        },
+        ConvShape {
+            n: 3,
+            c_in: 34,
+            c_out: 8,
+            groups: 2,
+            input: [3, 4, 5],
+            kernel: [2, 2, 3],
+            padding: [1, 0, 1],
+            ..PLAIN
+        },
+        ConvShape {
+            c_in: 140,
+            c_out: 5,
+            input: [1, 5, 40],
+            kernel: [1, 2, 3],
+            ..PLAIN
+        },
+        // One tap, either turned; in place and not.
+        ConvShape {
+            kernel: [1; 3],
+            c_out: 33,
+            ..many
+        },
+        ConvShape {
+            kernel: [1; 3],
+            c_in: 50,
+            ..many
+        },
+        ConvShape {
+            kernel: [1; 3],
+            c_in: 50,
+            stride: [1, 2, 2],
+            padding: [0, 1, 0],
+            ..many
+        },
+        ConvShape {
+            kernel: [1; 3],
+            stride: [1, 3, 2],
+            input: [1, 16, 16],
+            c_in: 20,
+            c_out: 40,
+            ..PLAIN
+        },
+        ConvShape {
+            kernel: [1; 3],
+            input: [1, 32, 32],
+            c_in: 20,
+            ..many
+        },
+        // Few channels.
+        ConvShape {
+            input: [1, 30, 27],
+            kernel: [1, 7, 7],
+            stride: [1, 2, 2],
+            padding: [0, 3, 3],
+            c_in: 3,
+            ..many
+        },
+        ConvShape {
+            input: [2, 14, 33],
+            kernel: [2, 3, 4],
+            dilation: [1, 2, 2],
+            padding: [1, 0, 7],
+            c_in: 4,
+            c_out: 40,
+            groups: 2,
+            ..PLAIN
+        },
+    ];
+    for s in &cases {
+        check::<f32>(s, NCHW, true, f32::EPSILON as f64);
+        check::<f64>(s, NCHW, false, f64::EPSILON);
+        check::<f32>(s, [0, 2, 3, 4, 1], false, f32::EPSILON as f64);
+    }
+    // Units that end inside a line.
+    let long = ConvShape {
+        n: 1,
+        c_in: 2,
+        c_out: 16,
+        input: [1, 97, 103],
+        kernel: [1, 1, 5],
+        padding: [0, 0, 2],
+        ..PLAIN
+    };
+    check::<f32>(&long, NCHW, false, f32::EPSILON as f64);
+    let long = ConvShape {
+        c_in: 16,
+        c_out: 4,
+        kernel: [1, 2, 1],
+        padding: [0, 1, 0],
+        ..long
+    };
+    check::<f32>(&long, NCHW, false, f32::EPSILON as f64);
+}
+
+/// Images whose copies are made part by part.
+#[test]
+fn large_copies_agree() {
+    let s = ConvShape {
+        n: 1,
+        c_in: 64,
+        c_out: 9,
+        input: [1, 70, 31],
+        stride: [1, 2, 2],
+        padding: [0, 1, 1],
+        ..PLAIN
+    };
+    check::<f32>(&s, NCHW, true, f32::EPSILON as f64);
+    check::<f32>(&ConvShape { kernel: [1; 3], ..s }, NCHW, true, f32::EPSILON as f64);
+    let s = ConvShape {
+        input: [1, 90, 41],
+        stride: [1, 1, 2],
+        padding: [0, 0, 1],
+        kernel: [1, 2, 2],
+        ..s
+    };
+    check::<f64>(&s, NCHW, true, f64::EPSILON);
+}
+
 /// Error against float64 of a reference, root of the mean square.
 fn error(got: &[f32], want: &[f64]) -> f64 {
     let sum: f64 = got.iter().zip(want).map(|(&g, &w)| (g as f64 - w).powi(2)).sum();

@@ -188,7 +188,10 @@ impl<T: Copy + Default + HasKernels> Share<'_, T> {
     unsafe fn by_positions(&self, kernels: &'static Kernels<T>, [copy, turned, packed]: [&mut Scratch; 3]) {
         let address = self.address;
         // SAFETY: the caller's promise.
-        let ready = unsafe { self.geometry.image(kernels, address, self.source(), copy) };
+        let ready = unsafe {
+            self.geometry
+                .image(kernels, address, self.source(), address.all_lines(), copy)
+        };
         let (image, grad) = ((ready.data, ready.channel_stride), (self.gy, self.gy_rs));
         let ((b, b_rs), (a, a_rs)) = match self.turn {
             Turn::Image => (image, grad),

@@ -178,7 +178,7 @@ unsafe fn gradient_with<T>(
                         }
                         let panel = panel_scratch.reserve::<T>(kc * kernels.nr);
                         let a = a_scratch.reserve::<T>(m * kc);
-                        let ready = geometry.image(kernels, &address, source, copy);
+                        let ready = geometry.image(kernels, &address, source, address.all_lines(), copy);
                         if shifted {
                             runs.clear();
                             address.runs(from, to, &mut runs);
