@@ -32,12 +32,15 @@ fn kernels(c: &mut Criterion) {
     };
     let strides = [64 * 56 * 56, 56 * 56, 56 * 56, 56, 1];
     group.throughput(Throughput::Elements(x.numel() as u64));
-    group.bench_function("max_pool 3x3 by 2", |b| {
+    group.bench_function("max_pool 3x3 by 2, indices", |b| {
         b.iter(|| {
             // SAFETY: as many elements as the output has.
             let places = unsafe { Dst::new(places.as_mut_ptr(), &[8, 64, 1, 56, 56], &strides) };
-            max_pool(&shape, x.src(), y.dst(), places);
+            max_pool(&shape, x.src(), y.dst(), Some(places));
         });
+    });
+    group.bench_function("max_pool 3x3 by 2, no indices", |b| {
+        b.iter(|| max_pool(&shape, x.src(), y.dst(), None));
     });
     group.bench_function("avg_pool 3x3 by 2", |b| {
         b.iter(|| avg_pool(&shape, x.src(), y.dst(), true, None));

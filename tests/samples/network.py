@@ -212,10 +212,15 @@ def max_pool(n, with_indices=True):
 
 def max_pool_backward(grad, indices, size, ndim):
     out = np.zeros(size)
-    flat = out.reshape(*size[:-ndim], -1)
+    flat = out.reshape(*size[:-ndim], int(np.prod(size[-ndim:])))
     for at in np.ndindex(*grad.shape):
         flat[(*at[:-ndim], indices[at])] += grad[at]
     return out
+
+
+def max_pool_input(grad, x, kernel, *rest):
+    n = len(kernel)
+    return max_pool_backward(grad, max_pool(n)(x, kernel, *rest)[1], x.shape, n)
 
 
 def average(n):
@@ -333,6 +338,23 @@ ROWS["_max_pool_backward"] = Row(
         S(F(2, 2), I(2, 2, high=4), [2, 4], 1),
     ],
     "f",
+)
+ROWS["_max_pool_input"] = Row(
+    max_pool_input,
+    [
+        S(F(1, 1, 2), F(1, 1, 4), [2], [], [0], [1], False),
+        S(F(2, 2, 3, 4), F(2, 2, 5, 7), [3, 3], [2, 2], [1, 1], [1, 1], False),
+        S(F(2, 2, 3), F(2, 5, 7), [2, 2], [2, 2], [0, 0], [1, 1], False),
+        S(F(2, 4, 5), F(2, 5, 7), [2, 3], [1, 1], [0, 0], [1, 1], False),
+        S(F(1, 2, 3, 4), F(1, 2, 5, 7), [2, 2], [2, 2], [0, 0], [1, 1], True),
+        S(F(1, 1, 1, 3, 3), F(1, 1, 3, 5, 7), [2, 2, 2], [2, 1, 2], [0, 0, 0], [1, 2, 1], False),
+        S(F(0, 2, 3), F(0, 2, 6), [2], [], [0], [1], False),
+    ],
+    "f",
+    medium=[
+        S(F(4, 16, 13, 13), F(4, 16, 26, 26), [2, 2], [], [0, 0], [1, 1], False),
+        S(F(4, 16, 13, 13), F(4, 16, 26, 26), [3, 3], [2, 2], [1, 1], [1, 1], False),
+    ],
 )
 ROWS["_avg_pool_backward"] = Row(
     lambda grad, size, kernel, *rest: average(len(kernel))[1](grad, size, kernel, *rest),

@@ -28,6 +28,7 @@ class _MaxPoolNd(Module):
 
     __constants__ = ("kernel_size", "stride", "padding", "dilation", "return_indices", "ceil_mode")
     _pool: Any
+    _with_indices: Any
 
     def __init__(
         self,
@@ -47,8 +48,8 @@ class _MaxPoolNd(Module):
         self.ceil_mode = ceil_mode
 
     def forward(self, input: Tensor) -> Any:
-        found = self._pool(input, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode)
-        return found if self.return_indices else found[0]
+        pool = self._with_indices if self.return_indices else self._pool
+        return pool(input, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode)
 
     def extra_repr(self) -> str:
         return (
@@ -60,7 +61,8 @@ class _MaxPoolNd(Module):
 class MaxPool1d(_MaxPoolNd):
     """The maximum of each window of (N, C, L) or (C, L); the arguments are those of `MaxPool2d`."""
 
-    _pool = staticmethod(_C.max_pool1d_with_indices)
+    _pool = staticmethod(_C.max_pool1d)
+    _with_indices = staticmethod(_C.max_pool1d_with_indices)
 
 
 class MaxPool2d(_MaxPoolNd):
@@ -79,13 +81,15 @@ class MaxPool2d(_MaxPoolNd):
     tensor([[[4.]]])
     """
 
-    _pool = staticmethod(_C.max_pool2d_with_indices)
+    _pool = staticmethod(_C.max_pool2d)
+    _with_indices = staticmethod(_C.max_pool2d_with_indices)
 
 
 class MaxPool3d(_MaxPoolNd):
     """The maximum of each window of (N, C, D, H, W) or (C, D, H, W); the arguments are those of `MaxPool2d`."""
 
-    _pool = staticmethod(_C.max_pool3d_with_indices)
+    _pool = staticmethod(_C.max_pool3d)
+    _with_indices = staticmethod(_C.max_pool3d_with_indices)
 
 
 class _MaxUnpoolNd(Module):

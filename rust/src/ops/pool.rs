@@ -143,12 +143,15 @@ fn max_metas(shape: Dims, d: DType) -> Result<Metas> {
     }
 }
 
-fn max_infer<const N: usize>(a: &Args) -> Result<Metas> {
+/// The values alone, or places too.
+fn max_infer<const N: usize, const PLACES: bool>(a: &Args) -> Result<Metas> {
     let t = a.tensor(0);
-    max_metas(
+    let mut metas = max_metas(
         max_windows::<N>(a)?.output_shape(&format!("max_pool{N}d"), t.shape())?,
         t.dtype,
-    )
+    )?;
+    metas.truncate(1 + PLACES as usize);
+    Ok(metas)
 }
 
 fn max_run<const N: usize>(c: &Call) -> Result<()> {
@@ -159,12 +162,50 @@ fn max_run<const N: usize>(c: &Call) -> Result<()> {
         cpu::src_as(&x, &five(&x.layout, N)),
         cpu::dst_as(&out.core, &five(&out.core.layout, N)),
     );
-    let places = cpu::dst_as(&c.outs[1], &five(&c.outs[1].layout, N)).typed();
+    let places = c.outs.get(1).map(|o| cpu::dst_as(o, &five(&o.layout, N)).typed());
     match x.dtype {
         DType::F32 => pool::max_pool::<f32>(&w, from.typed(), to.typed(), places),
         DType::F64 => pool::max_pool::<f64>(&w, from.typed(), to.typed(), places),
         _ => pool::max_pool::<i64>(&w, from.typed(), to.typed(), places),
     }
+    out.store();
+    Ok(())
+}
+
+/// The number of spatial dims is that of the kernel sizes, given in full.
+fn max_input_windows(a: &Args) -> Result<Windows> {
+    let n = a.ints(2).len();
+    ensure!((1..=3).contains(&n), "pooling has one to three spatial dims, got {n}");
+    let w = Windows::new(&format!("max_pool{n}d"), n, [2, 3, 4, 5].map(|i| a.ints(i)), a.bool(6))?;
+    let (g, x) = (a.tensor(0), a.tensor(1));
+    let want = w.output_shape("max_pool", x.shape())?;
+    ensure!(
+        want == *g.shape() && g.dtype == x.dtype,
+        "pooling of {} of size {} gives {want}, got a gradient of {} of shape {}",
+        x.dtype.name(),
+        x.shape(),
+        g.dtype.name(),
+        g.shape()
+    );
+    Ok(w)
+}
+
+fn max_input_infer(a: &Args) -> Result<Metas> {
+    max_input_windows(a)?;
+    let x = a.tensor(1);
+    one(*x.shape(), float_only(x.dtype)?)
+}
+
+fn max_input_run(c: &Call) -> Result<()> {
+    let w = max_input_windows(c.args)?;
+    let (g, x) = (computed(c.args.tensor(0))?, computed(c.args.tensor(1))?);
+    let out = cpu::output(&c.outs[0], x.dtype)?;
+    let (grad, from, to) = (
+        cpu::src_as(&g, &five(&g.layout, w.n)),
+        cpu::src_as(&x, &five(&x.layout, w.n)),
+        cpu::dst_as(&out.core, &five(&out.core.layout, w.n)),
+    );
+    with_float!(x.dtype, T => pool::max_pool_input::<T>(&w.shape, grad.typed(), from.typed(), to.typed()));
     out.store();
     Ok(())
 }
@@ -366,7 +407,7 @@ fn adaptive_max_run<const N: usize>(c: &Call) -> Result<()> {
 // ---- records ----------------------------------------------------------------------------------------------------------
 
 macro_rules! max_signature {
-    ($name:literal, $n:literal) => {
+    ($name:literal, $n:literal, $results:literal) => {
         concat!(
             $name,
             "(input, kernel_size: int[",
@@ -377,7 +418,8 @@ macro_rules! max_signature {
             $n,
             "] = 0, dilation: int[",
             $n,
-            "] = 1, ceil_mode: bool = False) -> (result, indices)"
+            "] = 1, ceil_mode: bool = False)",
+            $results
         )
     };
 }
@@ -386,15 +428,14 @@ macro_rules! pools {
     ($n:literal, $max:literal, $indices:literal, $avg:literal, $more:literal) => {
         [
             op(
-                max_signature!($indices, $n),
+                max_signature!($indices, $n, " -> (result, indices)"),
                 "Largest element of each window (NaN wins) and its flat index in the input plane. Windows that do not fit raise RuntimeError.",
             )
-            .compute(max_infer::<$n>, max_run::<$n>)
+            .compute(max_infer::<$n, true>, max_run::<$n>)
             .nondiff_output(1)
             .function_only(),
-            op(max_signature!($max, $n), "Largest element of each window, NaN wins; the padding never does. Windows that do not fit raise RuntimeError.")
-                .compute(max_infer::<$n>, max_run::<$n>)
-                .hide_others()
+            op(max_signature!($max, $n, ""), "Largest element of each window, NaN wins; the padding never does. Windows that do not fit raise RuntimeError.")
+                .compute(max_infer::<$n, false>, max_run::<$n>)
                 .function_only(),
             op(
                 concat!(
@@ -440,6 +481,9 @@ pub fn ops() -> Vec<Builder> {
         ", divisor_override: int? = None"
     ));
     all.extend([
+        op("_max_pool_input(grad, input, kernel_size: int[], stride: int[], padding: int[], dilation: int[], ceil_mode: bool)", "Gradient of max pooling without indices, whose maxima are looked for again; kernel_size has one number per spatial dim.")
+            .compute(max_input_infer, max_input_run)
+            .function_only(),
         op("_max_pool_backward(grad, indices, input_size: int[], ndim: int)", "Gradient of max pooling, adaptive or not: added up where the maxima came from, in the planes of the last `ndim` dims.")
             .compute(max_backward_infer, max_backward_run)
             .function_only(),

@@ -6,6 +6,7 @@ from ... import _C
 
 where = _C.where
 CONV = (None, _C.conv1d, _C.conv2d, _C.conv3d)
+MAX_POOL = (None, _C.max_pool1d_with_indices, _C.max_pool2d_with_indices, _C.max_pool3d_with_indices)
 AVG_POOL = (None, _C.avg_pool1d, _C.avg_pool2d, _C.avg_pool3d)
 ADAPTIVE_AVG = (None, _C.adaptive_avg_pool1d, _C.adaptive_avg_pool2d, _C.adaptive_avg_pool3d)
 
@@ -83,7 +84,17 @@ _CONVOLUTION = {
 # ---- pooling ----------------------------------------------------------------------------------------------------------
 
 
-def _max_pool(spatial):
+def _max_pool(n, g):
+    return _C._max_pool_input(g, n.input, n.kernel_size, n.stride, n.padding, n.dilation, n.ceil_mode)
+
+
+def _max_pool_input2(n, gg):
+    spatial = len(n.kernel_size)
+    args = (n.kernel_size, n.stride, n.padding, n.dilation, n.ceil_mode)
+    return _at_places(gg, MAX_POOL[spatial](n.input, *args)[1], spatial)
+
+
+def _max_pool_places(spatial):
     return {
         "saves": "indices",
         "input": lambda n, g: _C._max_pool_backward(g, n.indices, n._size("input"), spatial),
@@ -91,7 +102,10 @@ def _max_pool(spatial):
 
 
 def _max_pool2(n, gg):
-    spatial, indices = n.ndim, n.indices
+    return _at_places(gg, n.indices, n.ndim)
+
+
+def _at_places(gg, indices, spatial):
     flat = gg.flatten(gg.ndim - spatial, -1).gather(-1, indices.flatten(indices.ndim - spatial, -1))
     return flat.reshape(indices.shape)
 
@@ -222,9 +236,10 @@ ROWS = {
         "grad": lambda n, gg: _conv(n, n.input, gg),
         "input": lambda n, gg: _C._conv_input(n.grad, gg, n._size("input"), n.stride, n.padding, n.dilation, n.groups),
     },
-    **{f"max_pool{d}d": _max_pool(d) for d in (1, 2, 3)},
-    **{f"max_pool{d}d_with_indices": _max_pool(d) for d in (1, 2, 3)},
-    **{f"adaptive_max_pool{d}d": _max_pool(d) for d in (1, 2, 3)},
+    **{f"max_pool{d}d": {"saves": "input", "input": _max_pool} for d in (1, 2, 3)},
+    "_max_pool_input": {"saves": "input", "grad": _max_pool_input2, "input": lambda n, gg: None},
+    **{f"max_pool{d}d_with_indices": _max_pool_places(d) for d in (1, 2, 3)},
+    **{f"adaptive_max_pool{d}d": _max_pool_places(d) for d in (1, 2, 3)},
     "_max_pool_backward": {"saves": "indices", "grad": _max_pool2},
     **{f"avg_pool{d}d": {"input": _avg_pool} for d in (1, 2, 3)},
     "_avg_pool_backward": {"grad": _avg_pool2},

@@ -83,8 +83,8 @@ def max_pool1d(
     >>> fs.nn.functional.max_pool1d(fs.tensor([[1.0, 3.0, 2.0, 0.0]]), 2)
     tensor([[3., 2.]])
     """
-    found = _C.max_pool1d_with_indices(input, kernel_size, _stride(stride), padding, dilation, ceil_mode)
-    return found if return_indices else found[0]
+    pool = _C.max_pool1d_with_indices if return_indices else _C.max_pool1d
+    return pool(input, kernel_size, _stride(stride), padding, dilation, ceil_mode)
 
 
 def max_pool2d(
@@ -92,8 +92,8 @@ def max_pool2d(
     ceil_mode: bool = False, return_indices: bool = False,
 ) -> Any:  # fmt: skip
     """The maximum of each window of (N, C, H, W) or (C, H, W); see `max_pool1d`."""
-    found = _C.max_pool2d_with_indices(input, kernel_size, _stride(stride), padding, dilation, ceil_mode)
-    return found if return_indices else found[0]
+    pool = _C.max_pool2d_with_indices if return_indices else _C.max_pool2d
+    return pool(input, kernel_size, _stride(stride), padding, dilation, ceil_mode)
 
 
 def max_pool3d(
@@ -101,8 +101,8 @@ def max_pool3d(
     ceil_mode: bool = False, return_indices: bool = False,
 ) -> Any:  # fmt: skip
     """The maximum of each window of (N, C, D, H, W) or (C, D, H, W); see `max_pool1d`."""
-    found = _C.max_pool3d_with_indices(input, kernel_size, _stride(stride), padding, dilation, ceil_mode)
-    return found if return_indices else found[0]
+    pool = _C.max_pool3d_with_indices if return_indices else _C.max_pool3d
+    return pool(input, kernel_size, _stride(stride), padding, dilation, ceil_mode)
 
 
 def avg_pool1d(

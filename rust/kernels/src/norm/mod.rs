@@ -5,6 +5,7 @@
 
 mod channel;
 mod row;
+mod sweep;
 
 pub use channel::{
     Affine, batch_norm_affine, batch_norm_backward, batch_norm_eval, batch_norm_train, group_norm_backward,

@@ -1,9 +1,8 @@
 //! Layer norm and RMS norm: each row of a matrix by its own statistics.
 
 use super::by_float;
-use crate::multiversion;
+use super::sweep::{HasSweeps, RowGrad, RowNorm};
 use crate::parallel;
-use crate::reduce::lanes::lane_sum;
 use crate::reduce::real::Real;
 use crate::reduce::walk::{Share, collect, grain, line, view_of};
 use crate::reduce::{Fold, fold, sum_fold};
@@ -52,10 +51,8 @@ pub fn layer_norm_backward(
     by_float!(x.dtype(), T => {
         let w = weight.map(|w| collect(&w.typed::<T>()));
         let (gy, mean) = (gy.typed::<T>(), collect(&mean.typed::<T>()));
-        backward::<T>(&gy, &x.typed(), Some(mean), &rstd.typed(), w, gx.map(|g| g.typed()), gweight.map(|g| g.typed()));
-        if let Some(gb) = gbias {
-            columns(sum_fold(), &gy, &gb.typed());
-        }
+        let [gx, gw, gb] = [gx, gweight, gbias].map(|g| g.map(|g| g.typed()));
+        backward::<T>(&gy, &x.typed(), Some(mean), &rstd.typed(), w, gx, gw, gb);
     });
 }
 
@@ -71,7 +68,7 @@ pub fn rms_norm_backward(
     by_float!(x.dtype(), T => {
         let w = weight.map(|w| collect(&w.typed::<T>()));
         let gy = gy.typed::<T>();
-        backward::<T>(&gy, &x.typed(), None, &rstd.typed(), w, gx.map(|g| g.typed()), gweight.map(|g| g.typed()))
+        backward::<T>(&gy, &x.typed(), None, &rstd.typed(), w, gx.map(|g| g.typed()), gweight.map(|g| g.typed()), None)
     });
 }
 
@@ -82,7 +79,7 @@ fn columns<T: Real, F: Fold<In = T, Out = T>>(f: F, src: &Src<T>, dst: &Dst<T>) 
     fold(f, src, src, &[true, false], None, &dst);
 }
 
-fn forward<T: Real>(
+fn forward<T: HasSweeps>(
     x: &Src<T>,
     weight: Option<Vec<T>>,
     bias: Option<Vec<T>>,
@@ -97,7 +94,10 @@ fn forward<T: Real>(
     let (out, r_out) = (Share::new(y.ptr()), Share::new(rstd.ptr()));
     let m_out = mean.map(|m| (Share::new(m.ptr()), m.strides()[0]));
     let rs = rstd.strides()[0];
-    let eps = T::from_f64(eps);
+    let kernel = T::sweeps().norm_row;
+    let null = std::ptr::null();
+    let list = |v: &Option<Vec<T>>| Share::new(v.as_ref().map_or(null, |v| v.as_ptr()).cast_mut());
+    let (weight, bias) = (list(&weight), list(&bias));
     parallel::for_range(outer, grain(4 * inner), |range| {
         let mut keep = Vec::new();
         let mut scratch = if yc == 1 { Vec::new() } else { vec![T::ZERO; inner] };
@@ -107,64 +107,28 @@ fn forward<T: Real>(
             unsafe {
                 let row = line(x.ptr().offset(i * sr), inner, sc, &mut keep);
                 let to = out.get().offset(i * yr);
-                let target = if yc == 1 {
-                    std::slice::from_raw_parts_mut(to, inner)
-                } else {
-                    &mut scratch[..]
-                };
-                let (m, s) = norm_row(row, weight.as_deref(), bias.as_deref(), eps, m_out.is_some(), target);
+                let [m, s] = kernel(&RowNorm {
+                    x: row.as_ptr(),
+                    y: if yc == 1 { to } else { scratch.as_mut_ptr() },
+                    weight: weight.get(),
+                    bias: bias.get(),
+                    eps,
+                    center: m_out.is_some(),
+                    len: inner,
+                });
                 *r_out.get().offset(i * rs) = s;
                 if let Some((p, step)) = &m_out {
                     *p.get().offset(i * step) = m;
                 }
-                if yc != 1 {
-                    for (j, &v) in scratch.iter().enumerate() {
-                        *to.offset(j as isize * yc) = v;
-                    }
+                for (j, &v) in scratch.iter().enumerate() {
+                    *to.offset(j as isize * yc) = v;
                 }
             }
         }
     });
 }
 
-multiversion! {
-    /// Normalises one row; returns its mean (0 where it is not centred) and the reciprocal of its deviation.
-    fn norm_row<T: Real>(x: &[T], w: Option<&[T]>, b: Option<&[T]>, eps: T, center: bool, y: &mut [T]) -> (T, T) {
-        let n = y.len();
-        let x = &x[..n];
-        let count = T::from_f64(n as f64);
-        let m = if center { lane_sum(x, x, |x, _| x) / count } else { T::ZERO };
-        let square = lane_sum(x, x, |x, _| (x - m) * (x - m)) / count;
-        let s = T::ONE / (square + eps).root();
-        match (w, b) {
-            (Some(w), Some(b)) => {
-                let (w, b) = (&w[..n], &b[..n]);
-                for i in 0..n {
-                    y[i] = ((x[i] - m) * s).fma(w[i], b[i]);
-                }
-            }
-            (Some(w), None) => {
-                let w = &w[..n];
-                for i in 0..n {
-                    y[i] = (x[i] - m) * s * w[i];
-                }
-            }
-            (None, b) => {
-                for i in 0..n {
-                    y[i] = (x[i] - m) * s;
-                }
-                if let Some(b) = b {
-                    for i in 0..n {
-                        y[i] = y[i] + b[i];
-                    }
-                }
-            }
-        }
-        (m, s)
-    }
-}
-
-fn backward<T: Real>(
+fn backward<T: HasSweeps>(
     gy: &Src<T>,
     x: &Src<T>,
     mean: Option<Vec<T>>,
@@ -172,12 +136,14 @@ fn backward<T: Real>(
     weight: Option<Vec<T>>,
     gx: Option<Dst<T>>,
     gweight: Option<Dst<T>>,
+    gbias: Option<Dst<T>>,
 ) {
     let (outer, inner) = (x.shape()[0], x.shape()[1]);
     let rstd = collect(rstd);
     let blocks = outer.div_ceil(ROWS);
-    let mut parts = vec![T::ZERO; if gweight.is_some() { blocks * inner } else { 0 }];
-    let share = Share::new(parts.as_mut_ptr());
+    let parts = |wanted: bool| vec![T::ZERO; if wanted { blocks * inner } else { 0 }];
+    let mut sums = [parts(gweight.is_some()), parts(gbias.is_some())];
+    let shares = [0, 1].map(|i| (!sums[i].is_empty()).then_some(Share::new(sums[i].as_mut_ptr())));
     let job = Job {
         gy,
         x,
@@ -189,14 +155,14 @@ fn backward<T: Real>(
         for b in range {
             let rows = b * ROWS..outer.min(b * ROWS + ROWS);
             // SAFETY: part b is this thread's own.
-            let part = gweight
-                .as_ref()
-                .map(|_| unsafe { std::slice::from_raw_parts_mut(share.at(b * inner), inner) });
-            job.block(rows, inner, gx.as_ref(), part);
+            let parts = shares.map(|s| s.map_or(std::ptr::null_mut(), |s| unsafe { s.at(b * inner) }));
+            job.block(rows, inner, gx.as_ref(), parts);
         }
     });
-    if let Some(gw) = gweight {
-        columns(sum_fold(), &view_of(&parts, &[blocks, inner]), &gw);
+    for (parts, to) in sums.iter().zip([gweight, gbias]) {
+        if let Some(to) = to {
+            columns(sum_fold(), &view_of(parts, &[blocks, inner]), &to);
+        }
     }
 }
 
@@ -208,75 +174,38 @@ struct Job<'a, T> {
     weight: Option<&'a [T]>,
 }
 
-impl<T: Real> Job<'_, T> {
-    /// The gradients of some rows; their share of the weight's gradient is added to `part`.
-    fn block(&self, rows: Range<usize>, inner: usize, gx: Option<&Dst<T>>, mut part: Option<&mut [T]>) {
+impl<T: HasSweeps> Job<'_, T> {
+    /// The gradients of some rows; their shares of the weight's and the bias' are added to `parts`, if these are not null.
+    fn block(&self, rows: Range<usize>, inner: usize, gx: Option<&Dst<T>>, [gweight, gbias]: [*mut T; 2]) {
         let (mut keep_g, mut keep_x) = (Vec::new(), Vec::new());
-        let mut scratch = vec![T::ZERO; inner];
+        let dense = gx.is_none_or(|g| g.strides()[1] == 1);
+        let mut scratch = vec![T::ZERO; if dense { 0 } else { inner }];
+        let kernel = T::sweeps().grad_row;
         for r in rows {
             let i = r as isize;
-            let (m, s) = (self.mean.map_or(T::ZERO, |m| m[r]), self.rstd[r]);
+            let to = gx.map_or(std::ptr::null_mut(), |g| g.ptr().wrapping_offset(i * g.strides()[0]));
             // SAFETY: row r of each view.
-            let (g, x) = unsafe {
-                (
-                    line(
-                        self.gy.ptr().offset(i * self.gy.strides()[0]),
-                        inner,
-                        self.gy.strides()[1],
-                        &mut keep_g,
-                    ),
-                    line(
-                        self.x.ptr().offset(i * self.x.strides()[0]),
-                        inner,
-                        self.x.strides()[1],
-                        &mut keep_x,
-                    ),
-                )
-            };
-            if let Some(part) = &mut part {
-                add_weight(g, x, m, s, part);
-            }
-            if let Some(gx) = gx {
-                let (to, step) = (gx.ptr().wrapping_offset(i * gx.strides()[0]), gx.strides()[1]);
-                grad_row(g, x, m, s, self.weight, self.mean.is_some(), &mut scratch);
-                for (j, &v) in scratch.iter().enumerate() {
-                    // SAFETY: row r of `gx`.
-                    unsafe { *to.offset(j as isize * step) = v };
+            unsafe {
+                let view =
+                    |v: &Src<T>, keep| line(v.ptr().offset(i * v.strides()[0]), inner, v.strides()[1], keep).as_ptr();
+                kernel(&RowGrad {
+                    g: view(self.gy, &mut keep_g),
+                    x: view(self.x, &mut keep_x),
+                    weight: self.weight.map_or(std::ptr::null(), |w| w.as_ptr()),
+                    mean: self.mean.map_or(T::ZERO, |m| m[r]),
+                    rstd: self.rstd[r],
+                    center: self.mean.is_some(),
+                    len: inner,
+                    gx: if dense { to } else { scratch.as_mut_ptr() },
+                    gweight,
+                    gbias,
+                });
+                if let Some(gx) = gx {
+                    for (j, &v) in scratch.iter().enumerate() {
+                        *to.offset(j as isize * gx.strides()[1]) = v;
+                    }
                 }
             }
-        }
-    }
-}
-
-multiversion! {
-    fn add_weight<T: Real>(g: &[T], x: &[T], m: T, s: T, part: &mut [T]) {
-        let n = part.len();
-        let (g, x) = (&g[..n], &x[..n]);
-        for i in 0..n {
-            part[i] = g[i].fma((x[i] - m) * s, part[i]);
-        }
-    }
-}
-
-multiversion! {
-    fn grad_row<T: Real>(g: &[T], x: &[T], m: T, s: T, w: Option<&[T]>, center: bool, y: &mut [T]) {
-        let n = y.len();
-        let (g, x) = (&g[..n], &x[..n]);
-        match w {
-            Some(w) => {
-                let w = &w[..n];
-                for i in 0..n {
-                    y[i] = g[i] * w[i];
-                }
-            }
-            None => y.copy_from_slice(g),
-        }
-        let count = T::from_f64(n as f64);
-        let a = if center { lane_sum(y, y, |y, _| y) / count } else { T::ZERO };
-        // y minus its mean minus its share along the normalised row.
-        let b = lane_sum(y, x, |y, x| y * (x - m)) / count * s * s;
-        for i in 0..n {
-            y[i] = ((y[i] - a) - (x[i] - m) * b) * s;
         }
     }
 }

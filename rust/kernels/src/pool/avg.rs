@@ -1,5 +1,6 @@
 //! Average pooling. Sums are taken in f64, so that large windows lose nothing.
 
+use super::block::Row;
 use super::{PoolShape, Strides, Window, adaptive_windows, each_plane, row, zero_plane};
 use crate::dtype::Element;
 use crate::view::{Dst, Src};
@@ -124,11 +125,12 @@ fn forward<T: Element>(windows: &[Vec<Window>; 3], s: Option<&PoolShape>, diviso
                             (wh.start..wh.start + wh.len).map(|h| (src.wrapping_offset(xs.at(d, h, start)), 0)),
                         );
                     }
-                    let row = row::Row {
+                    let row = Row {
                         taps: &taps,
                         kernel: s.kernel[2],
                         dilation: 1,
                         stride: s.stride[2],
+                        end: 0,
                     };
                     let to = dst.wrapping_offset(ys.at(od, oh, strip.start));
                     // SAFETY: the output's row holds the strip, and no other thread writes this plane.

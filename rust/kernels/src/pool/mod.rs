@@ -5,13 +5,16 @@
 //! order of additions is that of the output positions.
 
 mod avg;
+mod block;
 mod max;
 mod row;
 #[cfg(test)]
 mod tests;
+#[cfg(target_arch = "x86_64")]
+mod wide;
 
 pub use avg::{adaptive_avg_pool, adaptive_avg_pool_backward, avg_pool, avg_pool_backward};
-pub use max::{MaxElement, adaptive_max_pool, max_pool, max_pool_backward};
+pub use max::{MaxElement, adaptive_max_pool, max_pool, max_pool_backward, max_pool_input};
 
 use crate::dtype::Element;
 use crate::parallel;

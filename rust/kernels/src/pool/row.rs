@@ -1,17 +1,14 @@
-//! Rows of output positions whose windows lie inside the input, many at a time.
+//! Rows of output positions whose windows lie inside the input, a block at a time.
 //!
-//! Where the innermost dim is dense in memory the taps of a row's windows are taken one after another, each for a strip of
-//! output positions: these loops vectorize. Each position still meets its taps in the order of the definition, so the
-//! results are those of the position-by-position walk.
+//! Each position meets its taps in the order of the definition, so the results are those of the position-by-position
+//! walk.
 
+use super::block::{BLOCK, Row, every, picked};
 use super::max::MaxElement;
 use super::{PoolShape, Window};
 use crate::dtype::Element;
 use crate::multiversion;
 use std::ops::{Add, Range};
-
-/// Output positions taken together.
-const STRIP: usize = 64;
 
 /// The output positions along one dim whose windows have all their `kernel` taps in the input.
 pub(super) fn whole(windows: &[Window], s: &PoolShape) -> Range<usize> {
@@ -24,61 +21,85 @@ pub(super) fn whole(windows: &[Window], s: &PoolShape) -> Range<usize> {
     first..first + count
 }
 
-/// One row of outputs: where its windows' input rows begin, and what tap (d, h) adds to a place in the plane.
-pub(super) struct Row<'a, T> {
-    /// Input row of each (d, h) tap, from the first whole window's first element on, and its offset in the plane.
-    pub taps: &'a [(*const T, i32)],
-    /// Taps along the row, and the distance between them.
-    pub kernel: usize,
-    pub dilation: usize,
-    pub stride: usize,
+/// Whether places of maxima are wanted.
+pub(super) trait Places {
+    const WANTED: bool;
+}
+pub(super) struct Wanted;
+pub(super) struct Unwanted;
+impl Places for Wanted {
+    const WANTED: bool = true;
+}
+impl Places for Unwanted {
+    const WANTED: bool = false;
 }
 
-multiversion! {
-    /// Maxima and places (in the plane) of `y.len()` positions; `first` is the place of the first window's first column.
-    ///
-    /// Each tap's row holds `(y.len() - 1)·stride + (kernel - 1)·dilation + 1` elements, which the caller vouches for.
-    pub(super) fn max_row<T: MaxElement>(row: &Row<T>, first: i64, y: &mut [T], places: &mut [i64]) {
-        match row.stride {
-            1 => max_strips::<T, 1>(row, first, y, places),
-            2 => max_strips::<T, 2>(row, first, y, places),
-            _ => max_strips::<T, 0>(row, first, y, places),
-        }
-    }
-}
-
+/// Maxima of a block, and how far in the plane they lie from their positions' first columns.
+///
+/// # Safety
+/// The row's windows lie in memory; whole vectors of stride `S` are [`Row::open`], or `S` is 0.
 #[inline(always)]
-fn max_strips<T: MaxElement, const S: usize>(row: &Row<T>, first: i64, y: &mut [T], places: &mut [i64]) {
+unsafe fn max_block<T: MaxElement, P: Places, const S: usize, const K: usize>(
+    row: &Row<T>,
+    begin: usize,
+    n: usize,
+) -> ([T; BLOCK], [i32; BLOCK]) {
+    let kernel = if K == 0 { row.kernel } else { K };
     let stride = if S == 0 { row.stride } else { S };
-    for (strip, (y, places)) in y.chunks_mut(STRIP).zip(places.chunks_mut(STRIP)).enumerate() {
-        let n = y.len();
-        let begin = strip * STRIP;
-        let mut best = [T::LEAST; STRIP];
-        let mut at = [row.taps[0].1; STRIP];
-        for &(base, offset) in row.taps {
-            for k in 0..row.kernel {
-                let skip = k * row.dilation;
-                let x = base.wrapping_add(begin * stride + skip);
-                let place = offset + skip as i32;
-                for (j, (best, at)) in best[..n].iter_mut().zip(&mut at[..n]).enumerate() {
-                    // SAFETY: the caller's promise: the row reaches to the last position's last tap.
-                    let v = unsafe { *x.add(j * stride) };
-                    let replaces = v.replaces(*best);
-                    *best = if replaces { v } else { *best };
-                    *at = if replaces { place } else { *at };
+    let mut best = [T::LEAST; BLOCK];
+    let mut at = [row.taps[0].1; BLOCK];
+    for &(base, offset) in row.taps {
+        for k in 0..kernel {
+            let skip = k * row.dilation;
+            let x = base.wrapping_add(begin * stride + skip);
+            // SAFETY: the caller's promise.
+            let v = unsafe { if S == 0 { picked(x, stride, n) } else { every::<T, S>(x) } };
+            let place = offset + skip as i32;
+            for j in 0..BLOCK {
+                let replaces = v[j].replaces(best[j]);
+                best[j] = if replaces { v[j] } else { best[j] };
+                if P::WANTED {
+                    at[j] = if replaces { place } else { at[j] };
                 }
             }
         }
-        y.copy_from_slice(&best[..n]);
-        let first = first + (begin * stride) as i64;
-        for (j, (p, a)) in places.iter_mut().zip(&at).enumerate() {
-            *p = first + (j * stride) as i64 + *a as i64;
-        }
+    }
+    (best, at)
+}
+
+/// Calls `f` with each block of `n` positions: where it begins, its length, maxima and places.
+///
+/// # Safety
+/// The row's windows lie in memory.
+#[inline(always)]
+pub(super) unsafe fn max_blocks<T: MaxElement, P: Places>(
+    row: &Row<T>,
+    n: usize,
+    mut f: impl FnMut(usize, usize, [T; BLOCK], [i32; BLOCK]),
+) {
+    let mut begin = 0;
+    while begin < n {
+        let count = BLOCK.min(n - begin);
+        // SAFETY: the caller's promise; `open` was asked.
+        let (best, at) = unsafe {
+            match (row.stride, row.kernel) {
+                (2, 2) if row.open::<2>(begin) => max_block::<T, P, 2, 2>(row, begin, count),
+                (2, 3) if row.open::<2>(begin) => max_block::<T, P, 2, 3>(row, begin, count),
+                (2, _) if row.open::<2>(begin) => max_block::<T, P, 2, 0>(row, begin, count),
+                (1, _) if row.open::<1>(begin) => max_block::<T, P, 1, 0>(row, begin, count),
+                _ => max_block::<T, P, 0, 0>(row, begin, count),
+            }
+        };
+        f(begin, count, best, at);
+        begin += BLOCK;
     }
 }
 
+/// Output positions of an average taken together.
+const STRIP: usize = 64;
+
 multiversion! {
-    /// Sums of `y.len()` positions' windows in double precision, divided by `count`; the row as for [`max_row`].
+    /// Sums of `y.len()` positions' windows in double precision, divided by `count`; the row's windows lie in memory.
     pub(super) fn mean_row<T: Element>(row: &Row<T>, count: f64, y: &mut [T]) {
         match row.stride {
             1 => mean_strips::<T, 1>(row, count, y),
@@ -99,7 +120,7 @@ fn mean_strips<T: Element, const S: usize>(row: &Row<T>, count: f64, y: &mut [T]
             for k in 0..row.kernel {
                 let x = base.wrapping_add(begin * stride + k * row.dilation);
                 for (j, sum) in sums[..n].iter_mut().enumerate() {
-                    // SAFETY: as in `max_strips`.
+                    // SAFETY: the caller's promise: the row reaches to the last position's last tap.
                     *sum += unsafe { *x.add(j * stride) }.to_f64();
                 }
             }

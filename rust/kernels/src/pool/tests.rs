@@ -80,6 +80,11 @@ fn cases() -> Vec<(PoolShape, [usize; 3], bool)> {
         (TWO, [1, 6, 8], false),
         (TWO, [1, 7, 9], false),
         (TWO, [1, 7, 9], true),
+        (TWO, [2, 5, 37], false),
+        (TWO, [1, 4, 64], false),
+        (TWO, [2, 6, 70], false),
+        (three, [1, 9, 75], true),
+        (PoolShape { stride: [1; 3], ..TWO }, [2, 3, 40], false),
         (three, [1, 8, 7], false),
         (three, [1, 8, 7], true),
         (
@@ -146,8 +151,16 @@ fn max_pool_agrees_with_the_definition() {
             x[5] = NAN;
             let size: usize = ys.iter().product();
             let (mut y, mut places, mut gx) = (vec![0.0; size], vec![0i64; size], vec![9.0; x.len()]);
-            max_pool(&s, src(&x, &xs, &sx), dst(&mut y, &ys, &sy), dst(&mut places, &ys, &sy));
+            let (values, at) = (dst(&mut y, &ys, &sy), dst(&mut places, &ys, &sy));
+            max_pool(&s, src(&x, &xs, &sx), values, Some(at));
+            let mut alone = vec![0.0; size];
+            max_pool(&s, src(&x, &xs, &sx), dst(&mut alone, &ys, &sy), None);
+            let bits = |v: &[f64]| v.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
+            assert_eq!(bits(&alone), bits(&y), "{s:?} {input:?}");
             let gy = fill(size);
+            let mut found = vec![7.0; x.len()];
+            let (to, from) = (dst(&mut found, &xs, &sx), src(&x, &xs, &sx));
+            max_pool_input(&s, src(&gy, &ys, &sy), from, to);
             max_pool_backward(src(&gy, &ys, &sy), src(&places, &ys, &sy), dst(&mut gx, &xs, &sx));
             let mut want_gx = vec![0.0; x.len()];
             for plane in 0..6 {
@@ -171,6 +184,7 @@ fn max_pool_agrees_with_the_definition() {
                 }
             }
             assert_eq!(gx, want_gx, "{s:?} {input:?}");
+            assert_eq!(found, want_gx, "{s:?} {input:?}");
         }
     }
 }
@@ -184,7 +198,7 @@ fn max_of_integers_and_bad_indices() {
         &TWO,
         src(&x, &shape, &[8, 8, 8, 4, 1]),
         dst(&mut y, &out, &s),
-        dst(&mut places, &out, &s),
+        Some(dst(&mut places, &out, &s)),
     );
     assert_eq!((y, places), ([3, 3], [4, 7]));
     let mut gx = [0i64; 8];
@@ -269,4 +283,92 @@ fn adaptive_windows_cover_their_share() {
         dst(&mut y, &[1, 1, 1, 0, 2], &[0, 0, 0, 2, 1]),
     );
     assert!(y.is_empty() && places.is_empty());
+}
+
+/// Float32 has code of its own where there is AVX-512: results are those of float64, rounded.
+#[test]
+fn float32_agrees_with_float64() {
+    let mut all = cases();
+    all.extend([
+        (
+            PoolShape {
+                dilation: [1, 2, 3],
+                padding: [0, 1, 1],
+                ..TWO
+            },
+            [1, 8, 9],
+            false,
+        ),
+        (
+            PoolShape {
+                dilation: [1, 1, 4],
+                padding: [0, 0, 2],
+                ..TWO
+            },
+            [1, 4, 1],
+            false,
+        ),
+        (
+            PoolShape {
+                kernel: [1, 5, 5],
+                stride: [1, 1, 1],
+                padding: [0, 2, 2],
+                ..TWO
+            },
+            [1, 20, 33],
+            false,
+        ),
+        (
+            PoolShape {
+                kernel: [2, 2, 2],
+                stride: [2, 2, 2],
+                ..TWO
+            },
+            [4, 6, 50],
+            false,
+        ),
+    ]);
+    for (s, input, ceil) in all {
+        let out = output(&s, input, ceil);
+        let (xs, ys) = ([2, 3, input[0], input[1], input[2]], [2, 3, out[0], out[1], out[2]]);
+        let (sx, sy) = (strides(&xs, ORDERS[0]), strides(&ys, ORDERS[0]));
+        let (mut x, g) = (fill(xs.iter().product()), fill(ys.iter().product()));
+        let at = x.len() / 2;
+        (x[5], x[at], x[at + 1]) = (NAN, f64::NEG_INFINITY, f64::INFINITY);
+        let narrow = |v: &[f64]| v.iter().map(|&v| v as f32).collect::<Vec<f32>>();
+        let (x32, g32) = (narrow(&x), narrow(&g));
+        let bits = |v: &[f32]| {
+            v.iter()
+                .map(|v| if v.is_nan() { 1 } else { v.to_bits() })
+                .collect::<Vec<_>>()
+        };
+        let (mut y, mut y32, mut alone) = (vec![0.0; g.len()], vec![0f32; g.len()], vec![0f32; g.len()]);
+        let (mut gx, mut gx32) = (vec![7.0; x.len()], vec![7f32; x.len()]);
+        let (mut p, mut p32) = (vec![0i64; g.len()], vec![0i64; g.len()]);
+        max_pool(
+            &s,
+            src(&x, &xs, &sx),
+            dst(&mut y, &ys, &sy),
+            Some(dst(&mut p, &ys, &sy)),
+        );
+        max_pool(
+            &s,
+            src(&x32, &xs, &sx),
+            dst(&mut y32, &ys, &sy),
+            Some(dst(&mut p32, &ys, &sy)),
+        );
+        max_pool(&s, src(&x32, &xs, &sx), dst(&mut alone, &ys, &sy), None);
+        assert_eq!((bits(&y32), &p32), (bits(&narrow(&y)), &p), "{s:?} {input:?}");
+        assert_eq!(bits(&alone), bits(&y32), "{s:?} {input:?}");
+        max_pool_input(&s, src(&g, &ys, &sy), src(&x, &xs, &sx), dst(&mut gx, &xs, &sx));
+        max_pool_input(&s, src(&g32, &ys, &sy), src(&x32, &xs, &sx), dst(&mut gx32, &xs, &sx));
+        assert_eq!(bits(&gx32), bits(&narrow(&gx)), "{s:?} {input:?}");
+        x[5] = 1.5;
+        let x32 = narrow(&x);
+        for include in [true, false] {
+            avg_pool(&s, src(&x, &xs, &sx), dst(&mut y, &ys, &sy), include, None);
+            avg_pool(&s, src(&x32, &xs, &sx), dst(&mut y32, &ys, &sy), include, None);
+            assert_eq!(bits(&y32), bits(&narrow(&y)), "{s:?} {input:?}");
+        }
+    }
 }

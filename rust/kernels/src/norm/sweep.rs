@@ -1,0 +1,607 @@
+//! Sweeps over runs of memory, written once for all instruction sets: sums, scalings, and rows of layer norm.
+//!
+//! A sum has 256 bytes of virtual lanes: element i of a run belongs to lane i modulo their number. Lanes are joined in a
+//! halving tree once 4096 elements or more have gone into them, and these sums in float64, in order. Sums of small
+//! distances keep float32's accuracy that way; the mean of many numbers has that of float64 nearly.
+
+#![allow(
+    clippy::needless_range_loop,
+    reason = "indices over registers, unrolled by the compiler, read best as such"
+)]
+
+use crate::reduce::real::Real;
+#[cfg(target_arch = "aarch64")]
+use crate::simd::vec::Neon;
+#[cfg(target_arch = "x86_64")]
+use crate::simd::vec::{Avx2, Avx512};
+use crate::simd::vec::{Lanes, Scalar};
+use crate::simd::{Isa, isa};
+
+/// Elements after which lanes are joined.
+const SEGMENT: usize = 4096;
+
+/// `count` runs of `len` contiguous elements in up to three views, `steps` apart.
+#[derive(Clone, Copy)]
+pub(super) struct Runs<T> {
+    pub x: *const T,
+    pub g: *const T,
+    pub y: *mut T,
+    /// Of x, g and y.
+    pub steps: [isize; 3],
+    pub count: usize,
+    pub len: usize,
+}
+
+/// `y = gain * g + (slope * (x - center) + shift)`
+#[derive(Clone, Copy)]
+pub(super) struct Blend<T> {
+    pub gain: T,
+    pub slope: T,
+    pub center: T,
+    pub shift: T,
+}
+
+/// What a row's gradient needs: `mean` is 0 where rows are not centred.
+#[derive(Clone, Copy)]
+pub(super) struct RowGrad<T> {
+    pub g: *const T,
+    pub x: *const T,
+    /// Null: no weight.
+    pub weight: *const T,
+    pub mean: T,
+    pub rstd: T,
+    pub center: bool,
+    pub len: usize,
+    /// Null where they are not wanted: the row of the gradient, and the sums over rows.
+    pub gx: *mut T,
+    pub gweight: *mut T,
+    pub gbias: *mut T,
+}
+
+/// A row to be normalised.
+#[derive(Clone, Copy)]
+pub(super) struct RowNorm<T> {
+    pub x: *const T,
+    pub y: *mut T,
+    /// Null where there is none.
+    pub weight: *const T,
+    pub bias: *const T,
+    pub eps: f64,
+    pub center: bool,
+    pub len: usize,
+}
+
+/// Goes through elements `from..to` in groups of U vectors: the body is given the vector's number in its group, where it
+/// begins, how many lanes it has, and whether these are known to be all. (A closure might not be inlined, and would then
+/// lack the instruction set.)
+macro_rules! grouped {
+    ($l:ident: $lanes:ty, $t:ty, $groups:ident; $from:expr, $to:expr; |$u:ident, $i:ident, $n:ident, $whole:ident| $body:block) => {{
+        let (mut at, to, lanes) = ($from, $to, <$lanes as Lanes<$t>>::N);
+        while at + $groups * lanes <= to {
+            for $u in 0..$groups {
+                let ($i, $n, $whole) = (at + $u * lanes, lanes, true);
+                $body
+            }
+            at += $groups * lanes;
+        }
+        if at < to {
+            for $u in 0..$groups {
+                let $i = at + $u * lanes;
+                if $i < to {
+                    let ($n, $whole) = ((to - $i).min(lanes), false);
+                    $body
+                }
+            }
+        }
+    }};
+}
+
+/// A sum's lanes, and what was joined.
+struct Sum<T, L: Lanes<T>, const U: usize> {
+    lanes: [L::V; U],
+    count: usize,
+    total: f64,
+}
+
+impl<T: Real, L: Lanes<T>, const U: usize> Sum<T, L, U> {
+    #[inline(always)]
+    fn new(l: L) -> Self {
+        Self {
+            lanes: [l.splat(T::ZERO); U],
+            count: 0,
+            total: 0.0,
+        }
+    }
+
+    #[inline(always)]
+    fn join(&mut self, l: L) {
+        let mut width = U / 2;
+        while width > 0 {
+            for i in 0..width {
+                self.lanes[i] = l.add(self.lanes[i], self.lanes[i + width]);
+            }
+            width /= 2;
+        }
+        let mut one = [T::ZERO; 16];
+        // SAFETY: no vector is longer than the array.
+        unsafe { l.store(one.as_mut_ptr(), self.lanes[0]) };
+        let mut width = L::N / 2;
+        while width > 0 {
+            for i in 0..width {
+                one[i] = one[i] + one[i + width];
+            }
+            width /= 2;
+        }
+        self.total += one[0].to_f64();
+        self.lanes = [l.splat(T::ZERO); U];
+        self.count = 0;
+    }
+
+    #[inline(always)]
+    fn finish(mut self, l: L) -> f64 {
+        if self.count > 0 {
+            self.join(l);
+        }
+        self.total
+    }
+}
+
+/// The first `n` lanes of `v` in all lanes, zero in the others.
+#[inline(always)]
+fn first<T: Real, L: Lanes<T>>(l: L, v: T, n: usize) -> L::V {
+    let all = [v; 16];
+    // SAFETY: no vector is longer than the array.
+    unsafe { l.load_n(all.as_ptr(), n) }
+}
+
+#[inline(always)]
+fn sub<T: Real, L: Lanes<T>>(l: L, a: L::V, b: L::V) -> L::V {
+    l.fma(b, l.splat(-T::ONE), a)
+}
+
+#[inline(always)]
+fn mul<T: Real, L: Lanes<T>>(l: L, a: L::V, b: L::V) -> L::V {
+    l.fma(a, b, l.splat(-T::ZERO))
+}
+
+/// # Safety
+/// `n` (whole: all) lanes lie at `p`.
+#[inline(always)]
+unsafe fn load<T, L: Lanes<T>>(l: L, p: *const T, n: usize, whole: bool) -> L::V {
+    // SAFETY: the caller's promise.
+    unsafe { if whole { l.load(p) } else { l.load_n(p, n) } }
+}
+
+/// # Safety
+/// As for `load`.
+#[inline(always)]
+unsafe fn store<T, L: Lanes<T>>(l: L, p: *mut T, v: L::V, n: usize, whole: bool) {
+    // SAFETY: the caller's promise.
+    unsafe { if whole { l.store(p, v) } else { l.store_n(p, v, n) } }
+}
+
+/// Sum of `x`.
+///
+/// # Safety
+/// The runs lie in live memory. So for all functions here; written runs are the caller's.
+#[inline(always)]
+pub(super) unsafe fn sum<T: Real, L: Lanes<T>, const U: usize>(l: L, r: &Runs<T>) -> f64 {
+    let mut sum = Sum::<T, L, U>::new(l);
+    for run in 0..r.count {
+        let x = r.x.wrapping_offset(run as isize * r.steps[0]);
+        let mut from = 0;
+        while from < r.len {
+            let to = r.len.min(from + SEGMENT);
+            grouped!(l: L, T, U; from, to; |u, i, n, whole| {
+                // SAFETY: the caller's promise.
+                let v = unsafe { load(l, x.add(i), n, whole) };
+                sum.lanes[u] = l.add(sum.lanes[u], v);
+            });
+            sum.count += to - from;
+            if sum.count >= SEGMENT {
+                sum.join(l);
+            }
+            from = to;
+        }
+    }
+    sum.finish(l)
+}
+
+/// Sum of `(x - mean)^2`.
+///
+/// # Safety
+/// As for `sum`.
+#[inline(always)]
+pub(super) unsafe fn squares<T: Real, L: Lanes<T>, const U: usize>(l: L, r: &Runs<T>, mean: T) -> f64 {
+    let mut sum = Sum::<T, L, U>::new(l);
+    let center = l.splat(mean);
+    for run in 0..r.count {
+        let x = r.x.wrapping_offset(run as isize * r.steps[0]);
+        let mut from = 0;
+        while from < r.len {
+            let to = r.len.min(from + SEGMENT);
+            grouped!(l: L, T, U; from, to; |u, i, n, whole| {
+                let center = if whole { center } else { first(l, mean, n) };
+                // SAFETY: the caller's promise.
+                let d = sub::<T, L>(l, unsafe { load(l, x.add(i), n, whole) }, center);
+                sum.lanes[u] = l.fma(d, d, sum.lanes[u]);
+            });
+            sum.count += to - from;
+            if sum.count >= SEGMENT {
+                sum.join(l);
+            }
+            from = to;
+        }
+    }
+    sum.finish(l)
+}
+
+/// Sums of `g` and of `g * (x - center)`.
+///
+/// # Safety
+/// As for `sum`.
+#[inline(always)]
+pub(super) unsafe fn dots<T: Real, L: Lanes<T>, const U: usize>(l: L, r: &Runs<T>, center: T) -> [f64; 2] {
+    let (mut sum, mut dot) = (Sum::<T, L, U>::new(l), Sum::<T, L, U>::new(l));
+    let all = l.splat(center);
+    for run in 0..r.count {
+        let x = r.x.wrapping_offset(run as isize * r.steps[0]);
+        let g = r.g.wrapping_offset(run as isize * r.steps[1]);
+        let mut from = 0;
+        while from < r.len {
+            let to = r.len.min(from + SEGMENT);
+            grouped!(l: L, T, U; from, to; |u, i, n, whole| {
+                let center = if whole { all } else { first(l, center, n) };
+                // SAFETY: the caller's promise.
+                let (x, g) = unsafe { (load(l, x.add(i), n, whole), load(l, g.add(i), n, whole)) };
+                sum.lanes[u] = l.add(sum.lanes[u], g);
+                dot.lanes[u] = l.fma(g, sub::<T, L>(l, x, center), dot.lanes[u]);
+            });
+            sum.count += to - from;
+            dot.count = sum.count;
+            if sum.count >= SEGMENT {
+                sum.join(l);
+                dot.join(l);
+            }
+            from = to;
+        }
+    }
+    [sum.finish(l), dot.finish(l)]
+}
+
+/// `y = x * a + b`, one fused multiply-add per element.
+///
+/// # Safety
+/// As for `sum`.
+#[inline(always)]
+pub(super) unsafe fn scale<T: Real, L: Lanes<T>, const U: usize>(l: L, r: &Runs<T>, a: T, b: T) {
+    let (a, b) = (l.splat(a), l.splat(b));
+    for run in 0..r.count {
+        let x = r.x.wrapping_offset(run as isize * r.steps[0]);
+        let y = r.y.wrapping_offset(run as isize * r.steps[2]);
+        grouped!(l: L, T, U; 0, r.len; |_u, i, n, whole| {
+            // SAFETY: the caller's promise.
+            unsafe { store(l, y.add(i), l.fma(load(l, x.add(i), n, whole), a, b), n, whole) };
+        });
+    }
+}
+
+/// What [`Blend`] says.
+///
+/// # Safety
+/// As for `sum`.
+#[inline(always)]
+pub(super) unsafe fn blend<T: Real, L: Lanes<T>, const U: usize>(l: L, r: &Runs<T>, k: &Blend<T>) {
+    let [gain, slope, center, shift] = [k.gain, k.slope, k.center, k.shift].map(|v| l.splat(v));
+    for run in 0..r.count {
+        let x = r.x.wrapping_offset(run as isize * r.steps[0]);
+        let g = r.g.wrapping_offset(run as isize * r.steps[1]);
+        let y = r.y.wrapping_offset(run as isize * r.steps[2]);
+        grouped!(l: L, T, U; 0, r.len; |_u, i, n, whole| {
+            // SAFETY: the caller's promise.
+            unsafe {
+                let (x, g) = (load(l, x.add(i), n, whole), load(l, g.add(i), n, whole));
+                let v = l.fma(gain, g, l.fma(slope, sub::<T, L>(l, x, center), shift));
+                store(l, y.add(i), v, n, whole);
+            }
+        });
+    }
+}
+
+/// `(x - m) * s`
+///
+/// # Safety
+/// As for `load`.
+#[inline(always)]
+unsafe fn centred<T: Real, L: Lanes<T>>(l: L, x: *const T, n: usize, whole: bool, m: L::V, s: L::V) -> L::V {
+    // SAFETY: the caller's promise.
+    mul::<T, L>(l, sub::<T, L>(l, unsafe { load(l, x, n, whole) }, m), s)
+}
+
+/// A row's gradient times the weight.
+///
+/// # Safety
+/// As for `load`.
+#[inline(always)]
+unsafe fn weighted<T: Real, L: Lanes<T>>(l: L, r: &RowGrad<T>, i: usize, n: usize, whole: bool) -> L::V {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let g = load(l, r.g.add(i), n, whole);
+        if r.weight.is_null() {
+            g
+        } else {
+            mul::<T, L>(l, g, load(l, r.weight.add(i), n, whole))
+        }
+    }
+}
+
+/// Normalises a row; its mean (0 where it is not centred) and the reciprocal of its deviation.
+///
+/// # Safety
+/// As for `sum`.
+#[inline(always)]
+pub(super) unsafe fn norm_row<T: Real, L: Lanes<T>, const U: usize>(l: L, r: &RowNorm<T>) -> [T; 2] {
+    let runs = Runs {
+        x: r.x,
+        g: r.x,
+        y: r.y,
+        steps: [0; 3],
+        count: 1,
+        len: r.len,
+    };
+    // SAFETY: the caller's promise.
+    unsafe {
+        let count = r.len as f64;
+        let mean = if r.center {
+            T::from_f64(sum::<T, L, U>(l, &runs) / count)
+        } else {
+            T::ZERO
+        };
+        let var = squares::<T, L, U>(l, &runs, mean) / count;
+        let rstd = T::from_f64(1.0 / (var + r.eps).sqrt());
+        let (m, s) = (l.splat(mean), l.splat(rstd));
+        match (r.weight.is_null(), r.bias.is_null()) {
+            (false, false) => grouped!(l: L, T, U; 0, r.len; |_u, i, n, whole| {
+                let v = l.fma(centred(l, r.x.add(i), n, whole, m, s), load(l, r.weight.add(i), n, whole), load(l, r.bias.add(i), n, whole));
+                store(l, r.y.add(i), v, n, whole);
+            }),
+            (false, true) => grouped!(l: L, T, U; 0, r.len; |_u, i, n, whole| {
+                let v = mul::<T, L>(l, centred(l, r.x.add(i), n, whole, m, s), load(l, r.weight.add(i), n, whole));
+                store(l, r.y.add(i), v, n, whole);
+            }),
+            (true, false) => grouped!(l: L, T, U; 0, r.len; |_u, i, n, whole| {
+                let v = l.add(centred(l, r.x.add(i), n, whole, m, s), load(l, r.bias.add(i), n, whole));
+                store(l, r.y.add(i), v, n, whole);
+            }),
+            (true, true) => grouped!(l: L, T, U; 0, r.len; |_u, i, n, whole| {
+                store(l, r.y.add(i), centred(l, r.x.add(i), n, whole, m, s), n, whole);
+            }),
+        }
+        [mean, rstd]
+    }
+}
+
+/// The gradients of a row: its own, and what it adds to those of weight and bias.
+///
+/// # Safety
+/// As for `sum`.
+#[inline(always)]
+pub(super) unsafe fn grad_row<T: Real, L: Lanes<T>, const U: usize>(l: L, r: &RowGrad<T>) {
+    let (mut sum, mut dot) = (Sum::<T, L, U>::new(l), Sum::<T, L, U>::new(l));
+    let (m, s) = (l.splat(r.mean), l.splat(r.rstd));
+    // SAFETY: the caller's promise.
+    unsafe {
+        let mut from = 0;
+        while from < r.len {
+            let to = r.len.min(from + SEGMENT);
+            grouped!(l: L, T, U; from, to; |u, i, n, whole| {
+                let m = if whole { m } else { first(l, r.mean, n) };
+                let d = sub::<T, L>(l, load(l, r.x.add(i), n, whole), m);
+                let v = weighted(l, r, i, n, whole);
+                sum.lanes[u] = l.add(sum.lanes[u], v);
+                dot.lanes[u] = l.fma(v, d, dot.lanes[u]);
+                if !r.gweight.is_null() {
+                    let g = load(l, r.g.add(i), n, whole);
+                    let part = load(l, r.gweight.add(i), n, whole);
+                    store(l, r.gweight.add(i), l.fma(g, mul::<T, L>(l, d, s), part), n, whole);
+                }
+                if !r.gbias.is_null() {
+                    let g = load(l, r.g.add(i), n, whole);
+                    let part = load(l, r.gbias.add(i), n, whole);
+                    store(l, r.gbias.add(i), l.add(g, part), n, whole);
+                }
+            });
+            sum.count += to - from;
+            dot.count = sum.count;
+            if sum.count >= SEGMENT {
+                sum.join(l);
+                dot.join(l);
+            }
+            from = to;
+        }
+        if r.gx.is_null() {
+            return;
+        }
+        let count = r.len as f64;
+        let rstd = r.rstd.to_f64();
+        // The row minus its mean minus its share along the normalised row.
+        let a = if r.center { sum.finish(l) / count } else { 0.0 };
+        let b = dot.finish(l) / count * rstd * rstd;
+        let (a, b) = (l.splat(T::from_f64(-a * rstd)), l.splat(T::from_f64(-b * rstd)));
+        grouped!(l: L, T, U; 0, r.len; |_u, i, n, whole| {
+            let d = sub::<T, L>(l, load(l, r.x.add(i), n, whole), m);
+            let v = l.fma(d, b, l.fma(weighted(l, r, i, n, whole), s, a));
+            store(l, r.gx.add(i), v, n, whole);
+        });
+    }
+}
+
+/// Element by element along the channels: `y = x * a + b`, or what [`Blend`] says with a number of each kind per element.
+pub(super) struct Across<T> {
+    pub x: *const T,
+    pub g: *const T,
+    pub y: *mut T,
+    /// gain (null: without g), slope, center (null: none), shift
+    pub k: [*const T; 4],
+    pub len: usize,
+}
+
+/// One row across the channels.
+///
+/// # Safety
+/// As for `sum`; each list has `len` numbers.
+#[inline(always)]
+pub(super) unsafe fn across<T: Real, L: Lanes<T>, const U: usize>(l: L, r: &Across<T>) {
+    let [gain, slope, center, shift] = r.k;
+    // SAFETY: the caller's promise.
+    unsafe {
+        if gain.is_null() {
+            return grouped!(l: L, T, U; 0, r.len; |_u, i, n, whole| {
+                let v = l.fma(load(l, r.x.add(i), n, whole), load(l, slope.add(i), n, whole), load(l, shift.add(i), n, whole));
+                store(l, r.y.add(i), v, n, whole);
+            });
+        }
+        grouped!(l: L, T, U; 0, r.len; |_u, i, n, whole| {
+            let d = sub::<T, L>(l, load(l, r.x.add(i), n, whole), load(l, center.add(i), n, whole));
+            let inner = l.fma(load(l, slope.add(i), n, whole), d, load(l, shift.add(i), n, whole));
+            let v = l.fma(load(l, gain.add(i), n, whole), load(l, r.g.add(i), n, whole), inner);
+            store(l, r.y.add(i), v, n, whole);
+        });
+    }
+}
+
+/// The sweeps of one instruction set.
+pub(super) struct Sweeps<T: 'static> {
+    pub sum: unsafe fn(&Runs<T>) -> f64,
+    pub squares: unsafe fn(&Runs<T>, T) -> f64,
+    pub dots: unsafe fn(&Runs<T>, T) -> [f64; 2],
+    pub scale: unsafe fn(&Runs<T>, T, T),
+    pub blend: unsafe fn(&Runs<T>, &Blend<T>),
+    pub across: unsafe fn(&Across<T>),
+    pub norm_row: unsafe fn(&RowNorm<T>) -> [T; 2],
+    pub grad_row: unsafe fn(&RowGrad<T>),
+}
+
+macro_rules! sweeps {
+    ($(#[$feature:meta])* $name:ident, $t:ty, $l:ty, $u:literal) => {
+        mod $name {
+            use super::*;
+            /// # Safety
+            /// As for what it calls; the CPU has the instruction set.
+            $(#[$feature])*
+            unsafe fn sum(r: &Runs<$t>) -> f64 {
+                // SAFETY: the caller's promise.
+                unsafe { super::sum::<$t, $l, $u>(<$l as Lanes<$t>>::assume(), r) }
+            }
+            /// # Safety
+            /// As for what it calls; the CPU has the instruction set.
+            $(#[$feature])*
+            unsafe fn squares(r: &Runs<$t>, mean: $t) -> f64 {
+                // SAFETY: the caller's promise.
+                unsafe { super::squares::<$t, $l, $u>(<$l as Lanes<$t>>::assume(), r, mean) }
+            }
+            /// # Safety
+            /// As for what it calls; the CPU has the instruction set.
+            $(#[$feature])*
+            unsafe fn dots(r: &Runs<$t>, center: $t) -> [f64; 2] {
+                // SAFETY: the caller's promise.
+                unsafe { super::dots::<$t, $l, $u>(<$l as Lanes<$t>>::assume(), r, center) }
+            }
+            /// # Safety
+            /// As for what it calls; the CPU has the instruction set.
+            $(#[$feature])*
+            unsafe fn scale(r: &Runs<$t>, a: $t, b: $t) {
+                // SAFETY: the caller's promise.
+                unsafe { super::scale::<$t, $l, $u>(<$l as Lanes<$t>>::assume(), r, a, b) }
+            }
+            /// # Safety
+            /// As for what it calls; the CPU has the instruction set.
+            $(#[$feature])*
+            unsafe fn blend(r: &Runs<$t>, k: &Blend<$t>) {
+                // SAFETY: the caller's promise.
+                unsafe { super::blend::<$t, $l, $u>(<$l as Lanes<$t>>::assume(), r, k) }
+            }
+            /// # Safety
+            /// As for what it calls; the CPU has the instruction set.
+            $(#[$feature])*
+            unsafe fn across(r: &Across<$t>) {
+                // SAFETY: the caller's promise.
+                unsafe { super::across::<$t, $l, $u>(<$l as Lanes<$t>>::assume(), r) }
+            }
+            /// # Safety
+            /// As for what it calls; the CPU has the instruction set.
+            $(#[$feature])*
+            unsafe fn norm_row(r: &RowNorm<$t>) -> [$t; 2] {
+                // SAFETY: the caller's promise.
+                unsafe { super::norm_row::<$t, $l, $u>(<$l as Lanes<$t>>::assume(), r) }
+            }
+            /// # Safety
+            /// As for what it calls; the CPU has the instruction set.
+            $(#[$feature])*
+            unsafe fn grad_row(r: &RowGrad<$t>) {
+                // SAFETY: the caller's promise.
+                unsafe { super::grad_row::<$t, $l, $u>(<$l as Lanes<$t>>::assume(), r) }
+            }
+            pub(super) static SWEEPS: Sweeps<$t> =
+                Sweeps { sum, squares, dots, scale, blend, across, norm_row, grad_row };
+        }
+    };
+}
+
+macro_rules! sweeps_of {
+    ($t:ty: $portable:ident $scalar:ident $avx2:ident $avx512:ident $neon:ident, $one:literal) => {
+        sweeps!($portable, $t, Scalar, $one);
+        #[cfg(target_arch = "x86_64")]
+        sweeps!(
+            #[target_feature(enable = "fma,bmi1,bmi2,lzcnt,f16c")]
+            $scalar,
+            $t,
+            Scalar,
+            $one
+        );
+        #[cfg(target_arch = "x86_64")]
+        sweeps!(
+            #[target_feature(enable = "avx2,fma,bmi1,bmi2,lzcnt,f16c")]
+            $avx2,
+            $t,
+            Avx2,
+            8
+        );
+        #[cfg(target_arch = "x86_64")]
+        sweeps!(
+            #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx512cd,avx2,fma,bmi1,bmi2,lzcnt,f16c")]
+            $avx512,
+            $t,
+            Avx512,
+            4
+        );
+        #[cfg(target_arch = "aarch64")]
+        sweeps!($neon, $t, Neon, 16);
+
+        impl HasSweeps for $t {
+            #[inline]
+            fn sweeps() -> &'static Sweeps<$t> {
+                match isa() {
+                    #[cfg(target_arch = "x86_64")]
+                    Isa::Avx512 => &$avx512::SWEEPS,
+                    #[cfg(target_arch = "x86_64")]
+                    Isa::Avx2 => &$avx2::SWEEPS,
+                    #[cfg(target_arch = "x86_64")]
+                    Isa::Scalar => &$scalar::SWEEPS,
+                    #[cfg(target_arch = "aarch64")]
+                    Isa::Avx512 | Isa::Avx2 => &$neon::SWEEPS,
+                    _ => &$portable::SWEEPS,
+                }
+            }
+        }
+    };
+}
+
+/// Types with sweeps.
+pub(super) trait HasSweeps: Real {
+    /// Those of the instruction set in use.
+    fn sweeps() -> &'static Sweeps<Self>;
+}
+
+sweeps_of!(f32: portable_f32 scalar_f32 avx2_f32 avx512_f32 neon_f32, 64);
+sweeps_of!(f64: portable_f64 scalar_f64 avx2_f64 avx512_f64 neon_f64, 32);

@@ -1,0 +1,555 @@
+//! Pools of float32 planes with AVX-512: sixteen outputs of a row at a time, the borders as masks.
+//!
+//! The same taps in the same order as the other walks, so the same bits. Columns are taken at stride 1 or 2; at stride 2
+//! two vectors are loaded and sorted.
+
+use super::{PoolShape, Strides, Window};
+use crate::simd::{Isa, isa};
+use std::arch::x86_64::*;
+
+/// Outputs of a vector.
+const N: usize = 16;
+
+/// How far memory is asked for in advance, in bytes.
+const AHEAD: usize = 4096;
+
+/// Where one tap of a vector of outputs begins in an input row, and which of the 32 (stride 1: 16) elements from there on
+/// lie in it.
+#[derive(Clone, Copy)]
+struct Column {
+    offset: isize,
+    mask: u32,
+}
+
+/// The windows over planes of one input, as vectors see them.
+pub(super) struct Wide<'a> {
+    windows: &'a [Vec<Window>; 3],
+    /// `[vector][tap]`
+    columns: Vec<Column>,
+    /// Where each output's window begins in its row, less stride times its number; padded to whole vectors.
+    starts: Vec<i32>,
+    kernel: usize,
+    stride: usize,
+    dilation: usize,
+    padding: usize,
+    strides: Strides,
+    size: [usize; 3],
+    /// Windows of two by two, side by side, all inside.
+    pub two: bool,
+    /// Cache lines from one row of windows to the next.
+    advance: usize,
+}
+
+impl<'a> Wide<'a> {
+    /// `None`: not a case for this module.
+    pub fn new(windows: &'a [Vec<Window>; 3], s: &PoolShape, strides: Strides, size: [usize; 3]) -> Option<Self> {
+        let [kernel, stride, padding, dilation] = [s.kernel[2], s.stride[2], s.padding[2], s.dilation[2]];
+        let small = size.iter().product::<usize>() < i32::MAX as usize / 4 && kernel * dilation < 1 << 20;
+        if isa() != Isa::Avx512 || strides.0[4] != 1 || stride > 2 || !small || windows[2].is_empty() {
+            return None;
+        }
+        let two = s.kernel == [1, 2, 2] && s.stride == [1, 2, 2] && s.padding == [0; 3] && s.dilation == [1; 3];
+        // Small planes the processor fetches ahead by itself.
+        let large = size[1] * size[2] * 4 > 4 * AHEAD;
+        let outputs = windows[2].len();
+        let width = size[2] as isize;
+        let column = |first: usize, k: usize| {
+            let offset = (first * stride + k * dilation) as isize - padding as isize;
+            let from = (-offset).clamp(0, 32) as u32;
+            let to = (width - offset).clamp(0, 32) as u32;
+            let below = |n: u32| ((1u64 << n) - 1) as u32;
+            let mask = below(to) & !below(from);
+            Column { offset, mask }
+        };
+        let columns = (0..outputs)
+            .step_by(N)
+            .flat_map(|first| (0..kernel).map(move |k| column(first, k)))
+            .collect();
+        let start = |o: usize| windows[2].get(o).map_or(0, |w| w.start as i32 - (o * stride) as i32);
+        Some(Self {
+            windows,
+            columns,
+            starts: (0..outputs.next_multiple_of(N)).map(start).collect(),
+            kernel,
+            stride,
+            dilation,
+            padding,
+            strides,
+            size,
+            two: two && (1..3).all(|d| 2 * windows[d].len() <= size[d]),
+            advance: if large {
+                (s.stride[1] * size[2] * 4).div_ceil(64)
+            } else {
+                0
+            },
+        })
+    }
+
+    /// Asks for memory that rows of windows after this one will read.
+    #[inline(always)]
+    fn ahead(&self, x: *const f32, wd: &Window, wh: &Window) {
+        let row = x.wrapping_offset(self.strides.at(wd.start, wh.start, 0)).cast::<i8>();
+        for line in 0..self.advance {
+            // SAFETY: a hint; it never faults.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(row.wrapping_add(AHEAD + 64 * line)) };
+        }
+    }
+
+    /// Maxima of the plane at `x`; places go to `places` unless it is null.
+    ///
+    /// # Safety
+    /// The plane lies in live memory, and so do the dense planes of outputs, which nobody else touches.
+    pub unsafe fn max(&self, x: *const f32, y: *mut f32, places: *mut i64) {
+        let (two, next) = (self.stride == 2, self.dilation == 1);
+        // SAFETY: `new` found AVX-512; the caller's promise.
+        unsafe {
+            match (two, next, self.kernel, places.is_null()) {
+                (true, true, 2, true) if self.two => two_max(self, x, y),
+                (true, true, 2, true) => max_plane::<2, 2, false>(self, x, y, places),
+                (true, true, 3, true) => max_plane::<2, 3, false>(self, x, y, places),
+                (true, _, _, true) => max_plane::<2, 0, false>(self, x, y, places),
+                (false, _, _, true) => max_plane::<1, 0, false>(self, x, y, places),
+                (true, true, 2, false) => max_plane::<2, 2, true>(self, x, y, places),
+                (true, true, 3, false) => max_plane::<2, 3, true>(self, x, y, places),
+                (true, _, _, false) => max_plane::<2, 0, true>(self, x, y, places),
+                (false, _, _, false) => max_plane::<1, 0, true>(self, x, y, places),
+            }
+        }
+    }
+
+    /// Adds the gradients at `g` to the places of the maxima in the dense plane `gx`, which is zero.
+    ///
+    /// # Safety
+    /// As for `max`; `g` is dense.
+    pub unsafe fn max_input(&self, x: *const f32, g: *const f32, gx: *mut f32) {
+        let (two, next) = (self.stride == 2, self.dilation == 1);
+        // SAFETY: as in `max`.
+        unsafe {
+            match (two, next, self.kernel) {
+                (true, true, 2) => max_input::<2, 2>(self, x, g, gx),
+                (true, true, 3) => max_input::<2, 3>(self, x, g, gx),
+                (true, _, _) => max_input::<2, 0>(self, x, g, gx),
+                (false, _, _) => max_input::<1, 0>(self, x, g, gx),
+            }
+        }
+    }
+
+    /// The plane `gx` for windows of two by two, side by side.
+    ///
+    /// # Safety
+    /// As for `max_input`.
+    pub unsafe fn two_input(&self, x: *const f32, g: *const f32, gx: *mut f32) {
+        // SAFETY: as in `max`.
+        unsafe { two_input(self, x, g, gx) }
+    }
+
+    /// Sums of windows of the plane at `x`, times `inverse` of each row's and column's counts.
+    ///
+    /// # Safety
+    /// As for `max`; `inverse` has as many elements as the outputs' rows, rounded up to whole vectors.
+    pub unsafe fn mean_row(&self, x: *const f32, wd: &Window, wh: &Window, inverse: &[f64], y: *mut f32, room: usize) {
+        // SAFETY: as in `max`.
+        unsafe {
+            match (self.stride, self.dilation, self.kernel) {
+                (2, 1, 2) => mean_row::<2, 2>(self, x, wd, wh, inverse, y, room),
+                (2, _, _) => mean_row::<2, 0>(self, x, wd, wh, inverse, y, room),
+                _ => mean_row::<1, 0>(self, x, wd, wh, inverse, y, room),
+            }
+        }
+    }
+}
+
+/// # Safety
+/// The elements of the column's mask lie in memory from `row` on.
+#[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq")]
+#[inline]
+unsafe fn pair<const S: usize>(row: *const f32, c: &Column, fill: __m512) -> [__m512; 2] {
+    let p = row.wrapping_offset(c.offset);
+    // SAFETY: the caller's promise; other lanes are not touched.
+    unsafe {
+        let low = _mm512_mask_loadu_ps(fill, c.mask as u16, p);
+        if S == 1 {
+            return [low, fill];
+        }
+        [
+            low,
+            _mm512_mask_loadu_ps(fill, (c.mask >> 16) as u16, p.wrapping_add(16)),
+        ]
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq")]
+#[inline]
+fn even<const S: usize>([low, high]: [__m512; 2]) -> __m512 {
+    if S == 1 {
+        return low;
+    }
+    let even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+    _mm512_permutex2var_ps(low, even, high)
+}
+
+#[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq")]
+#[inline]
+fn odd([low, high]: [__m512; 2]) -> __m512 {
+    let odd = _mm512_setr_epi32(1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
+    _mm512_permutex2var_ps(low, odd, high)
+}
+
+/// The largest so far: the first of equals, NaN where there was one; and its place, less the lane's first column.
+#[derive(Clone, Copy)]
+struct Best {
+    value: __m512,
+    nan: __mmask16,
+    at: __m512i,
+}
+
+impl Best {
+    /// The next tap. `P`: with its place; else NaN is only noted.
+    #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq")]
+    #[inline]
+    fn take<const P: bool>(&mut self, v: __m512, place: i32) {
+        if P {
+            let larger = _mm512_cmp_ps_mask::<_CMP_GT_OQ>(v, self.value);
+            let replaces = larger | _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(v, v);
+            self.value = _mm512_mask_mov_ps(self.value, replaces, v);
+            self.at = _mm512_mask_mov_epi32(self.at, replaces, _mm512_set1_epi32(place));
+        } else {
+            // Of a NaN and a number the second operand comes out.
+            self.value = _mm512_max_ps(v, self.value);
+            self.nan |= _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(v, v);
+        }
+    }
+
+    /// Two taps.
+    #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq")]
+    #[inline]
+    fn take_two<const P: bool>(&mut self, v: __m512, w: __m512, place: i32) {
+        if P {
+            self.take::<P>(v, place);
+            self.take::<P>(w, place + 1);
+        } else {
+            self.value = _mm512_max_ps(w, _mm512_max_ps(v, self.value));
+            self.nan |= _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(v, w);
+        }
+    }
+}
+
+/// Maxima of vector `vector` of the outputs whose windows have the rows `wd` and `wh`.
+///
+/// # Safety
+/// The plane lies in live memory.
+#[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq")]
+#[inline]
+unsafe fn best<const S: usize, const K: usize, const P: bool>(
+    a: &Wide,
+    x: *const f32,
+    wd: &Window,
+    wh: &Window,
+    vector: usize,
+) -> Best {
+    let [_, height, width] = a.size;
+    let kernel = if K == 0 { a.kernel } else { K };
+    let fill = _mm512_set1_ps(f32::NEG_INFINITY);
+    let mut best = Best {
+        value: fill,
+        nan: 0,
+        at: _mm512_setzero_si512(),
+    };
+    if P {
+        let first = ((wd.start * height + wh.start) * width) as i32;
+        // SAFETY: `starts` has whole vectors.
+        let starts = unsafe { _mm512_loadu_si512(a.starts.as_ptr().add(vector * N).cast()) };
+        best.at = _mm512_add_epi32(starts, _mm512_set1_epi32(first));
+    }
+    let columns = a.columns.as_ptr().wrapping_add(vector * kernel);
+    for d in 0..wd.len {
+        for h in 0..wh.len {
+            let (d, h) = (wd.start + d * wd.step, wh.start + h * wh.step);
+            let row = x.wrapping_offset(a.strides.at(d, h, 0));
+            let place = ((d * height + h) * width) as i32 - a.padding as i32;
+            // SAFETY: `kernel` columns for each vector; masks keep loads inside the row.
+            unsafe {
+                if K == 2 || K == 3 {
+                    let first = pair::<S>(row, &*columns, fill);
+                    best.take_two::<P>(even::<S>(first), odd(first), place);
+                    if K == 3 {
+                        let last = pair::<S>(row, &*columns.add(2), fill);
+                        best.take::<P>(even::<S>(last), place + 2);
+                    }
+                } else {
+                    for k in 0..kernel {
+                        let v = even::<S>(pair::<S>(row, &*columns.add(k), fill));
+                        best.take::<P>(v, place + (k * a.dilation) as i32);
+                    }
+                }
+            }
+        }
+    }
+    if !P {
+        best.value = _mm512_mask_mov_ps(best.value, best.nan, _mm512_set1_ps(f32::NAN));
+    }
+    best
+}
+
+/// Windows of two by two, side by side, values alone.
+#[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq")]
+unsafe fn two_max(a: &Wide, x: *const f32, y: *mut f32) {
+    let outputs = a.windows[2].len();
+    let fill = _mm512_set1_ps(f32::NEG_INFINITY);
+    let nan = _mm512_set1_ps(f32::NAN);
+    let [depth, rows] = [a.size[0], a.windows[1].len()];
+    let step = a.strides.at(0, 1, 0);
+    let mut left = depth * rows * outputs;
+    for vector in 0..outputs.div_ceil(N) {
+        let n = N.min(outputs - vector * N);
+        let column = a.columns[2 * vector];
+        for d in 0..depth {
+            let mut upper = x.wrapping_offset(a.strides.at(d, 0, 0));
+            for h in 0..rows {
+                let at = (d * rows + h) * outputs + vector * N;
+                // SAFETY: the caller's promise.
+                unsafe {
+                    let up = pair::<2>(upper, &column, fill);
+                    let down = pair::<2>(upper.wrapping_offset(step), &column, fill);
+                    let mut best = Best {
+                        value: fill,
+                        nan: 0,
+                        at: _mm512_setzero_si512(),
+                    };
+                    best.take_two::<false>(even::<2>(up), odd(up), 0);
+                    best.take_two::<false>(even::<2>(down), odd(down), 0);
+                    let value = _mm512_mask_mov_ps(best.value, best.nan, nan);
+                    // Vectors from left to right: what is stored beyond a row is overwritten only in rows of one vector.
+                    let room = if outputs <= N { left } else { n };
+                    store(y.add(at), value, n, room);
+                }
+                left -= n;
+                upper = upper.wrapping_offset(2 * step);
+            }
+        }
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq")]
+unsafe fn max_plane<const S: usize, const K: usize, const P: bool>(
+    a: &Wide,
+    x: *const f32,
+    y: *mut f32,
+    places: *mut i64,
+) {
+    let outputs = a.windows[2].len();
+    let mut left = a.windows[0].len() * a.windows[1].len() * outputs;
+    let (mut y, mut places) = (y, places);
+    for wd in &a.windows[0] {
+        for wh in &a.windows[1] {
+            a.ahead(x, wd, wh);
+            for vector in 0..outputs.div_ceil(N) {
+                let n = N.min(outputs - vector * N);
+                // SAFETY: the caller's promise.
+                unsafe {
+                    let best = best::<S, K, P>(a, x, wd, wh, vector);
+                    store(y, best.value, n, left);
+                    if P {
+                        let at = absolute::<S>(best.at, vector);
+                        let low = _mm512_cvtepi32_epi64(_mm512_castsi512_si256(at));
+                        let high = _mm512_cvtepi32_epi64(_mm512_extracti64x4_epi64::<1>(at));
+                        if left >= N {
+                            _mm512_storeu_si512(places.cast(), low);
+                            _mm512_storeu_si512(places.add(8).cast(), high);
+                        } else {
+                            let mask = (1u32 << n) - 1;
+                            _mm512_mask_storeu_epi64(places, mask as u8, low);
+                            _mm512_mask_storeu_epi64(places.wrapping_add(8), (mask >> 8) as u8, high);
+                        }
+                        places = places.add(n);
+                    }
+                    y = y.add(n);
+                }
+                left -= n;
+            }
+        }
+    }
+}
+
+/// Stores `n` lanes at `y`, or all where there is room for them before the end of what is written later.
+///
+/// # Safety
+/// `left >= n` elements at `y` are this thread's.
+#[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq")]
+#[inline]
+unsafe fn store(y: *mut f32, v: __m512, n: usize, left: usize) {
+    // A masked store costs several plain ones.
+    // SAFETY: the caller's promise.
+    unsafe {
+        if left >= N {
+            _mm512_storeu_ps(y, v);
+        } else {
+            _mm512_mask_storeu_ps(y, ((1u32 << n) - 1) as u16, v);
+        }
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq")]
+unsafe fn max_input<const S: usize, const K: usize>(a: &Wide, x: *const f32, g: *const f32, gx: *mut f32) {
+    let outputs = a.windows[2].len();
+    let vectors = outputs.div_ceil(N);
+    let size: usize = a.size.iter().product();
+    let rows = a.windows[0].len() * a.windows[1].len();
+    // All places first: added up at once, the sums would wait for them.
+    let mut places = vec![0i32; rows * vectors * N];
+    let mut to = places.as_mut_ptr();
+    for wd in &a.windows[0] {
+        for wh in &a.windows[1] {
+            a.ahead(x, wd, wh);
+            for vector in 0..vectors {
+                // SAFETY: the caller's promise; a vector's place for each.
+                unsafe {
+                    let best = best::<S, K, true>(a, x, wd, wh, vector);
+                    _mm512_storeu_si512(to.cast(), absolute::<S>(best.at, vector));
+                    to = to.add(N);
+                }
+            }
+        }
+    }
+    for (row, places) in places.chunks_exact(vectors * N).enumerate() {
+        for (j, &place) in places[..outputs].iter().enumerate() {
+            // A window may have no element at all.
+            if (place as usize) < size {
+                // SAFETY: inside both planes.
+                unsafe { *gx.add(place as usize) += *g.add(row * outputs + j) };
+            }
+        }
+    }
+}
+
+/// Places in the plane, from those less the lanes' first columns.
+#[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq")]
+#[inline]
+fn absolute<const S: usize>(at: __m512i, vector: usize) -> __m512i {
+    let lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    let outputs = _mm512_add_epi32(lanes, _mm512_set1_epi32((vector * N) as i32));
+    _mm512_add_epi32(at, _mm512_mullo_epi32(outputs, _mm512_set1_epi32(S as i32)))
+}
+
+#[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq")]
+unsafe fn two_input(a: &Wide, x: *const f32, g: *const f32, gx: *mut f32) {
+    let [depth, height, width] = a.size;
+    let (rows, outputs) = (a.windows[1].len(), a.windows[2].len());
+    let fill = _mm512_set1_ps(f32::NEG_INFINITY);
+    let low = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+    let high = _mm512_add_epi32(low, _mm512_set1_epi32(8));
+    // What is stored beyond a row is overwritten, if the row has one vector only.
+    let over = outputs <= N;
+    for vector in 0..outputs.div_ceil(N) {
+        let n = N.min(outputs - vector * N);
+        let column = a.columns[2 * vector];
+        let lanes = ((1u32 << n) - 1) as u16;
+        for d in 0..depth {
+            for h in 0..rows {
+                let at = (d * height + 2 * h) * width + 2 * vector * N;
+                let upper = x.wrapping_offset(a.strides.at(d, 2 * h, 0));
+                let lower = x.wrapping_offset(a.strides.at(d, 2 * h + 1, 0));
+                // SAFETY: the caller's promise.
+                unsafe {
+                    let g = _mm512_maskz_loadu_ps(lanes, g.wrapping_add((d * rows + h) * outputs + vector * N));
+                    let (up, down) = (pair::<2>(upper, &column, fill), pair::<2>(lower, &column, fill));
+                    let v = [even::<2>(up), odd(up), even::<2>(down), odd(down)];
+                    let mut best = v[0];
+                    let mut wins = [0xffffu16; 4];
+                    for i in 1..4 {
+                        let larger = _mm512_cmp_ps_mask::<_CMP_GT_OQ>(v[i], best);
+                        wins[i] = larger | _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(v[i], v[i]);
+                        best = _mm512_mask_mov_ps(best, wins[i], v[i]);
+                    }
+                    wins[2] &= !wins[3];
+                    wins[1] &= !(wins[2] | wins[3]);
+                    wins[0] &= !(wins[1] | wins[2] | wins[3]);
+                    for row in 0..2 {
+                        let first = _mm512_maskz_mov_ps(wins[2 * row], g);
+                        let second = _mm512_maskz_mov_ps(wins[2 * row + 1], g);
+                        let begin = at + row * width;
+                        let left = depth * height * width - begin;
+                        let to = gx.add(begin);
+                        let (a, b) = (
+                            _mm512_permutex2var_ps(first, low, second),
+                            _mm512_permutex2var_ps(first, high, second),
+                        );
+                        if (over || n == N) && left >= 2 * N {
+                            _mm512_storeu_ps(to, a);
+                            _mm512_storeu_ps(to.add(N), b);
+                        } else {
+                            let mask = (1u64 << (2 * n)) - 1;
+                            _mm512_mask_storeu_ps(to, mask as u16, a);
+                            _mm512_mask_storeu_ps(to.wrapping_add(N), (mask >> 16) as u16, b);
+                        }
+                    }
+                }
+            }
+        }
+    }
+    for d in 0..depth {
+        for h in 0..rows {
+            let at = (d * height + 2 * h) * width;
+            if width > 2 * outputs {
+                // SAFETY: columns that no window has.
+                unsafe {
+                    std::slice::from_raw_parts_mut(gx.add(at + 2 * outputs), width - 2 * outputs).fill(0.0);
+                    std::slice::from_raw_parts_mut(gx.add(at + width + 2 * outputs), width - 2 * outputs).fill(0.0);
+                }
+            }
+        }
+        let rest = (height - 2 * rows) * width;
+        // SAFETY: rows that no window has.
+        unsafe { std::slice::from_raw_parts_mut(gx.add((d * height + 2 * rows) * width), rest).fill(0.0) };
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq")]
+unsafe fn mean_row<const S: usize, const K: usize>(
+    a: &Wide,
+    x: *const f32,
+    wd: &Window,
+    wh: &Window,
+    inverse: &[f64],
+    y: *mut f32,
+    room: usize,
+) {
+    let outputs = a.windows[2].len();
+    let kernel = if K == 0 { a.kernel } else { K };
+    let zero = _mm512_setzero_ps();
+    for vector in 0..outputs.div_ceil(N) {
+        let n = N.min(outputs - vector * N);
+        let mut sums = [_mm512_setzero_pd(); 2];
+        let columns = a.columns.as_ptr().wrapping_add(vector * kernel);
+        let mut add = |v: __m512| {
+            let low = _mm512_cvtps_pd(_mm512_castps512_ps256(v));
+            let high = _mm512_cvtps_pd(_mm512_extractf32x8_ps::<1>(v));
+            sums = [_mm512_add_pd(sums[0], low), _mm512_add_pd(sums[1], high)];
+        };
+        for d in wd.start..wd.start + wd.len {
+            for h in wh.start..wh.start + wh.len {
+                let row = x.wrapping_offset(a.strides.at(d, h, 0));
+                // SAFETY: as in `best`.
+                unsafe {
+                    if K == 2 {
+                        let both = pair::<S>(row, &*columns, zero);
+                        add(even::<S>(both));
+                        add(odd(both));
+                    } else {
+                        for k in 0..kernel {
+                            add(even::<S>(pair::<S>(row, &*columns.add(k), zero)));
+                        }
+                    }
+                }
+            }
+        }
+        // SAFETY: the caller's promise.
+        unsafe {
+            let inverse = inverse.as_ptr().add(vector * N);
+            let low = _mm512_cvtpd_ps(_mm512_mul_pd(sums[0], _mm512_loadu_pd(inverse)));
+            let high = _mm512_cvtpd_ps(_mm512_mul_pd(sums[1], _mm512_loadu_pd(inverse.add(8))));
+            let mean = _mm512_insertf32x8::<1>(_mm512_castps256_ps512(low), high);
+            store(y.add(vector * N), mean, n, room - vector * N);
+        }
+    }
+}
