@@ -1,4 +1,5 @@
-"""What a busy neighbour costs: kernels on two threads while another process computes, firesteel and PyTorch.
+"""What threads cost: starting and ending a job on two of them, and a busy neighbour: kernels on two threads while another
+process computes, firesteel and PyTorch.
 
     python benches/threads.py            both libraries
     python benches/threads.py --seconds 3
@@ -46,6 +47,10 @@ def main():
         libs["torch"] = importlib.import_module("torch")
     except ImportError:
         print("PyTorch is not installed: its rows are missing")
+    ours = libs["firesteel"]
+    ours.set_num_threads(2)
+    empty, joint = min(ours._C._fork_join(1000) for _ in range(20))
+    print(f"fork and join: {empty * 1e6:.2f} us for an empty job, {joint * 1e6:.2f} us where both threads take part")
     print("library   | kernel              | alone us | beside a busy process us | ratio")
     print("-" * 79)
     for key, lib in libs.items():

@@ -1,8 +1,10 @@
 //! The thread pool: a small one of our own, because starting work must cost less than a small matrix product.
 //!
-//! A caller publishes its job in one of a few slots, wakes sleeping workers and claims chunks itself. It waits only for
-//! chunks that a worker has already claimed, so a worker that wakes late costs nothing. Workers spin for a moment after
-//! their last chunk, then sleep. Several threads may call at once; nested calls run on the calling thread.
+//! A caller publishes its job in one of a few slots, wakes sleeping workers and claims chunks itself: large ones first, a
+//! share of what is left each time. It waits only for chunks that a worker has already claimed, so a worker that wakes late
+//! costs nothing; where that takes long, because the system has stopped the worker, the caller sleeps, so that its own core
+//! is free for the worker. Workers spin for a moment after their last chunk, then sleep. Several threads may call at once;
+//! nested calls run on the calling thread.
 //!
 //! In a forked child only the forking thread exists: the child starts with a pool of one thread.
 
@@ -23,27 +25,46 @@ const PREEMPTED: Duration = Duration::from_micros(20);
 const OFFER: Duration = Duration::from_millis(2);
 /// Jobs that can run at the same time; a caller that finds no free slot works alone.
 const SLOTS: usize = 8;
-/// Chunks per thread: more than one, so that a thread that was held up does not hold up the others.
-const CHUNKS_PER_THREAD: usize = 4;
+/// A claim takes what is left, divided by this and the number of threads: so that a thread that was held up, or shares its
+/// core, does not hold up the others at the end.
+const SHARE: usize = 2;
+/// No job has more chunks than about this many per thread.
+const MOST_PER_THREAD: usize = 16;
+/// How long a caller spins for workers that are inside chunks before it sleeps: several times the usual difference.
+const PATIENCE: Duration = Duration::from_micros(100);
 
 struct Job<'a> {
     run: &'a (dyn Fn(Range<usize>) + Sync),
     n: usize,
-    chunk: usize,
+    /// Chunks are multiples of this.
+    least: usize,
+    threads: usize,
     next: AtomicUsize,
     panic: Mutex<Option<Box<dyn Any + Send>>>,
 }
 
 impl Job<'_> {
+    /// The next chunk, if any is left.
+    fn claim(&self) -> Option<Range<usize>> {
+        let mut start = self.next.load(Ordering::Relaxed);
+        loop {
+            let left = self.n.checked_sub(start).filter(|&n| n > 0)?;
+            let share = left.div_ceil(self.least) / (SHARE * self.threads);
+            let end = self.n.min(start.saturating_add(share.max(1) * self.least));
+            match self
+                .next
+                .compare_exchange_weak(start, end, Ordering::Relaxed, Ordering::Relaxed)
+            {
+                Ok(_) => return Some(start..end),
+                Err(now) => start = now,
+            }
+        }
+    }
+
     /// Claims chunks until none is left. A panic ends the job and is kept for the caller.
     fn work(&self) {
         let was_inside = INSIDE.replace(true);
-        loop {
-            let start = self.next.fetch_add(self.chunk, Ordering::Relaxed);
-            if start >= self.n {
-                break;
-            }
-            let range = start..self.n.min(start + self.chunk);
+        while let Some(range) = self.claim() {
             if let Err(payload) = catch_unwind(AssertUnwindSafe(|| (self.run)(range))) {
                 self.next.store(self.n, Ordering::Relaxed);
                 *lock(&self.panic) = Some(payload);
@@ -54,10 +75,12 @@ impl Job<'_> {
 }
 
 const OPEN: usize = 1;
-const USER: usize = 2;
+const WAITED_FOR: usize = 2;
+const USER: usize = 4;
 
-/// A place for one running job. `state` holds the bit `OPEN` and, in units of `USER`, the workers inside; a worker goes
-/// in only while the slot is open, so once it is closed and empty no one else can see the job.
+/// A place for one running job. `state` holds the bit `OPEN`, in units of `USER` the workers inside, and the bit
+/// `WAITED_FOR` while the caller sleeps until they have left; a worker goes in only while the slot is open, so once it is
+/// closed and empty no one else can see the job.
 #[repr(align(64))]
 struct Slot {
     taken: AtomicBool,
@@ -81,6 +104,8 @@ struct Pool {
     /// Guards starting and sleeping; held across a fork.
     lock: Mutex<()>,
     wake: Condvar,
+    /// Tells callers that sleep that a slot is empty.
+    done: Condvar,
 }
 
 static POOL: Pool = Pool {
@@ -97,6 +122,7 @@ static POOL: Pool = Pool {
     workers: AtomicUsize::new(0),
     lock: Mutex::new(()),
     wake: Condvar::new(),
+    done: Condvar::new(),
 };
 
 thread_local! {
@@ -153,7 +179,7 @@ pub fn for_range(n: usize, grain: usize, f: impl Fn(Range<usize>) + Sync) {
 fn run(n: usize, grain: usize, f: &(dyn Fn(Range<usize>) + Sync)) {
     let threads = threads();
     let blocks = n.div_ceil(grain);
-    let chunk = grain * blocks.div_ceil(threads * CHUNKS_PER_THREAD);
+    let least = grain * blocks.div_ceil(threads * MOST_PER_THREAD);
     start_workers(threads - 1);
     let free = |s: &&Slot| {
         s.taken
@@ -166,7 +192,8 @@ fn run(n: usize, grain: usize, f: &(dyn Fn(Range<usize>) + Sync)) {
     let job = Job {
         run: f,
         n,
-        chunk,
+        least,
+        threads,
         next: AtomicUsize::new(0),
         panic: Mutex::new(None),
     };
@@ -174,23 +201,73 @@ fn run(n: usize, grain: usize, f: &(dyn Fn(Range<usize>) + Sync)) {
     // below outlasts every reader.
     unsafe { *slot.job.get() = (&raw const job).cast() };
     slot.state.store(OPEN, Ordering::Release);
-    publish(n.div_ceil(chunk) - 1);
+    publish(n.div_ceil(least) - 1);
     job.work();
     slot.state.fetch_and(!OPEN, Ordering::Relaxed);
-    let mut spins = 0u32;
-    while slot.state.load(Ordering::Acquire) != 0 {
-        spins += 1;
-        // Yield now and then: with more runnable threads than cores the worker may be waiting for this very core.
-        if spins.is_multiple_of(1024) {
-            std::thread::yield_now()
-        } else {
-            std::hint::spin_loop()
-        }
-    }
+    wait_for_workers(slot);
     slot.taken.store(false, Ordering::Release);
     if let Some(payload) = lock(&job.panic).take() {
         resume_unwind(payload);
     }
+}
+
+/// Returns when no worker is inside the closed slot.
+fn wait_for_workers(slot: &Slot) {
+    let mut began = None;
+    let mut spins = 0u32;
+    while slot.state.load(Ordering::Acquire) != 0 {
+        spins += 1;
+        std::hint::spin_loop();
+        if !spins.is_multiple_of(256) {
+            continue;
+        }
+        if began.get_or_insert_with(Instant::now).elapsed() < PATIENCE {
+            continue;
+        }
+        let mut guard = lock(&POOL.lock);
+        slot.state.fetch_or(WAITED_FOR, Ordering::Acquire);
+        while slot.state.load(Ordering::Acquire) != WAITED_FOR {
+            guard = POOL.done.wait(guard).unwrap_or_else(|e| e.into_inner());
+        }
+        slot.state.store(0, Ordering::Relaxed);
+    }
+}
+
+/// A worker leaves a slot; whoever waits for the last one is woken.
+fn leave(slot: &Slot) {
+    if slot.state.fetch_sub(USER, Ordering::Release) == USER | WAITED_FOR {
+        drop(lock(&POOL.lock));
+        POOL.done.notify_all();
+    }
+}
+
+/// Mean seconds for a job of nothing, one chunk per thread: as it is, and where each chunk waits until all have been begun,
+/// so that every thread takes part (at most a millisecond).
+pub fn fork_join_times(rounds: usize) -> [f64; 2] {
+    let n = threads();
+    let mean = |f: &dyn Fn()| {
+        let start = Instant::now();
+        (0..rounds).for_each(|_| f());
+        start.elapsed().as_secs_f64() / rounds.max(1) as f64
+    };
+    let alone = mean(&|| {
+        for_range(n, 1, |chunk| {
+            std::hint::black_box(chunk);
+        })
+    });
+    let together = mean(&|| {
+        let begun = AtomicUsize::new(0);
+        for_range(n, 1, |chunk| {
+            let (now, start) = (
+                begun.fetch_add(chunk.len(), Ordering::SeqCst) + chunk.len(),
+                Instant::now(),
+            );
+            while now < n && begun.load(Ordering::SeqCst) < n && start.elapsed() < Duration::from_millis(1) {
+                std::hint::spin_loop();
+            }
+        })
+    });
+    [alone, together]
 }
 
 /// Lets workers see a new job and wakes up to `useful` of those that sleep.
@@ -275,7 +352,7 @@ fn help() -> bool {
                     let job = unsafe { &**slot.job.get() };
                     found |= job.next.load(Ordering::Relaxed) < job.n;
                     job.work();
-                    slot.state.fetch_sub(USER, Ordering::Release);
+                    leave(slot);
                     break;
                 }
                 Err(now) => state = now,

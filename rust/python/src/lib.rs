@@ -71,6 +71,13 @@ fn set_num_threads(n: i64) -> PyResult<()> {
     Ok(())
 }
 
+/// What starting and ending work on all threads costs in seconds: an empty job, and one that every thread takes part in.
+#[pyfunction]
+fn _fork_join(py: Python<'_>, rounds: usize) -> (f64, f64) {
+    let [alone, together] = py.detach(|| firesteel_kernels::parallel::fork_join_times(rounds));
+    (alone, together)
+}
+
 /// The dtype that two or more operands are promoted to.
 #[pyfunction]
 #[pyo3(signature = (*operands))]
@@ -217,6 +224,7 @@ fn init(m: &Bound<'_, PyModule>) -> PyResult<()> {
         set_default_dtype,
         get_num_threads,
         set_num_threads,
+        _fork_join,
         _result_type,
         promote_types,
         can_cast,

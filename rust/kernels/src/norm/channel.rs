@@ -40,11 +40,10 @@ impl<T: Real> Coefficients<T> {
     }
 }
 
-/// What batch norm outside training does to the elements of a channel.
+/// What batch norm by given statistics does to the elements of a channel.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Affine<T> {
     slope: T,
-    center: T,
     shift: T,
 }
 
@@ -52,7 +51,7 @@ pub struct Affine<T> {
 impl<T: Real> Affine<T> {
     #[inline(always)]
     pub(crate) fn of(self, x: T) -> T {
-        self.slope.fma(x - self.center, self.shift)
+        self.slope.fma(x, self.shift)
     }
 }
 
@@ -66,11 +65,11 @@ pub fn batch_norm_affine<T: Real>(
     eps: f64,
 ) -> Vec<Affine<T>> {
     let (w, b) = (list::<T>(weight), list::<T>(bias));
-    let (mean, inv) = (collect(&mean.typed::<T>()), inverse(&collect(&var.typed::<T>()), eps));
-    let one = |c: usize| Affine {
-        slope: w.as_ref().map_or(inv[c], |w| inv[c] * w[c]),
-        center: mean[c],
-        shift: b.as_ref().map_or(T::ZERO, |b| b[c]),
+    let (mean, var) = (collect(&mean.typed::<T>()), collect(&var.typed::<T>()));
+    let one = |i: usize| {
+        let rstd = inverse(var[i], eps);
+        let (slope, shift) = scale_and_shift(w.as_deref(), b.as_deref(), i, mean[i].to_f64(), rstd);
+        Affine { slope, shift }
     };
     (0..mean.len()).map(one).collect()
 }
