@@ -4,7 +4,6 @@ use super::depthwise;
 use super::geometry::{Address, Gather, Source};
 use super::patches::PatchArgs;
 use super::window::{STRETCHES, Stretch, WINDOW_ROWS, WindowArgs};
-use super::winograd;
 use crate::gemm::{Gemm, HasKernels, Kernels, even_part, longest_k, pack_a, panel_width, with_scratch, with_shared};
 use crate::parallel;
 
@@ -59,10 +58,6 @@ pub(super) unsafe fn gather<T: Copy + Default + HasKernels + Send + Sync>(
     let grid = geometry.grid.map(|n| n as isize);
     let flat =
         (grid[2] == 1 || ow == 1) && (grid[1] == 1 || oh == grid[2]) && (grid[0] == 1 || od == grid[1] * grid[2]);
-    if winograd::takes(geometry, &weights, &images) {
-        // SAFETY: the caller's promise.
-        return unsafe { winograd::convolve(kernels, geometry, weights, images, bias) };
-    }
     if depthwise::takes(geometry, &weights, &images, flat) {
         // SAFETY: the caller's promise.
         return unsafe { depthwise::planes(kernels, geometry, weights, images, bias) };

@@ -7,6 +7,7 @@ use super::depthwise;
 use super::geometry::{Gather, Source};
 use super::patches::TapArgs;
 use super::window::{ShiftArgs, Stretch};
+use super::winograd;
 use crate::gemm::{Gemm, HasKernels, Kernels, even_part, join_rows, longest_k, pack_a, panel_width, with_scratch};
 use crate::parallel;
 use std::ops::Add;
@@ -54,6 +55,10 @@ where
     let per_image = positions.div_ceil(unit);
     let units = problem.count * per_image;
     let parts = units.min(PARTS).min((ELEMENTS / area).max(1));
+    if winograd::takes_gradient(geometry, &problem, parts) {
+        // SAFETY: the caller's promise.
+        return unsafe { winograd::gradient(kernels, geometry, &problem, out) };
+    }
     let mut sums = vec![T::default(); if parts > 1 { parts * area } else { 0 }];
     let target = if parts > 1 { sums.as_mut_ptr() } else { out.as_mut_ptr() };
 

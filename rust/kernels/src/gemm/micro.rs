@@ -9,7 +9,7 @@ use super::pack::{PackArgs, pack};
 use crate::conv::patches::{PatchArgs, TapArgs, pack_patches, pack_taps, pad_line};
 use crate::conv::plane::{CorrelateArgs, PlaneArgs, correlate, plane};
 use crate::conv::window::{STRETCHES, ShiftArgs, WindowArgs, shifts, window};
-use crate::conv::winograd::{InputArgs, OutputArgs, input, output};
+use crate::conv::winograd::{Stage, stage};
 use crate::simd::Isa;
 #[cfg(target_arch = "aarch64")]
 use crate::simd::vec::Neon;
@@ -190,8 +190,7 @@ pub(crate) struct Kernels<T: 'static> {
     pub planes: [unsafe fn(&PlaneArgs<T>); 2],
     /// `correlate[gradient planes - 1][column step - 1]`.
     pub correlate: [[unsafe fn(&CorrelateArgs<T>); 2]; 2],
-    pub winograd_input: unsafe fn(&InputArgs<T>),
-    pub winograd_output: unsafe fn(&OutputArgs<T>),
+    pub winograd: unsafe fn(&Stage<T>),
     pub pad_line: unsafe fn(*const T, Range<usize>, usize, *mut T),
 }
 
@@ -272,16 +271,9 @@ macro_rules! kernels {
             /// # Safety
             /// As for what it calls; the CPU has the instruction set.
             $(#[$feature])*
-            unsafe fn tiles_in(args: &InputArgs<$t>) {
+            unsafe fn minimal_filtering(args: &Stage<$t>) {
                 // SAFETY: the caller's promise.
-                unsafe { input::<$t, $l>(<$l as Lanes<$t>>::assume(), -1.0, args) }
-            }
-            /// # Safety
-            /// As for what it calls; the CPU has the instruction set.
-            $(#[$feature])*
-            unsafe fn tiles_out(args: &OutputArgs<$t>) {
-                // SAFETY: the caller's promise.
-                unsafe { output::<$t, $l>(<$l as Lanes<$t>>::assume(), -1.0, args) }
+                unsafe { stage::<$t, $l>(<$l as Lanes<$t>>::assume(), args) }
             }
             /// # Safety
             /// As for what it calls; the CPU has the instruction set.
@@ -306,8 +298,7 @@ macro_rules! kernels {
                 shifts: shift_dots,
                 planes: [one_plane::<1>, one_plane::<2>],
                 correlate: [[correlation::<1, 1>, correlation::<1, 2>], [correlation::<2, 1>, correlation::<2, 2>]],
-                winograd_input: tiles_in,
-                winograd_output: tiles_out,
+                winograd: minimal_filtering,
                 pad_line: padded,
             };
         }

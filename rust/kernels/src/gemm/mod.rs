@@ -15,10 +15,10 @@ mod pack;
 mod tests;
 mod vector;
 
-pub(crate) use driver::{Gemm, even_part, longest_k, pack_a, panel, panel_width};
+pub(crate) use driver::{Gemm, even_part, longest_k, pack_a, panel_width};
 pub(crate) use micro::{HasKernels, Kernels};
 pub use narrow::{has_bf16, matmul_bf16, matmul_i8};
-pub(crate) use pack::{PackArgs, SLACK, Scratch, with_scratch, with_shared};
+pub(crate) use pack::{Scratch, with_scratch, with_shared};
 pub(crate) use vector::join_rows;
 
 use crate::dtype::Element;
