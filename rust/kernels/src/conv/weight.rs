@@ -57,7 +57,7 @@ where
     let parts = units.min(PARTS).min((ELEMENTS / area).max(1));
     if winograd::takes_gradient(geometry, &problem, parts) {
         // SAFETY: the caller's promise.
-        return unsafe { winograd::gradient(kernels, geometry, &problem, out) };
+        return unsafe { winograd::gradient(kernels, geometry, &problem, parts, out) };
     }
     let mut sums = vec![T::default(); if parts > 1 { parts * area } else { 0 }];
     let target = if parts > 1 { sums.as_mut_ptr() } else { out.as_mut_ptr() };

@@ -16,7 +16,7 @@ use crate::simd::vec::Neon;
 #[cfg(target_arch = "x86_64")]
 use crate::simd::vec::{Avx2, Avx512};
 use crate::simd::vec::{Lanes, Scalar};
-use std::ops::{Add, Mul, Range, Sub};
+use std::ops::Range;
 
 /// One tile: `c[i][j] = (from_c ? c[i][j] : 0) + sum over p of a[i][p] * b[p][j]`, in the order of p, then the biases.
 pub(crate) struct Tile<T> {
@@ -321,7 +321,6 @@ macro_rules! kernels_of {
         kernels!($neon, $t, Neon, [1 2 3 4 5 6 7 8 9 10 11 12] x 2, [1 2 3 4] x 4);
 
         impl HasKernels for $t {
-            const HALF: $t = 0.5;
             #[inline]
             fn kernels(isa: Isa) -> &'static Kernels<$t> {
                 match isa {
@@ -341,10 +340,7 @@ macro_rules! kernels_of {
 }
 
 /// Types with hand-written kernels.
-pub(crate) trait HasKernels:
-    Sized + 'static + Add<Output = Self> + Sub<Output = Self> + Mul<Output = Self>
-{
-    const HALF: Self;
+pub(crate) trait HasKernels: Sized + 'static {
     /// The table for an instruction set that the CPU has.
     fn kernels(isa: Isa) -> &'static Kernels<Self>;
 }

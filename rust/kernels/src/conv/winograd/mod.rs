@@ -19,7 +19,7 @@ pub(crate) use transform::{Stage, stage};
 pub(super) use weight::{gradient, takes_gradient};
 
 use super::geometry::Gather;
-use crate::gemm::{Gemm, HasKernels, Kernels, panel_width};
+use crate::gemm::{Gemm, HasKernels, Kernels, Scratch, panel_width};
 use std::ops::Range;
 use transform::{SIDE, WindowArgs};
 
@@ -107,12 +107,28 @@ struct Planes<T> {
     filters: bool,
 }
 
-/// Where transformed tiles of a vector of channels go.
+/// Where transformed tiles, or their sums, lie.
+#[derive(Clone, Copy)]
 struct Place<T> {
     dst: *mut T,
     tile: usize,
     point: usize,
 }
+
+impl<T> Place<T> {
+    /// Room for tiles of `row` elements at each point, the tiles of a point next to each other.
+    fn reserve(scratch: &mut Scratch, tiles: usize, row: usize) -> Self {
+        let point = apart(tiles * row);
+        Self {
+            dst: scratch.reserve::<T>(POINTS * point),
+            tile: row,
+            point,
+        }
+    }
+}
+
+// SAFETY: an address behind which tasks write disjoint parts.
+unsafe impl<T: Sync> Sync for Place<T> {}
 
 /// Transforms some tiles of one vector of channels, from channel `first` on.
 ///
@@ -130,7 +146,9 @@ unsafe fn fill<T>(
     let [image, channel, row_stride] = planes.strides;
     for part in parts(all, tiles) {
         let args = WindowArgs {
-            src: planes.src.wrapping_offset(part.image * image + first as isize * channel),
+            src: planes
+                .src
+                .wrapping_offset(part.image * image + first as isize * channel),
             channel_stride: channel,
             channels: planes.channels.saturating_sub(first).min(kernels.narrow),
             row_stride,

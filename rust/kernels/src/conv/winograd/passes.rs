@@ -10,13 +10,14 @@ use crate::gemm::{HasKernels, Kernels, even_part, with_scratch, with_shared};
 use crate::parallel;
 use std::ops::Range;
 
-/// Bytes of transformed filters up to which all are kept; of a block's tiles and sums; of all tiles at once.
+/// Bytes of a group's transformed filters up to which all are kept; of a block's tiles and sums; of all tiles at once.
 const FILTERS: usize = 1 << 20;
-const BLOCK: usize = 512 << 10;
+const BLOCK: usize = 200_000;
 const TILES: usize = 6 << 20;
-/// Channels, and outputs, of a block of filters.
+/// Channels, and outputs, of a block of filters; outputs of a block of tiles.
 const DEEP: usize = 128;
 const WIDE: usize = 32;
+const NEAR: usize = 64;
 /// Least tiles of a block, and most where filters are the outer loop.
 const LEAST_TILES: usize = 28;
 const MOST_TILES: usize = 256;
@@ -100,9 +101,10 @@ pub(in crate::conv) unsafe fn convolve<T>(
         depth,
     };
     let bytes = POINTS * pass.filters.rows * pass.filters.channels * size_of::<T>();
+    let few = bytes <= FILTERS && pass.filters.groups * bytes <= 16 * FILTERS;
     // SAFETY: the caller's promise.
     unsafe {
-        if bytes <= FILTERS {
+        if few {
             pass.tiles_outside();
         } else {
             pass.filters_outside();
@@ -119,7 +121,11 @@ impl<T: Copy + Default + HasKernels + Send + Sync> Pass<'_, T> {
     fn row(&self) -> usize {
         let row = whole(self.kernels, self.filters.channels);
         // Rows at a distance of 4096 bytes fall into one set of the cache.
-        row + if (row * size_of::<T>()).is_multiple_of(1024) { 16 } else { 0 }
+        row + if (row * size_of::<T>()).is_multiple_of(1024) {
+            16
+        } else {
+            0
+        }
     }
 
     /// All filters transformed first, then block after block of tiles.
@@ -130,9 +136,16 @@ impl<T: Copy + Default + HasKernels + Send + Sync> Pass<'_, T> {
         let (kernels, groups) = (self.kernels, self.filters.groups);
         let (rows, channels) = (whole(kernels, self.filters.rows), self.filters.channels);
         let row = self.row();
-        let most = (BLOCK / (POINTS * (row + rows) * size_of::<T>())).max(LEAST_TILES);
-        let shares = (groups * self.tiles()).div_ceil(2 * parallel::threads()).max(LEAST_TILES / 2);
-        let block = even_part(self.tiles(), most.min(shares));
+        let wide = even_part(rows, NEAR.next_multiple_of(kernels.nr)).next_multiple_of(kernels.nr);
+        let most = (BLOCK / (POINTS * (row + wide) * size_of::<T>())).max(LEAST_TILES);
+        let threads = parallel::threads();
+        let most = most.min(self.tiles().div_ceil(threads).max(LEAST_TILES / 2));
+        let mut blocks = self.tiles().div_ceil(most);
+        if groups * blocks < 8 * threads {
+            // So few that each thread should have as many as the others.
+            blocks = blocks.next_multiple_of(threads);
+        }
+        let block = self.tiles().div_ceil(blocks);
         let blocks = self.tiles().div_ceil(block);
         let vectors = rows / kernels.narrow;
         let parts = channels.div_ceil(self.depth);
@@ -153,10 +166,8 @@ impl<T: Copy + Default + HasKernels + Send + Sync> Pass<'_, T> {
             parallel::for_range(groups * blocks, 1, |tasks| {
                 let u = &u;
                 with_scratch(|[v, m, space, _]| {
-                    let v_point = apart(block * row);
-                    let v = v.reserve::<T>(POINTS * v_point);
-                    let m_point = apart(block * rows);
-                    let m = m.reserve::<T>(POINTS * m_point);
+                    let v = Place::reserve(v, block, row);
+                    let m = Place::reserve(m, block, wide);
                     let space = space.reserve::<T>(strip(block));
                     for task in tasks {
                         let (group, first) = (task / blocks, task % blocks * block);
@@ -164,14 +175,18 @@ impl<T: Copy + Default + HasKernels + Send + Sync> Pass<'_, T> {
                         // SAFETY: the buffers hold a block.
                         unsafe {
                             for from in (0..channels).step_by(kernels.narrow) {
-                                self.windows(group, from, some.clone(), v, [row, v_point], space);
+                                self.windows(group, from, some.clone(), v, space);
                             }
-                            for part in 0..parts {
-                                let u = u.0.wrapping_add(group * group_size + part * POINTS * point);
-                                let v = v.wrapping_add(part * self.depth);
-                                self.multiply(part, some.len(), rows, [(u, point), (v, v_point), (m, m_point)], row);
+                            for from in (0..rows).step_by(wide) {
+                                let outputs = from..rows.min(from + wide);
+                                for part in 0..parts {
+                                    // Panels of earlier outputs lie before.
+                                    let before = part * POINTS * point + from * self.channels(part);
+                                    let u = u.0.wrapping_add(group * group_size + before);
+                                    self.multiply(part, some.len(), outputs.len(), (u, point), v, m);
+                                }
+                                self.outputs(group, outputs, some.clone(), m, space);
                             }
-                            self.outputs(group, 0..rows, some, m, m_point, space);
                         }
                     }
                 });
@@ -191,9 +206,8 @@ impl<T: Copy + Default + HasKernels + Send + Sync> Pass<'_, T> {
         let block = even_part(self.tiles(), most);
         let wide = WIDE.next_multiple_of(kernels.nr);
         let (vectors, strips) = (channels.div_ceil(kernels.narrow), rows.div_ceil(wide));
-        let v_point = apart(block * row);
         with_shared(|shared| {
-            let v = At(shared.reserve::<T>(POINTS * v_point));
+            let v = Place::reserve(shared, block, row);
             for (group, first) in (0..groups).flat_map(|g| (0..self.tiles()).step_by(block).map(move |t| (g, t))) {
                 let some = first..self.tiles().min(first + block);
                 let grain = (512 / some.len()).max(1);
@@ -203,7 +217,7 @@ impl<T: Copy + Default + HasKernels + Send + Sync> Pass<'_, T> {
                         let space = space.reserve::<T>(strip(block));
                         for from in tasks.map(|t| t * kernels.narrow) {
                             // SAFETY: the buffer holds all channels, and each vector of them is one task's.
-                            unsafe { self.windows(group, from, some.clone(), v.0, [row, v_point], space) };
+                            unsafe { self.windows(group, from, some.clone(), *v, space) };
                         }
                     });
                 });
@@ -212,8 +226,7 @@ impl<T: Copy + Default + HasKernels + Send + Sync> Pass<'_, T> {
                     with_scratch(|[u, m, space, _]| {
                         let point = apart(wide * self.depth);
                         let u = u.reserve::<T>(POINTS * point);
-                        let m_point = apart(block * wide);
-                        let m = m.reserve::<T>(POINTS * m_point);
+                        let m = Place::reserve(m, block, wide);
                         let space = space.reserve::<T>(strip(block));
                         for from in tasks.map(|t| t * wide) {
                             let outputs = from..rows.min(from + wide);
@@ -223,11 +236,9 @@ impl<T: Copy + Default + HasKernels + Send + Sync> Pass<'_, T> {
                                     for vector in outputs.clone().step_by(kernels.narrow) {
                                         self.filter(group, vector, outputs.clone(), part, u, point);
                                     }
-                                    let v = v.0.wrapping_add(part * self.depth);
-                                    let operands = [(u, point), (v, v_point), (m, m_point)];
-                                    self.multiply(part, some.len(), outputs.len(), operands, row);
+                                    self.multiply(part, some.len(), outputs.len(), (u, point), *v, m);
                                 }
-                                self.outputs(group, outputs, some.clone(), m, m_point, space);
+                                self.outputs(group, outputs, some.clone(), m, space);
                             }
                         }
                     });
@@ -271,15 +282,7 @@ impl<T: Copy + Default + HasKernels + Send + Sync> Pass<'_, T> {
     ///
     /// # Safety
     /// `v` holds all channels of the tiles, `space` their strip.
-    unsafe fn windows(
-        &self,
-        group: usize,
-        from: usize,
-        some: Range<usize>,
-        v: *mut T,
-        [row, point]: [usize; 2],
-        space: *mut T,
-    ) {
+    unsafe fn windows(&self, group: usize, from: usize, some: Range<usize>, v: Place<T>, space: *mut T) {
         let [image, channel, _, line, _] = self.images.src_strides;
         let g = self.geometry;
         let first = (group * self.filters.channels) as isize * channel;
@@ -292,9 +295,8 @@ impl<T: Copy + Default + HasKernels + Send + Sync> Pass<'_, T> {
             filters: false,
         };
         let to = Place {
-            dst: v.wrapping_add(from),
-            tile: row,
-            point,
+            dst: v.dst.wrapping_add(from),
+            ..v
         };
         // SAFETY: the caller's promise.
         unsafe { fill(self.kernels, &planes, from, self.all, some, &to, space) };
@@ -309,16 +311,17 @@ impl<T: Copy + Default + HasKernels + Send + Sync> Pass<'_, T> {
         part: usize,
         tiles: usize,
         outputs: usize,
-        [(u, u_point), (v, v_point), (m, m_point)]: [(*mut T, usize); 3],
-        row: usize,
+        (u, u_point): (*mut T, usize),
+        v: Place<T>,
+        m: Place<T>,
     ) {
         for point in 0..POINTS {
             let product = Product {
-                a: v.wrapping_add(point * v_point),
-                a_strides: [row as isize, 1],
+                a: v.dst.wrapping_add(part * self.depth + point * v.point),
+                a_strides: [v.tile as isize, 1],
                 b: u.wrapping_add(point * u_point),
-                c: m.wrapping_add(point * m_point),
-                c_row: outputs,
+                c: m.dst.wrapping_add(point * m.point),
+                c_row: m.tile,
                 from_c: part > 0,
             };
             // SAFETY: the caller's promise.
@@ -330,15 +333,7 @@ impl<T: Copy + Default + HasKernels + Send + Sync> Pass<'_, T> {
     ///
     /// # Safety
     /// `m` holds the sums of these outputs, `space` a strip of them.
-    unsafe fn outputs(
-        &self,
-        group: usize,
-        outputs: Range<usize>,
-        some: Range<usize>,
-        m: *mut T,
-        point: usize,
-        space: *mut T,
-    ) {
+    unsafe fn outputs(&self, group: usize, outputs: Range<usize>, some: Range<usize>, m: Place<T>, space: *mut T) {
         let [image, channel, _, line, _] = self.images.dst_strides;
         let (kernels, rows) = (self.kernels, self.filters.rows);
         let grid = &self.geometry.grid;
@@ -348,9 +343,9 @@ impl<T: Copy + Default + HasKernels + Send + Sync> Pass<'_, T> {
                 let (top, left) = (SIDE * part.row, SIDE * part.col);
                 let at = part.image * image + first as isize * channel + top as isize * line + left as isize;
                 let args = OutputArgs {
-                    src: m.wrapping_add(part.at * outputs.len() + vector - outputs.start),
-                    src_tile: outputs.len(),
-                    src_point: point,
+                    src: m.dst.wrapping_add(part.at * m.tile + vector - outputs.start),
+                    src_tile: m.tile,
+                    src_point: m.point,
                     rows: part.rows,
                     cols: part.cols,
                     dst: self.images.dst.wrapping_offset(at),
@@ -359,7 +354,11 @@ impl<T: Copy + Default + HasKernels + Send + Sync> Pass<'_, T> {
                     row_stride: line,
                     lines: (SIDE * part.rows).min(grid[1] - top),
                     width: (SIDE * part.cols).min(grid[2] - left),
-                    bias: if self.bias.is_null() { self.bias } else { self.bias.wrapping_add(first) },
+                    bias: if self.bias.is_null() {
+                        self.bias
+                    } else {
+                        self.bias.wrapping_add(first)
+                    },
                     strip: space,
                 };
                 // SAFETY: the caller's promise; each tile of each output is written by one task.

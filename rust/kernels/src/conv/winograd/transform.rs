@@ -153,7 +153,10 @@ unsafe fn turn_in<T: Copy + Default, L: Lanes<T>>(l: L, g: &WindowArgs<T>) {
     let zero = l.splat(T::default());
     let known = |first: isize, count: usize, size: usize| {
         let from = (-first).clamp(0, count as isize) as usize;
-        (from, (size as isize - first).clamp(from as isize, count as isize) as usize)
+        (
+            from,
+            (size as isize - first).clamp(from as isize, count as isize) as usize,
+        )
     };
     let (from, to) = known(g.col, width, g.size[1]);
     let (top, bottom) = known(g.line, lines, g.size[0]);
@@ -165,9 +168,7 @@ unsafe fn turn_in<T: Copy + Default, L: Lanes<T>>(l: L, g: &WindowArgs<T>) {
             // SAFETY: the caller's promise.
             unsafe { l.store(dst.wrapping_add(p * L::N), zero) };
         }
-        let src = g
-            .src
-            .wrapping_offset((g.line + line as isize) * g.row_stride + g.col);
+        let src = g.src.wrapping_offset((g.line + line as isize) * g.row_stride + g.col);
         for lane in (0..L::N).step_by(L::BLOCK) {
             let count = g.channels.saturating_sub(lane).min(L::BLOCK);
             let rows = starts(src.wrapping_offset(lane as isize * g.channel_stride), g.channel_stride);
@@ -346,7 +347,6 @@ impl<T: Copy + Default + From<f32>, L: Lanes<T>> Math<T, L> {
     /// As for [`stage`].
     #[inline(always)]
     unsafe fn windows(self, g: &WindowArgs<T>) {
-        let l = self.l;
         let line = (SIDE * g.cols + WINDOW - SIDE) * L::N;
         let mut dst = g.dst;
         for row in 0..g.rows {
@@ -363,7 +363,13 @@ impl<T: Copy + Default + From<f32>, L: Lanes<T>> Math<T, L> {
                 }
                 for r in 0..6 {
                     // SAFETY: as above.
-                    unsafe { self.put(dst.wrapping_add(6 * r * g.dst_point), g.dst_point, self.window(row_of(&columns, r))) };
+                    unsafe {
+                        self.put(
+                            dst.wrapping_add(6 * r * g.dst_point),
+                            g.dst_point,
+                            self.window(row_of(&columns, r)),
+                        )
+                    };
                 }
                 // Neighbours share two columns.
                 (columns[0], columns[1]) = (columns[4], columns[5]);
@@ -376,7 +382,6 @@ impl<T: Copy + Default + From<f32>, L: Lanes<T>> Math<T, L> {
     /// As for [`stage`].
     #[inline(always)]
     unsafe fn filters(self, g: &WindowArgs<T>) {
-        let l = self.l;
         let line = SIDE * g.cols * L::N;
         let mut dst = g.dst;
         for (row, col) in (0..g.rows * g.cols).map(|i| (i / g.cols, i % g.cols)) {
@@ -388,7 +393,13 @@ impl<T: Copy + Default + From<f32>, L: Lanes<T>> Math<T, L> {
             }
             for r in 0..6 {
                 // SAFETY: as above.
-                unsafe { self.put(dst.wrapping_add(6 * r * g.dst_point), g.dst_point, self.four(row_of(&columns, r))) };
+                unsafe {
+                    self.put(
+                        dst.wrapping_add(6 * r * g.dst_point),
+                        g.dst_point,
+                        self.four(row_of(&columns, r)),
+                    )
+                };
             }
             dst = dst.wrapping_add(g.dst_tile);
         }
@@ -428,7 +439,13 @@ impl<T: Copy + Default + From<f32>, L: Lanes<T>> Math<T, L> {
                 }
                 for r in 0..6 {
                     // SAFETY: the caller's promise.
-                    unsafe { self.put(dst.wrapping_add(6 * r * g.dst_point), g.dst_point, self.three(row_of(&columns, r))) };
+                    unsafe {
+                        self.put(
+                            dst.wrapping_add(6 * r * g.dst_point),
+                            g.dst_point,
+                            self.three(row_of(&columns, r)),
+                        )
+                    };
                 }
                 dst = dst.wrapping_add(g.dst_channel);
             }
@@ -526,7 +543,13 @@ unsafe fn turn_out<T: Copy + Default, L: Lanes<T>>(l: L, strip: *const T, to: *m
             let mut part = [T::default(); LANES * LANES];
             // SAFETY: the caller's promise; the buffer holds a block, and the vector behind each row of it.
             unsafe {
-                l.transpose(&starts(strip, L::N as isize)[..g.width], lane as isize, count, part.as_mut_ptr(), L::BLOCK);
+                l.transpose(
+                    &starts(strip, L::N as isize)[..g.width],
+                    lane as isize,
+                    count,
+                    part.as_mut_ptr(),
+                    L::BLOCK,
+                );
                 for i in 0..count {
                     let v = l.load_n(part.as_ptr().wrapping_add(i * L::BLOCK), g.width);
                     l.store_n(to.wrapping_add(i * g.channel_stride), v, g.width);
@@ -540,7 +563,13 @@ unsafe fn turn_out<T: Copy + Default, L: Lanes<T>>(l: L, strip: *const T, to: *m
             // SAFETY: the caller's promise.
             unsafe {
                 let rows = starts(strip.wrapping_add(p * L::N), L::N as isize);
-                l.transpose(&rows[..L::BLOCK], lane as isize, count, to.wrapping_add(p), g.channel_stride);
+                l.transpose(
+                    &rows[..L::BLOCK],
+                    lane as isize,
+                    count,
+                    to.wrapping_add(p),
+                    g.channel_stride,
+                );
             }
         }
     }

@@ -9,21 +9,20 @@ use crate::gemm::{HasKernels, Kernels, even_part, with_scratch, with_shared};
 use crate::parallel;
 use std::ops::Range;
 
-/// Tiles in one chain, at most.
+/// Tiles in one chain, at most; no more than the plain sum has per part.
 const CHAIN: usize = 64;
-/// Bytes of transformed tiles at once, for one thread and for several, which meet after each batch.
-const BATCH: usize = 1 << 20;
-const BATCH_SHARED: usize = 6 << 20;
+/// Bytes of transformed tiles at once; the threads meet after each batch.
+const BATCH: usize = 4 << 20;
 /// Bytes of sums at a time; further outputs follow in another pass over the images.
 const SUMS: usize = 16 << 20;
 /// Outputs and channels whose sums one task keeps.
 const ROWS: usize = 56;
 const COLS: usize = 128;
 
-/// Whether [`gradient`] computes this; `parts` are those of the plain sum, whose error theirs divide.
+/// Whether [`gradient`] computes this; `parts` are those that the plain sum would have, which bound its error.
 pub(in crate::conv) fn takes_gradient<T>(g: &Gather, p: &Problem<T>, parts: usize) -> bool {
     let count = p.count * tiles(g).iter().product::<usize>();
-    takes::<T>(g, p.channels, p.rows, p.x_strides, p.gy_strides) && count >= LEAST.max(8 * parts)
+    takes::<T>(g, p.channels, p.rows, p.x_strides, p.gy_strides) && count >= LEAST * parts
 }
 
 struct Pass<T: 'static> {
@@ -48,15 +47,21 @@ unsafe impl<T: Sync> Sync for At<T> {}
 /// # Safety
 /// [`takes_gradient`] said yes; all addresses that the arguments describe are live; `kernels` fit the CPU; `out` has the
 /// matrix' size.
-pub(in crate::conv) unsafe fn gradient<T>(kernels: &'static Kernels<T>, g: &Gather, problem: &Problem<T>, out: &mut [T])
-where
+pub(in crate::conv) unsafe fn gradient<T>(
+    kernels: &'static Kernels<T>,
+    g: &Gather,
+    problem: &Problem<T>,
+    parts: usize,
+    out: &mut [T],
+) where
     T: Copy + Default + HasKernels + Send + Sync,
 {
     let all = tiles(g);
     let tiles = problem.count * all[0] * all[1];
     let (rows, channels) = (problem.rows, problem.channels);
     let most = (SUMS / (POINTS * whole(kernels, channels) * size_of::<T>())).max(ROWS);
-    let some = even_part(rows, most);
+    // One chain alone leaves no sums to be kept.
+    let some = if tiles <= CHAIN { rows } else { even_part(rows, most) };
     for (group, first) in (0..problem.groups).flat_map(|g| (0..rows).step_by(some).map(move |r| (g, r))) {
         let count = some.min(rows - first);
         let [xi, xc, _, xr, _] = problem.x_strides;
@@ -80,7 +85,7 @@ where
                 filters: true,
             },
             all,
-            chain: even_part(tiles, CHAIN),
+            chain: even_part(tiles, CHAIN.min(tiles / parts)),
             tiles,
         };
         let from = (group * rows + first) * channels * 9;
@@ -97,7 +102,7 @@ impl<T: Copy + Default + HasKernels + Send + Sync> Pass<T> {
         let (rows, channels) = (self.gy.channels, self.x.channels);
         let (high, wide) = (whole(kernels, rows), whole(kernels, channels));
         let bytes = POINTS * self.chain * (high + wide) * size_of::<T>();
-        let chains = (if threads > 1 { BATCH_SHARED } else { BATCH } / bytes).max(1);
+        let chains = (BATCH / bytes).max(1);
         let chains = even_part(self.tiles.div_ceil(self.chain), chains);
         let batch = chains * self.chain;
         // Sums in rectangles; where these are few, the points are shared out as well.
@@ -162,7 +167,11 @@ impl<T: Copy + Default + HasKernels + Send + Sync> Pass<T> {
                             let (which, share) = (task / shares, task % shares);
                             let (i, j) = (which / across * some_rows, which % across * some_cols);
                             let area = [i..rows.min(i + some_rows), j..wide.min(j + some_cols)];
-                            let mine = if own { kept } else { sums.0.wrapping_add(which * POINTS * point) };
+                            let mine = if own {
+                                kept
+                            } else {
+                                sums.0.wrapping_add(which * POINTS * point)
+                            };
                             let points = share * POINTS / shares..(share + 1) * POINTS / shares;
                             // SAFETY: the buffers hold a batch; each rectangle's point is one task's.
                             unsafe {
