@@ -6,7 +6,6 @@ use super::geometry::{Address, Gather, Source};
 use super::lines::LineTile;
 use super::patches::PatchArgs;
 use super::window::{STRETCHES, Stretch, WINDOW_ROWS, WindowArgs};
-use super::winograd;
 use crate::gemm::{HasKernels, Kernels, even_part, longest_k, pack_a, panel, panel_width, with_scratch, with_shared};
 use crate::parallel;
 
@@ -66,11 +65,6 @@ pub(super) unsafe fn gather<T: Copy + Default + HasKernels + Send + Sync>(
     let grid = geometry.grid.map(|n| n as isize);
     let flat =
         (grid[2] == 1 || ow == 1) && (grid[1] == 1 || oh == grid[2]) && (grid[0] == 1 || od == grid[1] * grid[2]);
-    if winograd::takes(geometry, &weights, &images) {
-        // SAFETY: the caller's promise.
-        unsafe { winograd::convolve(kernels, geometry, weights, images, bias) };
-        return false;
-    }
     if depthwise::takes(geometry, &weights, &images, flat) {
         // SAFETY: the caller's promise.
         return unsafe { depthwise::planes(kernels, geometry, weights, images, bias, flat) };

@@ -29,6 +29,7 @@ use finish::Finishing;
 use gather::{Images, Weights, gather};
 use geometry::Gather;
 use std::ops::Add;
+use winograd::Filters;
 
 /// Sizes of a convolution. `padding` is on both sides of each dim.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -181,6 +182,16 @@ unsafe fn copy_weights<T: Element>(s: &ConvShape, w: Src<T>, taps: &[isize], tur
     copy
 }
 
+/// All weights as they lie in a contiguous array.
+///
+/// # Safety
+/// As for [`copy_weights`].
+unsafe fn all_weights<T: Element>(s: &ConvShape, w: Src<T>) -> Vec<T> {
+    let all = s.kernel.map(|n| (0..n).collect::<Vec<_>>());
+    // SAFETY: the caller's promise.
+    unsafe { copy_weights(s, w, &tap_offsets(w.strides(), [&all[0], &all[1], &all[2]]), false) }
+}
+
 /// Offsets of kernel positions `taps` (per dim) in weights with these strides, last dim fastest.
 fn tap_offsets(strides: &[isize], taps: [&[usize]; 3]) -> Vec<isize> {
     let mut offsets = Vec::new();
@@ -206,10 +217,7 @@ where
     let k = channels * s.taps();
     // SAFETY: the views span what `s` says.
     unsafe {
-        let copy = (!w.is_contiguous()).then(|| {
-            let all = s.kernel.map(|n| (0..n).collect::<Vec<_>>());
-            copy_weights(s, w, &tap_offsets(w.strides(), [&all[0], &all[1], &all[2]]), false)
-        });
+        let copy = (!w.is_contiguous()).then(|| all_weights(s, w));
         let bias: Option<Vec<T>> = bias.map(|b| {
             (0..s.c_out as isize)
                 .map(|i| *b.ptr().wrapping_offset(i * b.strides()[0]))
@@ -232,7 +240,14 @@ where
             finish,
         };
         let bias = bias.as_ref().map_or(std::ptr::null(), |b| b.as_ptr());
-        let finished = gather(T::kernels(isa), &s.patches(), weights, images, bias);
+        let geometry = s.patches();
+        let finished = if winograd::takes::<T>(&geometry, channels, rows, images.src_strides, images.dst_strides) {
+            let filters = Filters::new(weights.data, [groups, rows, channels], false);
+            winograd::convolve(T::kernels(isa), &geometry, filters, images, bias);
+            false
+        } else {
+            gather(T::kernels(isa), &geometry, weights, images, bias)
+        };
         if let Some(f) = finish.filter(|_| !finished) {
             f.all(s.n);
         }
@@ -278,6 +293,21 @@ where
         (0..3).for_each(|d| dst_strides[2 + d] *= stride[d] as isize);
         // SAFETY: the views span what `s` says; phases write different elements.
         unsafe {
+            let images = Images {
+                count: s.n,
+                src: gy.ptr(),
+                src_strides: five(gy.strides()),
+                dst: gx.ptr().wrapping_offset(start),
+                dst_strides,
+                finish: finish.filter(|_| phases == 1),
+            };
+            if winograd::takes::<T>(&geometry, channels, rows, images.src_strides, dst_strides) {
+                let copy = (!w.is_contiguous()).then(|| all_weights(s, w));
+                let data = copy.as_ref().map_or(w.ptr(), |c| c.as_ptr());
+                let filters = Filters::new(data, [groups, rows, channels], true);
+                winograd::convolve(T::kernels(isa), &geometry, filters, images, std::ptr::null());
+                continue;
+            }
             let offsets = tap_offsets(w.strides(), [&taps[0], &taps[1], &taps[2]]);
             let turned = copy_weights(s, w, &offsets, true);
             let weights = Weights {
@@ -287,14 +317,6 @@ where
                 channels,
                 group_stride: (rows * k) as isize,
                 row_stride: k as isize,
-            };
-            let images = Images {
-                count: s.n,
-                src: gy.ptr(),
-                src_strides: five(gy.strides()),
-                dst: gx.ptr().wrapping_offset(start),
-                dst_strides,
-                finish: finish.filter(|_| phases == 1),
             };
             finished = gather(T::kernels(isa), &geometry, weights, images, std::ptr::null()) && phases == 1;
         }

@@ -8,6 +8,7 @@ use super::geometry::{Gather, Source};
 use super::patches::TapArgs;
 use super::turned::{Share, Turn};
 use super::window::{ShiftArgs, Stretch};
+use super::winograd;
 use crate::gemm::{
     Gemm, HasKernels, Kernels, Scratch, even_part, join_rows, longest_k, pack_a, panel_width, with_scratch, with_shared,
 };
@@ -74,6 +75,10 @@ unsafe fn gradient_with<T>(
     let per_image = positions.div_ceil(unit);
     let units = problem.count * per_image;
     let parts = units.min(PARTS).min((ELEMENTS / area).max(1));
+    if winograd::takes_gradient(geometry, &problem, parts) {
+        // SAFETY: the caller's promise.
+        return unsafe { winograd::gradient(kernels, geometry, &problem, parts, out) };
+    }
 
     let [_, sc, sd, sh, sw] = problem.x_strides;
     let address = geometry.address([sc, sd, sh, sw]);

@@ -11,7 +11,7 @@ use crate::conv::lines::{LineFn, LineTile, line_tile, spread_line};
 use crate::conv::patches::{LineArgs, PatchArgs, TapArgs, copy_line, pack_patches, pack_taps};
 use crate::conv::plane::{CorrelateArgs, PlaneArgs, correlate, plane};
 use crate::conv::window::{STRETCHES, ShiftArgs, WindowArgs, shifts, window};
-use crate::conv::winograd::{InputArgs, OutputArgs, input, output};
+use crate::conv::winograd::{Stage, stage};
 use crate::simd::Isa;
 #[cfg(target_arch = "aarch64")]
 use crate::simd::vec::Neon;
@@ -282,8 +282,7 @@ pub(crate) struct Kernels<T: 'static> {
     pub planes: [unsafe fn(&PlaneArgs<T>); 2],
     /// `correlate[gradient planes - 1][column step - 1]`.
     pub correlate: [[unsafe fn(&CorrelateArgs<T>); 2]; 2],
-    pub winograd_input: unsafe fn(&InputArgs<T>),
-    pub winograd_output: unsafe fn(&OutputArgs<T>),
+    pub winograd: unsafe fn(&Stage<T>),
     pub copy_line: unsafe fn(&LineArgs<T>),
     pub spread_line: unsafe fn(*const T, usize, *mut T),
     /// `line_tiles[packed][rows - 1][wide]`, of the sizes of `tiles`.
@@ -402,16 +401,9 @@ macro_rules! kernels {
             /// # Safety
             /// As for what it calls; the CPU has the instruction set.
             $(#[$feature])*
-            unsafe fn tiles_in(args: &InputArgs<$t>) {
+            unsafe fn minimal_filtering(args: &Stage<$t>) {
                 // SAFETY: the caller's promise.
-                unsafe { input::<$t, $l>(<$l as Lanes<$t>>::assume(), -1.0, args) }
-            }
-            /// # Safety
-            /// As for what it calls; the CPU has the instruction set.
-            $(#[$feature])*
-            unsafe fn tiles_out(args: &OutputArgs<$t>) {
-                // SAFETY: the caller's promise.
-                unsafe { output::<$t, $l>(<$l as Lanes<$t>>::assume(), -1.0, args) }
+                unsafe { stage::<$t, $l>(<$l as Lanes<$t>>::assume(), args) }
             }
             /// # Safety
             /// As for what it calls; the CPU has the instruction set.
@@ -443,8 +435,7 @@ macro_rules! kernels {
                 shifts: shift_dots,
                 planes: [one_plane::<1>, one_plane::<2>],
                 correlate: [[correlation::<1, 1>, correlation::<1, 2>], [correlation::<2, 1>, correlation::<2, 2>]],
-                winograd_input: tiles_in,
-                winograd_output: tiles_out,
+                winograd: minimal_filtering,
                 copy_line: line_copy,
                 spread_line: line_spread,
                 line_tiles: [
@@ -479,7 +470,6 @@ macro_rules! kernels_of {
         }
 
         impl HasKernels for $t {
-            const HALF: $t = 0.5;
             #[inline]
             fn kernels(isa: Isa) -> &'static Kernels<$t> {
                 match isa {
@@ -506,7 +496,6 @@ pub(crate) trait HasProducts: Number {
 
 /// Types with hand-written kernels for convolutions too.
 pub(crate) trait HasKernels: HasProducts + Sub<Output = Self> {
-    const HALF: Self;
     /// The table for an instruction set that the CPU has.
     fn kernels(isa: Isa) -> &'static Kernels<Self>;
 }

@@ -1,0 +1,369 @@
+//! Forward pass and gradient of the input. Blocks of tiles or blocks of filters are the outer loop, whichever has less to
+//! keep; what belongs to a block stays in the second-level cache from its transform to the transform back. Each sum is
+//! one chain over the channels, so neither choice nor blocks show in the bits.
+
+use super::super::gather::Images;
+use super::transform::{FilterArgs, OutputArgs, SIDE, strip};
+use super::{POINTS, Place, Planes, Product, Stage, apart, fill, in_panel, parts, tiles, whole};
+use crate::conv::geometry::Gather;
+use crate::gemm::{HasKernels, Kernels, even_part, with_scratch, with_shared};
+use crate::parallel;
+use std::ops::Range;
+
+/// Bytes of a group's transformed filters up to which all are kept; of a block's tiles and sums; of all tiles at once.
+const FILTERS: usize = 1 << 20;
+const BLOCK: usize = 200_000;
+const TILES: usize = 6 << 20;
+/// Channels, and outputs, of a block of filters; outputs of a block of tiles.
+const DEEP: usize = 128;
+const WIDE: usize = 32;
+const NEAR: usize = 64;
+/// Least tiles of a block, and most where filters are the outer loop.
+const LEAST_TILES: usize = 28;
+const MOST_TILES: usize = 256;
+
+/// Filters of 3x3 next to each other: `rows` outputs by `channels` per group, 9 taps one after another.
+pub(in crate::conv) struct Filters<T> {
+    pub data: *const T,
+    pub groups: usize,
+    pub rows: usize,
+    pub channels: usize,
+    pub group_stride: isize,
+    pub row_stride: isize,
+    pub channel_stride: isize,
+    /// Taps in reverse order.
+    pub reversed: bool,
+}
+
+impl<T> Filters<T> {
+    /// Those of contiguous weights: `rows` outputs by `channels` of a pass. The gradient of the input takes both the other
+    /// way round, and the taps in reverse.
+    pub fn new(data: *const T, [groups, rows, channels]: [usize; 3], gradient: bool) -> Self {
+        let (mut row_stride, mut channel_stride) = (9 * channels as isize, 9);
+        if gradient {
+            (row_stride, channel_stride) = (9, 9 * rows as isize);
+        }
+        Self {
+            data,
+            groups,
+            rows,
+            channels,
+            group_stride: (9 * rows * channels) as isize,
+            row_stride,
+            channel_stride,
+            reversed: gradient,
+        }
+    }
+}
+
+struct Pass<'a, T: 'static> {
+    kernels: &'static Kernels<T>,
+    geometry: &'a Gather,
+    filters: Filters<T>,
+    images: Images<T>,
+    bias: *const T,
+    /// Tiles of an image.
+    all: [usize; 2],
+    /// Channels at once.
+    depth: usize,
+}
+// SAFETY: plain data; tasks write disjoint tiles of disjoint outputs.
+unsafe impl<T: Sync> Sync for Pass<'_, T> {}
+
+/// An address that tasks share; they write disjoint parts behind it.
+#[derive(Clone, Copy)]
+struct At<T>(*mut T);
+// SAFETY: see above.
+unsafe impl<T: Sync> Sync for At<T> {}
+
+/// For every image, group and position: `dst[row] = sum over k of filters[row][k] * patch[k]`, plus `bias[row]`.
+///
+/// # Safety
+/// [`super::takes`] said yes; all addresses that the arguments describe are live; `bias` is null or has one element per
+/// group and row; `kernels` fit the CPU.
+pub(in crate::conv) unsafe fn convolve<T>(
+    kernels: &'static Kernels<T>,
+    geometry: &Gather,
+    filters: Filters<T>,
+    images: Images<T>,
+    bias: *const T,
+) where
+    T: Copy + Default + HasKernels + Send + Sync,
+{
+    let depth = even_part(filters.channels, DEEP).next_multiple_of(kernels.narrow);
+    let pass = Pass {
+        kernels,
+        geometry,
+        filters,
+        images,
+        bias,
+        all: tiles(geometry),
+        depth,
+    };
+    let bytes = POINTS * pass.filters.rows * pass.filters.channels * size_of::<T>();
+    let few = bytes <= FILTERS && pass.filters.groups * bytes <= 16 * FILTERS;
+    // SAFETY: the caller's promise.
+    unsafe {
+        if few {
+            pass.tiles_outside();
+        } else {
+            pass.filters_outside();
+        }
+    }
+}
+
+impl<T: Copy + Default + HasKernels + Send + Sync> Pass<'_, T> {
+    fn tiles(&self) -> usize {
+        self.images.count * self.all[0] * self.all[1]
+    }
+
+    /// Elements of a row of transformed tiles.
+    fn row(&self) -> usize {
+        let row = whole(self.kernels, self.filters.channels);
+        // Rows at a distance of 4096 bytes fall into one set of the cache.
+        row + if (row * size_of::<T>()).is_multiple_of(1024) {
+            16
+        } else {
+            0
+        }
+    }
+
+    /// All filters transformed first, then block after block of tiles.
+    ///
+    /// # Safety
+    /// As for [`convolve`].
+    unsafe fn tiles_outside(&self) {
+        let (kernels, groups) = (self.kernels, self.filters.groups);
+        let (rows, channels) = (whole(kernels, self.filters.rows), self.filters.channels);
+        let row = self.row();
+        let wide = even_part(rows, NEAR.next_multiple_of(kernels.nr)).next_multiple_of(kernels.nr);
+        let most = (BLOCK / (POINTS * (row + wide) * size_of::<T>())).max(LEAST_TILES);
+        let threads = parallel::threads();
+        let most = most.min(self.tiles().div_ceil(threads).max(LEAST_TILES / 2));
+        let mut blocks = self.tiles().div_ceil(most);
+        if groups * blocks < 8 * threads {
+            // So few that each thread should have as many as the others.
+            blocks = blocks.next_multiple_of(threads);
+        }
+        let block = self.tiles().div_ceil(blocks);
+        let blocks = self.tiles().div_ceil(block);
+        let vectors = rows / kernels.narrow;
+        let parts = channels.div_ceil(self.depth);
+        // Of one group: parts of channels, in each all points.
+        let (point, group_size) = (apart(rows * self.depth), parts * POINTS * apart(rows * self.depth));
+        with_shared(|shared| {
+            let u = At(shared.reserve::<T>(groups * group_size));
+            parallel::for_range(groups * vectors, (8192 / (channels * kernels.narrow)).max(1), |tasks| {
+                let u = &u;
+                for (group, vector) in tasks.map(|t| (t / vectors, t % vectors * kernels.narrow)) {
+                    for part in 0..parts {
+                        let at = u.0.wrapping_add(group * group_size + part * POINTS * point);
+                        // SAFETY: the buffer holds all filters; each vector of them is one task's.
+                        unsafe { self.filter(group, vector, 0..rows, part, at, point) };
+                    }
+                }
+            });
+            parallel::for_range(groups * blocks, 1, |tasks| {
+                let u = &u;
+                with_scratch(|[v, m, space, _]| {
+                    let v = Place::reserve(v, block, row);
+                    let m = Place::reserve(m, block, wide);
+                    let space = space.reserve::<T>(strip(block));
+                    for task in tasks {
+                        let (group, first) = (task / blocks, task % blocks * block);
+                        let some = first..self.tiles().min(first + block);
+                        // SAFETY: the buffers hold a block.
+                        unsafe {
+                            for from in (0..channels).step_by(kernels.narrow) {
+                                self.windows(group, from, some.clone(), v, space);
+                            }
+                            for from in (0..rows).step_by(wide) {
+                                let outputs = from..rows.min(from + wide);
+                                for part in 0..parts {
+                                    // Panels of earlier outputs lie before.
+                                    let before = part * POINTS * point + from * self.channels(part);
+                                    let u = u.0.wrapping_add(group * group_size + before);
+                                    self.multiply(part, some.len(), outputs.len(), (u, point), v, m);
+                                }
+                                self.outputs(group, outputs, some.clone(), m, space);
+                            }
+                        }
+                    }
+                });
+            });
+        });
+    }
+
+    /// All tiles transformed first (or as many as stay near), then block after block of filters.
+    ///
+    /// # Safety
+    /// As for [`convolve`].
+    unsafe fn filters_outside(&self) {
+        let (kernels, groups) = (self.kernels, self.filters.groups);
+        let (rows, channels) = (whole(kernels, self.filters.rows), self.filters.channels);
+        let row = self.row();
+        let most = (TILES / (POINTS * row * size_of::<T>())).clamp(LEAST_TILES, MOST_TILES);
+        let block = even_part(self.tiles(), most);
+        let wide = WIDE.next_multiple_of(kernels.nr);
+        let (vectors, strips) = (channels.div_ceil(kernels.narrow), rows.div_ceil(wide));
+        with_shared(|shared| {
+            let v = Place::reserve(shared, block, row);
+            for (group, first) in (0..groups).flat_map(|g| (0..self.tiles()).step_by(block).map(move |t| (g, t))) {
+                let some = first..self.tiles().min(first + block);
+                let grain = (512 / some.len()).max(1);
+                parallel::for_range(vectors, grain, |tasks| {
+                    let v = &v;
+                    with_scratch(|[_, _, space, _]| {
+                        let space = space.reserve::<T>(strip(block));
+                        for from in tasks.map(|t| t * kernels.narrow) {
+                            // SAFETY: the buffer holds all channels, and each vector of them is one task's.
+                            unsafe { self.windows(group, from, some.clone(), *v, space) };
+                        }
+                    });
+                });
+                parallel::for_range(strips, 1, |tasks| {
+                    let v = &v;
+                    with_scratch(|[u, m, space, _]| {
+                        let point = apart(wide * self.depth);
+                        let u = u.reserve::<T>(POINTS * point);
+                        let m = Place::reserve(m, block, wide);
+                        let space = space.reserve::<T>(strip(block));
+                        for from in tasks.map(|t| t * wide) {
+                            let outputs = from..rows.min(from + wide);
+                            // SAFETY: the buffers hold a block of filters and its sums.
+                            unsafe {
+                                for part in 0..channels.div_ceil(self.depth) {
+                                    for vector in outputs.clone().step_by(kernels.narrow) {
+                                        self.filter(group, vector, outputs.clone(), part, u, point);
+                                    }
+                                    self.multiply(part, some.len(), outputs.len(), (u, point), *v, m);
+                                }
+                                self.outputs(group, outputs, some.clone(), m, space);
+                            }
+                        }
+                    });
+                });
+            }
+        });
+    }
+
+    /// Channels of a part.
+    fn channels(&self, part: usize) -> usize {
+        self.depth.min(self.filters.channels - part * self.depth)
+    }
+
+    /// Filters of a vector of outputs and a part of the channels, into the panels for `outputs`.
+    ///
+    /// # Safety
+    /// `u` holds the points of all `outputs`.
+    unsafe fn filter(&self, group: usize, vector: usize, outputs: Range<usize>, part: usize, u: *mut T, point: usize) {
+        let (f, kernels) = (&self.filters, self.kernels);
+        let channels = self.channels(part);
+        let (at, width) = in_panel(kernels, vector - outputs.start, channels, outputs.len());
+        let from = group as isize * f.group_stride
+            + vector as isize * f.row_stride
+            + (part * self.depth) as isize * f.channel_stride;
+        let args = FilterArgs {
+            src: f.data.wrapping_offset(from),
+            lane_stride: f.row_stride,
+            lanes: f.rows.saturating_sub(vector).min(kernels.narrow),
+            channel_stride: f.channel_stride,
+            channels,
+            reversed: f.reversed,
+            dst: u.wrapping_add(at),
+            dst_channel: width,
+            dst_point: point,
+        };
+        // SAFETY: the caller's promise.
+        unsafe { (kernels.winograd)(&Stage::Filter(args)) };
+    }
+
+    /// Windows of a vector of channels.
+    ///
+    /// # Safety
+    /// `v` holds all channels of the tiles, `space` their strip.
+    unsafe fn windows(&self, group: usize, from: usize, some: Range<usize>, v: Place<T>, space: *mut T) {
+        let [image, channel, _, line, _] = self.images.src_strides;
+        let g = self.geometry;
+        let first = (group * self.filters.channels) as isize * channel;
+        let planes = Planes {
+            src: self.images.src.wrapping_offset(first),
+            strides: [image, channel, line],
+            channels: self.filters.channels,
+            size: [g.size[1], g.size[2]],
+            start: [g.offsets[1][0], g.offsets[2][0]],
+            filters: false,
+        };
+        let to = Place {
+            dst: v.dst.wrapping_add(from),
+            ..v
+        };
+        // SAFETY: the caller's promise.
+        unsafe { fill(self.kernels, &planes, from, self.all, some, &to, space) };
+    }
+
+    /// Tiles times filters at all points, for a part of the channels.
+    ///
+    /// # Safety
+    /// The operands, each with its distance between points, hold the tiles and outputs.
+    unsafe fn multiply(
+        &self,
+        part: usize,
+        tiles: usize,
+        outputs: usize,
+        (u, u_point): (*mut T, usize),
+        v: Place<T>,
+        m: Place<T>,
+    ) {
+        for point in 0..POINTS {
+            let product = Product {
+                a: v.dst.wrapping_add(part * self.depth + point * v.point),
+                a_strides: [v.tile as isize, 1],
+                b: u.wrapping_add(point * u_point),
+                c: m.dst.wrapping_add(point * m.point),
+                c_row: m.tile,
+                from_c: part > 0,
+            };
+            // SAFETY: the caller's promise.
+            unsafe { product.run(self.kernels, [tiles, outputs, self.channels(part)]) };
+        }
+    }
+
+    /// Sums to results.
+    ///
+    /// # Safety
+    /// `m` holds the sums of these outputs, `space` a strip of them.
+    unsafe fn outputs(&self, group: usize, outputs: Range<usize>, some: Range<usize>, m: Place<T>, space: *mut T) {
+        let [image, channel, _, line, _] = self.images.dst_strides;
+        let (kernels, rows) = (self.kernels, self.filters.rows);
+        let grid = &self.geometry.grid;
+        for part in parts(self.all, some) {
+            for vector in (outputs.start..outputs.end.min(rows)).step_by(kernels.narrow) {
+                let first = group * rows + vector;
+                let (top, left) = (SIDE * part.row, SIDE * part.col);
+                let at = part.image * image + first as isize * channel + top as isize * line + left as isize;
+                let args = OutputArgs {
+                    src: m.dst.wrapping_add(part.at * m.tile + vector - outputs.start),
+                    src_tile: m.tile,
+                    src_point: m.point,
+                    rows: part.rows,
+                    cols: part.cols,
+                    dst: self.images.dst.wrapping_offset(at),
+                    channel_stride: channel as usize,
+                    channels: (rows - vector).min(kernels.narrow),
+                    row_stride: line,
+                    lines: (SIDE * part.rows).min(grid[1] - top),
+                    width: (SIDE * part.cols).min(grid[2] - left),
+                    bias: if self.bias.is_null() {
+                        self.bias
+                    } else {
+                        self.bias.wrapping_add(first)
+                    },
+                    strip: space,
+                };
+                // SAFETY: the caller's promise; each tile of each output is written by one task.
+                unsafe { (kernels.winograd)(&Stage::Output(args)) };
+            }
+        }
+    }
+}

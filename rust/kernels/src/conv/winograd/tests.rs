@@ -1,0 +1,238 @@
+//! Minimal filtering against the definition on ugly shapes, and its error beside that of the plain sum.
+
+use super::super::geometry::Gather;
+use super::super::tests::{NCHW, PLAIN, check, output, strides};
+use super::super::{ConvElement, ConvShape, backward_data, backward_weight, forward};
+use crate::view::{Dst, Src};
+
+fn taken(s: &ConvShape) -> bool {
+    let x = [1, 1, 1, 1, 1];
+    let geometry: Gather = s.patches();
+    super::takes::<f32>(&geometry, s.c_in / s.groups, s.c_out / s.groups, x, x)
+}
+
+const BASE: ConvShape = ConvShape {
+    n: 2,
+    c_in: 16,
+    c_out: 17,
+    ..PLAIN
+};
+
+#[test]
+fn all_sizes_and_paddings_agree_with_the_definition() {
+    let mut count = 0;
+    for (h, w) in [
+        (1, 64),
+        (7, 7),
+        (8, 65),
+        (15, 16),
+        (16, 8),
+        (17, 63),
+        (63, 17),
+        (64, 15),
+        (65, 7),
+        (5, 6),
+    ] {
+        for padding in [[0, 0, 0], [0, 1, 1], [0, 2, 2], [0, 1, 0], [0, 0, 2]] {
+            if h + 2 * padding[1] < 3 || w + 2 * padding[2] < 3 {
+                continue;
+            }
+            let s = ConvShape {
+                input: [1, h, w],
+                padding,
+                ..BASE
+            };
+            count += taken(&ConvShape {
+                output: output(&s),
+                ..s
+            }) as usize;
+            check::<f32>(&s, NCHW, w % 2 == 0, 4.0 * f32::EPSILON as f64);
+        }
+    }
+    assert!(count > 30, "only {count} of these shapes are taken");
+}
+
+#[test]
+fn groups_many_channels_and_strided_memory_agree() {
+    let cases = [
+        // More channels than one part, and filters that are not all kept.
+        ConvShape {
+            n: 1,
+            c_in: 150,
+            c_out: 70,
+            input: [1, 13, 9],
+            padding: [0, 1, 1],
+            ..BASE
+        },
+        ConvShape {
+            n: 5,
+            c_in: 132,
+            c_out: 33,
+            groups: 1,
+            input: [1, 31, 8],
+            padding: [0, 1, 1],
+            ..BASE
+        },
+        ConvShape {
+            n: 6,
+            c_in: 40,
+            c_out: 66,
+            groups: 2,
+            input: [1, 9, 8],
+            padding: [0, 1, 1],
+            ..BASE
+        },
+        ConvShape {
+            n: 1,
+            c_in: 31,
+            c_out: 29,
+            input: [1, 40, 41],
+            ..BASE
+        },
+    ];
+    for s in &cases {
+        // As images usually lie, images innermost but for lines, lines of all channels together.
+        for order in [NCHW, [2, 1, 0, 3, 4], [0, 3, 2, 1, 4]] {
+            check::<f32>(s, order, true, 4.0 * f32::EPSILON as f64);
+        }
+        // Nothing of it for these.
+        check::<f32>(s, [0, 2, 3, 4, 1], true, 4.0 * f32::EPSILON as f64);
+    }
+    check::<f64>(&cases[2], NCHW, true, f64::EPSILON);
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Values {
+    Normal,
+    Uniform,
+    Positive,
+    Rectified,
+}
+
+fn values(n: usize, kind: Values, seed: u64) -> Vec<f64> {
+    let mut state = seed;
+    let mut next = move || {
+        state = state
+            .wrapping_mul(6364136223846793005)
+            .wrapping_add(1442695040888963407);
+        (state >> 40) as f64 / (1 << 23) as f64 - 1.0
+    };
+    let mut one = || match kind {
+        Values::Normal => (0..6).map(|_| next()).sum::<f64>(),
+        Values::Uniform => next(),
+        Values::Positive => next().abs(),
+        Values::Rectified => (0..6).map(|_| next()).sum::<f64>().max(0.0),
+    };
+    (0..n).map(|_| one() as f32 as f64).collect()
+}
+
+/// All three passes on the same numbers; in `order` memory, from which the results are read in the usual order.
+fn passes<T: ConvElement + Into<f64>>(s: &ConvShape, order: [usize; 5], kind: Values) -> [Vec<f64>; 3] {
+    let shape = |n: usize, c: usize, d: [usize; 3]| [n, c, d[0], d[1], d[2]];
+    let shapes = [
+        shape(s.n, s.c_in, s.input),
+        shape(s.c_out, s.c_in, s.kernel),
+        shape(s.n, s.c_out, s.output),
+    ];
+    let places = |of: &[usize; 5]| -> Vec<usize> {
+        let strides = strides(of, order);
+        (0..of.iter().product())
+            .map(|mut i| {
+                let mut at = 0;
+                for d in (0..5).rev() {
+                    at += i % of[d] * strides[d] as usize;
+                    i /= of[d];
+                }
+                at
+            })
+            .collect()
+    };
+    let make = |which: usize, kind: Values| -> Vec<T> {
+        let places = places(&shapes[which]);
+        let mut all = vec![T::from_f64(0.0); places.len()];
+        for (&at, v) in places.iter().zip(values(places.len(), kind, which as u64 + 1)) {
+            all[at] = T::from_f64(v);
+        }
+        all
+    };
+    let signed = if matches!(kind, Values::Rectified) {
+        Values::Normal
+    } else {
+        kind
+    };
+    let (x, w, gy) = (make(0, kind), make(1, signed), make(2, signed));
+    let mut results = [2, 0, 1].map(|which| make(which, kind));
+    let [sx, sw, sy] = shapes.map(|v| strides(&v, order));
+    // SAFETY: strides made for the vectors' sizes.
+    unsafe {
+        let x = Src::new(x.as_ptr(), &shapes[0], &sx);
+        let w = Src::new(w.as_ptr(), &shapes[1], &sw);
+        let gy = Src::new(gy.as_ptr(), &shapes[2], &sy);
+        let [y, gx, gw] = &mut results;
+        forward(s, x, w, None, Dst::new(y.as_mut_ptr(), &shapes[2], &sy));
+        backward_data(s, gy, w, Dst::new(gx.as_mut_ptr(), &shapes[0], &sx));
+        backward_weight(s, x, gy, Dst::new(gw.as_mut_ptr(), &shapes[1], &sw));
+    }
+    let mut which = [2, 0, 1].into_iter();
+    results.map(|r| {
+        places(&shapes[which.next().unwrap()])
+            .iter()
+            .map(|&at| r[at].into())
+            .collect()
+    })
+}
+
+/// Root of the mean square, and largest, of the differences.
+fn error(got: &[f64], want: &[f64]) -> [f64; 2] {
+    let square = |(g, w): (&f64, &f64)| (g - w).powi(2);
+    let sum: f64 = got.iter().zip(want).map(square).sum();
+    let most = got.iter().zip(want).map(square).fold(0.0, f64::max);
+    [(sum / want.len() as f64).sqrt(), most.sqrt()]
+}
+
+#[test]
+fn the_error_stays_within_four_times_that_of_the_plain_sum() {
+    for (n, c_in, c_out, size, padding) in [
+        (1, 16, 16, 30, 1),
+        (4, 17, 24, 20, 1),
+        (3, 32, 64, 26, 0),
+        (1, 64, 64, 56, 1),
+        (1, 128, 48, 28, 1),
+        (1, 256, 64, 14, 1),
+        (4, 256, 32, 14, 1),
+        (8, 512, 32, 7, 1),
+    ] {
+        for kind in [Values::Normal, Values::Uniform, Values::Positive, Values::Rectified] {
+            let mut s = ConvShape {
+                n,
+                c_in,
+                c_out,
+                input: [1, size, size],
+                padding: [0, padding, padding],
+                ..PLAIN
+            };
+            s.output = output(&s);
+            assert!(taken(&s));
+            let want = passes::<f64>(&s, NCHW, kind);
+            let got = passes::<f32>(&s, NCHW, kind);
+            // Lines that are no neighbours in memory leave the plain sum in place.
+            let plain = passes::<f32>(&s, [0, 1, 2, 4, 3], kind);
+            for (i, name) in ["forward", "input", "weight"].into_iter().enumerate() {
+                let (ours, theirs) = (error(&got[i], &want[i]), error(&plain[i], &want[i]));
+                let ratios = [ours[0] / theirs[0], ours[1] / theirs[1]];
+                println!(
+                    "{n} {c_in} {c_out} {size} {kind:?} {name}: {:.2} {:.2}",
+                    ratios[0], ratios[1]
+                );
+                assert!(
+                    got[i] != plain[i] || (i == 2 && n * size * size < 400),
+                    "{s:?} {name}: not taken"
+                );
+                assert!(
+                    ratios[0] < 4.0 && ratios[1] < 4.0,
+                    "{s:?} {kind:?} {name}: {ours:?} beside {theirs:?}"
+                );
+            }
+        }
+    }
+}

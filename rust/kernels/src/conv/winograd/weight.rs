@@ -1,0 +1,258 @@
+//! Gradient of the weights: F(3x3, 4x4), the output's gradient being the filter. At each point the sum runs over tiles:
+//! blocks of a size that the shape alone gives, each one chain, added in their order.
+
+use super::super::weight::Problem;
+use super::transform::{TapsArgs, strip};
+use super::{LEAST, POINTS, Place, Planes, Product, Stage, apart, fill, in_panel, takes, tiles, whole};
+use crate::conv::geometry::Gather;
+use crate::gemm::{HasKernels, Kernels, even_part, with_scratch, with_shared};
+use crate::parallel;
+use std::ops::Range;
+
+/// Tiles in one chain, at most; no more than the plain sum has per part.
+const CHAIN: usize = 64;
+/// Bytes of transformed tiles at once; the threads meet after each batch.
+const BATCH: usize = 4 << 20;
+/// Bytes of sums at a time; further outputs follow in another pass over the images.
+const SUMS: usize = 16 << 20;
+/// Outputs and channels whose sums one task keeps.
+const ROWS: usize = 56;
+const COLS: usize = 128;
+
+/// Whether [`gradient`] computes this; `parts` are those that the plain sum would have, which bound its error.
+pub(in crate::conv) fn takes_gradient<T>(g: &Gather, p: &Problem<T>, parts: usize) -> bool {
+    let count = p.count * tiles(g).iter().product::<usize>();
+    takes::<T>(g, p.channels, p.rows, p.x_strides, p.gy_strides) && count >= LEAST * parts
+}
+
+struct Pass<T: 'static> {
+    kernels: &'static Kernels<T>,
+    x: Planes<T>,
+    gy: Planes<T>,
+    all: [usize; 2],
+    /// Blocks of tiles: their size, all tiles.
+    chain: usize,
+    tiles: usize,
+}
+// SAFETY: plain data; tasks write disjoint sums.
+unsafe impl<T: Sync> Sync for Pass<T> {}
+
+#[derive(Clone, Copy)]
+struct At<T>(*mut T);
+// SAFETY: an address behind which tasks write disjoint parts.
+unsafe impl<T: Sync> Sync for At<T> {}
+
+/// The gradient as a matrix [groups * rows, channels * 9], written to `out`.
+///
+/// # Safety
+/// [`takes_gradient`] said yes; all addresses that the arguments describe are live; `kernels` fit the CPU; `out` has the
+/// matrix' size.
+pub(in crate::conv) unsafe fn gradient<T>(
+    kernels: &'static Kernels<T>,
+    g: &Gather,
+    problem: &Problem<T>,
+    parts: usize,
+    out: &mut [T],
+) where
+    T: Copy + Default + HasKernels + Send + Sync,
+{
+    let all = tiles(g);
+    let tiles = problem.count * all[0] * all[1];
+    let (rows, channels) = (problem.rows, problem.channels);
+    let most = (SUMS / (POINTS * whole(kernels, channels) * size_of::<T>())).max(ROWS);
+    // One chain alone leaves no sums to be kept.
+    let some = if tiles <= CHAIN { rows } else { even_part(rows, most) };
+    for (group, first) in (0..problem.groups).flat_map(|g| (0..rows).step_by(some).map(move |r| (g, r))) {
+        let count = some.min(rows - first);
+        let [xi, xc, _, xr, _] = problem.x_strides;
+        let [yi, yc, _, yr, _] = problem.gy_strides;
+        let pass = Pass {
+            kernels,
+            x: Planes {
+                src: problem.x.wrapping_offset((group * channels) as isize * xc),
+                strides: [xi, xc, xr],
+                channels,
+                size: [g.size[1], g.size[2]],
+                start: [g.offsets[1][0], g.offsets[2][0]],
+                filters: false,
+            },
+            gy: Planes {
+                src: problem.gy.wrapping_offset((group * rows + first) as isize * yc),
+                strides: [yi, yc, yr],
+                channels: count,
+                size: [g.grid[1], g.grid[2]],
+                start: [0, 0],
+                filters: true,
+            },
+            all,
+            chain: even_part(tiles, CHAIN.min(tiles / parts)),
+            tiles,
+        };
+        let from = (group * rows + first) * channels * 9;
+        // SAFETY: the caller's promise.
+        unsafe { pass.run(&mut out[from..][..count * channels * 9]) };
+    }
+}
+
+impl<T: Copy + Default + HasKernels + Send + Sync> Pass<T> {
+    /// # Safety
+    /// As for [`gradient`].
+    unsafe fn run(&self, out: &mut [T]) {
+        let (kernels, threads) = (self.kernels, parallel::threads());
+        let (rows, channels) = (self.gy.channels, self.x.channels);
+        let (high, wide) = (whole(kernels, rows), whole(kernels, channels));
+        let bytes = POINTS * self.chain * (high + wide) * size_of::<T>();
+        let chains = (BATCH / bytes).max(1);
+        let chains = even_part(self.tiles.div_ceil(self.chain), chains);
+        let batch = chains * self.chain;
+        // Sums in rectangles; where these are few, the points are shared out as well.
+        let (some_rows, some_cols) = (even_part(rows, ROWS), COLS.next_multiple_of(kernels.nr).min(wide));
+        let (down, across) = (rows.div_ceil(some_rows), wide.div_ceil(some_cols));
+        let few = down * across < 4 * threads && threads > 1;
+        let last_batch = batch >= self.tiles;
+        // One batch and rectangles enough: each task goes on to the taps, and nobody else needs its sums.
+        let own = last_batch && !few;
+        let point = apart(some_rows * some_cols);
+        let gw = At(out.as_mut_ptr());
+        let (v_point, w_point) = (apart(batch * wide), apart(batch * high));
+        let sums = down * across * POINTS * point;
+        with_shared(|shared| {
+            let v = At(shared.reserve::<T>(POINTS * (v_point + w_point) + if own { 0 } else { sums }));
+            let w = At(v.0.wrapping_add(POINTS * v_point));
+            let sums = At(w.0.wrapping_add(POINTS * w_point));
+            for first in (0..self.tiles).step_by(batch) {
+                let some = first..self.tiles.min(first + batch);
+                let vectors = [wide / kernels.narrow, high / kernels.narrow];
+                let blocks = some.len().div_ceil(self.chain);
+                parallel::for_range(blocks * (vectors[0] + vectors[1]), (512 / self.chain).max(1), |tasks| {
+                    let (v, w) = (&v, &w);
+                    with_scratch(|[space, ..]| {
+                        let space = space.reserve::<T>(strip(self.chain));
+                        for task in tasks {
+                            let (vector, block) = (task / blocks, task % blocks);
+                            let from = first + block * self.chain;
+                            let tiles = from..some.end.min(from + self.chain);
+                            let before = block * self.chain;
+                            // SAFETY: the buffers hold a batch; each block of a vector is one task's.
+                            unsafe {
+                                if vector < vectors[0] {
+                                    let at = vector * kernels.narrow;
+                                    let (place, width) = in_panel(kernels, at, tiles.len(), wide);
+                                    let to = Place {
+                                        dst: v.0.wrapping_add(before * wide + place),
+                                        tile: width,
+                                        point: v_point,
+                                    };
+                                    fill(kernels, &self.x, at, self.all, tiles, &to, space);
+                                } else {
+                                    let at = (vector - vectors[0]) * kernels.narrow;
+                                    let to = Place {
+                                        dst: w.0.wrapping_add(before * high + at),
+                                        tile: high,
+                                        point: w_point,
+                                    };
+                                    fill(kernels, &self.gy, at, self.all, tiles, &to, space);
+                                }
+                            }
+                        }
+                    });
+                });
+                let shares = if few { POINTS / 3 } else { 1 };
+                parallel::for_range(down * across * shares, 1, |tasks| {
+                    let (v, w, sums, gw) = (&v, &w, &sums, &gw);
+                    with_scratch(|[kept, part, ..]| {
+                        let part = part.reserve::<T>(some_rows * some_cols);
+                        let kept = kept.reserve::<T>(if own { POINTS * point } else { 0 });
+                        for task in tasks {
+                            let (which, share) = (task / shares, task % shares);
+                            let (i, j) = (which / across * some_rows, which % across * some_cols);
+                            let area = [i..rows.min(i + some_rows), j..wide.min(j + some_cols)];
+                            let mine = if own {
+                                kept
+                            } else {
+                                sums.0.wrapping_add(which * POINTS * point)
+                            };
+                            let points = share * POINTS / shares..(share + 1) * POINTS / shares;
+                            // SAFETY: the buffers hold a batch; each rectangle's point is one task's.
+                            unsafe {
+                                for p in points {
+                                    let to = mine.wrapping_add(p * point);
+                                    let operands = [v.0.wrapping_add(p * v_point), w.0.wrapping_add(p * w_point)];
+                                    self.add(some.clone(), operands, [high, wide], &area, to, part);
+                                }
+                                if own {
+                                    self.taps(&area, mine, point, gw.0);
+                                }
+                            }
+                        }
+                    });
+                });
+            }
+            if own {
+                return;
+            }
+            parallel::for_range(down * across, (4096 / (some_rows * some_cols)).max(1), |tasks| {
+                let (sums, gw) = (&sums, &gw);
+                for which in tasks {
+                    let (i, j) = (which / across * some_rows, which % across * some_cols);
+                    let area = [i..rows.min(i + some_rows), j..wide.min(j + some_cols)];
+                    // SAFETY: all sums are there; each rectangle is one task's.
+                    unsafe { self.taps(&area, sums.0.wrapping_add(which * POINTS * point), point, gw.0) };
+                }
+            });
+        });
+    }
+
+    /// Adds a batch's products at one point to the sums of an area.
+    ///
+    /// # Safety
+    /// The operands hold the batch, `to` and `part` the area.
+    unsafe fn add(
+        &self,
+        some: Range<usize>,
+        [v, w]: [*mut T; 2],
+        [high, wide]: [usize; 2],
+        [rows, cols]: &[Range<usize>; 2],
+        to: *mut T,
+        part: *mut T,
+    ) {
+        for at in (0..some.len()).step_by(self.chain) {
+            let count = self.chain.min(some.len() - at);
+            let first = some.start + at == 0;
+            let c = if first { to } else { part };
+            let product = Product {
+                a: w.wrapping_add(at * high + rows.start),
+                a_strides: [1, high as isize],
+                b: v.wrapping_add(at * wide + cols.start * count),
+                c,
+                c_row: cols.len(),
+                from_c: false,
+            };
+            // SAFETY: the caller's promise.
+            unsafe {
+                product.run(self.kernels, [rows.len(), cols.len(), count]);
+                if !first {
+                    (self.kernels.winograd)(&Stage::Add(to, part, rows.len() * cols.len()));
+                }
+            }
+        }
+    }
+
+    /// The gradients of an area's filters.
+    ///
+    /// # Safety
+    /// `sums` holds the area at all points, `gw` all gradients.
+    unsafe fn taps(&self, [rows, cols]: &[Range<usize>; 2], sums: *mut T, point: usize, gw: *mut T) {
+        let channels = self.x.channels;
+        for (i, row) in rows.clone().enumerate() {
+            let args = TapsArgs {
+                src: sums.wrapping_add(i * cols.len()),
+                src_point: point,
+                channels: cols.end.min(channels) - cols.start,
+                dst: gw.wrapping_add((row * channels + cols.start) * 9),
+            };
+            // SAFETY: the caller's promise.
+            unsafe { (self.kernels.winograd)(&Stage::Taps(args)) };
+        }
+    }
+}
