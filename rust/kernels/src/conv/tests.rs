@@ -316,6 +316,12 @@ fn turned_operands_agree() {
             kernel: [1, 2, 3],
             ..PLAIN
         },
+        // One column, whose stride says nothing.
+        ConvShape {
+            input: [1, 9, 1],
+            padding: [0, 1, 1],
+            ..many
+        },
         // One tap, either turned; in place and not.
         ConvShape {
             kernel: [1; 3],
