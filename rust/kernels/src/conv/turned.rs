@@ -324,8 +324,8 @@ impl<T: Copy + Default + HasKernels> Share<'_, T> {
         let (g, source) = (self.geometry, self.source());
         let (d, h) = ((b.depth * g.step[0]) as isize + tap, b.first + line as isize);
         let inside = d >= 0 && h >= 0 && (d as usize) < g.size[0] && (h as usize) < g.size[1];
-        // Columns follow each other, or there is one, whose stride says nothing.
         let [_, sd, sh, _] = source.strides;
+        // Columns follow each other, or there is but one: its stride does not matter.
         inside.then(|| source.data.wrapping_offset(d * sd + h * sh + b.low))
     }
 
