@@ -37,7 +37,11 @@ fn convolutions(c: &mut Criterion) {
         ("64 to 64", shape([8, 64, 64, 56, 3], [1, 1, 1])),
         ("64 to 128, stride 2", shape([8, 64, 128, 56, 3], [2, 1, 1])),
         ("1x1", shape([8, 256, 64, 56, 1], [1, 0, 1])),
+        ("1x1, stride 2", shape([8, 256, 512, 28, 1], [2, 0, 1])),
+        ("one channel, 5x5", shape([16, 1, 16, 64, 5], [1, 2, 1])),
         ("depthwise", shape([8, 64, 64, 56, 3], [1, 1, 64])),
+        ("depthwise, 14x14", shape([8, 256, 256, 14, 3], [1, 1, 256])),
+        ("depthwise, stride 2", shape([8, 64, 64, 56, 3], [2, 1, 64])),
     ] {
         let [_, size, _] = s.input;
         let [_, out, _] = s.output;

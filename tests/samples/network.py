@@ -89,7 +89,7 @@ def conv_weight(grad, x, size, stride, padding, dilation, groups):
 
 
 def conv_row(reference, samples, medium=()) -> Row:
-    return Row(reference, samples, "f", tolerance=SUMS, why=WHY, medium=list(medium), domain=(-1.5, 1.5))
+    return Row(reference, samples, "fi", tolerance=SUMS, why=WHY, medium=list(medium), domain=(-1.5, 1.5))
 
 
 ROWS["conv1d"] = conv_row(

@@ -2,7 +2,7 @@
 
 use super::def::{Builder, Call, Metas, op};
 use super::spatial::{five, per_dim, sizes, times};
-use super::support::{c_name, computed, float_only, one, optional, with_float};
+use super::support::{c_name, computed, not_for, one, optional};
 use crate::args::Args;
 use crate::core::Core;
 use crate::device::cpu;
@@ -11,6 +11,26 @@ use crate::ensure;
 use crate::error::{Error, Result};
 use crate::layout::{Dims, Layout};
 use firesteel_kernels::conv::{self, ConvShape};
+
+/// Runs an expression for the type that stands in for a dtype: integers are convolved as int64, which wraps as they do.
+macro_rules! with_number {
+    ($dtype:expr, $t:ident => $body:expr) => {
+        match $dtype {
+            DType::F64 => {
+                type $t = f64;
+                $body
+            }
+            DType::I64 => {
+                type $t = i64;
+                $body
+            }
+            _ => {
+                type $t = f32;
+                $body
+            }
+        }
+    };
+}
 
 /// How the windows of a convolution lie.
 pub(super) struct Steps {
@@ -137,7 +157,11 @@ fn one_dtype(x: &Core, other: &Core, what: &str) -> Result<DType> {
             c_name(other.dtype)
         ));
     }
-    float_only(x.dtype)
+    match x.dtype {
+        d if d.is_float() => Ok(d),
+        d @ (DType::U8 | DType::I8 | DType::I16 | DType::I32 | DType::I64) => Ok(d),
+        d => not_for(d),
+    }
 }
 
 /// Shape and dtype of a convolution over `n` spatial dims.
@@ -178,7 +202,7 @@ fn forward_run<const N: usize>(c: &Call) -> Result<()> {
             cpu::src_as(&x, &five(&x.layout, N)),
             cpu::src_as(&w, &five(&w.layout, N)),
         );
-        with_float!(x.dtype, T => {
+        with_number!(x.dtype, T => {
             let bias = bias.as_ref().map(cpu::typed::<T>);
             conv::forward::<T>(&s, from.typed(), weights.typed(), bias, cpu::dst_as(&out.core, &to).typed())
         });
@@ -224,7 +248,7 @@ fn input_run(c: &Call) -> Result<()> {
         cpu::src_as(&w, &five(&w.layout, s.n)),
     );
     let to = cpu::dst_as(&out.core, &five(&out.core.layout, s.n));
-    with_float!(g.dtype, T => conv::backward_data::<T>(&shape, from.typed(), weights.typed(), to.typed()));
+    with_number!(g.dtype, T => conv::backward_data::<T>(&shape, from.typed(), weights.typed(), to.typed()));
     out.store();
     Ok(())
 }
@@ -246,7 +270,7 @@ fn weight_run(c: &Call) -> Result<()> {
         cpu::src_as(&g, &five(&g.layout, s.n)),
     );
     let to = cpu::dst_as(&out.core, &five(&out.core.layout, s.n));
-    with_float!(x.dtype, T => conv::backward_weight::<T>(&shape, from.typed(), grad.typed(), to.typed()));
+    with_number!(x.dtype, T => conv::backward_weight::<T>(&shape, from.typed(), grad.typed(), to.typed()));
     out.store();
     Ok(())
 }
@@ -273,7 +297,7 @@ macro_rules! convolution {
                     $dims,
                     "] with filters [out, C / groups, ",
                     $dims,
-                    "], plus a bias per filter. Only floats; shapes that do not fit raise RuntimeError."
+                    "], plus a bias per filter. Floats, and integers, which wrap; shapes that do not fit raise RuntimeError."
                 ),
             )
             .compute(|a| infer(a, $n), forward_run::<$n>)

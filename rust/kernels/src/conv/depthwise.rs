@@ -5,7 +5,7 @@ use super::gather::{Images, Weights};
 use super::geometry::Gather;
 use super::plane::{CorrelateArgs, GRADIENTS, MOST_TAPS, PlaneArgs};
 use super::weight::Problem;
-use crate::gemm::{HasKernels, Kernels, join_rows};
+use crate::gemm::{HasKernels, Kernels, even_part, join_rows};
 use crate::parallel;
 use std::ops::Add;
 
@@ -55,17 +55,34 @@ pub(super) unsafe fn planes<T: Copy + Default + HasKernels + Send + Sync>(
     let line = (weights.channels * taps * width).max(1);
     let lines = GRAIN.div_ceil(line).next_multiple_of(8).min(height);
     let (blocks, all) = (height.div_ceil(lines), weights.groups * weights.rows);
-    let tasks = images.count * all * blocks;
+    // Whole planes of one channel and one vector each are computed some at a time.
+    let single = blocks == 1 && width <= kernels.narrow && weights.channels == 1 && weights.rows == 1;
+    let batch = if single {
+        even_part(all, (GRAIN / 4).div_ceil(line * height))
+    } else {
+        1
+    };
+    let batches = all.div_ceil(batch);
+    let tasks = images.count * batches * blocks;
     let shared = Shared(weights, images, bias);
-    parallel::for_range(tasks, (GRAIN / (line * lines)).max(1), |tasks| {
+    let grain = (GRAIN / (line * lines * batch)).max(1);
+    parallel::for_range(tasks, grain, |tasks| {
         let Shared(weights, images, bias) = &shared;
         let [xi, xc, _, xr, _] = images.src_strides;
         let [yi, yc, _, yr, yw] = images.dst_strides;
         for task in tasks {
-            let (image, out, from) = (task / (all * blocks), task / blocks % all, task % blocks * lines);
+            let (image, out, from) = (
+                task / (batches * blocks),
+                task / blocks % batches * batch,
+                task % blocks * lines,
+            );
             let (group, row) = (out / weights.rows, out % weights.rows);
+            let planes = batch.min(all - out);
             let (image, out) = (image as isize, out as isize);
             let args = PlaneArgs {
+                planes,
+                weights_plane: weights.group_stride as usize,
+                dst_plane: yc,
                 src: images
                     .src
                     .wrapping_offset(image * xi + (group * weights.channels) as isize * xc),

@@ -3,14 +3,17 @@
 use super::depthwise;
 use super::finish::{Block, Finishing};
 use super::geometry::{Address, Gather, Source};
+use super::lines::LineTile;
 use super::patches::PatchArgs;
 use super::window::{STRETCHES, Stretch, WINDOW_ROWS, WindowArgs};
 use super::winograd;
-use crate::gemm::{Gemm, HasKernels, Kernels, even_part, longest_k, pack_a, panel_width, with_scratch, with_shared};
+use crate::gemm::{HasKernels, Kernels, even_part, longest_k, pack_a, panel, panel_width, with_scratch, with_shared};
 use crate::parallel;
 
 /// Positions that one task computes before it goes on in k: a block of C that stays near.
 const BLOCK: usize = 256;
+/// Bytes of an image's copy that stay near.
+const COPY: usize = 384 << 10;
 /// Multiply-adds worth handing to a thread.
 const GRAIN: usize = 1 << 19;
 
@@ -85,7 +88,9 @@ pub(super) unsafe fn gather<T: Copy + Default + HasKernels + Send + Sync>(
         1
     };
     let most = (BLOCK / kernels.nr).min(panels.div_ceil(shares)).max(1);
-    let block = even_part(panels, most) * kernels.nr;
+    // An image whose copy is large is copied as it is needed.
+    let part = address.part(weights.channels, COPY / size_of::<T>(), kernels.nr);
+    let block = part.unwrap_or(even_part(panels, most) * kernels.nr);
     let blocks = positions.div_ceil(block);
     let kc = even_part(k, longest_k::<T>());
     with_shared(|packed| {
@@ -113,7 +118,9 @@ pub(super) unsafe fn gather<T: Copy + Default + HasKernels + Send + Sync>(
                     let (image, group) = (which / weights.groups, which % weights.groups);
                     // SAFETY: the caller's promise.
                     unsafe {
-                        if now.as_ref().is_none_or(|(w, _)| *w != which) {
+                        let to = positions.min(from + block);
+                        let copied = if part.is_some() { task } else { which };
+                        if now.as_ref().is_none_or(|(w, _)| *w != copied) {
                             let c = (group * weights.channels) as isize;
                             let at = image as isize * images.src_strides[0] + c * sc;
                             let data = images.src.wrapping_offset(at);
@@ -122,10 +129,13 @@ pub(super) unsafe fn gather<T: Copy + Default + HasKernels + Send + Sync>(
                                 channels: weights.channels,
                                 strides: [sc, sd, sh, sw],
                             };
-                            now = Some((which, geometry.image(kernels, &address, source, copy)));
+                            let lines = match part {
+                                Some(_) => address.lines(from, to),
+                                None => address.all_lines(),
+                            };
+                            now = Some((copied, geometry.image(kernels, &address, source, lines, copy)));
                         }
                         let Some((_, ready)) = &now else { continue };
-                        let to = positions.min(from + block);
                         let row = (group * m) as isize;
                         let dst = images
                             .dst
@@ -154,23 +164,33 @@ pub(super) unsafe fn gather<T: Copy + Default + HasKernels + Send + Sync>(
                                     width: panel_width(kernels, n),
                                     dst: panel,
                                 });
+                                // What the next panel is packed from, unless it was copied a moment ago.
+                                let ahead =
+                                    match address.in_place() && address.taps.len() == 1 && j + n < to {
+                                        true => Some(ready.data.wrapping_offset(
+                                            p as isize * ready.channel_stride + address.offset(j + n),
+                                        )),
+                                        false => None,
+                                    };
                                 let add_bias = last && !bias.is_null();
-                                let tile = Gemm {
-                                    m,
-                                    n,
+                                let tiles = LineTile {
                                     k: depth,
+                                    a,
+                                    b: panel,
+                                    b_rs: panel_width(kernels, n) as isize,
                                     c: c.wrapping_add(j - from),
                                     c_rs,
-                                    c_cs: 1,
+                                    n,
                                     from_c: p > 0,
                                     row_bias: if add_bias {
                                         bias.wrapping_offset(row)
                                     } else {
                                         std::ptr::null()
                                     },
-                                    ..Gemm::empty()
+                                    ahead_step: ready.channel_stride,
+                                    ..LineTile::empty()
                                 };
-                                tile.run_tiles(kernels, a, panel, std::ptr::null_mut());
+                                packed_rows(kernels, m, tiles, ahead);
                             }
                             p += depth;
                             if last {
@@ -178,7 +198,16 @@ pub(super) unsafe fn gather<T: Copy + Default + HasKernels + Send + Sync>(
                             }
                         }
                         if !flat {
-                            scatter(temp, block, m, from..to, geometry.grid, dst, images.dst_strides);
+                            scatter(
+                                kernels,
+                                temp,
+                                block,
+                                m,
+                                from..to,
+                                geometry.grid,
+                                dst,
+                                images.dst_strides,
+                            );
                         } else if let Some(f) = &images.finish {
                             f.block(Block {
                                 image,
@@ -194,6 +223,38 @@ pub(super) unsafe fn gather<T: Copy + Default + HasKernels + Send + Sync>(
         });
     });
     flat
+}
+
+/// All rows of one panel of B; `first` is the tile of the first rows, whose A was packed by `pack_a`. The rows of `ahead`
+/// are fetched meanwhile.
+///
+/// # Safety
+/// As for the tiles.
+pub(super) unsafe fn packed_rows<T: Copy>(kernels: &Kernels<T>, m: usize, first: LineTile<T>, ahead: Option<*const T>) {
+    let tiles = kernels.line_tiles[1];
+    let (panels, depth) = (m.div_ceil(tiles.len()), first.lines * first.k);
+    for index in 0..panels {
+        let (i, rows) = panel(m, panels, index);
+        let at = i as isize * first.c_rs;
+        let tile = LineTile {
+            a: first.a.wrapping_add(i * depth),
+            a_line: (rows * first.k) as isize,
+            c: first.c.wrapping_offset(at),
+            row_bias: match first.row_bias.is_null() {
+                true => first.row_bias,
+                false => first.row_bias.wrapping_add(i),
+            },
+            next: first.c.wrapping_offset(at + rows as isize * first.c_rs),
+            // A panel's row has two or three cache lines.
+            ahead: match ahead {
+                Some(p) if index < 3 => p.wrapping_add(index * 64 / size_of::<T>()),
+                _ => std::ptr::null(),
+            },
+            ..first
+        };
+        // SAFETY: the caller's promise.
+        unsafe { tiles[rows - 1][(first.n > kernels.narrow) as usize](&tile) };
+    }
 }
 
 /// [`gather`] for few output channels per group and positions that lie one after another in the output.
@@ -236,7 +297,10 @@ unsafe fn few_rows<T: Copy + Default + HasKernels + Send + Sync>(
                                 channels: weights.channels,
                                 strides: [sc, sd, sh, sw],
                             };
-                            now = Some((which, geometry.image(kernels, address, source, copy)));
+                            now = Some((
+                                which,
+                                geometry.image(kernels, address, source, address.all_lines(), copy),
+                            ));
                         }
                         let Some((_, ready)) = &now else { continue };
                         runs.clear();
@@ -307,6 +371,7 @@ unsafe fn few_rows<T: Copy + Default + HasKernels + Send + Sync>(
 /// # Safety
 /// The positions lie inside the output.
 unsafe fn scatter<T: Copy>(
+    kernels: &Kernels<T>,
     temp: *const T,
     width: usize,
     m: usize,
@@ -323,6 +388,11 @@ unsafe fn scatter<T: Copy>(
         for i in 0..m {
             let to = dst.wrapping_offset(to + i as isize * oc);
             let from = temp.wrapping_add(i * width + p - positions.start);
+            if ow == 2 {
+                // SAFETY: the caller's promise.
+                unsafe { (kernels.spread_line)(from, len, to) };
+                continue;
+            }
             for j in 0..len {
                 // SAFETY: the caller's promise.
                 unsafe { *to.wrapping_offset(j as isize * ow) = *from.add(j) };

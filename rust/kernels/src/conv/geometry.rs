@@ -2,10 +2,12 @@
 //!
 //! All three passes gather: element (position o, tap t) of a dim reads source index `o * step + offset[t]`. When all such
 //! indices lie inside the image and rows are contiguous it is read in place; else it is copied once with its border of
-//! zeros (and with every `step`-th column side by side), so that packing meets neither borders nor strides.
+//! zeros (and with every `step`-th column side by side), so that packing meets neither borders nor strides. Of a dim with
+//! one tap only the indices that are read are copied.
 
-use super::patches::Run;
+use super::patches::{LineArgs, Run};
 use crate::gemm::{Kernels, Scratch};
+use std::ops::Range;
 
 /// One gathering: a grid of positions, and for each dim the taps' offsets.
 pub(crate) struct Gather {
@@ -32,9 +34,12 @@ pub(crate) struct Source<T> {
 /// Addresses relative to an [`Image`].
 pub(crate) struct Address {
     in_place: bool,
-    /// First source index, and number of them, in each dim.
+    /// First source index, how far apart they are, and number of them, in each dim.
     low: [isize; 3],
+    jump: [usize; 3],
     extent: [usize; 3],
+    /// Distance of neighbouring positions in each dim, counted in indices that were copied.
+    step: [usize; 3],
     /// Columns of one phase of the copy's rows.
     phase: usize,
     /// Offsets of all taps, last dim fastest.
@@ -43,6 +48,9 @@ pub(crate) struct Address {
     position: [isize; 2],
     run: usize,
     height: usize,
+    /// Positions in a line of the grid, and lines in a plane.
+    width: usize,
+    lines: usize,
 }
 
 impl Gather {
@@ -69,12 +77,16 @@ impl Gather {
         let least = |d: usize| self.offsets[d].iter().copied().min().unwrap_or(0);
         let most = |d: usize| self.offsets[d].iter().copied().max().unwrap_or(0);
         let low: [isize; 3] = std::array::from_fn(least);
-        let extent: [usize; 3] =
+        let mut extent: [usize; 3] =
             std::array::from_fn(|d| (self.grid[d] - 1) * self.step[d] + (most(d) - low[d]) as usize + 1);
         let inside = (0..3).all(|d| low[d] >= 0 && low[d] as usize + extent[d] <= self.size[d]);
         let in_place = inside && (strides[3] == 1 || extent[2] == 1) && self.step[2] == 1;
-        let phase = extent[2].div_ceil(self.step[2]);
-        let row = (phase * self.step[2]) as isize;
+        let (mut jump, mut step) = ([1; 3], self.step);
+        for d in (0..3).filter(|&d| !in_place && most(d) == low[d]) {
+            (jump[d], step[d], extent[d]) = (self.step[d], 1, self.grid[d]);
+        }
+        let phase = extent[2].div_ceil(step[2]);
+        let row = (phase * step[2]) as isize;
         let [sd, sh] = if in_place {
             [strides[1], strides[2]]
         } else {
@@ -85,12 +97,12 @@ impl Gather {
             for &h in &self.offsets[1] {
                 for &w in &self.offsets[2] {
                     let w = (w - low[2]) as usize;
-                    let w = w % self.step[2] * phase + w / self.step[2];
+                    let w = w % step[2] * phase + w / step[2];
                     taps.push((d - low[0]) * sd + (h - low[1]) * sh + w as isize);
                 }
             }
         }
-        let position = [self.step[0] as isize * sd, self.step[1] as isize * sh];
+        let position = [step[0] as isize * sd, step[1] as isize * sh];
         let mut run = self.grid[2];
         let mut height = self.grid[1];
         if position[1] == run as isize || height == 1 {
@@ -103,16 +115,21 @@ impl Gather {
         Address {
             in_place,
             low,
+            jump,
             extent,
+            step,
             phase,
             taps,
             position,
             run,
             height,
+            width: self.grid[2],
+            lines: self.grid[1],
         }
     }
 
-    /// The image that `address` speaks of: the source itself, or a copy in `scratch`.
+    /// The image that `address` speaks of: the source itself, or a copy of those of its lines in `scratch` (all, unless it
+    /// is one plane deep).
     ///
     /// # Safety
     /// The source's channels and `size` lie in live memory; `kernels` fit the CPU. The result lives as long as both.
@@ -121,6 +138,7 @@ impl Gather {
         kernels: &Kernels<T>,
         a: &Address,
         source: Source<T>,
+        lines: Range<usize>,
         scratch: &mut Scratch,
     ) -> Image<T> {
         let [sc, sd, sh, sw] = source.strides;
@@ -133,63 +151,97 @@ impl Gather {
                 channel_stride: sc,
             };
         }
-        let row = a.phase * self.step[2];
-        let plane = a.extent[0] * a.extent[1] * row;
+        let row = a.phase * a.step[2];
+        let lines = if a.extent[0] == 1 { lines } else { 0..a.extent[1] };
+        let plane = a.extent[0] * lines.len() * row;
         let copy = scratch.reserve::<T>(source.channels * plane);
-        let step = self.step[2];
-        let first = (-a.low[2]).clamp(0, a.extent[2] as isize) as usize;
-        let end = (self.size[2] as isize - a.low[2]).clamp(first as isize, a.extent[2] as isize) as usize;
+        // Copied index i of dim d is source index `low + i * jump`; those in this range lie inside.
+        let known: [Range<usize>; 3] = std::array::from_fn(|d| {
+            let from = ((-a.low[d]).max(0) as usize).div_ceil(a.jump[d]).min(a.extent[d]);
+            let left = (self.size[d] as isize - a.low[d]).max(0) as usize;
+            from..left.div_ceil(a.jump[d]).clamp(from, a.extent[d])
+        });
+        let line = LineArgs {
+            src: source.data,
+            stride: sw * a.jump[2] as isize,
+            known: known[2].clone(),
+            phases: a.step[2],
+            phase: a.phase,
+            dst: copy,
+        };
         let mut dst = copy;
         for c in 0..source.channels as isize {
-            for d in a.low[0]..a.low[0] + a.extent[0] as isize {
-                for h in a.low[1]..a.low[1] + a.extent[1] as isize {
-                    let inside = d >= 0 && h >= 0 && (d as usize) < self.size[0] && (h as usize) < self.size[1];
-                    let known = if inside { first..end } else { 0..0 };
-                    let src = source.data.wrapping_offset(c * sc + d * sd + h * sh + a.low[2] * sw);
+            let channel = source.data.wrapping_offset(c * sc + a.low[2] * sw);
+            for d in 0..a.extent[0] {
+                let depth = channel.wrapping_offset((a.low[0] + (d * a.jump[0]) as isize) * sd);
+                for h in lines.clone() {
+                    let inside = known[0].contains(&d) && known[1].contains(&h);
+                    let args = LineArgs {
+                        src: depth.wrapping_offset((a.low[1] + (h * a.jump[1]) as isize) * sh),
+                        known: if inside { known[2].clone() } else { 0..0 },
+                        dst,
+                        ..line
+                    };
                     // SAFETY: `copy` holds all lines, which are written in order; only indices inside are read.
-                    unsafe {
-                        if step == 1 && sw == 1 {
-                            (kernels.pad_line)(src, known, row, dst);
-                        } else {
-                            self.sort_line(a.phase, src, sw, known, dst);
-                        }
-                    }
+                    unsafe { (kernels.copy_line)(&args) };
                     dst = dst.wrapping_add(row);
                 }
             }
         }
         Image {
-            data: copy,
+            data: copy.wrapping_sub(lines.start * row),
             channel_stride: plane as isize,
         }
     }
 }
 
-impl Gather {
-    /// Copies one line, every `step`-th column side by side.
-    ///
-    /// # Safety
-    /// The known elements lie in live memory; `dst` has room for all phases.
-    unsafe fn sort_line<T: Copy + Default>(
-        &self,
-        phase: usize,
-        src: *const T,
-        stride: isize,
-        known: std::ops::Range<usize>,
-        dst: *mut T,
-    ) {
-        for side in 0..self.step[2] {
-            for j in 0..phase {
-                let i = side + j * self.step[2];
-                let from = src.wrapping_offset(i as isize * stride);
-                // SAFETY: the caller's promise.
-                unsafe { *dst.add(side * phase + j) = if known.contains(&i) { *from } else { T::default() } };
-            }
-        }
-    }
-}
-
 impl Address {
+    /// Lines of a copy that positions `from..to` of the first plane need, and that all positions do.
+    pub fn lines(&self, from: usize, to: usize) -> Range<usize> {
+        let of = |p: usize| p / self.width * self.step[1];
+        let span = self.extent[1] - (self.lines - 1) * self.step[1];
+        of(from)..of(to - 1) + span
+    }
+
+    pub fn all_lines(&self) -> Range<usize> {
+        0..self.extent[1]
+    }
+
+    /// How many positions to compute at a time so that a copy of what they need, of so many channels, has at most so many
+    /// elements, in panels of so many; `None` if that would mean copying much twice, or if there is nothing to gain.
+    pub fn part(&self, channels: usize, elements: usize, panel: usize) -> Option<usize> {
+        let line = channels * self.phase * self.step[2];
+        let span = self.extent[1] - (self.lines - 1) * self.step[1];
+        if self.in_place || self.extent[0] > 1 || self.extent[1] * line <= elements {
+            return None;
+        }
+        let lines = (elements / line).saturating_sub(span) / self.step[1] + 1;
+        let again = span.saturating_sub(self.step[1]);
+        // As few panels as possible in all.
+        let panels = |lines: usize| {
+            let (some, rest) = (lines * self.width, self.lines % lines * self.width);
+            self.lines / lines * some.div_ceil(panel) + rest.div_ceil(panel)
+        };
+        let lines = lines.min(self.lines);
+        (lines * self.step[1] >= 4 * again)
+            .then(|| (lines / 2 + 1..=lines).rev().min_by_key(|&l| panels(l)))
+            .flatten()
+            .map(|lines| lines * self.width)
+    }
+
+    /// The image is the source itself.
+    pub fn in_place(&self) -> bool {
+        self.in_place
+    }
+
+    /// Offset of position `p`.
+    pub fn offset(&self, p: usize) -> isize {
+        let (line, at) = (p / self.run, p % self.run);
+        (line / self.height) as isize * self.position[0]
+            + (line % self.height) as isize * self.position[1]
+            + at as isize
+    }
+
     /// Positions in one contiguous run.
     pub fn run(&self) -> usize {
         self.run
@@ -199,12 +251,11 @@ impl Address {
     pub fn runs(&self, from: usize, to: usize, runs: &mut Vec<Run>) {
         let mut p = from;
         while p < to {
-            let (line, at) = (p / self.run, p % self.run);
-            let len = (self.run - at).min(to - p);
-            let offset = (line / self.height) as isize * self.position[0]
-                + (line % self.height) as isize * self.position[1]
-                + at as isize;
-            runs.push(Run { offset, len });
+            let len = (self.run - p % self.run).min(to - p);
+            runs.push(Run {
+                offset: self.offset(p),
+                len,
+            });
             p += len;
         }
     }

@@ -8,10 +8,13 @@ mod depthwise;
 mod finish;
 mod gather;
 mod geometry;
+mod int;
+pub(crate) mod lines;
 pub(crate) mod patches;
 pub(crate) mod plane;
 #[cfg(test)]
 mod tests;
+mod turned;
 mod weight;
 pub(crate) mod window;
 pub(crate) mod winograd;
@@ -63,7 +66,7 @@ impl ConvShape {
     }
 }
 
-/// Element types that have convolutions: f32 and f64.
+/// Element types that have convolutions: f32, f64, and i64 (which wraps).
 pub trait ConvElement: Element {
     #[doc(hidden)]
     fn forward(
@@ -105,6 +108,18 @@ macro_rules! conv_element {
     )*};
 }
 conv_element!(f32, f64);
+
+impl ConvElement for i64 {
+    fn forward(_: Isa, s: &ConvShape, x: Src<i64>, w: Src<i64>, bias: Option<Src<i64>>, y: Dst<i64>) {
+        int::forward(s, x, w, bias, y);
+    }
+    fn backward_data(_: Isa, s: &ConvShape, gy: Src<i64>, w: Src<i64>, gx: Dst<i64>) {
+        int::backward_data(s, gy, w, gx);
+    }
+    fn backward_weight(_: Isa, s: &ConvShape, x: Src<i64>, gy: Src<i64>, gw: Dst<i64>) {
+        int::backward_weight(s, x, gy, gw);
+    }
+}
 
 /// `y = conv(x, w) + bias`, for `x` [n, c_in, d, h, w], `w` [c_out, c_in / groups, kd, kh, kw], `bias` [c_out], `y`
 /// [n, c_out, od, oh, ow]. Each element of y is one chain in the order of input channels and taps, then the bias.

@@ -131,28 +131,50 @@ fn each_row<T>(g: &PatchArgs<T>, mut f: impl FnMut(*const T, *mut T)) {
     }
 }
 
-/// Writes a line of `len` elements: those in `known` from their places in a line at `src`, zeros elsewhere.
-///
+/// A line of an image on its way into a copy: element i comes from `src + i * stride` if it is in `known`, else it is
+/// zero. Elements i with equal remainder of i by `phases` are written side by side, `phase` of each.
+pub(crate) struct LineArgs<T> {
+    pub src: *const T,
+    pub stride: isize,
+    pub known: Range<usize>,
+    pub phases: usize,
+    pub phase: usize,
+    pub dst: *mut T,
+}
+
 /// # Safety
-/// The known elements lie in live memory; `dst` has the slack behind it, which is overwritten.
+/// The known elements lie in live memory; `dst` has room for all phases and the slack behind it, which is overwritten.
 #[inline(always)]
-pub(crate) unsafe fn pad_line<T: Copy + Default, L: Lanes<T>>(
-    l: L,
-    src: *const T,
-    known: Range<usize>,
-    len: usize,
-    dst: *mut T,
-) {
-    for at in (0..len).step_by(L::N) {
-        let inside = |i: usize| i.saturating_sub(at).min(L::N);
-        let mask = l.mask(inside(known.start), inside(known.end));
-        // SAFETY: the caller's promise.
-        unsafe {
-            l.store(
-                dst.wrapping_add(at),
-                l.load_more(l.splat(T::default()), src.wrapping_add(at), mask),
-            )
-        };
+pub(crate) unsafe fn copy_line<T: Copy + Default, L: Lanes<T>>(l: L, g: &LineArgs<T>) {
+    for side in 0..g.phases {
+        let src = g.src.wrapping_offset(side as isize * g.stride);
+        let dst = g.dst.wrapping_add(side * g.phase);
+        // The known elements of this phase.
+        let part = |i: usize| i.saturating_sub(side).div_ceil(g.phases).min(g.phase);
+        let known = part(g.known.start)..part(g.known.end);
+        let stride = g.stride * g.phases as isize;
+        if !matches!(stride, 1 | 2) || L::N == 1 {
+            for j in 0..g.phase {
+                let from = src.wrapping_offset(j as isize * stride);
+                // SAFETY: the caller's promise.
+                unsafe { *dst.wrapping_add(j) = if known.contains(&j) { *from } else { T::default() } };
+            }
+            continue;
+        }
+        for at in (0..g.phase).step_by(L::N) {
+            let inside = |i: usize| i.saturating_sub(at).min(L::N);
+            let (from, to) = (inside(known.start), inside(known.end));
+            let src = src.wrapping_offset(at as isize * stride);
+            // SAFETY: the caller's promise; what the last vector writes too much is written again or slack.
+            unsafe {
+                let v = if stride == 1 {
+                    l.load_more(l.splat(T::default()), src, l.mask(from, to))
+                } else {
+                    l.load_even(src, l.even(from, to))
+                };
+                l.store(dst.wrapping_add(at), v);
+            }
+        }
     }
 }
 

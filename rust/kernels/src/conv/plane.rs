@@ -11,8 +11,13 @@ use crate::simd::vec::Lanes;
 /// Most taps per line that a plane's kernel takes.
 pub(crate) const MOST_TAPS: usize = 16;
 
-/// One output plane's rows `from..to`: sums over channels and taps in order, then the bias.
+/// Rows `from..to` of output planes: sums over channels and taps in order, then the bias. Several planes have one channel
+/// each.
 pub(crate) struct PlaneArgs<'a, T> {
+    pub planes: usize,
+    /// From one output plane to the next, where `src` is one channel further.
+    pub weights_plane: usize,
+    pub dst_plane: isize,
     /// First channel, its planes and lines; columns are contiguous.
     pub src: *const T,
     pub channel_stride: isize,
@@ -25,7 +30,7 @@ pub(crate) struct PlaneArgs<'a, T> {
     pub step: [usize; 2],
     /// `[channel][line][column]`, contiguous.
     pub weights: *const T,
-    /// One number, or null.
+    /// One number for each plane, or null.
     pub bias: *const T,
     pub dst: *mut T,
     pub dst_row: isize,
@@ -54,51 +59,68 @@ pub(crate) unsafe fn plane<T: Copy + Default, L: Lanes<T>, const S: usize>(l: L,
     let height = g.to - g.from;
     let count = match height {
         8.. => 8,
+        7 if three => 7,
         4.. => 4,
         _ => 1,
     };
-    let mut at = 0;
-    while at < g.width {
+    for at in (0..g.width).step_by(L::N) {
         let mut cols = [Column::<T, L>::new(l, 0, (0, 0)); MOST_TAPS];
         for (c, &tap) in cols.iter_mut().zip(g.cols) {
             let offset = (at * S) as isize + tap;
             *c = Column::new(l, offset, inside(offset, S, g.size[1], L::N));
         }
-        let mut row = g.from;
-        while row < g.to {
-            // The last lines are computed in a full block, some of them again.
-            row = row.min(g.to - count);
-            if at == 0 {
-                // The next plane, which the hardware does not expect, is fetched meanwhile.
-                let src = g.src.wrapping_offset(g.channels as isize * g.channel_stride);
-                for line in row * g.step[0]..((row + count) * g.step[0]).min(g.size[0]) {
-                    let src = src.wrapping_offset(line as isize * g.row_stride);
-                    (0..g.size[1])
-                        .step_by(64 / size_of::<T>())
-                        .for_each(|c| l.prefetch(src.wrapping_add(c)));
+        for index in 0..g.planes {
+            let g = &PlaneArgs {
+                src: g.src.wrapping_offset(index as isize * g.channel_stride),
+                weights: g.weights.wrapping_add(index * g.weights_plane),
+                bias: match g.bias.is_null() {
+                    true => g.bias,
+                    false => g.bias.wrapping_add(index),
+                },
+                dst: g.dst.wrapping_offset(index as isize * g.dst_plane),
+                ..*g
+            };
+            let mut row = g.from;
+            while row < g.to {
+                // The last lines are computed in a full block, some of them again.
+                row = row.min(g.to - count);
+                if at == 0 {
+                    fetch(l, g, row, count);
                 }
-                if g.dst_col == 1 {
-                    let dst = g.dst.wrapping_offset((row + g.to) as isize * g.dst_row).cast_const();
-                    let all = count * g.dst_row.unsigned_abs();
-                    (0..all)
-                        .step_by(64 / size_of::<T>())
-                        .for_each(|c| l.prefetch(dst.wrapping_add(c)));
+                // SAFETY: the caller's promise.
+                unsafe {
+                    match (count, three, row >= all.start && row + count <= all.end) {
+                        (8, true, _) => three_rows::<T, L, 8>(l, g, &cols, row, at),
+                        (7, true, _) => three_rows::<T, L, 7>(l, g, &cols, row, at),
+                        (8, false, true) => rows::<T, L, 8, S, true>(l, g, &cols, row, at),
+                        (8, false, false) => rows::<T, L, 8, S, false>(l, g, &cols, row, at),
+                        (4, true, _) => three_rows::<T, L, 4>(l, g, &cols, row, at),
+                        (4, false, _) => rows::<T, L, 4, S, false>(l, g, &cols, row, at),
+                        _ => rows::<T, L, 1, S, false>(l, g, &cols, row, at),
+                    }
                 }
+                row += count;
             }
-            // SAFETY: the caller's promise.
-            unsafe {
-                match (count, three, row >= all.start && row + count <= all.end) {
-                    (8, true, _) => three_rows::<T, L, 8>(l, g, &cols, row, at),
-                    (8, false, true) => rows::<T, L, 8, S, true>(l, g, &cols, row, at),
-                    (8, false, false) => rows::<T, L, 8, S, false>(l, g, &cols, row, at),
-                    (4, true, _) => three_rows::<T, L, 4>(l, g, &cols, row, at),
-                    (4, false, _) => rows::<T, L, 4, S, false>(l, g, &cols, row, at),
-                    _ => rows::<T, L, 1, S, false>(l, g, &cols, row, at),
-                }
-            }
-            row += count;
         }
-        at += L::N;
+    }
+}
+
+/// The next plane's lines, which the hardware does not expect, are fetched meanwhile.
+#[inline(always)]
+fn fetch<T, L: Lanes<T>>(l: L, g: &PlaneArgs<T>, row: usize, count: usize) {
+    let src = g.src.wrapping_offset(g.channels as isize * g.channel_stride);
+    for line in row * g.step[0]..((row + count) * g.step[0]).min(g.size[0]) {
+        let src = src.wrapping_offset(line as isize * g.row_stride);
+        (0..g.size[1])
+            .step_by(64 / size_of::<T>())
+            .for_each(|c| l.prefetch(src.wrapping_add(c)));
+    }
+    if g.dst_col == 1 {
+        let dst = g.dst.wrapping_offset((row + g.to) as isize * g.dst_row).cast_const();
+        let all = count * g.dst_row.unsigned_abs();
+        (0..all)
+            .step_by(64 / size_of::<T>())
+            .for_each(|c| l.prefetch(dst.wrapping_add(c)));
     }
 }
 
@@ -267,10 +289,12 @@ unsafe fn finish<T: Copy + Default, L: Lanes<T>, const R: usize>(
         .wrapping_offset(row as isize * g.dst_row + at as isize * g.dst_col);
     let even = l.even(0, left);
     for r in 0..R {
+        // What a full vector writes behind a line belongs to lines that are written later.
+        let room = g.width < L::N && g.dst_row == g.width as isize && (g.to - row - r) * g.width >= L::N;
         // SAFETY: the caller's promise; the array holds any vector.
         unsafe {
             match g.dst_col {
-                1 if left == L::N => l.store(to, sums[r]),
+                1 if left == L::N || room => l.store(to, sums[r]),
                 1 => l.store_n(to, sums[r], left),
                 2 => l.store_even(to, sums[r], even),
                 _ => {

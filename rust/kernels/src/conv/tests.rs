@@ -273,6 +273,220 @@ fn shapes_agree_with_the_definition() {
     }
 }
 
+#[test]
+fn turned_operands_agree() {
+    let many = ConvShape {
+        c_in: 19,
+        c_out: 17,
+        ..PLAIN
+    };
+    let cases = [
+        // The image turned: several taps, all strides and borders, groups, depth, more channels than are turned at once.
+        ConvShape {
+            padding: [0, 1, 2],
+            ..many
+        },
+        ConvShape {
+            input: [1, 13, 15],
+            stride: [1, 2, 2],
+            padding: [0, 1, 1],
+            ..many
+        },
+        ConvShape {
+            input: [1, 17, 16],
+            stride: [1, 1, 3],
+            dilation: [1, 3, 2],
+            padding: [0, 0, 5],
+            ..many
+        },
+        ConvShape {
+            n: 3,
+            c_in: 34,
+            c_out: 8,
+            groups: 2,
+            input: [3, 4, 5],
+            kernel: [2, 2, 3],
+            padding: [1, 0, 1],
+            ..PLAIN
+        },
+        ConvShape {
+            c_in: 140,
+            c_out: 5,
+            input: [1, 5, 40],
+            kernel: [1, 2, 3],
+            ..PLAIN
+        },
+        // One tap, either turned; in place and not.
+        ConvShape {
+            kernel: [1; 3],
+            c_out: 33,
+            ..many
+        },
+        ConvShape {
+            kernel: [1; 3],
+            c_in: 50,
+            ..many
+        },
+        ConvShape {
+            kernel: [1; 3],
+            c_in: 50,
+            stride: [1, 2, 2],
+            padding: [0, 1, 0],
+            ..many
+        },
+        ConvShape {
+            kernel: [1; 3],
+            stride: [1, 3, 2],
+            input: [1, 16, 16],
+            c_in: 20,
+            c_out: 40,
+            ..PLAIN
+        },
+        ConvShape {
+            kernel: [1; 3],
+            input: [1, 32, 32],
+            c_in: 20,
+            ..many
+        },
+        // Few channels.
+        ConvShape {
+            input: [1, 30, 27],
+            kernel: [1, 7, 7],
+            stride: [1, 2, 2],
+            padding: [0, 3, 3],
+            c_in: 3,
+            ..many
+        },
+        ConvShape {
+            input: [2, 14, 33],
+            kernel: [2, 3, 4],
+            dilation: [1, 2, 2],
+            padding: [1, 0, 7],
+            c_in: 4,
+            c_out: 40,
+            groups: 2,
+            ..PLAIN
+        },
+    ];
+    for s in &cases {
+        check::<f32>(s, NCHW, true, f32::EPSILON as f64);
+        check::<f64>(s, NCHW, false, f64::EPSILON);
+        check::<f32>(s, [0, 2, 3, 4, 1], false, f32::EPSILON as f64);
+    }
+    // Units that end inside a line.
+    let long = ConvShape {
+        n: 1,
+        c_in: 2,
+        c_out: 16,
+        input: [1, 97, 103],
+        kernel: [1, 1, 5],
+        padding: [0, 0, 2],
+        ..PLAIN
+    };
+    check::<f32>(&long, NCHW, false, f32::EPSILON as f64);
+    let long = ConvShape {
+        c_in: 16,
+        c_out: 4,
+        kernel: [1, 2, 1],
+        padding: [0, 1, 0],
+        ..long
+    };
+    check::<f32>(&long, NCHW, false, f32::EPSILON as f64);
+}
+
+/// Integers are exact: with numbers of this size, products wrap.
+#[test]
+fn integers_wrap() {
+    let numbers = |n: usize, seed: i64| -> Vec<i64> {
+        (0..n as i64)
+            .map(|i| (i + seed).wrapping_mul(0x9E37_79B9_7F4A_7C15u64 as i64))
+            .collect()
+    };
+    let base = ConvShape {
+        c_in: 4,
+        c_out: 6,
+        groups: 2,
+        ..PLAIN
+    };
+    let cases = [
+        base,
+        ConvShape {
+            stride: [1, 2, 3],
+            padding: [0, 2, 1],
+            dilation: [1, 2, 1],
+            ..base
+        },
+        ConvShape {
+            input: [3, 4, 5],
+            kernel: [2, 1, 3],
+            padding: [1, 0, 4],
+            ..base
+        },
+        ConvShape { n: 0, ..base },
+    ];
+    for s in cases {
+        let s = &ConvShape {
+            output: output(&s),
+            ..s
+        };
+        let xs = [s.n, s.c_in, s.input[0], s.input[1], s.input[2]];
+        let ys = [s.n, s.c_out, s.output[0], s.output[1], s.output[2]];
+        let ws = [s.c_out, s.c_in / s.groups, s.kernel[0], s.kernel[1], s.kernel[2]];
+        for order in [NCHW, [0, 2, 3, 4, 1]] {
+            let [sx, sy, sw] = [xs, ys, ws].map(|v| strides(&v, order));
+            let at = |i: [usize; 5], s: [isize; 5]| i.iter().zip(s).map(|(&i, s)| i * s as usize).sum::<usize>();
+            let [nx, ny, nw] = [xs, ys, ws].map(|v| v.iter().product::<usize>());
+            let (x, w, gy, bias) = (numbers(nx, 1), numbers(nw, 5), numbers(ny, 9), numbers(s.c_out, 3));
+            let mut want = [vec![0i64; ny], vec![0i64; nx], vec![0i64; nw]];
+            (0..ny).for_each(|i| want[0][i] = bias[i / sy[1] as usize % s.c_out]);
+            each(s, |o, i, t| {
+                let (o, i, t) = (at(o, sy), at(i, sx), at(t, sw));
+                want[0][o] = want[0][o].wrapping_add(x[i].wrapping_mul(w[t]));
+                want[1][i] = want[1][i].wrapping_add(gy[o].wrapping_mul(w[t]));
+                want[2][t] = want[2][t].wrapping_add(gy[o].wrapping_mul(x[i]));
+            });
+            let mut got = [vec![1i64; ny], vec![1i64; nx], vec![1i64; nw]];
+            let [y, gx, gw] = &mut got;
+            // SAFETY: strides made for the vectors' sizes.
+            unsafe {
+                let (x, w) = (Src::new(x.as_ptr(), &xs, &sx), Src::new(w.as_ptr(), &ws, &sw));
+                let (gy, b) = (
+                    Src::new(gy.as_ptr(), &ys, &sy),
+                    Src::new(bias.as_ptr(), &[s.c_out], &[1]),
+                );
+                forward(s, x, w, Some(b), Dst::new(y.as_mut_ptr(), &ys, &sy));
+                backward_data(s, gy, w, Dst::new(gx.as_mut_ptr(), &xs, &sx));
+                backward_weight(s, x, gy, Dst::new(gw.as_mut_ptr(), &ws, &sw));
+            }
+            assert_eq!(got, want, "{s:?} {order:?}");
+        }
+    }
+}
+
+/// Images whose copies are made part by part.
+#[test]
+fn large_copies_agree() {
+    let s = ConvShape {
+        n: 1,
+        c_in: 64,
+        c_out: 9,
+        input: [1, 70, 31],
+        stride: [1, 2, 2],
+        padding: [0, 1, 1],
+        ..PLAIN
+    };
+    check::<f32>(&s, NCHW, true, f32::EPSILON as f64);
+    check::<f32>(&ConvShape { kernel: [1; 3], ..s }, NCHW, true, f32::EPSILON as f64);
+    let s = ConvShape {
+        input: [1, 90, 41],
+        stride: [1, 1, 2],
+        padding: [0, 0, 1],
+        kernel: [1, 2, 2],
+        ..s
+    };
+    check::<f64>(&s, NCHW, true, f64::EPSILON);
+}
+
 /// Error against float64 of a reference, root of the mean square.
 fn error(got: &[f32], want: &[f64]) -> f64 {
     let sum: f64 = got.iter().zip(want).map(|(&g, &w)| (g as f64 - w).powi(2)).sum();

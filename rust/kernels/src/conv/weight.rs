@@ -6,8 +6,11 @@
 use super::depthwise;
 use super::geometry::{Gather, Source};
 use super::patches::TapArgs;
+use super::turned::{Share, Turn};
 use super::window::{ShiftArgs, Stretch};
-use crate::gemm::{Gemm, HasKernels, Kernels, even_part, join_rows, longest_k, pack_a, panel_width, with_scratch};
+use crate::gemm::{
+    Gemm, HasKernels, Kernels, Scratch, even_part, join_rows, longest_k, pack_a, panel_width, with_scratch, with_shared,
+};
 use crate::parallel;
 use std::ops::Add;
 
@@ -40,6 +43,23 @@ pub(super) unsafe fn gradient<T>(kernels: &'static Kernels<T>, geometry: &Gather
 where
     T: Copy + Default + HasKernels + Send + Sync + Add<Output = T>,
 {
+    // SAFETY: the caller's promise.
+    with_shared(|scratch| unsafe { gradient_with(kernels, geometry, problem, out, scratch) });
+}
+
+/// [`gradient`] with memory for the parts' sums.
+///
+/// # Safety
+/// As for `gradient`.
+unsafe fn gradient_with<T>(
+    kernels: &'static Kernels<T>,
+    geometry: &Gather,
+    problem: Problem<T>,
+    out: &mut [T],
+    scratch: &mut Scratch,
+) where
+    T: Copy + Default + HasKernels + Send + Sync + Add<Output = T>,
+{
     let (m, taps, positions) = (problem.rows, geometry.taps(), geometry.positions());
     let n = problem.channels * taps;
     let (groups, area) = (problem.groups, problem.groups * m * n);
@@ -54,8 +74,6 @@ where
     let per_image = positions.div_ceil(unit);
     let units = problem.count * per_image;
     let parts = units.min(PARTS).min((ELEMENTS / area).max(1));
-    let mut sums = vec![T::default(); if parts > 1 { parts * area } else { 0 }];
-    let target = if parts > 1 { sums.as_mut_ptr() } else { out.as_mut_ptr() };
 
     let [_, sc, sd, sh, sw] = problem.x_strides;
     let address = geometry.address([sc, sd, sh, sw]);
@@ -65,16 +83,31 @@ where
         (grid[2] == 1 || gw == 1) && (grid[1] == 1 || gh == grid[2]) && (grid[0] == 1 || gd == grid[1] * grid[2]);
     // One input channel and few output channels: a tile would be nearly empty, so the sums run along the positions.
     let shifted = problem.channels == 1 && m <= 2;
+    let turn = match shifted {
+        true => None,
+        false => Turn::of(kernels, geometry, &address, &problem),
+    };
+    // Sums that lie as they will be in the end are made there.
+    let elsewhere = parts > 1 || turn.is_some_and(|t| taps > 1 || t != Turn::Image);
+    let count = if elsewhere { parts * area } else { 0 };
+    // SAFETY: as many numbers are reserved; what they are does not matter.
+    let sums = unsafe { std::slice::from_raw_parts_mut(scratch.reserve::<T>(count), count) };
+    let target = if elsewhere { sums.as_mut_ptr() } else { out.as_mut_ptr() };
     // Columns are shared out only when there are too few parts; that changes no sum.
     let threads = parallel::threads();
-    let panels = n.div_ceil(kernels.nr);
-    let pieces = if shifted || parts * groups >= 2 * threads {
+    let [cols, rows] = turn.map_or([n, 1], |t| t.size(&problem));
+    let panels = cols.div_ceil(kernels.nr);
+    let want = if shifted || parts * groups >= 2 * threads {
         1
     } else {
-        panels.min(2 * threads)
+        2 * threads
     };
-    let piece = panels.div_ceil(pieces) * kernels.nr;
-    let pieces = n.div_ceil(piece);
+    let piece = panels.div_ceil(panels.min(want)) * kernels.nr;
+    let pieces = cols.div_ceil(piece);
+    // Rows too, where there are few columns.
+    let tall = rows.div_ceil((want / pieces).clamp(1, rows.div_ceil(kernels.tiles.len())));
+    let talls = rows.div_ceil(tall);
+    let pieces = pieces * talls;
     let shared = Shared(problem, target);
     let work = (area / groups / pieces)
         .saturating_mul(positions * shared.0.count / parts)
@@ -82,13 +115,12 @@ where
     let kc = even_part(unit, longest_k::<T>());
     parallel::for_range(parts * groups * pieces, ((1 << 19) / work).max(1), |tasks| {
         let Shared(problem, sums) = &shared;
-        with_scratch(|[copy, panel, a, gy_copy]| {
-            let panel = panel.reserve::<T>(kc * kernels.nr);
-            let a = a.reserve::<T>(m * kc);
+        with_scratch(|[copy, panel_scratch, a_scratch, gy_copy]| {
             let (mut runs, mut columns, mut stretches) = (Vec::new(), Vec::new(), Vec::new());
             for task in tasks {
-                let (part, group, first) = (task / (groups * pieces), task / pieces % groups, task % pieces * piece);
-                let last = n.min(first + piece);
+                let (part, group) = (task / (groups * pieces), task / pieces % groups);
+                let (first, row) = (task % pieces / talls * piece, task % pieces % talls * tall);
+                let last = cols.min(first + piece);
                 let c = sums.wrapping_add(part * area + group * m * n);
                 let mut started = false;
                 for unit_index in units * part / parts..units * (part + 1) / parts {
@@ -103,13 +135,12 @@ where
                         channels: problem.channels,
                         strides: [sc, sd, sh, sw],
                     };
-                    let row = (group * m) as isize;
+                    let out = (group * m) as isize;
                     let gy = problem
                         .gy
-                        .wrapping_offset(image as isize * problem.gy_strides[0] + row * gc);
+                        .wrapping_offset(image as isize * problem.gy_strides[0] + out * gc);
                     // SAFETY: the caller's promise; each task has its own columns of its own part.
                     unsafe {
-                        let ready = geometry.image(kernels, &address, source, copy);
                         let (gy, gy_rs) = if flat {
                             (gy, gc)
                         } else {
@@ -124,6 +155,30 @@ where
                             }
                             (dst.cast_const(), positions as isize)
                         };
+                        if let Some(turn) = turn {
+                            let share = Share {
+                                turn,
+                                geometry,
+                                address: &address,
+                                problem,
+                                image,
+                                group,
+                                from,
+                                to,
+                                gy,
+                                gy_rs,
+                                cols: first..last,
+                                rows: row..rows.min(row + tall),
+                                started,
+                                sums: c,
+                            };
+                            share.run(kernels, [copy, panel_scratch, a_scratch]);
+                            started = true;
+                            continue;
+                        }
+                        let panel = panel_scratch.reserve::<T>(kc * kernels.nr);
+                        let a = a_scratch.reserve::<T>(m * kc);
+                        let ready = geometry.image(kernels, &address, source, address.all_lines(), copy);
                         if shifted {
                             runs.clear();
                             address.runs(from, to, &mut runs);
@@ -191,7 +246,15 @@ where
         });
     });
     if parts > 1 {
-        join_rows(&mut sums, area);
-        out.copy_from_slice(&sums[..area]);
+        join_rows(sums, area);
+    }
+    match turn {
+        Some(turn) if elsewhere => {
+            let size = [m, shared.0.channels, taps];
+            let groups = sums[..area].chunks(m * n).zip(out.chunks_mut(m * n));
+            groups.for_each(|(sums, out)| turn.settle(size, sums, out));
+        }
+        _ if elsewhere => out.copy_from_slice(&sums[..area]),
+        _ => {}
     }
 }

@@ -7,7 +7,8 @@
 
 use super::epilogue::Summand;
 use super::pack::{PackArgs, pack};
-use crate::conv::patches::{PatchArgs, TapArgs, pack_patches, pack_taps, pad_line};
+use crate::conv::lines::{LineFn, LineTile, line_tile, spread_line};
+use crate::conv::patches::{LineArgs, PatchArgs, TapArgs, copy_line, pack_patches, pack_taps};
 use crate::conv::plane::{CorrelateArgs, PlaneArgs, correlate, plane};
 use crate::conv::window::{STRETCHES, ShiftArgs, WindowArgs, shifts, window};
 use crate::conv::winograd::{InputArgs, OutputArgs, input, output};
@@ -17,7 +18,7 @@ use crate::simd::vec::Neon;
 #[cfg(target_arch = "x86_64")]
 use crate::simd::vec::{Avx2, Avx512};
 use crate::simd::vec::{Lanes, Scalar};
-use std::ops::{Add, Mul, Range, Sub};
+use std::ops::{Add, Mul, Sub};
 
 /// One tile: `c[i][j] = (from_c ? c[i][j] : 0) + sum over p of a[i][p] * b[p][j]`, in the order of p, then what the
 /// epilogue says.
@@ -264,7 +265,10 @@ pub(crate) struct Kernels<T: 'static> {
     pub correlate: [[unsafe fn(&CorrelateArgs<T>); 2]; 2],
     pub winograd_input: unsafe fn(&InputArgs<T>),
     pub winograd_output: unsafe fn(&OutputArgs<T>),
-    pub pad_line: unsafe fn(*const T, Range<usize>, usize, *mut T),
+    pub copy_line: unsafe fn(&LineArgs<T>),
+    pub spread_line: unsafe fn(*const T, usize, *mut T),
+    /// `line_tiles[packed][rows - 1][wide]`, of the sizes of `tiles`.
+    pub line_tiles: [&'static [[LineFn<T>; 2]]; 2],
 }
 
 macro_rules! kernels {
@@ -365,9 +369,23 @@ macro_rules! kernels {
             /// # Safety
             /// As for what it calls; the CPU has the instruction set.
             $(#[$feature])*
-            unsafe fn padded(src: *const $t, known: Range<usize>, len: usize, dst: *mut $t) {
+            unsafe fn line_copy(args: &LineArgs<$t>) {
                 // SAFETY: the caller's promise.
-                unsafe { pad_line(<$l as Lanes<$t>>::assume(), src, known, len, dst) }
+                unsafe { copy_line(<$l as Lanes<$t>>::assume(), args) }
+            }
+            /// # Safety
+            /// As for what it calls; the CPU has the instruction set.
+            $(#[$feature])*
+            unsafe fn line_spread(src: *const $t, len: usize, dst: *mut $t) {
+                // SAFETY: the caller's promise.
+                unsafe { spread_line(<$l as Lanes<$t>>::assume(), src, len, dst) }
+            }
+            /// # Safety
+            /// As for what it calls; the CPU has the instruction set.
+            $(#[$feature])*
+            unsafe fn lines<const MR: usize, const NV: usize, const PACKED: bool>(t: &LineTile<$t>) {
+                // SAFETY: the caller's promise.
+                unsafe { line_tile::<$t, $l, MR, NV, PACKED>(<$l as Lanes<$t>>::assume(), t) }
             }
             pub(super) static KERNELS: Kernels<$t> = TABLE;
             pub(super) const TABLE: Kernels<$t> = Kernels {
@@ -388,7 +406,12 @@ macro_rules! kernels {
                 correlate: [[correlation::<1, 1>, correlation::<1, 2>], [correlation::<2, 1>, correlation::<2, 2>]],
                 winograd_input: tiles_in,
                 winograd_output: tiles_out,
-                pad_line: padded,
+                copy_line: line_copy,
+                spread_line: line_spread,
+                line_tiles: [
+                    &[$([lines::<$mr, 1, false>, lines::<$mr, $nv, false>]),*],
+                    &[$([lines::<$mr, 1, true>, lines::<$mr, $nv, true>]),*],
+                ],
             };
         }
     };
