@@ -134,6 +134,13 @@ fn batch_norm() {
             any_mut(&mut again, &shape),
         );
         assert_eq!(y, again);
+        let (mut a, mut shift) = (vec![0.0; c], vec![0.0; c]);
+        let (to_a, to_shift) = (any_mut(&mut a, &[c]), any_mut(&mut shift, &[c]));
+        batch_norm_fold(wv, bv, any(&m, &[c]), any(&v, &[c]), 1e-5, to_a, to_shift);
+        for (i, x) in x.iter().enumerate() {
+            let channel = i / shape[2] % c;
+            assert_eq!(x.mul_add(a[channel], shift[channel]), y[i], "one fused multiply-add");
+        }
         let of_channel: Vec<f64> = (0..n).filter(|i| i / shape[2] % c == 1).map(|i| y[i]).collect();
         let mean: f64 = of_channel.iter().sum::<f64>() / of_channel.len() as f64;
         assert!((mean - b[1]).abs() < 1e-12);
