@@ -20,13 +20,14 @@ from dataclasses import dataclass
 
 @dataclass
 class Case:
-    """One line: `run` is timed after `setup`, with the library under the name `t`."""
+    """One line: `run` is timed after `setup`, with the library under the name `t`. `moved`: elements read and written."""
 
     family: str
     name: str
     setup: str
     run: str
     grad: bool = False
+    moved: str = ""
 
 
 F = "F = t.nn.functional; t.manual_seed(0); "
@@ -44,14 +45,14 @@ def cases():
     """All cases, family by family."""
     found = []
 
-    def add(family, name, setup, run):
-        found.append(Case(family, name, F + setup, run))
+    def add(family, name, setup, run, moved=""):
+        found.append(Case(family, name, F + setup, run, moved=moved))
 
-    def add_backward(family, name, setup, call, wrt="x,"):
+    def add_backward(family, name, setup, call, wrt="x,", moved=""):
         made, run = backward(setup, call)
         if wrt != "x,":
             made = made.replace("; y =", "; [p.requires_grad_() for p in (" + wrt + ")]; y =", 1)
-        found.append(Case(family, name + " backward", F + made + f"; ps = [{wrt}]", run, True))
+        found.append(Case(family, name + " backward", F + made + f"; ps = [{wrt}]", run, True, moved))
 
     sizes = {"16k": 1 << 14, "1e6": 10**6, "1e7": 10**7}
     for size, n in sizes.items():
@@ -95,24 +96,31 @@ def cases():
     ):
         for f in ("max_pool2d", "avg_pool2d"):
             setup, call = f"x = t.randn({shape})", f"F.{f}(x, {k}, {s}, {p})"
-            add("pool", f"{f} {name}", setup, call)
-            add_backward("pool", f"{f} {name}", setup, call)
-    add("pool", "adaptive_avg_pool2d 64x512x7x7", "x = t.randn(64, 512, 7, 7)", "F.adaptive_avg_pool2d(x, 1)")
+            add("pool", f"{f} {name}", setup, call, f"x.numel() + {call}.numel()")
+            add_backward("pool", f"{f} {name}", setup, call, moved=f"{1 + (f == 'max_pool2d')} * x.numel() + y.numel()")
+    add(
+        "pool",
+        "adaptive_avg_pool2d 64x512x7x7",
+        "x = t.randn(64, 512, 7, 7)",
+        "F.adaptive_avg_pool2d(x, 1)",
+        "x.numel()",
+    )
     for shape, c in (("32, 64, 56, 56", 64), ("64, 512, 7, 7", 512), ("4096, 256", 256)):
         setup = f"x = t.randn({shape}); w = t.ones({c}); b = t.zeros({c}); m = t.zeros({c}); v = t.ones({c})"
         call = "F.batch_norm(x, m, v, w, b, True)"
         name = shape.replace(", ", "x")
-        add("norm", f"batch_norm {name}", setup, call)
-        add_backward("norm", f"batch_norm {name}", setup, call, "x, w, b")
-        add("norm", f"batch_norm eval {name}", setup, "F.batch_norm(x, m, v, w, b, False)")
+        add("norm", f"batch_norm {name}", setup, call, "2 * x.numel()")
+        add_backward("norm", f"batch_norm {name}", setup, call, "x, w, b", "3 * x.numel()")
+        add("norm", f"batch_norm eval {name}", setup, "F.batch_norm(x, m, v, w, b, False)", "2 * x.numel()")
     for shape, c in (("64, 128, 128", 128), ("4096, 768", 768), ("32, 100, 1000", 1000)):
         setup = f"x = t.randn({shape}); w = t.ones({c}); b = t.zeros({c})"
         call = f"F.layer_norm(x, ({c},), w, b)"
         name = shape.replace(", ", "x")
-        add("norm", f"layer_norm {name}", setup, call)
-        add_backward("norm", f"layer_norm {name}", setup, call, "x, w, b")
+        add("norm", f"layer_norm {name}", setup, call, "2 * x.numel()")
+        add_backward("norm", f"layer_norm {name}", setup, call, "x, w, b", "3 * x.numel()")
     setup = "x = t.randn(32, 64, 56, 56); w = t.ones(64); b = t.zeros(64)"
-    add("norm", "group_norm 32x64x56x56", setup, "F.group_norm(x, 8, w, b)")
+    add("norm", "group_norm 32x64x56x56", setup, "F.group_norm(x, 8, w, b)", "2 * x.numel()")
+    add_backward("norm", "group_norm 32x64x56x56", setup, "F.group_norm(x, 8, w, b)", "x, w, b", "3 * x.numel()")
     for shape in ("64, 10", "1024, 128", "4096, 1000", "32, 50257"):
         name = shape.replace(", ", "x")
         setup = f"x = t.randn({shape})"
@@ -371,6 +379,22 @@ def seconds(case, libs, rounds, budget):
     return best
 
 
+def rates(case, lib, taken, rounds):
+    """Bytes read and written per second (each at least once), and those of a plain copy of as many."""
+    space = {"t": lib}
+    exec(case.setup, space)
+    with lib.no_grad():
+        moved = 4 * eval(case.moved, space)
+        source = lib.zeros(moved // 8)
+        best = math.inf
+        for _ in range(10 * rounds):
+            start = time.perf_counter()
+            copy = source.clone()
+            best = min(best, time.perf_counter() - start)
+            del copy
+    return f" | {moved / taken / 1e9:5.1f} GB/s, copy {moved / best / 1e9:5.1f}"
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--family", default="", help="families, separated by commas")
@@ -396,7 +420,9 @@ def main():
                     continue
                 ours, theirs = best["firesteel"], best["torch"]
                 ratios.append(theirs / ours)
-                print(f"{case.name:44} | {ours * 1e6:12,.1f} | {theirs * 1e6:10,.1f} | {ratios[-1]:5.2f}", flush=True)
+                rate = rates(case, libs["firesteel"], ours, args.rounds) if case.moved else ""
+                line = f"{case.name:44} | {ours * 1e6:12,.1f} | {theirs * 1e6:10,.1f} | {ratios[-1]:5.2f}"
+                print(line + rate, flush=True)
             if ratios:
                 mean = math.exp(sum(map(math.log, ratios)) / len(ratios))
                 print(f"{'geometric mean':44} | {'':12} | {'':10} | {mean:5.2f}")

@@ -8,7 +8,7 @@
 //! it lies in the cache.
 
 use super::by_float;
-use super::sweep::{Across, Blend, HasSweeps, Runs, Sweeps};
+use super::sweep::{Across, Blend, HasSweeps, Rows, Runs, Sweeps};
 use crate::dtype::Element;
 use crate::parallel;
 use crate::reduce::real::Real;
@@ -55,7 +55,7 @@ impl<T: Real> Affine<T> {
     }
 }
 
-/// The functions that [`batch_norm_eval`] applies, one per channel.
+/// The functions that [`batch_norm_eval`] applies to the bit, one per channel: for kernels that it is folded into.
 #[allow(private_bounds, reason = "as above")]
 pub fn batch_norm_affine<T: Real>(
     weight: Option<AnySrc>,
@@ -207,12 +207,16 @@ fn normalise<T: HasSweeps>(
     eps: f64,
     y: &Dst<T>,
 ) {
+    apply(x, None, y, &coefficients(w, b, mean, var, eps));
+}
+
+fn coefficients<T: Real>(w: Option<Vec<T>>, b: Option<Vec<T>>, mean: &[T], var: &[T], eps: f64) -> Coefficients<T> {
     let mut k = Coefficients::new(mean.len());
     for i in 0..mean.len() {
         let (m, rstd) = (mean[i].to_f64(), inverse(var[i], eps));
         (k.slope[i], k.shift[i]) = scale_and_shift(w.as_deref(), b.as_deref(), i, m, rstd);
     }
-    apply(x, None, y, &k);
+    k
 }
 
 /// `running = (1 - momentum) * running + momentum * batch`, the variance made unbiased with `count` = n * s.
@@ -553,6 +557,22 @@ fn apply<T: HasSweeps>(x: &Src<T>, g: Option<&Src<T>>, y: &Dst<T>, k: &Coefficie
         });
     }
     let rows = Walk::of(&x.shape()[..rank - 1], strides.map(|t| &t[..rank - 1]));
+    if !two && x.is_contiguous() && y.is_contiguous() {
+        return parallel::for_range(rows.count(), grain(s), |range| {
+            let part = Rows {
+                x: from.get().wrapping_add(range.start * s),
+                y: to.get().wrapping_add(range.start * s),
+                rows: range.len(),
+                len: s,
+                a: k.slope.as_ptr(),
+                b: k.shift.as_ptr(),
+                channels,
+                first: range.start % channels,
+            };
+            // SAFETY: a part of both, which is this thread's.
+            unsafe { (sweeps.scale_rows)(&part) };
+        });
+    }
     parallel::for_range(rows.count(), grain(s), |range| {
         for r in range {
             let (at, c) = (rows.at(r), r % channels);

@@ -1,7 +1,7 @@
 //! Normalisation layers, forward and backward: over rows (layer norm, RMS norm) and over channels (batch norm, group
 //! norm). `f32` and `f64`.
 //!
-//! Statistics come from two passes (mean, then squared distances from it). Outputs do not overlap inputs.
+//! Statistics come from two passes (mean, then squared distances from it), over memory that lies in the cache. Outputs do not overlap inputs.
 
 mod channel;
 mod row;

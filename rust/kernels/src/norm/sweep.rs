@@ -96,14 +96,102 @@ macro_rules! grouped {
     }};
 }
 
+/// Vectors whose lanes can be added up.
+pub(super) trait Fold<T>: Lanes<T> {
+    /// The sum of the lanes, in a halving tree: lane i and lane i + N / 2 first.
+    fn fold(self, v: Self::V) -> T;
+}
+
+impl<T> Fold<T> for Scalar
+where
+    Scalar: Lanes<T, V = T>,
+{
+    #[inline(always)]
+    fn fold(self, v: T) -> T {
+        v
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use super::{Avx2, Avx512, Fold};
+    use std::arch::x86_64::*;
+
+    impl Fold<f32> for Avx2 {
+        #[inline(always)]
+        fn fold(self, v: __m256) -> f32 {
+            // SAFETY: the token proves the instruction set; so in every method here.
+            unsafe {
+                let four = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps::<1>(v));
+                let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+                _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)))
+            }
+        }
+    }
+    impl Fold<f64> for Avx2 {
+        #[inline(always)]
+        fn fold(self, v: __m256d) -> f64 {
+            // SAFETY: as above.
+            unsafe {
+                let two = _mm_add_pd(_mm256_castpd256_pd128(v), _mm256_extractf128_pd::<1>(v));
+                _mm_cvtsd_f64(_mm_add_sd(two, _mm_unpackhi_pd(two, two)))
+            }
+        }
+    }
+    impl Fold<f32> for Avx512 {
+        #[inline(always)]
+        fn fold(self, v: __m512) -> f32 {
+            // SAFETY: as above.
+            unsafe {
+                let eight = _mm256_add_ps(_mm512_castps512_ps256(v), _mm512_extractf32x8_ps::<1>(v));
+                let four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps::<1>(eight));
+                let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+                _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)))
+            }
+        }
+    }
+    impl Fold<f64> for Avx512 {
+        #[inline(always)]
+        fn fold(self, v: __m512d) -> f64 {
+            // SAFETY: as above.
+            unsafe {
+                let four = _mm256_add_pd(_mm512_castpd512_pd256(v), _mm512_extractf64x4_pd::<1>(v));
+                let two = _mm_add_pd(_mm256_castpd256_pd128(four), _mm256_extractf128_pd::<1>(four));
+                _mm_cvtsd_f64(_mm_add_sd(two, _mm_unpackhi_pd(two, two)))
+            }
+        }
+    }
+}
+
+#[cfg(target_arch = "aarch64")]
+impl<T: Real> Fold<T> for Neon
+where
+    Neon: Lanes<T>,
+{
+    #[inline(always)]
+    fn fold(self, v: Self::V) -> T {
+        let mut one = [T::ZERO; 16];
+        // SAFETY: no vector is longer than the array.
+        unsafe { self.store(one.as_mut_ptr(), v) };
+        let mut width = <Self as Lanes<T>>::N / 2;
+        while width > 0 {
+            for i in 0..width {
+                one[i] = one[i] + one[i + width];
+            }
+            width /= 2;
+        }
+        one[0]
+    }
+}
+
 /// A sum's lanes, and what was joined.
-struct Sum<T, L: Lanes<T>, const U: usize> {
+struct Sum<T, L: Fold<T>, const U: usize> {
     lanes: [L::V; U],
     count: usize,
     total: f64,
 }
 
-impl<T: Real, L: Lanes<T>, const U: usize> Sum<T, L, U> {
+impl<T: Real, L: Fold<T>, const U: usize> Sum<T, L, U> {
     #[inline(always)]
     fn new(l: L) -> Self {
         Self {
@@ -122,17 +210,7 @@ impl<T: Real, L: Lanes<T>, const U: usize> Sum<T, L, U> {
             }
             width /= 2;
         }
-        let mut one = [T::ZERO; 16];
-        // SAFETY: no vector is longer than the array.
-        unsafe { l.store(one.as_mut_ptr(), self.lanes[0]) };
-        let mut width = L::N / 2;
-        while width > 0 {
-            for i in 0..width {
-                one[i] = one[i] + one[i + width];
-            }
-            width /= 2;
-        }
-        self.total += one[0].to_f64();
+        self.total += l.fold(self.lanes[0]).to_f64();
         self.lanes = [l.splat(T::ZERO); U];
         self.count = 0;
     }
@@ -148,26 +226,26 @@ impl<T: Real, L: Lanes<T>, const U: usize> Sum<T, L, U> {
 
 /// The first `n` lanes of `v` in all lanes, zero in the others.
 #[inline(always)]
-fn first<T: Real, L: Lanes<T>>(l: L, v: T, n: usize) -> L::V {
+fn first<T: Real, L: Fold<T>>(l: L, v: T, n: usize) -> L::V {
     let all = [v; 16];
     // SAFETY: no vector is longer than the array.
     unsafe { l.load_n(all.as_ptr(), n) }
 }
 
 #[inline(always)]
-fn sub<T: Real, L: Lanes<T>>(l: L, a: L::V, b: L::V) -> L::V {
+fn sub<T: Real, L: Fold<T>>(l: L, a: L::V, b: L::V) -> L::V {
     l.fma(b, l.splat(-T::ONE), a)
 }
 
 #[inline(always)]
-fn mul<T: Real, L: Lanes<T>>(l: L, a: L::V, b: L::V) -> L::V {
+fn mul<T: Real, L: Fold<T>>(l: L, a: L::V, b: L::V) -> L::V {
     l.fma(a, b, l.splat(-T::ZERO))
 }
 
 /// # Safety
 /// `n` (whole: all) lanes lie at `p`.
 #[inline(always)]
-unsafe fn load<T, L: Lanes<T>>(l: L, p: *const T, n: usize, whole: bool) -> L::V {
+unsafe fn load<T, L: Fold<T>>(l: L, p: *const T, n: usize, whole: bool) -> L::V {
     // SAFETY: the caller's promise.
     unsafe { if whole { l.load(p) } else { l.load_n(p, n) } }
 }
@@ -175,7 +253,7 @@ unsafe fn load<T, L: Lanes<T>>(l: L, p: *const T, n: usize, whole: bool) -> L::V
 /// # Safety
 /// As for `load`.
 #[inline(always)]
-unsafe fn store<T, L: Lanes<T>>(l: L, p: *mut T, v: L::V, n: usize, whole: bool) {
+unsafe fn store<T, L: Fold<T>>(l: L, p: *mut T, v: L::V, n: usize, whole: bool) {
     // SAFETY: the caller's promise.
     unsafe { if whole { l.store(p, v) } else { l.store_n(p, v, n) } }
 }
@@ -185,7 +263,7 @@ unsafe fn store<T, L: Lanes<T>>(l: L, p: *mut T, v: L::V, n: usize, whole: bool)
 /// # Safety
 /// The runs lie in live memory. So for all functions here; written runs are the caller's.
 #[inline(always)]
-pub(super) unsafe fn sum<T: Real, L: Lanes<T>, const U: usize>(l: L, r: &Runs<T>) -> f64 {
+pub(super) unsafe fn sum<T: Real, L: Fold<T>, const U: usize>(l: L, r: &Runs<T>) -> f64 {
     let mut sum = Sum::<T, L, U>::new(l);
     for run in 0..r.count {
         let x = r.x.wrapping_offset(run as isize * r.steps[0]);
@@ -212,7 +290,7 @@ pub(super) unsafe fn sum<T: Real, L: Lanes<T>, const U: usize>(l: L, r: &Runs<T>
 /// # Safety
 /// As for `sum`.
 #[inline(always)]
-pub(super) unsafe fn squares<T: Real, L: Lanes<T>, const U: usize>(l: L, r: &Runs<T>, mean: T) -> f64 {
+pub(super) unsafe fn squares<T: Real, L: Fold<T>, const U: usize>(l: L, r: &Runs<T>, mean: T) -> f64 {
     let mut sum = Sum::<T, L, U>::new(l);
     let center = l.splat(mean);
     for run in 0..r.count {
@@ -241,7 +319,7 @@ pub(super) unsafe fn squares<T: Real, L: Lanes<T>, const U: usize>(l: L, r: &Run
 /// # Safety
 /// As for `sum`.
 #[inline(always)]
-pub(super) unsafe fn dots<T: Real, L: Lanes<T>, const U: usize>(l: L, r: &Runs<T>, center: T) -> [f64; 2] {
+pub(super) unsafe fn dots<T: Real, L: Fold<T>, const U: usize>(l: L, r: &Runs<T>, center: T) -> [f64; 2] {
     let (mut sum, mut dot) = (Sum::<T, L, U>::new(l), Sum::<T, L, U>::new(l));
     let all = l.splat(center);
     for run in 0..r.count {
@@ -274,7 +352,7 @@ pub(super) unsafe fn dots<T: Real, L: Lanes<T>, const U: usize>(l: L, r: &Runs<T
 /// # Safety
 /// As for `sum`.
 #[inline(always)]
-pub(super) unsafe fn scale<T: Real, L: Lanes<T>, const U: usize>(l: L, r: &Runs<T>, a: T, b: T) {
+pub(super) unsafe fn scale<T: Real, L: Fold<T>, const U: usize>(l: L, r: &Runs<T>, a: T, b: T) {
     let (a, b) = (l.splat(a), l.splat(b));
     for run in 0..r.count {
         let x = r.x.wrapping_offset(run as isize * r.steps[0]);
@@ -286,12 +364,61 @@ pub(super) unsafe fn scale<T: Real, L: Lanes<T>, const U: usize>(l: L, r: &Runs<
     }
 }
 
+/// Rows of `len` elements that follow each other in x and y, each by its own factor and summand.
+pub(super) struct Rows<T> {
+    pub x: *const T,
+    pub y: *mut T,
+    pub rows: usize,
+    pub len: usize,
+    /// Lists of `channels` numbers; the first row has number `first`.
+    pub a: *const T,
+    pub b: *const T,
+    pub channels: usize,
+    pub first: usize,
+}
+
+/// `y = x * a + b`, one fused multiply-add per element.
+///
+/// # Safety
+/// As for `sum`.
+#[inline(always)]
+pub(super) unsafe fn scale_rows<T: Real, L: Fold<T>, const U: usize>(l: L, r: &Rows<T>) {
+    let end = r.rows * r.len;
+    let mut c = r.first;
+    for row in 0..r.rows {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let (a, b) = (l.splat(*r.a.add(c)), l.splat(*r.b.add(c)));
+            let (mut i, to) = (row * r.len, row * r.len + r.len);
+            while i + U * L::N <= to {
+                for u in 0..U {
+                    let at = i + u * L::N;
+                    l.store(r.y.add(at), l.fma(l.load(r.x.add(at)), a, b));
+                }
+                i += U * L::N;
+            }
+            // What is stored beyond the row is the next one's, and written again.
+            while i < to && i + L::N <= end {
+                l.store(r.y.add(i), l.fma(l.load(r.x.add(i)), a, b));
+                i += L::N;
+            }
+            if i < to {
+                l.store_n(r.y.add(i), l.fma(l.load_n(r.x.add(i), to - i), a, b), to - i);
+            }
+        }
+        c += 1;
+        if c == r.channels {
+            c = 0;
+        }
+    }
+}
+
 /// What [`Blend`] says.
 ///
 /// # Safety
 /// As for `sum`.
 #[inline(always)]
-pub(super) unsafe fn blend<T: Real, L: Lanes<T>, const U: usize>(l: L, r: &Runs<T>, k: &Blend<T>) {
+pub(super) unsafe fn blend<T: Real, L: Fold<T>, const U: usize>(l: L, r: &Runs<T>, k: &Blend<T>) {
     let [gain, slope, center, shift] = [k.gain, k.slope, k.center, k.shift].map(|v| l.splat(v));
     for run in 0..r.count {
         let x = r.x.wrapping_offset(run as isize * r.steps[0]);
@@ -313,7 +440,7 @@ pub(super) unsafe fn blend<T: Real, L: Lanes<T>, const U: usize>(l: L, r: &Runs<
 /// # Safety
 /// As for `load`.
 #[inline(always)]
-unsafe fn centred<T: Real, L: Lanes<T>>(l: L, x: *const T, n: usize, whole: bool, m: L::V, s: L::V) -> L::V {
+unsafe fn centred<T: Real, L: Fold<T>>(l: L, x: *const T, n: usize, whole: bool, m: L::V, s: L::V) -> L::V {
     // SAFETY: the caller's promise.
     mul::<T, L>(l, sub::<T, L>(l, unsafe { load(l, x, n, whole) }, m), s)
 }
@@ -323,7 +450,7 @@ unsafe fn centred<T: Real, L: Lanes<T>>(l: L, x: *const T, n: usize, whole: bool
 /// # Safety
 /// As for `load`.
 #[inline(always)]
-unsafe fn weighted<T: Real, L: Lanes<T>>(l: L, r: &RowGrad<T>, i: usize, n: usize, whole: bool) -> L::V {
+unsafe fn weighted<T: Real, L: Fold<T>>(l: L, r: &RowGrad<T>, i: usize, n: usize, whole: bool) -> L::V {
     // SAFETY: the caller's promise.
     unsafe {
         let g = load(l, r.g.add(i), n, whole);
@@ -340,7 +467,7 @@ unsafe fn weighted<T: Real, L: Lanes<T>>(l: L, r: &RowGrad<T>, i: usize, n: usiz
 /// # Safety
 /// As for `sum`.
 #[inline(always)]
-pub(super) unsafe fn norm_row<T: Real, L: Lanes<T>, const U: usize>(l: L, r: &RowNorm<T>) -> [T; 2] {
+pub(super) unsafe fn norm_row<T: Real, L: Fold<T>, const U: usize>(l: L, r: &RowNorm<T>) -> [T; 2] {
     let runs = Runs {
         x: r.x,
         g: r.x,
@@ -386,7 +513,7 @@ pub(super) unsafe fn norm_row<T: Real, L: Lanes<T>, const U: usize>(l: L, r: &Ro
 /// # Safety
 /// As for `sum`.
 #[inline(always)]
-pub(super) unsafe fn grad_row<T: Real, L: Lanes<T>, const U: usize>(l: L, r: &RowGrad<T>) {
+pub(super) unsafe fn grad_row<T: Real, L: Fold<T>, const U: usize>(l: L, r: &RowGrad<T>) {
     let (mut sum, mut dot) = (Sum::<T, L, U>::new(l), Sum::<T, L, U>::new(l));
     let (m, s) = (l.splat(r.mean), l.splat(r.rstd));
     // SAFETY: the caller's promise.
@@ -451,7 +578,7 @@ pub(super) struct Across<T> {
 /// # Safety
 /// As for `sum`; each list has `len` numbers.
 #[inline(always)]
-pub(super) unsafe fn across<T: Real, L: Lanes<T>, const U: usize>(l: L, r: &Across<T>) {
+pub(super) unsafe fn across<T: Real, L: Fold<T>, const U: usize>(l: L, r: &Across<T>) {
     let [gain, slope, center, shift] = r.k;
     // SAFETY: the caller's promise.
     unsafe {
@@ -476,6 +603,7 @@ pub(super) struct Sweeps<T: 'static> {
     pub squares: unsafe fn(&Runs<T>, T) -> f64,
     pub dots: unsafe fn(&Runs<T>, T) -> [f64; 2],
     pub scale: unsafe fn(&Runs<T>, T, T),
+    pub scale_rows: unsafe fn(&Rows<T>),
     pub blend: unsafe fn(&Runs<T>, &Blend<T>),
     pub across: unsafe fn(&Across<T>),
     pub norm_row: unsafe fn(&RowNorm<T>) -> [T; 2],
@@ -517,6 +645,13 @@ macro_rules! sweeps {
             /// # Safety
             /// As for what it calls; the CPU has the instruction set.
             $(#[$feature])*
+            unsafe fn scale_rows(r: &Rows<$t>) {
+                // SAFETY: the caller's promise.
+                unsafe { super::scale_rows::<$t, $l, $u>(<$l as Lanes<$t>>::assume(), r) }
+            }
+            /// # Safety
+            /// As for what it calls; the CPU has the instruction set.
+            $(#[$feature])*
             unsafe fn blend(r: &Runs<$t>, k: &Blend<$t>) {
                 // SAFETY: the caller's promise.
                 unsafe { super::blend::<$t, $l, $u>(<$l as Lanes<$t>>::assume(), r, k) }
@@ -543,7 +678,7 @@ macro_rules! sweeps {
                 unsafe { super::grad_row::<$t, $l, $u>(<$l as Lanes<$t>>::assume(), r) }
             }
             pub(super) static SWEEPS: Sweeps<$t> =
-                Sweeps { sum, squares, dots, scale, blend, across, norm_row, grad_row };
+                Sweeps { sum, squares, dots, scale, scale_rows, blend, across, norm_row, grad_row };
         }
     };
 }

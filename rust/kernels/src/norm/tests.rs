@@ -134,6 +134,11 @@ fn batch_norm() {
             any_mut(&mut again, &shape),
         );
         assert_eq!(y, again);
+        let folded = batch_norm_affine::<f64>(wv, bv, any(&m, &[c]), any(&v, &[c]), 1e-5);
+        for (i, x) in x.iter().enumerate() {
+            let channel = i / shape[2] % c;
+            assert_eq!(folded[channel].of(*x), y[i], "one fused multiply-add");
+        }
         let of_channel: Vec<f64> = (0..n).filter(|i| i / shape[2] % c == 1).map(|i| y[i]).collect();
         let mean: f64 = of_channel.iter().sum::<f64>() / of_channel.len() as f64;
         assert!((mean - b[1]).abs() < 1e-12);

@@ -1,10 +1,26 @@
 //! Average pooling. Sums are taken in f64, so that large windows lose nothing.
 
 use super::block::Row;
+#[cfg(target_arch = "x86_64")]
+use super::wide::{self, Wide};
 use super::{PoolShape, Strides, Window, adaptive_windows, each_plane, row, zero_plane};
-use crate::dtype::Element;
+use crate::dtype::{DType, Element};
+#[cfg(target_arch = "x86_64")]
+use crate::parallel;
+#[cfg(target_arch = "x86_64")]
+use crate::simd::{Isa, isa};
 use crate::view::{Dst, Src};
 use std::ops::Add;
+
+/// A sum by a count. Float32's goes by the count's inverse, which in float64 makes no difference but in double roundings.
+#[inline(always)]
+pub(super) fn quotient<T: Element>(sum: f64, count: f64) -> T {
+    T::from_f64(if T::DTYPE == DType::F32 {
+        sum * (1.0 / count)
+    } else {
+        sum / count
+    })
+}
 
 /// How a sum becomes an average.
 #[derive(Clone, Copy)]
@@ -86,6 +102,43 @@ pub fn adaptive_avg_pool_backward<T: Element + Add<Output = T>>(gy: Src<T>, gx: 
     backward(&adaptive_windows(gx.shape(), gy.shape()), None, Divisor::Inside, gy, gx);
 }
 
+/// The inverse of each window's count, by rows of windows with equal ones; 0 for windows without an element.
+#[cfg(target_arch = "x86_64")]
+pub(super) struct Inverses {
+    /// For each (d, h) the row's number.
+    row: Vec<usize>,
+    rows: Vec<Vec<f64>>,
+}
+
+#[cfg(target_arch = "x86_64")]
+impl Inverses {
+    fn new(windows: &[Vec<Window>; 3], divisor: Divisor) -> Self {
+        let (mut keys, mut row, mut rows) = (Vec::new(), Vec::new(), Vec::new());
+        for (wd, wh) in windows[0].iter().flat_map(|d| windows[1].iter().map(move |h| (d, h))) {
+            let key = (wd.len * wh.len, wd.full * wh.full);
+            let known = keys.iter().position(|k| *k == key);
+            row.push(known.unwrap_or(keys.len()));
+            if known.is_none() {
+                keys.push(key);
+                let inverse = |ww: &Window| match key.0 * ww.len {
+                    0 => 0.0,
+                    _ => 1.0 / divisor.of([wd, wh, ww]),
+                };
+                let mut all: Vec<f64> = windows[2].iter().map(inverse).collect();
+                all.resize(all.len().next_multiple_of(16), 0.0);
+                rows.push(all);
+            }
+        }
+        Self { row, rows }
+    }
+
+    /// Those of the `i`-th row of windows, padded to whole vectors.
+    #[inline(always)]
+    pub fn of(&self, i: usize) -> &[f64] {
+        &self.rows[self.row[i]]
+    }
+}
+
 fn work(windows: &[Vec<Window>; 3]) -> usize {
     windows.iter().map(|w| w.iter().map(|w| w.len).sum::<usize>()).product()
 }
@@ -98,6 +151,29 @@ fn forward<T: Element>(windows: &[Vec<Window>; 3], s: Option<&PoolShape>, diviso
     let global = y.shape()[2..] == [1; 3]
         && xs.dense([depth, height, width])
         && windows[0][0].len * windows[1][0].len * windows[2][0].len == depth * height * width;
+    #[cfg(target_arch = "x86_64")]
+    if T::DTYPE == DType::F32 && isa() == Isa::Avx512 && y.is_contiguous() {
+        let size = depth * height * width;
+        if global && x.is_contiguous() && size > 0 {
+            let inverse = 1.0 / divisor.of([&windows[0][0], &windows[1][0], &windows[2][0]]);
+            return parallel::for_range(y.numel(), (32_768 / size).max(1), |range| {
+                // SAFETY: f32, and AVX-512 is there; planes of one tensor after another.
+                unsafe {
+                    let (from, to) = (x.ptr().add(range.start * size), y.ptr().add(range.start));
+                    wide::means(from.cast(), size, inverse, to.cast(), range.len());
+                }
+            });
+        }
+        if let Some(wide) = s.and_then(|s| Wide::new(windows, s, xs, [depth, height, width])) {
+            let inverses = Inverses::new(windows, divisor);
+            let size = y.shape()[2..].iter().product::<usize>();
+            return each_plane(y.shape(), work(windows), |plane| {
+                let src = x.ptr().wrapping_offset(xs.plane(plane, channels));
+                // SAFETY: f32; planes are disjoint.
+                unsafe { wide.mean(src.cast(), &inverses, y.ptr().add(plane * size).cast()) };
+            });
+        }
+    }
     let kernel = s.filter(|_| [xs.0[4], ys.0[4]] == [1; 2]);
     let strip = kernel.map_or(0..0, |s| row::whole(&windows[2], s));
     each_plane(y.shape(), work(windows), |plane| {
@@ -107,7 +183,7 @@ fn forward<T: Element>(windows: &[Vec<Window>; 3], s: Option<&PoolShape>, diviso
             // SAFETY: a dense plane; its one output.
             unsafe {
                 let sum = row::sum_run(std::slice::from_raw_parts(src, depth * height * width));
-                *dst = T::from_f64(sum / divisor.of([&windows[0][0], &windows[1][0], &windows[2][0]]));
+                *dst = quotient(sum, divisor.of([&windows[0][0], &windows[1][0], &windows[2][0]]));
             }
             return;
         }
@@ -153,9 +229,13 @@ fn forward<T: Element>(windows: &[Vec<Window>; 3], s: Option<&PoolShape>, diviso
                         }
                     }
                     let empty = wd.len * wh.len * ww.len == 0;
-                    let mean = if empty { 0.0 } else { sum / divisor.of([wd, wh, ww]) };
+                    let mean = if empty {
+                        T::from_f64(0.0)
+                    } else {
+                        quotient(sum, divisor.of([wd, wh, ww]))
+                    };
                     // SAFETY: inside the output; planes are disjoint.
-                    unsafe { *dst.wrapping_offset(ys.at(od, oh, ow)) = T::from_f64(mean) };
+                    unsafe { *dst.wrapping_offset(ys.at(od, oh, ow)) = mean };
                 }
             }
         }
@@ -174,6 +254,37 @@ fn backward<T: Element + Add<Output = T>>(
     }
     let (xs, gs) = (Strides::new(gx.strides()), Strides::new(gy.strides()));
     let (channels, [depth, height, width]) = (gx.shape()[1], [gx.shape()[2], gx.shape()[3], gx.shape()[4]]);
+    let size = depth * height * width;
+    if windows.iter().all(|w| w.len() == 1 && w[0].step == 1)
+        && windows[0][0].len * windows[1][0].len * windows[2][0].len == size
+        && gx.is_contiguous()
+    {
+        let count = divisor.of([&windows[0][0], &windows[1][0], &windows[2][0]]);
+        return each_plane(gx.shape(), size, |plane| {
+            // SAFETY: inside the views; planes are disjoint.
+            unsafe {
+                let share = quotient((*gy.ptr().wrapping_offset(gs.plane(plane, channels))).to_f64(), count);
+                std::slice::from_raw_parts_mut(gx.ptr().add(plane * size), size).fill(share);
+            }
+        });
+    }
+    #[cfg(target_arch = "x86_64")]
+    if T::DTYPE == DType::F32
+        && gx.is_contiguous()
+        && gy.is_contiguous()
+        && let Some(wide) = s.and_then(|s| Wide::new(windows, s, xs, [depth, height, width]))
+        && wide.spreads()
+    {
+        let inverses = Inverses::new(windows, divisor);
+        let outputs = gy.shape()[2..].iter().product::<usize>();
+        return each_plane(gx.shape(), size + work(windows), |plane| {
+            // SAFETY: f32; planes are disjoint.
+            unsafe {
+                let g = gy.ptr().add(plane * outputs);
+                wide.mean_input(g.cast(), &inverses, gx.ptr().add(plane * size).cast());
+            }
+        });
+    }
     let kernel = s.filter(|_| [xs.0[4], gs.0[4]] == [1; 2]);
     let strip = kernel.map_or(0..0, |s| row::whole(&windows[2], s));
     each_plane(gx.shape(), depth * height * width + work(windows), |plane| {
@@ -197,7 +308,7 @@ fn backward<T: Element + Add<Output = T>>(
                     }
                     // SAFETY: inside the views.
                     let g = unsafe { *src.wrapping_offset(gs.at(od, oh, ow)) }.to_f64();
-                    *share = T::from_f64(g / divisor.of([wd, wh, ww]));
+                    *share = quotient(g, divisor.of([wd, wh, ww]));
                 }
                 for d in wd.start..wd.start + wd.len {
                     for h in wh.start..wh.start + wh.len {

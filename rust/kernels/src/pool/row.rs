@@ -3,6 +3,7 @@
 //! Each position meets its taps in the order of the definition, so the results are those of the position-by-position
 //! walk.
 
+use super::avg::quotient;
 use super::block::{BLOCK, Row, every, picked};
 use super::max::MaxElement;
 use super::{PoolShape, Window};
@@ -126,7 +127,7 @@ fn mean_strips<T: Element, const S: usize>(row: &Row<T>, count: f64, y: &mut [T]
             }
         }
         for (y, sum) in out.iter_mut().zip(&sums) {
-            *y = T::from_f64(sum / count);
+            *y = quotient(*sum, count);
         }
     }
 }
@@ -135,7 +136,7 @@ multiversion! {
     /// What each output of a row gives to each element of its window.
     pub(super) fn share_row<T: Element>(g: &[T], count: f64, shares: &mut [T]) {
         for (share, g) in shares.iter_mut().zip(g) {
-            *share = T::from_f64(g.to_f64() / count);
+            *share = quotient(g.to_f64(), count);
         }
     }
 }
@@ -177,7 +178,7 @@ impl<T: Element + Add<Output = T>> Adds for T {}
 const LANES: usize = 16;
 
 multiversion! {
-    /// The sum of a dense run: 16 lanes, then a halving tree, then what is left over in order.
+    /// The sum of a dense run: 16 lanes, then a halving tree.
     pub(super) fn sum_run<T: Element>(x: &[T]) -> f64 {
         let mut lanes = [0f64; LANES];
         let groups = x.chunks_exact(LANES);
@@ -187,6 +188,9 @@ multiversion! {
                 *l += v.to_f64();
             }
         }
+        for (l, v) in lanes.iter_mut().zip(rest) {
+            *l += v.to_f64();
+        }
         let mut width = LANES / 2;
         while width > 0 {
             for i in 0..width {
@@ -194,6 +198,6 @@ multiversion! {
             }
             width /= 2;
         }
-        rest.iter().fold(lanes[0], |sum, v| sum + v.to_f64())
+        lanes[0]
     }
 }
