@@ -331,12 +331,6 @@ fn sin_cos_d(x: f64) -> (f64, f64) {
 }
 
 #[inline(always)]
-pub(crate) fn sin_cos(x: f32) -> (f32, f32) {
-    let (s, c) = sin_cos_d(x as f64);
-    (s as f32, c as f32)
-}
-
-#[inline(always)]
 pub(crate) fn sin(x: f32) -> f32 {
     let y = sin_cos_d(x as f64).0 as f32;
     if x == 0.0 { x } else { y }
