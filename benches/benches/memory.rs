@@ -1,12 +1,14 @@
-//! What is bound by memory rather than arithmetic: pools, transposes, gathers, random numbers, top-k; one thread.
+//! What is bound by memory rather than arithmetic: pools, copies, gathers, masks, scans, random numbers, order; one thread.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use firesteel_benches::Array;
-use firesteel_kernels::index::gather;
+use firesteel_kernels::dtype::Bool;
+use firesteel_kernels::index::{gather, index_select, masked_select};
 use firesteel_kernels::parallel::set_threads;
 use firesteel_kernels::pool::{PoolShape, avg_pool, max_pool};
 use firesteel_kernels::random::{Philox, normal, uniform};
-use firesteel_kernels::sort::topk;
+use firesteel_kernels::scan::{Scan, scan};
+use firesteel_kernels::sort::{sort, topk};
 use firesteel_kernels::{AnyDst, AnySrc, DType, Dst, Src, elementwise};
 use std::time::Duration;
 
@@ -61,7 +63,59 @@ fn kernels(c: &mut Criterion) {
         b.iter(|| {
             // SAFETY: as many indices as the shape has.
             let index = unsafe { Src::new(index.as_ptr(), &[SIDE, SIDE], &[SIDE as isize, 1]) };
-            gather(a.any_src(), 1, index, out.any_dst()).is_ok()
+            gather(a.any_src(), 1, index, out.any_dst(), true).is_ok()
+        });
+    });
+    group.bench_function("rows of 128", |b| {
+        let rows = SIDE * SIDE / 128;
+        b.iter(|| {
+            // SAFETY: as many indices, and elements, as the shapes have.
+            unsafe {
+                let index = Src::new(index.as_ptr(), &[rows], &[1]);
+                let from = AnySrc::new(a.as_ptr().cast(), DType::F32, &[rows, 128], &[128, 1]);
+                let to = AnyDst::new(out.any_dst().ptr(), DType::F32, &[rows, 128], &[128, 1]);
+                index_select(from, 0, index, to, false).is_ok()
+            }
+        });
+    });
+    group.bench_function("heads 0213", |b| {
+        b.iter(|| {
+            // SAFETY: 15 * 128 * 8 * 64 elements on both sides.
+            unsafe {
+                let shape = [15, 8, 128, 64];
+                let from = AnySrc::new(a.as_ptr().cast(), DType::F32, &shape, &[65536, 64, 512, 1]);
+                let to = AnyDst::new(out.any_dst().ptr(), DType::F32, &shape, &[65536, 8192, 64, 1]);
+                elementwise::copy(from, to);
+            }
+        });
+    });
+    group.bench_function("running sum", |b| {
+        b.iter(|| scan(Scan::Sum, a.any_src(), 1, out.any_dst()))
+    });
+    let mask: Vec<Bool> = index.iter().map(|i| Bool((i % 2) as u8)).collect();
+    group.bench_function("masked_select", |b| {
+        b.iter(|| {
+            // SAFETY: as many elements as the mask is true.
+            unsafe {
+                let mask = Src::new(mask.as_ptr(), &[SIDE, SIDE], &[SIDE as isize, 1]);
+                let to = AnyDst::new(out.any_dst().ptr(), DType::F32, &[SIDE * SIDE / 2], &[1]);
+                masked_select(a.any_src(), mask, to)
+            }
+        });
+    });
+    let mut order = vec![0i64; SIDE * SIDE];
+    group.bench_function("sort rows", |b| {
+        b.iter(|| {
+            // SAFETY: as many places as elements.
+            let places = unsafe {
+                AnyDst::new(
+                    order.as_mut_ptr().cast(),
+                    DType::I64,
+                    &[SIDE, SIDE],
+                    &[SIDE as isize, 1],
+                )
+            };
+            sort(a.any_src(), 1, false, true, out.any_dst(), places);
         });
     });
     let philox = Philox { seed: 1, offset: 0 };

@@ -131,7 +131,14 @@ fn run(op: &'static Op, args: &Args, outs: &mut Outputs) -> Result<()> {
             {
                 let kernel = kernel_for(op, first.device(), *cpu)?;
                 outs.push(Core::empty_like(first, dtype)?);
-                return kernel.map_or(Ok(()), |run| run(&Call { args, outs, compute, fresh: true }));
+                return kernel.map_or(Ok(()), |run| {
+                    run(&Call {
+                        args,
+                        outs,
+                        compute,
+                        fresh: true,
+                    })
+                });
             }
             if let Some(out) = op.small.and_then(|whole| whole(args)) {
                 outs.push(out);
@@ -148,7 +155,12 @@ fn run(op: &'static Op, args: &Args, outs: &mut Outputs) -> Result<()> {
             }
             if let Some(run) = kernel {
                 let compute = metas.first().map_or(DType::F32, |m| m.compute);
-                run(&Call { args, outs, compute, fresh: true })?;
+                run(&Call {
+                    args,
+                    outs,
+                    compute,
+                    fresh: true,
+                })?;
             }
             bump_mutated(op, args);
         }
@@ -170,7 +182,12 @@ fn run(op: &'static Op, args: &Args, outs: &mut Outputs) -> Result<()> {
             outs.push(Core::empty(m.shape, m.dtype, base.device())?);
             if let Some(run) = kernel {
                 let compute = m.compute;
-                run(&Call { args, outs, compute, fresh: true })?;
+                run(&Call {
+                    args,
+                    outs,
+                    compute,
+                    fresh: true,
+                })?;
             }
         }
         Kind::DataShape { run } => {
@@ -227,7 +244,13 @@ pub fn call_inplace(op: &'static Op, args: &Args) -> Result<()> {
     let target = args.tensor(0);
     let outs = std::slice::from_ref(target);
     let result = match quick_inplace(op, args, target) {
-        Some((cpu, compute)) => cpu(&Call { args, outs, compute, fresh: false }).map(|()| target.version().bump(op.index)),
+        Some((cpu, compute)) => cpu(&Call {
+            args,
+            outs,
+            compute,
+            fresh: false,
+        })
+        .map(|()| target.version().bump(op.index)),
         None => into(op, args, outs, true),
     };
     result.map_err(|e| e.within(op.inplace_name))?;
@@ -336,7 +359,12 @@ fn into(op: &'static Op, args: &Args, outs: &[Core], inplace: bool) -> Result<()
     let direct = op.elementwise || op.updates_self && inplace || outs.iter().zip(&metas).all(plain);
     let args = safe.as_ref().unwrap_or(args);
     if direct {
-        kernel(&Call { args, outs, compute, fresh: false })?;
+        kernel(&Call {
+            args,
+            outs,
+            compute,
+            fresh: false,
+        })?;
     } else {
         let temps: Outputs = metas
             .iter()

@@ -340,12 +340,16 @@ def _repeated_indices(repeats: Tensor, n: int) -> Tensor:
         raise RuntimeError("repeats has to be Long or Int tensor")
     if repeats.dim() == 1 and repeats.numel() not in (1, n):
         raise RuntimeError("repeats must have the same size as input along dim")
-    counts = repeats.reshape(-1).tolist()
-    if any(c < 0 for c in counts):
+    counts = repeats.detach().reshape(-1)
+    if bool((counts < 0).any()):
         raise RuntimeError("repeats can not be negative")
-    if len(counts) == 1 and n != 1:
-        counts *= n
-    return _C._tensor([i for i, c in enumerate(counts) for _ in range(c)], _C.int64)
+    if counts.numel() == 1 and n != 1:
+        counts = counts.expand(n)
+    # Where an index ends, the next begins: as many have ended so far as the index is large.
+    ends = counts.cumsum(0)
+    total = int(ends[-1]) if n else 0
+    marks = _C._full((total + 1,), 0, dtype=_C.int64)
+    return marks.scatter_add_(0, ends, _C._full((1,), 1, dtype=_C.int64).expand(n)).narrow(0, 0, total).cumsum(0)
 
 
 # ---- diagonals --------------------------------------------------------------------------------------------------------
@@ -375,31 +379,12 @@ def diag_embed(input: Tensor, offset: int = 0, dim1: int = -2, dim2: int = -1) -
     if d1 == d2:
         raise RuntimeError(f"diagonal dimensions cannot be identical {dim1}, {dim2}")
     n = input.shape[-1] if input.dim() else 1
-    size = n + abs(offset)
-    # A row of the result holds one element: column i + offset of row i. Padding a column of zeros to the elements,
-    # laid out flat, puts each a row and a column further.
-    lead = tuple(input.shape[:-1])
-    top, left = max(-offset, 0), max(offset, 0)
-    column = input.unsqueeze(-1)
-    if n:
-        zeros = _C._full((*lead, n, n), 0, dtype=input.dtype, device=input.device)
-        flat = _C.cat([column, zeros], -1).reshape((*lead, n * (n + 1))).narrow(-1, 0, n * n)
-        square = flat.reshape((*lead, n, n))
-    else:
-        square = input.new_zeros((*lead, 0, 0))
-    if offset:
-        k = abs(offset)
-        tall = _C._full((*lead, k, n), 0, dtype=input.dtype, device=input.device)
-        square = _C.cat([tall, square] if top else [square, tall], -2)
-        side = _C._full((*lead, size, k), 0, dtype=input.dtype, device=input.device)
-        square = _C.cat([side, square] if left else [square, side], -1)
-    order = [d for d in range(rank) if d not in (d1, d2)]
-    if (d1, d2) == (rank - 2, rank - 1):
-        return square
-    back = [0] * rank
-    for at, d in enumerate((*order, d1, d2)):
-        back[d] = at
-    return square.permute(back)
+    shape = list(input.shape[:-1])
+    for d in sorted((d1, d2)):
+        shape.insert(d, n + abs(offset))
+    made = _C._full(shape, 0, dtype=input.dtype, device=input.device)
+    made.diagonal(offset, d1, d2).copy_(input)
+    return made
 
 
 def diagflat(input: Tensor, offset: int = 0) -> Tensor:

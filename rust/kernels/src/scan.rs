@@ -97,7 +97,13 @@ const fn narrow<T>() -> bool {
     size_of::<T>() == 4
 }
 
-float_scan!(Add, 0.0, Way::Chunks, if narrow::<T>() { Same::SumF32 } else { Same::SumF64 }, |a, x| a + x);
+float_scan!(
+    Add,
+    0.0,
+    Way::Chunks,
+    if narrow::<T>() { Same::SumF32 } else { Same::SumF64 },
+    |a, x| a + x
+);
 // The products of 8 float32 numbers fit into an f64, those of float64 do not.
 float_scan!(
     Mul,

@@ -196,7 +196,10 @@ fn nonzero_places(t: &Core) -> Result<Core> {
     let n = reduce::count_nonzero(cpu::src(&t));
     let out = Core::empty(row(&[n, rank]), DType::I64, Device::Cpu)?;
     let written = index::nonzero(cpu::src(&t), cpu::slice_mut(&out));
-    ensure!(written == n || rank == 0, "the tensor was changed while it was looked at");
+    ensure!(
+        written == n || rank == 0,
+        "the tensor was changed while it was looked at"
+    );
     Ok(out)
 }
 
@@ -456,7 +459,13 @@ fn take_run(c: &Call) -> Result<()> {
     let (t, i) = (c.args.tensor(0), c.args.tensor(1));
     let flat = cpu::contiguous(t, t.dtype)?;
     let all = packed(row(&[t.numel()]), flat.layout.offset);
-    index::index_get(cpu::src_as(&flat, &all), &[cpu::typed(i)], cpu::dst(&c.outs[0]), c.fresh).map_err(|e| {
+    index::index_get(
+        cpu::src_as(&flat, &all),
+        &[cpu::typed(i)],
+        cpu::dst(&c.outs[0]),
+        c.fresh,
+    )
+    .map_err(|e| {
         let text = format!(
             "out of range: tried to access index {} on a tensor of {} elements.",
             e.index, e.size

@@ -146,7 +146,7 @@ fn scatter_run(c: &Call) -> Result<()> {
             }
         };
         let to = line_mut(&out.core);
-        index::scatter(to, dim(c.args)?, line(&i).typed(), source).map_err(out_of_range_runtime)?;
+        index::scatter(to, dim(c.args)?, line(&i).typed(), source, c.fresh).map_err(out_of_range_runtime)?;
     }
     out.store();
     Ok(())
@@ -159,7 +159,7 @@ fn joined(c: &Call, kind: ScatterReduce, include_self: bool) -> Result<()> {
     if i.numel() > 0 {
         let src = cpu::cast(&covered(c.args.tensor(3), &i), work)?;
         let (to, at) = (line_mut(&out.core), line(&i).typed());
-        index::scatter_reduce(to, dim(c.args)?, at, cpu::src(&src), kind, include_self)
+        index::scatter_reduce(to, dim(c.args)?, at, cpu::src(&src), kind, include_self, c.fresh)
             .map_err(out_of_range_runtime)?;
     }
     out.store();

@@ -44,7 +44,7 @@ def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
     elif num_classes <= top:
         raise RuntimeError("Class values must be smaller than num_classes.")
     zeros = ops.zeros([*tensor.shape, num_classes], dtype=_C.int64, device=tensor.device)
-    return zeros.scatter(-1, tensor.unsqueeze(-1), 1)
+    return zeros.scatter_(-1, tensor.unsqueeze(-1), 1)
 
 
 def _renormalise(weight: Tensor, input: Tensor, max_norm: float, norm_type: float) -> None:

@@ -50,7 +50,10 @@ macro_rules! stored_int {
             #[inline(always)]
             fn of_f32(v: f32) -> Self { Self::of_f64(v as f64) }
             #[inline(always)]
-            fn of_f64(v: f64) -> Self { Self::from_f64(v) }
+            fn of_f64(v: f64) -> Self {
+                // u64 has numbers of its own beyond i64.
+                if <$t>::MAX as u64 == u64::MAX { Self::from_f64(v) } else { whole(v) as $t }
+            }
             #[inline(always)]
             fn of_i64(v: i64) -> Self { v as $t }
             #[inline(always)]
@@ -60,6 +63,18 @@ macro_rules! stored_int {
 }
 stored_int!(u8 u16 u32 u64 i8 i16 i32 i64);
 
+/// `v as i64`, which has no vector form: what fits is converted as it is, and the rest chosen.
+#[inline(always)]
+fn whole(v: f64) -> i64 {
+    const END: f64 = 9_223_372_036_854_775_808.0;
+    let fits = (-END..END).contains(&v);
+    // SAFETY: a number of the type's range.
+    let inside = unsafe { (if fits { v } else { 0.0 }).to_int_unchecked::<i64>() };
+    let beyond = if v >= END { i64::MAX } else { i64::MIN };
+    let beyond = if v.is_nan() { 0 } else { beyond };
+    if fits { inside } else { beyond }
+}
+
 macro_rules! stored_float {
     ($($t:ty, |$v:ident| $f32:expr, $f64:expr; $of32:expr, $of64:expr);* $(;)?) => {$(
         impl Stored for $t {
@@ -68,7 +83,7 @@ macro_rules! stored_float {
             #[inline(always)]
             fn f64(self) -> f64 { let $v = self; $f64 }
             #[inline(always)]
-            fn i64(self) -> i64 { self.f64() as i64 }
+            fn i64(self) -> i64 { whole(self.f64()) }
             #[inline(always)]
             fn bool(self) -> Bool { Bool::from(self.f32() != 0.0 || self.f64() != 0.0) }
             #[inline(always)]
@@ -312,6 +327,26 @@ pub(crate) fn hub(from: DType, to: DType) -> DType {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn whole_numbers_saturate() {
+        let end = i64::MAX as f64;
+        for v in [
+            0.0,
+            -0.9,
+            1.9,
+            2f64.powi(62),
+            end,
+            -end,
+            end.next_down(),
+            (-end).next_down(),
+            f64::MAX,
+            f64::NEG_INFINITY,
+            f64::NAN,
+        ] {
+            assert_eq!(whole(v), v as i64, "{v}");
+        }
+    }
 
     #[test]
     fn halves_agree_with_the_half_crate() {

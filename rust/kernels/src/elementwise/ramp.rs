@@ -12,10 +12,19 @@ use crate::view::AnyDst;
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub enum Ramp {
     /// `start + i·step`, wrapping.
-    Ints { start: i64, step: i64 },
-    Floats { start: f64, step: f64 },
+    Ints {
+        start: i64,
+        step: i64,
+    },
+    Floats {
+        start: f64,
+        step: f64,
+    },
     /// From `start` to `end`, each half counted from its own end, so that the last element is exactly `end`.
-    Between { start: f64, end: f64 },
+    Between {
+        start: f64,
+        end: f64,
+    },
 }
 
 const BLOCK: usize = 512;
@@ -34,7 +43,11 @@ pub fn ramp(dst: AnyDst, of: Ramp) {
             let len = BLOCK.min(range.end - first);
             let from = match of {
                 Ramp::Ints { start, step } => {
-                    count(start.wrapping_add((first as i64).wrapping_mul(step)), step, &mut ints[..len]);
+                    count(
+                        start.wrapping_add((first as i64).wrapping_mul(step)),
+                        step,
+                        &mut ints[..len],
+                    );
                     ints.as_ptr().cast::<u8>()
                 }
                 Ramp::Floats { start, step } => {

@@ -28,7 +28,11 @@ pub(crate) unsafe fn copy_row<T: Copy>(from: *const T, to: *mut T, n: usize) {
     #[inline(always)]
     unsafe fn word<W: Copy>(from: *const u8, to: *mut u8, at: usize) {
         // SAFETY: the contract of this function.
-        unsafe { to.add(at).cast::<W>().write_unaligned(from.add(at).cast::<W>().read_unaligned()) }
+        unsafe {
+            to.add(at)
+                .cast::<W>()
+                .write_unaligned(from.add(at).cast::<W>().read_unaligned())
+        }
     }
     /// Two words that may overlap, together `n` bytes.
     ///
@@ -39,7 +43,10 @@ pub(crate) unsafe fn copy_row<T: Copy>(from: *const T, to: *mut T, n: usize) {
         let last = n - size_of::<W>();
         // SAFETY: the contract of this function. Both are read before either is written.
         unsafe {
-            let (a, b) = (from.cast::<W>().read_unaligned(), from.add(last).cast::<W>().read_unaligned());
+            let (a, b) = (
+                from.cast::<W>().read_unaligned(),
+                from.add(last).cast::<W>().read_unaligned(),
+            );
             to.cast::<W>().write_unaligned(a);
             to.add(last).cast::<W>().write_unaligned(b);
         }
@@ -70,7 +77,13 @@ pub(crate) unsafe fn copy_row<T: Copy>(from: *const T, to: *mut T, n: usize) {
 crate::multiversion! {
     /// Copies `rows` rows of `n` elements that lie at fixed distances (of the source, of the result). As [`copy_row`].
     pub(crate) fn copy_rows<T: Copy>(from: *const T, to: *mut T, rows: usize, n: usize, steps: [isize; 2]) {
+        // Of rows that lie apart the processor does not find the next one by itself.
+        let lines = if steps[0] == n as isize { 0 } else { (n * size_of::<T>()).div_ceil(64).min(AHEAD_LINES) };
         for r in 0..rows as isize {
+            let next = from.wrapping_offset((r + AHEAD as isize) * steps[0]).cast::<u8>();
+            for line in 0..lines {
+                prefetch(next.wrapping_add(64 * line));
+            }
             // SAFETY: the caller's walk lies inside both views for these rows.
             unsafe { copy_row(from.offset(r * steps[0]), to.offset(r * steps[1]), n) };
         }

@@ -49,7 +49,10 @@ impl<'a> Places<'a> {
             walk.runs(range.clone(), |first, [at], n, [step]| {
                 // SAFETY: the walk stays inside the index.
                 good &= unsafe {
-                    let index = Run { at: index.ptr().offset(at), step };
+                    let index = Run {
+                        at: index.ptr().offset(at),
+                        step,
+                    };
                     block.add(first - start, index, n, *place, *stride)
                 };
             });
@@ -91,7 +94,10 @@ pub fn index_get(src: AnySrc, indices: &[Src<i64>], dst: AnyDst, fresh: bool) ->
     if k == 1 && lead == 1 && dst.rank() > 1 {
         // The index's dim may lie further in: then it is indexed there.
         let step = dst.strides()[0].unsigned_abs();
-        let axis = dst.strides()[1..].iter().take_while(|s| s.unsigned_abs() > step).count();
+        let axis = dst.strides()[1..]
+            .iter()
+            .take_while(|s| s.unsigned_abs() > step)
+            .count();
         if axis > 0 {
             let rank = dst.rank();
             let (a, b) = (moved(src.shape(), axis), moved(src.strides(), axis));
@@ -150,7 +156,10 @@ pub fn index_get(src: AnySrc, indices: &[Src<i64>], dst: AnyDst, fresh: bool) ->
 
 /// Indices of which no element is asked for.
 fn check_all(indices: &[Src<i64>], shape: &[usize]) -> Result<(), IndexError> {
-    indices.iter().enumerate().try_for_each(|(dim, index)| check(index, shape[dim], true, dim).map(|_| ()))
+    indices
+        .iter()
+        .enumerate()
+        .try_for_each(|(dim, index)| check(index, shape[dim], true, dim).map(|_| ()))
 }
 
 /// `dst[i1[p…], …, ik[p…], r…] = values[p…, r…]`, or `+=`: the mirror of [`index_get`]. In the order of the indices.
@@ -186,7 +195,15 @@ fn put<T: Copy>(
             // SAFETY: offsets lead to places of the dims; the rest lies inside the walks.
             unsafe {
                 if count == 1 {
-                    return deal_out(to, at, Run { at: from.offset(s), step }, &join);
+                    return deal_out(
+                        to,
+                        at,
+                        Run {
+                            at: from.offset(s),
+                            step,
+                        },
+                        &join,
+                    );
                 }
                 for (j, &at) in at.iter().enumerate() {
                     let s = s + j as isize * step;

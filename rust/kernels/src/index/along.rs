@@ -59,7 +59,11 @@ impl Lines {
         }
         let (outer, inner) = (outer.coalesce(), inner.coalesce());
         let columns = inner.count();
-        let width = if whole || columns < 2 * COLUMNS { columns } else { COLUMNS };
+        let width = if whole || columns < 2 * COLUMNS {
+            columns
+        } else {
+            COLUMNS
+        };
         Lines {
             outer,
             inner,
@@ -87,9 +91,10 @@ impl Lines {
             let mut row = self.outer.at(unit / self.strips);
             let first = unit % self.strips * self.width;
             for _ in 0..self.n {
-                self.inner.runs(first..columns.min(first + self.width), |_, at, n, step| {
-                    f([0, 1, 2].map(|k| row[k] + at[k]), n, step)
-                });
+                self.inner
+                    .runs(first..columns.min(first + self.width), |_, at, n, step| {
+                        f([0, 1, 2].map(|k| row[k] + at[k]), n, step)
+                    });
                 for (row, step) in row.iter_mut().zip(self.along) {
                     *row += step;
                 }
@@ -102,12 +107,13 @@ impl Lines {
 /// `dst` as it is, or, where it is `fresh`, half written.
 pub fn gather(src: AnySrc, axis: usize, index: Src<i64>, dst: AnyDst, fresh: bool) -> Result<(), IndexError> {
     let (size, along) = axis_of(src.shape(), src.strides(), axis);
-    let place = if fresh && size > 0 {
-        Place::new(size, false)
-    } else {
-        check(&index, size, false, axis)?
-    };
-    let lines = Lines::new(index.shape(), axis, [src.strides(), dst.strides(), index.strides()], false);
+    let place = place_in(&index, size, axis, fresh)?;
+    let lines = Lines::new(
+        index.shape(),
+        axis,
+        [src.strides(), dst.strides(), index.strides()],
+        false,
+    );
     let (units, grain) = lines.units();
     let bad = AtomicBool::new(false);
     by_size!(src.dtype(), T => {
@@ -136,7 +142,8 @@ pub fn gather(src: AnySrc, axis: usize, index: Src<i64>, dst: AnyDst, fresh: boo
 }
 
 /// Hands each position of the index its place in `dst` and its source, in row-major order within each line along `axis`
-/// (and so in order for each place). Threads take whole lines or strips of columns, which write different places.
+/// (and so in order for each place). Threads take whole lines or strips of columns, which write different places. False
+/// if an index has no place.
 fn deal<T: Copy + Send + Sync>(
     dst: Share<T>,
     strides: &[isize],
@@ -145,7 +152,7 @@ fn deal<T: Copy + Send + Sync>(
     index: &Src<i64>,
     (from, steps): (*const T, &[isize]),
     join: impl Fn(T, T) -> T + Sync,
-) {
+) -> bool {
     let rank = strides.len();
     let along = if rank == 0 { 0 } else { strides[axis] };
     // Elements of `dst` that overlap (a stride of 0) would meet in two lines.
@@ -153,35 +160,58 @@ fn deal<T: Copy + Send + Sync>(
     let lines = Lines::new(index.shape(), axis, [strides, steps, index.strides()], overlaps);
     let (units, grain) = lines.units();
     let (from, index) = (Share::new(from.cast_mut()), Share::new(index.ptr().cast_mut()));
+    let bad = AtomicBool::new(false);
     parallel::for_range(units, if overlaps { units } else { grain }, |range| {
-        let mut offsets = Offsets::new();
+        let (mut offsets, mut good) = (Offsets::new(), true);
         lines.each(range, |[d, s, i], n, [ds, ss, is]| {
             // SAFETY: the walk stays inside the views, a place inside its dim.
             unsafe {
                 let to = dst.get().offset(d);
-                let from = Run { at: from.get().offset(s).cast_const(), step: ss };
-                let index = Run { at: index.get().offset(i).cast_const(), step: is };
+                let from = Run {
+                    at: from.get().offset(s).cast_const(),
+                    step: ss,
+                };
+                let index = Run {
+                    at: index.get().offset(i).cast_const(),
+                    step: is,
+                };
                 if n == 1 {
-                    let to = to.offset(place.of(*index.at) as isize * along);
+                    let found = place.find(*index.at);
+                    good &= found.is_some();
+                    let to = to.offset(found.unwrap_or(0) as isize * along);
                     *to = join(*to, *from.at);
                     return;
                 }
                 for first in (0..n).step_by(BLOCK) {
                     let part = BLOCK.min(n - first);
-                    offsets.find(index.skip(first), part, place, along, ds, false);
+                    good &= offsets.find(index.skip(first), part, place, along, ds, false);
                     // Where columns differ, they differ in what was led to as well.
                     let to = to.offset(first as isize * ds);
                     deal_out(to, offsets.of(part), from.skip(first), &join);
                 }
             }
         });
+        if !good {
+            bad.store(true, Ordering::Relaxed);
+        }
     });
+    !bad.into_inner()
 }
 
-/// `dst[i…, index[i…, j, k…], k…] = source[i…, j, k…]`; of several values for one place the last stays. Any dtype.
-pub fn scatter(dst: AnyDst, axis: usize, index: Src<i64>, source: Source) -> Result<(), IndexError> {
+/// The places of an index; looked at only while they are used where what is written is `fresh`.
+fn place_in(index: &Src<i64>, size: usize, axis: usize, fresh: bool) -> Result<Place, IndexError> {
+    if fresh && size > 0 {
+        Ok(Place::new(size, false))
+    } else {
+        check(index, size, false, axis)
+    }
+}
+
+/// `dst[i…, index[i…, j, k…], k…] = source[i…, j, k…]`; of several values for one place the last stays. Any dtype. A bad
+/// index leaves `dst` as it is, or, where it is `fresh`, half written.
+pub fn scatter(dst: AnyDst, axis: usize, index: Src<i64>, source: Source, fresh: bool) -> Result<(), IndexError> {
     let (size, _) = axis_of(dst.shape(), dst.strides(), axis);
-    let place = check(&index, size, false, axis)?;
+    let place = place_in(&index, size, axis, fresh)?;
     by_size!(dst.dtype(), T => {
         let out = Share::new(raw_mut::<T>(&dst).ptr());
         let value = [match source {
@@ -192,12 +222,15 @@ pub fn scatter(dst: AnyDst, axis: usize, index: Src<i64>, source: Source) -> Res
             Source::View(v) => (raw::<T>(v).ptr(), v.strides()),
             Source::Scalar(_) => (value.as_ptr(), &[0; 8][..dst.rank()]),
         };
-        deal(out, dst.strides(), axis, place, &index, from, |_, v| v);
+        if !deal(out, dst.strides(), axis, place, &index, from, |_, v| v) {
+            return Err(culprit(&index, size, false, axis));
+        }
     });
     Ok(())
 }
 
 /// As [`scatter`], joining values by `op`; what `dst` held takes part where `include_self`. Added in index order.
+#[allow(clippy::too_many_arguments)]
 pub fn scatter_reduce(
     dst: AnyDst,
     axis: usize,
@@ -205,11 +238,16 @@ pub fn scatter_reduce(
     src: AnySrc,
     op: ScatterReduce,
     include_self: bool,
+    fresh: bool,
 ) -> Result<(), IndexError> {
     let (size, _) = axis_of(dst.shape(), dst.strides(), axis);
-    let place = check(&index, size, false, axis)?;
-    by_number!(dst.dtype(), T => reduce_typed::<T>(&dst.typed(), axis, place, &index, &src.typed(), op, include_self));
-    Ok(())
+    let place = place_in(&index, size, axis, fresh)?;
+    let good = by_number!(dst.dtype(), T => reduce_typed::<T>(&dst.typed(), axis, place, &index, &src.typed(), op, include_self));
+    if good {
+        Ok(())
+    } else {
+        Err(culprit(&index, size, false, axis))
+    }
 }
 
 fn reduce_typed<T: Number>(
@@ -220,7 +258,7 @@ fn reduce_typed<T: Number>(
     src: &Src<T>,
     op: ScatterReduce,
     include_self: bool,
-) {
+) -> bool {
     let (out, from) = (Share::new(dst.ptr()), (src.ptr(), src.strides()));
     if !include_self {
         let start = match op {
@@ -231,15 +269,16 @@ fn reduce_typed<T: Number>(
         };
         deal(out, dst.strides(), axis, place, index, from, |_, _| start);
     }
-    match op {
+    let good = match op {
         ScatterReduce::Sum | ScatterReduce::Mean => deal(out, dst.strides(), axis, place, index, from, T::plus),
         ScatterReduce::Prod => deal(out, dst.strides(), axis, place, index, from, T::times),
         ScatterReduce::Max => deal(out, dst.strides(), axis, place, index, from, T::larger),
         ScatterReduce::Min => deal(out, dst.strides(), axis, place, index, from, T::smaller),
-    }
+    };
     if op == ScatterReduce::Mean {
         divide(dst, axis, place, index, include_self);
     }
+    good
 }
 
 /// Divides each element by the number of values that were added up there.
@@ -250,10 +289,20 @@ fn divide<T: Number>(dst: &Dst<T>, axis: usize, place: Place, index: &Src<i64>, 
         let one = [1i64];
         let to = Share::new(counts.as_mut_ptr());
         let steps = &[0; MAX_RANK][..dst.rank()];
-        deal(to, &dense[..dst.rank()], axis, place, index, (one.as_ptr(), steps), |a, b| a + b);
+        deal(
+            to,
+            &dense[..dst.rank()],
+            axis,
+            place,
+            index,
+            (one.as_ptr(), steps),
+            |a, b| a + b,
+        );
         let walk = Walk::of(dst.shape(), [dst.strides()]).coalesce();
         let to = Share::new(dst.ptr());
-        walk.runs(0..counts.len(), |first, [d], n, [step]| over_run(to, [d, step], &counts[first..first + n]));
+        walk.runs(0..counts.len(), |first, [d], n, [step]| {
+            over_run(to, [d, step], &counts[first..first + n])
+        });
     });
 }
 

@@ -376,7 +376,10 @@ mod x86 {
                         let v = if n + $lanes <= len {
                             $load(values.add(n).cast())
                         } else {
-                            $loadz(((1u32 << len.saturating_sub(n)) - 1) as $mask, values.add(n).cast())
+                            $loadz(
+                                ((1u32 << len.saturating_sub(n)) - 1) as $mask,
+                                values.add(n).cast(),
+                            )
                         };
                         let to = to.add(c * $lanes);
                         $store(to.cast(), $expand($load(to.cast_const().cast()), m, v));
@@ -423,11 +426,31 @@ mod x86 {
     }
 
     packed!(
-        select_four, spread_four, u32, 16, u16, sixteen, _mm512_loadu_si512, _mm512_storeu_si512, _mm512_mask_storeu_epi32,
-        _mm512_maskz_compress_epi32, _mm512_mask_expand_epi32, _mm512_maskz_loadu_epi32
+        select_four,
+        spread_four,
+        u32,
+        16,
+        u16,
+        sixteen,
+        _mm512_loadu_si512,
+        _mm512_storeu_si512,
+        _mm512_mask_storeu_epi32,
+        _mm512_maskz_compress_epi32,
+        _mm512_mask_expand_epi32,
+        _mm512_maskz_loadu_epi32
     );
     packed!(
-        select_eight, spread_eight, u64, 8, u8, eight, _mm512_loadu_si512, _mm512_storeu_si512, _mm512_mask_storeu_epi64,
-        _mm512_maskz_compress_epi64, _mm512_mask_expand_epi64, _mm512_maskz_loadu_epi64
+        select_eight,
+        spread_eight,
+        u64,
+        8,
+        u8,
+        eight,
+        _mm512_loadu_si512,
+        _mm512_storeu_si512,
+        _mm512_mask_storeu_epi64,
+        _mm512_maskz_compress_epi64,
+        _mm512_mask_expand_epi64,
+        _mm512_maskz_loadu_epi64
     );
 }

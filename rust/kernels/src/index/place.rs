@@ -36,8 +36,12 @@ impl Place {
 
     /// The place of an index, if it has one.
     #[inline(always)]
-    fn find(self, i: i64) -> Option<usize> {
-        let at = if self.wrap && i < 0 { i.wrapping_add(self.size as i64) } else { i } as usize;
+    pub fn find(self, i: i64) -> Option<usize> {
+        let at = if self.wrap && i < 0 {
+            i.wrapping_add(self.size as i64)
+        } else {
+            i
+        } as usize;
         (at < self.size).then_some(at)
     }
 

@@ -166,7 +166,10 @@ fn write<T: Copy + Send + Sync>(
             slices.outer.each(range, |_, [s, d]| {
                 // SAFETY: the index was checked; threads write disjoint lines.
                 unsafe {
-                    let from = Run { at: from.get().offset(s).cast_const(), step };
+                    let from = Run {
+                        at: from.get().offset(s).cast_const(),
+                        step,
+                    };
                     deal_out(to.get().offset(d), &at, from, &|_, v| v);
                 }
             });
@@ -232,6 +235,13 @@ fn add<T: Number>(slices: &Slices, at: &[usize], skip: Option<usize>, from: *con
                 // SAFETY: the index was checked; threads write disjoint lines.
                 unsafe {
                     let (from, to) = (from.get().offset(s), to.get().offset(d));
+                    if skip.is_none() {
+                        let from = Run {
+                            at: from.cast_const(),
+                            step,
+                        };
+                        return deal_out(to, &at, from, &|a: T, b: T| a.plus(b.times(alpha)));
+                    }
                     for (j, &at) in at.iter().enumerate() {
                         if skip != Some(at) {
                             let place = to.offset(at);

@@ -63,6 +63,7 @@ fn gather_and_scatter_of_all_sizes() {
                     source,
                     ScatterReduce::Sum,
                     true,
+                    threads == 3,
                 )
                 .unwrap();
                 for i in 0..rows * n {
@@ -79,6 +80,7 @@ fn gather_and_scatter_of_all_sizes() {
                         1,
                         view_of(&bad, &[rows, n]),
                         Source::View(source),
+                        false,
                     );
                     assert_eq!(
                         found,
@@ -206,7 +208,9 @@ fn along_any_dim_with_any_strides() {
                     let own = dense(&shape);
                     let own = &own[..3];
                     let place = |at: &[usize], i: i64| {
-                        (0..3).map(|d| if d == axis { i } else { at[d] as i64 } * strides[d] as i64).sum::<i64>() as usize
+                        (0..3)
+                            .map(|d| if d == axis { i } else { at[d] as i64 } * strides[d] as i64)
+                            .sum::<i64>() as usize
                     };
                     let mut out = vec![0i64; n];
                     let (at, to) = (view_of(&index, &shape), dst(&mut out, &shape, own));
@@ -226,12 +230,30 @@ fn along_any_dim_with_any_strides() {
                     });
                     let numbers: Vec<i64> = (0..n as i64).collect();
                     let source = src(&out, &shape, own);
-                    scatter_reduce(dst(&mut sums, &wide, strides), axis, at, source, ScatterReduce::Sum, true).unwrap();
+                    scatter_reduce(
+                        dst(&mut sums, &wide, strides),
+                        axis,
+                        at,
+                        source,
+                        ScatterReduce::Sum,
+                        true,
+                        turned,
+                    )
+                    .unwrap();
                     assert_eq!(sums, added, "scatter_add {shape:?} {axis} {turned}");
                     let order = Source::View(src(&numbers, &shape, own));
-                    scatter(dst(&mut put, &wide, strides), axis, at, order).unwrap();
+                    scatter(dst(&mut put, &wide, strides), axis, at, order, turned).unwrap();
                     assert_eq!(put, last, "scatter {shape:?} {axis} {turned}");
-                    scatter_reduce(dst(&mut mean, &wide, strides), axis, at, source, ScatterReduce::Mean, true).unwrap();
+                    scatter_reduce(
+                        dst(&mut mean, &wide, strides),
+                        axis,
+                        at,
+                        source,
+                        ScatterReduce::Mean,
+                        true,
+                        turned,
+                    )
+                    .unwrap();
                     for (i, m) in mean.iter().enumerate() {
                         assert_eq!(*m, added[i].div_euclid(counts[i]), "mean {shape:?} {axis} {turned}");
                     }
@@ -240,6 +262,10 @@ fn along_any_dim_with_any_strides() {
                         bad[n / 2] = -1;
                         let to = dst(&mut out, &shape, own);
                         let e = gather(src(&x, &wide, strides), axis, view_of(&bad, &shape), to, true).unwrap_err();
+                        assert_eq!((e.index, e.size), (-1, size));
+                        let mut half = x.clone();
+                        let to = dst(&mut half, &wide, strides);
+                        let e = scatter(to, axis, view_of(&bad, &shape), order, true).unwrap_err();
                         assert_eq!((e.index, e.size), (-1, size));
                     }
                 }
@@ -254,7 +280,10 @@ fn slices_along_any_dim() {
         set_threads(threads);
         for shape in [[4usize, 9, 33], [3, 5, 1], [2, 1, 70]] {
             for axis in 0..3 {
-                let x: Vec<f32> = noise(shape.iter().product(), 3).iter().map(|v| (v % 1000) as f32).collect();
+                let x: Vec<f32> = noise(shape.iter().product(), 3)
+                    .iter()
+                    .map(|v| (v % 1000) as f32)
+                    .collect();
                 let index: Vec<i64> = noise(17, 5).iter().map(|v| *v as i64 % shape[axis] as i64).collect();
                 let mut picked = shape;
                 picked[axis] = 17;
@@ -305,7 +334,10 @@ fn masks_of_all_sizes() {
         set_threads(threads);
         for n in SIZES.into_iter().chain([200_000]) {
             for share in [0u32, 1, 50, 100] {
-                let mask: Vec<Bool> = noise(n, 13).iter().map(|v| Bool(if v % 100 < share { 1 + (v % 3) as u8 } else { 0 })).collect();
+                let mask: Vec<Bool> = noise(n, 13)
+                    .iter()
+                    .map(|v| Bool(if v % 100 < share { 1 + (v % 3) as u8 } else { 0 }))
+                    .collect();
                 let places: Vec<i64> = (0..n as i64).filter(|i| mask[*i as usize].get()).collect();
                 let count = places.len();
                 let mut rows = vec![0; count];
@@ -325,12 +357,22 @@ fn masked<T: crate::dtype::Element + std::fmt::Debug>(mask: &[Bool], places: &[i
     let mut out = vec![T::default(); count];
     let found = masked_select(src(&x, &[n], &[1]), view_of(mask, &[n]), dst(&mut out, &[count], &[1]));
     assert_eq!(found, count);
-    assert!(places.iter().zip(&out).all(|(p, o)| *o == x[*p as usize]), "select {n} {count}");
+    assert!(
+        places.iter().zip(&out).all(|(p, o)| *o == x[*p as usize]),
+        "select {n} {count}"
+    );
     let mut to = vec![value(77); n];
     let given: Vec<T> = (0..count).map(|i| value(i + 5)).collect();
-    assert!(masked_scatter(dst(&mut to, &[n], &[1]), view_of(mask, &[n]), src(&given, &[count], &[1])));
+    assert!(masked_scatter(
+        dst(&mut to, &[n], &[1]),
+        view_of(mask, &[n]),
+        src(&given, &[count], &[1])
+    ));
     for (i, p) in places.iter().enumerate() {
         assert!(to[*p as usize] == given[i]);
     }
-    assert!(to.iter().zip(mask).all(|(t, m)| m.get() || *t == value(77)), "scatter {n} {count}");
+    assert!(
+        to.iter().zip(mask).all(|(t, m)| m.get() || *t == value(77)),
+        "scatter {n} {count}"
+    );
 }

@@ -23,11 +23,25 @@ fn gather_and_scatter() {
     let x = counting(12);
     let index = [2i64, 0, 1, 3, 3, 1];
     let mut out = vec![0f32; 6];
-    gather(src(&x, &[3, 4]), 1, view_of(&index, &[3, 2]), dst(&mut out, &[3, 2]), false).unwrap();
+    gather(
+        src(&x, &[3, 4]),
+        1,
+        view_of(&index, &[3, 2]),
+        dst(&mut out, &[3, 2]),
+        false,
+    )
+    .unwrap();
     assert_eq!(out, [2.0, 0.0, 5.0, 7.0, 11.0, 9.0]);
     let index = [2i64, 0, 1, 2];
     let mut out = vec![0f32; 4];
-    gather(src(&x, &[3, 4]), 0, view_of(&index, &[1, 4]), dst(&mut out, &[1, 4]), true).unwrap();
+    gather(
+        src(&x, &[3, 4]),
+        0,
+        view_of(&index, &[1, 4]),
+        dst(&mut out, &[1, 4]),
+        true,
+    )
+    .unwrap();
     assert_eq!(out, [8.0, 1.0, 6.0, 11.0]);
 
     let mut y = vec![0f32; 12];
@@ -36,6 +50,7 @@ fn gather_and_scatter() {
         0,
         view_of(&index, &[1, 4]),
         Source::View(src(&out, &[1, 4])),
+        false,
     )
     .unwrap();
     assert_eq!(
@@ -48,6 +63,7 @@ fn gather_and_scatter() {
         0,
         view_of(&[3, 1], &[2]),
         Source::Scalar(Scalar::Float(2.5)),
+        true,
     )
     .unwrap();
     assert_eq!(z, [0, 2, 0, 2]);
@@ -58,6 +74,7 @@ fn gather_and_scatter() {
         0,
         view_of(&[0, 3], &[1, 2]),
         Source::Scalar(Scalar::Int(9)),
+        false,
     );
     assert_eq!(
         bad,
@@ -91,6 +108,7 @@ fn scatter_reductions() {
             view_of(&index, &[4]),
             src(&values, &[4]),
             op,
+            include_self,
             include_self,
         )
         .unwrap();

@@ -10,8 +10,8 @@ mod tests;
 pub use philox::Philox;
 
 use crate::dtype::{DType, Scalar};
-use crate::elementwise::walk::{BLOCK, GRAIN, Plan, Scratch, scratch};
 use crate::elementwise::rows::prefetch;
+use crate::elementwise::walk::{BLOCK, GRAIN, Plan, Scratch, scratch};
 use crate::elementwise::{Operand, convert, copy, fill};
 use crate::multiversion;
 use crate::parallel::for_range;
@@ -212,7 +212,9 @@ fn sin_cos(turn: u32) -> (f32, f32) {
     let rest = turn.wrapping_sub(quarter << 30) as i32;
     let a = rest as f32 * (std::f32::consts::FRAC_PI_2 / 1_073_741_824.0);
     let z = a * a;
-    let s = (-1.951_529_6e-4f32).mul_add(z, 8.332_161e-3).mul_add(z, -1.666_665_5e-1);
+    let s = (-1.951_529_6e-4f32)
+        .mul_add(z, 8.332_161e-3)
+        .mul_add(z, -1.666_665_5e-1);
     let s = (s * z).mul_add(a, a);
     let c = 2.443_315_7e-5f32.mul_add(z, -1.388_731_6e-3).mul_add(z, 4.166_664_6e-2);
     let c = (c * z).mul_add(z, z.mul_add(-0.5, 1.0));
@@ -227,25 +229,32 @@ fn sin_cos(turn: u32) -> (f32, f32) {
 
 multiversion! {
     fn normal_block(words: &[u32; BLOCK], mean: f32, std: f32, out: &mut [f32]) {
-        let (mut first, mut second) = ([0u32; BLOCK / 2], [0u32; BLOCK / 2]);
-        let (pairs, _) = words.as_chunks::<2>();
-        for ((a, b), pair) in first.iter_mut().zip(&mut second).zip(pairs) {
-            (*a, *b) = (pair[0], pair[1]);
-        }
-        let (mut left, mut right) = ([0f32; BLOCK / 2], [0f32; BLOCK / 2]);
-        for i in 0..BLOCK / 2 {
-            // In (0, 1], so that the logarithm is finite.
-            let u = (first[i] as f32 + 1.0) * (1.0 / 4_294_967_296.0);
-            let radius = (-2.0 * log(u)).sqrt() * std;
-            let (s, c) = sin_cos(second[i]);
-            left[i] = radius.mul_add(c, mean);
-            right[i] = radius.mul_add(s, mean);
-        }
-        let (out, _) = out.as_chunks_mut::<2>();
-        for ((pair, a), b) in out.iter_mut().zip(&left).zip(&right) {
-            *pair = [*a, *b];
+        let (given, _) = words.as_chunks::<NORMALS>();
+        for (words, out) in given.iter().zip(out.chunks_mut(NORMALS)) {
+            let made = normals(words, mean, std);
+            match <&mut [f32; NORMALS]>::try_from(&mut *out) {
+                Ok(out) => *out = made,
+                Err(_) => out.copy_from_slice(&made[..out.len()]),
+            }
         }
     }
+}
+
+/// Normals that are made at once, in pairs.
+const NORMALS: usize = 32;
+
+#[inline(always)]
+fn normals(words: &[u32; NORMALS], mean: f32, std: f32) -> [f32; NORMALS] {
+    let mut made = [0f32; NORMALS];
+    for i in 0..NORMALS / 2 {
+        // In (0, 1], so that the logarithm is finite.
+        let u = (words[2 * i] as f32 + 1.0) * (1.0 / 4_294_967_296.0);
+        let radius = (-2.0 * log(u)).sqrt() * std;
+        let (s, c) = sin_cos(words[2 * i + 1]);
+        made[2 * i] = radius.mul_add(c, mean);
+        made[2 * i + 1] = radius.mul_add(s, mean);
+    }
+    made
 }
 
 /// Standard normals in double precision, mapped by `f`.

@@ -166,17 +166,32 @@ fn normals_to_the_tail() {
     let n = 4_000_000;
     let mut data = vec![0f32; n];
     normal(view(&mut data), Philox { seed: 11, offset: 5 }, 0.0, 1.0);
-    for (beyond, share) in [(1.0f32, 0.317_310_5), (2.0, 0.045_500_3), (3.0, 0.002_699_8), (4.0, 6.334e-5), (5.0, 5.73e-7)] {
+    for (beyond, share) in [
+        (1.0f32, 0.317_310_5),
+        (2.0, 0.045_500_3),
+        (3.0, 0.002_699_8),
+        (4.0, 6.334e-5),
+        (5.0, 5.73e-7),
+    ] {
         let found = data.iter().filter(|v| v.abs() > beyond).count() as f64;
         let (want, upper) = (share * n as f64, data.iter().filter(|v| **v > beyond).count() as f64);
-        assert!((found - want).abs() < 5.0 * want.sqrt() + 1.0, "beyond {beyond}: {found}, not {want}");
-        assert!((upper - want / 2.0).abs() < 5.0 * want.sqrt() + 1.0, "above {beyond}: {upper}");
+        assert!(
+            (found - want).abs() < 5.0 * want.sqrt() + 1.0,
+            "beyond {beyond}: {found}, not {want}"
+        );
+        assert!(
+            (upper - want / 2.0).abs() < 5.0 * want.sqrt() + 1.0,
+            "above {beyond}: {upper}"
+        );
     }
     for i in 0..200_000u32 {
         let turn = i.wrapping_mul(2_654_435_761);
         let (s, c) = sin_cos(turn);
         let a = turn as f64 * (std::f64::consts::TAU / 4_294_967_296.0);
-        assert!((s as f64 - a.sin()).abs() < 1.2e-7 && (c as f64 - a.cos()).abs() < 1.2e-7, "{turn}");
+        assert!(
+            (s as f64 - a.sin()).abs() < 1.2e-7 && (c as f64 - a.cos()).abs() < 1.2e-7,
+            "{turn}"
+        );
         let u = (turn as f32 + 1.0) * (1.0 / 4_294_967_296.0);
         let want = (u as f64).ln();
         assert!((log(u) as f64 - want).abs() <= 1.2e-7 * want.abs().max(1e-7), "{u}");

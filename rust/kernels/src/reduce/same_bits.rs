@@ -5,9 +5,9 @@ use super::walk::{collect, dense, view_of};
 use super::{Reduce, arg_reduce, keepdim, mean, reduce, var};
 use crate::dtype::{Bool, DType, Scalar};
 use crate::parallel::set_threads;
+use crate::random::{self, Philox};
 use crate::scan::{Scan, scan, scan_extremum};
 use crate::view::{AnyDst, AnySrc, Src};
-use crate::random::{self, Philox};
 use crate::{index, loss, norm, softmax, sort};
 use std::process::Command;
 
@@ -153,7 +153,7 @@ fn indexed(d: &mut Digest) {
     // SAFETY: the same index for each column.
     let each = unsafe { Src::new(index.as_ptr(), &[5000, 600], &[1, 0]) };
     into(d, &[37, 600], |to| {
-        index::scatter_reduce(to, 0, each, grad, index::ScatterReduce::Mean, true).unwrap()
+        index::scatter_reduce(to, 0, each, grad, index::ScatterReduce::Mean, true, false).unwrap()
     });
     let logits = view_of(&data, &[4000, 40, 1]);
     let lines = loss::Lines {
@@ -201,7 +201,9 @@ fn moves(d: &mut Digest) {
             // SAFETY: the vector's own memory; any bits are a number.
             let out = |t| unsafe { AnyDst::new(eight.as_ptr().cast_mut().cast(), t, &[len], &[1]) };
             scan(op, y, 0, out(DType::F64));
-            eight.iter().for_each(|v| d.add(if f64::from_bits(*v).is_nan() { 1 } else { *v }));
+            eight
+                .iter()
+                .for_each(|v| d.add(if f64::from_bits(*v).is_nan() { 1 } else { *v }));
             if op != Scan::LogSumExp {
                 scan(op, z, 0, out(DType::I64));
                 eight.iter().for_each(|v| d.add(*v));

@@ -156,7 +156,9 @@ pub(super) unsafe fn run<F: Fold>(
             let whole = n / GROUP * GROUP;
             let acc = match F::SAME {
                 Same::SumF32 => x86::sum_f32(a.cast(), b.cast(), whole, pun(before), pun(acc), store).map(|v| pun(v)),
-                Same::ProductF32 => x86::product_f32(a.cast(), b.cast(), whole, pun(before), pun(acc), store).map(|v| pun(v)),
+                Same::ProductF32 => {
+                    x86::product_f32(a.cast(), b.cast(), whole, pun(before), pun(acc), store).map(|v| pun(v))
+                }
                 Same::SumF64 => x86::sum_f64(a.cast(), b.cast(), whole, pun(before), pun(acc), store).map(|v| pun(v)),
                 Same::SumI64 => x86::sum_i64(a.cast(), b.cast(), whole, pun(before), pun(acc), store).map(|v| pun(v)),
                 Same::None => None,
@@ -253,8 +255,17 @@ mod x86 {
             /// # Safety
             /// As there; the CPU has AVX-512.
             #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma")]
-            pub(super) unsafe fn $name(from: *const $t, to: *mut $t, n: usize, before: $acc, acc: $acc, store: bool) -> Option<$acc> {
-                let (start, before, mut acc) = ($splat($start), $splat(before), $splat(acc));
+            pub(super) unsafe fn $name(
+                from: *const $t,
+                to: *mut $t,
+                n: usize,
+                before: $acc,
+                acc: $acc,
+                store: bool,
+            ) -> Option<$acc> {
+                // Hidden from the compiler, which would shift zeros in by slower instructions.
+                let start = $splat(std::hint::black_box($start));
+                let (before, mut acc) = ($splat(before), $splat(acc));
                 let last = _mm512_set1_epi64(GROUP as i64 - 1);
                 for first in (0..n).step_by(GROUP) {
                     // SAFETY: a group of elements at both ends.
@@ -277,7 +288,10 @@ mod x86 {
     #[target_feature(enable = "avx512f")]
     #[inline]
     fn up_pd<const BY: i32>(v: __m512d, below: __m512d) -> __m512d {
-        _mm512_castsi512_pd(_mm512_alignr_epi64::<BY>(_mm512_castpd_si512(v), _mm512_castpd_si512(below)))
+        _mm512_castsi512_pd(_mm512_alignr_epi64::<BY>(
+            _mm512_castpd_si512(v),
+            _mm512_castpd_si512(below),
+        ))
     }
 
     #[target_feature(enable = "avx512f")]
@@ -287,19 +301,59 @@ mod x86 {
     }
 
     wide!(
-        sum_f32, f32, f64, __m512d, |p| _mm512_cvtps_pd(_mm256_loadu_ps(p)), |p, v| _mm256_storeu_ps(p, _mm512_cvtpd_ps(v)),
-        0.0, _mm512_set1_pd, _mm512_add_pd, up_pd, _mm512_permutexvar_pd, _mm512_cvtsd_f64
+        sum_f32,
+        f32,
+        f64,
+        __m512d,
+        |p| _mm512_cvtps_pd(_mm256_loadu_ps(p)),
+        |p, v| _mm256_storeu_ps(p, _mm512_cvtpd_ps(v)),
+        0.0,
+        _mm512_set1_pd,
+        _mm512_add_pd,
+        up_pd,
+        _mm512_permutexvar_pd,
+        _mm512_cvtsd_f64
     );
     wide!(
-        product_f32, f32, f64, __m512d, |p| _mm512_cvtps_pd(_mm256_loadu_ps(p)), |p, v| _mm256_storeu_ps(p, _mm512_cvtpd_ps(v)),
-        1.0, _mm512_set1_pd, _mm512_mul_pd, up_pd, _mm512_permutexvar_pd, _mm512_cvtsd_f64
+        product_f32,
+        f32,
+        f64,
+        __m512d,
+        |p| _mm512_cvtps_pd(_mm256_loadu_ps(p)),
+        |p, v| _mm256_storeu_ps(p, _mm512_cvtpd_ps(v)),
+        1.0,
+        _mm512_set1_pd,
+        _mm512_mul_pd,
+        up_pd,
+        _mm512_permutexvar_pd,
+        _mm512_cvtsd_f64
     );
     wide!(
-        sum_f64, f64, f64, __m512d, |p| _mm512_loadu_pd(p), |p, v| _mm512_storeu_pd(p, v),
-        0.0, _mm512_set1_pd, _mm512_add_pd, up_pd, _mm512_permutexvar_pd, _mm512_cvtsd_f64
+        sum_f64,
+        f64,
+        f64,
+        __m512d,
+        |p| _mm512_loadu_pd(p),
+        |p, v| _mm512_storeu_pd(p, v),
+        0.0,
+        _mm512_set1_pd,
+        _mm512_add_pd,
+        up_pd,
+        _mm512_permutexvar_pd,
+        _mm512_cvtsd_f64
     );
     wide!(
-        sum_i64, i64, i64, __m512i, |p: *const i64| _mm512_loadu_si512(p.cast()), |p: *mut i64, v| _mm512_storeu_si512(p.cast(), v),
-        0, _mm512_set1_epi64, _mm512_add_epi64, _mm512_alignr_epi64, _mm512_permutexvar_epi64, first_i64
+        sum_i64,
+        i64,
+        i64,
+        __m512i,
+        |p: *const i64| _mm512_loadu_si512(p.cast()),
+        |p: *mut i64, v| _mm512_storeu_si512(p.cast(), v),
+        0,
+        _mm512_set1_epi64,
+        _mm512_add_epi64,
+        _mm512_alignr_epi64,
+        _mm512_permutexvar_epi64,
+        first_i64
     );
 }

@@ -196,7 +196,11 @@ fn one_line<T: Sortable, E: Entry>(job: &Job<T>, line: &[T], at: [isize; 2], ent
     match job.task {
         Task::Sort { .. } => {
             // A line of wide keys that lie close together is sorted by what differs.
-            let close = if T::BITS == 64 && line.len() >= FEW { span(line, flip) } else { None };
+            let close = if T::BITS == 64 && line.len() >= FEW {
+                span(line, flip)
+            } else {
+                None
+            };
             if let Some((least, bits)) = close {
                 return scratch::with::<u64, _>(line.len(), |narrow| {
                     scratch::with::<u64, _>(line.len(), |spare| {
@@ -208,7 +212,11 @@ fn one_line<T: Sortable, E: Entry>(job: &Job<T>, line: &[T], at: [isize; 2], ent
         }
         Task::Top { k, .. } => {
             let few = k > 0 && line.len() >= FEW && k <= line.len() / 16;
-            let n = if few { candidates(line, flip, k, entries) } else { pack(line, 0, flip, entries) };
+            let n = if few {
+                candidates(line, flip, k, entries)
+            } else {
+                pack(line, 0, flip, entries)
+            };
             let entries = &mut entries[..n];
             let k = k.min(n);
             if k > 0 && k < n {

@@ -206,9 +206,12 @@ fn unique_values_of_all_spans() {
                 let group = inverse[i] as usize;
                 assert!(want[group] == *v && u.first[group] <= i as i64);
             }
-            assert!(u.first.iter().zip(&u.counts).all(|(f, c)| {
-                x.iter().filter(|v| **v == x[*f as usize]).count() as i64 == *c
-            }));
+            assert!(
+                u.first
+                    .iter()
+                    .zip(&u.counts)
+                    .all(|(f, c)| { x.iter().filter(|v| **v == x[*f as usize]).count() as i64 == *c })
+            );
             // The same numbers as floats, which are sorted by whole keys.
             let floats: Vec<f64> = x.iter().map(|v| *v as f64).collect();
             if span <= 1 << 40 {
@@ -232,10 +235,34 @@ fn sorted_values_keep_their_signs_and_nans() {
         .collect();
     for descending in [false, true] {
         let (mut values, mut places) = (vec![0f32; n], vec![0i64; n]);
-        sort(any(&x, &[n]), 0, descending, true, any_mut(&mut values, &[n]), any_mut(&mut places, &[n]));
-        assert!(values.iter().zip(&places).all(|(v, i)| v.to_bits() == x[*i as usize].to_bits()));
+        sort(
+            any(&x, &[n]),
+            0,
+            descending,
+            true,
+            any_mut(&mut values, &[n]),
+            any_mut(&mut places, &[n]),
+        );
+        assert!(
+            values
+                .iter()
+                .zip(&places)
+                .all(|(v, i)| v.to_bits() == x[*i as usize].to_bits())
+        );
         let plain: Vec<f32> = (0..n).map(|i| ((i * 7919) % 1000) as f32 - 500.5).collect();
-        sort(any(&plain, &[n]), 0, descending, true, any_mut(&mut values, &[n]), any_mut(&mut places, &[n]));
-        assert!(values.iter().zip(&places).all(|(v, i)| v.to_bits() == plain[*i as usize].to_bits()));
+        sort(
+            any(&plain, &[n]),
+            0,
+            descending,
+            true,
+            any_mut(&mut values, &[n]),
+            any_mut(&mut places, &[n]),
+        );
+        assert!(
+            values
+                .iter()
+                .zip(&places)
+                .all(|(v, i)| v.to_bits() == plain[*i as usize].to_bits())
+        );
     }
 }

@@ -18,7 +18,7 @@ pub(crate) use erf::{erf, erfc_d, gelu, gelu_slope};
 pub(crate) use exp::{cosh, exp, exp_d, exp2, expm1, sigmoid, silu, sinh, softplus, tanh};
 pub(crate) use inverse::{acos, asin, atan};
 pub(crate) use log::{acosh, asinh, atanh, log, log1p, log2, log10, pow};
-pub(crate) use trig::{TRIG_LIMIT, cos, sin, sin_cos, tan};
+pub(crate) use trig::{TRIG_LIMIT, cos, sin, tan};
 
 /// Adding it rounds a small f32 to an integer, which then lies in the low bits.
 const MAGIC: f32 = 12_582_912.0;

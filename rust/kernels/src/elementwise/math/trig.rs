@@ -34,13 +34,6 @@ fn turn(q: u32, y: f32) -> f32 {
 }
 
 #[inline(always)]
-pub(crate) fn sin_cos(x: f32) -> (f32, f32) {
-    let (q, s, c) = quadrant(x);
-    let (a, b) = if q & 1 == 0 { (s, c) } else { (c, s) };
-    (turn(q, a), turn(q.wrapping_add(1), b))
-}
-
-#[inline(always)]
 pub(crate) fn sin(x: f32) -> f32 {
     let (q, s, c) = quadrant(x);
     let y = turn(q, if q & 1 == 0 { s } else { c });
