@@ -42,9 +42,9 @@ pub(crate) fn erfc_d(x: f64) -> f64 {
 #[inline(always)]
 fn normal_tail(a: f32) -> (f32, f32, f32, f32) {
     // The square in two parts: the exponential would magnify what rounding it loses.
-    let square = a * a;
-    let rest = a.mul_add(a, -square);
-    let (p, t) = exp_parts(-0.5 * square, -0.5 * rest);
+    let half = -0.5 * a;
+    let power = half * a;
+    let (p, t) = exp_parts(power, half.mul_add(a, -power));
     let w = a / (a + 4.0);
     // e^(a²/2) ½ erfc(a/√2) (a + 4) in (a - 4) / (a + 4) = 2w - 1
     let q = poly(
@@ -129,4 +129,44 @@ pub(crate) fn gelu_slope(x: f32) -> f32 {
     let below = if x >= 0.0 { (-v).mul_add(e, 1.0) } else { v * e };
     let y = (e * 0.39894228).mul_add(a.copysign(x), below);
     if x.is_nan() { x } else { y }
+}
+
+/// Two polynomials in w = -log(1 - x²), as in M. Giles, "Approximating the erfinv function" (2010).
+#[inline(always)]
+pub(crate) fn erfinv(x: f32) -> f32 {
+    let w = -super::log((-x).mul_add(x, 1.0));
+    let u = w - 2.5;
+    let near = poly(
+        u,
+        [
+            0.2466402799,
+            -0.004177383147,
+            -0.001252733753,
+            0.0002183415345,
+            -4.966871074e-06,
+            -3.461993174e-06,
+            4.667947167e-07,
+            2.317799108e-08,
+            -8.829941223e-09,
+        ],
+    );
+    // The constant term in two parts.
+    let near = 1.501409411 + near.mul_add(u, -5.217271e-08);
+    let far = poly(
+        w.sqrt() - 3.125,
+        [
+            2.958320141,
+            1.003718495,
+            0.007049502339,
+            -0.005296319723,
+            0.003777710255,
+            -0.002545476891,
+            0.001319444738,
+            -0.0002787480771,
+            -0.0001794604323,
+            0.0001031619831,
+        ],
+    );
+    let y = x * if w < 5.0 { near } else { far };
+    if x.abs() == 1.0 { f32::INFINITY.copysign(x) } else { y }
 }
