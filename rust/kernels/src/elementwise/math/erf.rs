@@ -37,7 +37,7 @@ pub(crate) fn erfc_d(x: f64) -> f64 {
     if x < 0.0 { 2.0 - y } else { y }
 }
 
-/// `(q, w, p, t)`: w = a / (a + 4), and q·w·(1 + p)·2^k = ½ a erfc(a/√2), where ½ erfc(a/√2) is the upper tail of the
+/// `(q, w, p, t)`: w = a / (a + 3.25), and q·w·(1 + p)·2^k = ½ a erfc(a/√2), where ½ erfc(a/√2) is the upper tail of the
 /// normal distribution; k in the low bits of t; 0 <= a <= 14.5.
 #[inline(always)]
 fn normal_tail(a: f32) -> (f32, f32, f32, f32) {
@@ -45,21 +45,21 @@ fn normal_tail(a: f32) -> (f32, f32, f32, f32) {
     let half = -0.5 * a;
     let power = half * a;
     let (p, t) = exp_parts(power, half.mul_add(a, -power));
-    let w = a / (a + 4.0);
-    // e^(a²/2) ½ erfc(a/√2) (a + 4) in (a - 4) / (a + 4) = 2w - 1
+    let w = a / (a + 3.25);
+    // e^(a²/2) ½ erfc(a/√2) (a + 3.25) in (a - 3.25) / (a + 3.25) = 2w - 1
     let q = poly(
         2.0f32.mul_add(w, -1.0),
         [
-            0.7552851439,
-            -0.607896626,
-            0.3871363103,
-            -0.1865222901,
-            0.06041023508,
-            -0.007531128358,
-            -0.003537079785,
-            0.001572174253,
-            0.0002120459685,
-            -0.0001155108548,
+            0.7374383807,
+            -0.5394866467,
+            0.2744549811,
+            -0.08092623204,
+            0.001087369397,
+            0.008311212063,
+            -0.001132319565,
+            -0.001051957021,
+            0.0001091715894,
+            0.0001112575846,
         ],
     );
     (q, w, p, t)
@@ -123,8 +123,8 @@ pub(crate) fn gelu(x: f32) -> f32 {
 pub(crate) fn gelu_slope(x: f32) -> f32 {
     let a = bounded(x);
     let (q, w, p, t) = normal_tail(a);
-    // 1 / (a + 4) = (1 - w) / 4
-    let v = q * 0.25f32.mul_add(-w, 0.25);
+    // 1 / (a + 3.25) = (1 - w) / 3.25
+    let v = q * (1.0 / 3.25f32).mul_add(-w, 1.0 / 3.25);
     let e = (1.0 + p) * lifted(t) * (1.0 / super::exp::LIFT);
     let below = if x >= 0.0 { (-v).mul_add(e, 1.0) } else { v * e };
     let y = (e * 0.39894228).mul_add(a.copysign(x), below);
