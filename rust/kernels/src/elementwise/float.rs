@@ -55,6 +55,10 @@ pub trait Float:
     fn softplus(self) -> Self;
     fn erf(self) -> Self;
     fn erfc(self) -> Self;
+    fn erfinv(self) -> Self;
+    fn lgamma(self) -> Self;
+    /// Arguments for which `lgamma` is too coarse.
+    fn near_gamma_zero(self) -> bool;
     fn pow(self, e: Self) -> Self;
     fn next_after(self, to: Self) -> Self;
     /// The standard normal distribution function.
@@ -261,6 +265,18 @@ impl Float for f32 {
         math::erfc_d(self as f64) as f32
     }
     #[inline(always)]
+    fn erfinv(self) -> f32 {
+        math::erfinv(self)
+    }
+    #[inline(always)]
+    fn lgamma(self) -> f32 {
+        math64::lgamma(self as f64) as f32
+    }
+    #[inline(always)]
+    fn near_gamma_zero(self) -> bool {
+        false
+    }
+    #[inline(always)]
     fn pow(self, e: f32) -> f32 {
         math::pow(self, e)
     }
@@ -404,6 +420,18 @@ impl Float for f64 {
     #[inline(always)]
     fn erfc(self) -> f64 {
         math64::erfc(self)
+    }
+    #[inline(always)]
+    fn erfinv(self) -> f64 {
+        math64::erfinv(self)
+    }
+    #[inline(always)]
+    fn lgamma(self) -> f64 {
+        math64::lgamma(self)
+    }
+    #[inline(always)]
+    fn near_gamma_zero(self) -> bool {
+        math64::near_zero(self)
     }
     #[inline(always)]
     fn pow(self, e: f64) -> f64 {

@@ -60,7 +60,25 @@ fn digest() -> u64 {
         d.add(*op as u64);
         d.floats(&out);
     }
+    let wide = |v: &[f32]| -> Vec<f64> { v.iter().map(|x| *x as f64).collect() };
+    let (c, e, mut out64) = (wide(&a), wide(&b), vec![0f64; N]);
+    let doubles = |d: &mut Digest, v: &[f64]| v.iter().for_each(|x| d.add(if x.is_nan() { 1 } else { x.to_bits() }));
+    for op in UNARY {
+        unary(
+            *op,
+            DType::F64,
+            Operand::View(src(&c, DType::F64)),
+            dst(&mut out64, DType::F64),
+        );
+        doubles(&mut d, &out64);
+    }
+    for op in BINARY {
+        let (x, y) = (Operand::View(src(&c, DType::F64)), Operand::View(src(&e, DType::F64)));
+        binary(*op, DType::F64, x, y, dst(&mut out64, DType::F64));
+        doubles(&mut d, &out64);
+    }
     for op in [
+        Ternary::Softplus,
         Ternary::AddScaled,
         Ternary::Lerp,
         Ternary::Elu,
@@ -133,7 +151,17 @@ const UNARY: &[Unary] = {
         Sin,
         Cos,
         Tan,
+        Asin,
+        Acos,
         Atan,
+        Sinh,
+        Cosh,
+        Asinh,
+        Acosh,
+        Atanh,
+        Erfinv,
+        Lgamma,
+        Digamma,
         Tanh,
         Erf,
         Erfc,
@@ -171,6 +199,8 @@ const BINARY: &[Binary] = {
         Ldexp,
         Logaddexp,
         Celu,
+        Atan2,
+        Hypot,
         GeluBackward,
         GeluTanhBackward,
         SiluBackward,

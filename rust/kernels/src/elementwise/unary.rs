@@ -127,7 +127,7 @@ table! {
 }
 
 fn real<T: Float>(op: Unary) -> Option<Kernel> {
-    trig::<T>(op)
+    patched::<T>(op)
         .or_else(|| floats::<T>(op))
         .or_else(|| float_tests::<T>(op))
 }
@@ -186,11 +186,10 @@ table! {
         Atanh => |x| x.atanh();
         Erf => |x| x.erf();
         Erfc => |x| x.erfc();
-        Erfinv => |x| x.by(special::erfinv);
+        Erfinv => |x| x.erfinv();
         Sigmoid => |x| x.sigmoid();
         LogSigmoid => |x| log_sigmoid(x);
-        Lgamma => |x| x.by(special::lgamma);
-        Digamma => |x| x.by(special::digamma);
+        Digamma => |x| x.by(math64::digamma);
         I0 => |x| x.by(special::i0);
         I0e => |x| x.by(special::i0e);
         I1 => |x| x.by(special::i1);
@@ -278,10 +277,10 @@ table! {
     }
 }
 
-/// The trigonometric functions; huge arguments take a reduction that does not vectorize.
-fn trig<T: Float>(op: Unary) -> Option<Kernel> {
+/// Functions of which some arguments take a way that does not vectorize: huge angles, and log Γ near its zeros.
+fn patched<T: Float>(op: Unary) -> Option<Kernel> {
     macro_rules! patched {
-        ($name:ident) => {{
+        ($name:ident, $hard:ident, $slow:path) => {{
             struct K;
             impl<T: Float> Map1<T, T> for K {
                 const PATCHED: bool = true;
@@ -291,19 +290,20 @@ fn trig<T: Float>(op: Unary) -> Option<Kernel> {
                 }
                 #[inline(always)]
                 fn hard(x: T) -> bool {
-                    x.beyond_trig()
+                    x.$hard()
                 }
                 fn slow(x: T) -> T {
-                    x.by(math64::huge::$name)
+                    x.by($slow)
                 }
             }
             kernel1::<T, T, K>()
         }};
     }
     Some(match op {
-        Unary::Sin => patched!(sin),
-        Unary::Cos => patched!(cos),
-        Unary::Tan => patched!(tan),
+        Unary::Sin => patched!(sin, beyond_trig, math64::huge::sin),
+        Unary::Cos => patched!(cos, beyond_trig, math64::huge::cos),
+        Unary::Tan => patched!(tan, beyond_trig, math64::huge::tan),
+        Unary::Lgamma => patched!(lgamma, near_gamma_zero, special::lgamma),
         _ => return None,
     })
 }

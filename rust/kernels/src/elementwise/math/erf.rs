@@ -37,29 +37,29 @@ pub(crate) fn erfc_d(x: f64) -> f64 {
     if x < 0.0 { 2.0 - y } else { y }
 }
 
-/// `(q, w, p, t)`: w = a / (a + 4), and q·w·(1 + p)·2^k = ½ a erfc(a/√2), where ½ erfc(a/√2) is the upper tail of the
+/// `(q, w, p, t)`: w = a / (a + 3.25), and q·w·(1 + p)·2^k = ½ a erfc(a/√2), where ½ erfc(a/√2) is the upper tail of the
 /// normal distribution; k in the low bits of t; 0 <= a <= 14.5.
 #[inline(always)]
 fn normal_tail(a: f32) -> (f32, f32, f32, f32) {
     // The square in two parts: the exponential would magnify what rounding it loses.
-    let square = a * a;
-    let rest = a.mul_add(a, -square);
-    let (p, t) = exp_parts(-0.5 * square, -0.5 * rest);
-    let w = a / (a + 4.0);
-    // e^(a²/2) ½ erfc(a/√2) (a + 4) in (a - 4) / (a + 4) = 2w - 1
+    let half = -0.5 * a;
+    let power = half * a;
+    let (p, t) = exp_parts(power, half.mul_add(a, -power));
+    let w = a / (a + 3.25);
+    // e^(a²/2) ½ erfc(a/√2) (a + 3.25) in (a - 3.25) / (a + 3.25) = 2w - 1
     let q = poly(
         2.0f32.mul_add(w, -1.0),
         [
-            0.7552851439,
-            -0.607896626,
-            0.3871363103,
-            -0.1865222901,
-            0.06041023508,
-            -0.007531128358,
-            -0.003537079785,
-            0.001572174253,
-            0.0002120459685,
-            -0.0001155108548,
+            0.7374383807,
+            -0.5394866467,
+            0.2744549811,
+            -0.08092623204,
+            0.001087369397,
+            0.008311212063,
+            -0.001132319565,
+            -0.001051957021,
+            0.0001091715894,
+            0.0001112575846,
         ],
     );
     (q, w, p, t)
@@ -123,10 +123,50 @@ pub(crate) fn gelu(x: f32) -> f32 {
 pub(crate) fn gelu_slope(x: f32) -> f32 {
     let a = bounded(x);
     let (q, w, p, t) = normal_tail(a);
-    // 1 / (a + 4) = (1 - w) / 4
-    let v = q * 0.25f32.mul_add(-w, 0.25);
+    // 1 / (a + 3.25) = (1 - w) / 3.25
+    let v = q * (1.0 / 3.25f32).mul_add(-w, 1.0 / 3.25);
     let e = (1.0 + p) * lifted(t) * (1.0 / super::exp::LIFT);
     let below = if x >= 0.0 { (-v).mul_add(e, 1.0) } else { v * e };
     let y = (e * 0.39894228).mul_add(a.copysign(x), below);
     if x.is_nan() { x } else { y }
+}
+
+/// Two polynomials in w = -log(1 - x²), as in M. Giles, "Approximating the erfinv function" (2010).
+#[inline(always)]
+pub(crate) fn erfinv(x: f32) -> f32 {
+    let w = -super::log((-x).mul_add(x, 1.0));
+    let u = w - 2.5;
+    let near = poly(
+        u,
+        [
+            0.2466402799,
+            -0.004177383147,
+            -0.001252733753,
+            0.0002183415345,
+            -4.966871074e-06,
+            -3.461993174e-06,
+            4.667947167e-07,
+            2.317799108e-08,
+            -8.829941223e-09,
+        ],
+    );
+    // The constant term in two parts.
+    let near = 1.501409411 + near.mul_add(u, -5.217271e-08);
+    let far = poly(
+        w.sqrt() - 3.125,
+        [
+            2.958320141,
+            1.003718495,
+            0.007049502339,
+            -0.005296319723,
+            0.003777710255,
+            -0.002545476891,
+            0.001319444738,
+            -0.0002787480771,
+            -0.0001794604323,
+            0.0001031619831,
+        ],
+    );
+    let y = x * if w < 5.0 { near } else { far };
+    if x.abs() == 1.0 { f32::INFINITY.copysign(x) } else { y }
 }

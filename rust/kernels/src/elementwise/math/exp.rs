@@ -149,8 +149,8 @@ pub(crate) fn tanh(x: f32) -> f32 {
         ],
     );
     let small = (x * z).mul_add(p, x);
-    let big = (1.0 - 2.0 / (exp(2.0 * a) + 1.0)).copysign(x);
-    if a < 0.65 { small } else { big }
+    let big = 1.0 - 2.0 / (exp(2.0 * a) + 1.0);
+    (if a < 0.65 { small } else { big }).copysign(x)
 }
 
 #[inline(always)]

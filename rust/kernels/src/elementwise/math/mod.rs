@@ -14,7 +14,7 @@ mod inverse;
 mod log;
 mod trig;
 
-pub(crate) use erf::{erf, erfc_d, gelu, gelu_slope};
+pub(crate) use erf::{erf, erfc_d, erfinv, gelu, gelu_slope};
 pub(crate) use exp::{cosh, exp, exp_d, exp2, expm1, sigmoid, silu, sinh, softplus, tanh};
 pub(crate) use inverse::{acos, asin, atan};
 pub(crate) use log::{acosh, asinh, atanh, log, log1p, log2, log10, pow};

@@ -3,7 +3,7 @@
 //! Far from 0, e^(t²) erfc(t) (t + k) is a polynomial in u = (t - k) / (t + k), as in M. Shepherd and J. Laframboise,
 //! "Chebyshev approximation of (1 + 2x) exp(x²) erfc x" (1981), with another factor so that one division serves both.
 
-use super::exp::{exp_of_two, exp_parts, scale};
+use super::exp::{exp_normal, exp_of_two, exp_parts, scale};
 use super::{clamp, fast_sum, poly, two_product, two_sum};
 use std::f64::consts::SQRT_2;
 
@@ -119,9 +119,8 @@ pub(crate) fn erf(x: f64) -> f64 {
     let inv = 1.0 / (a + FAR_K);
     let p = poly((a - FAR_K) * inv, &FAR) * inv;
     // What rounding does to the square is small beside 1.
-    let (h, l, t) = exp_parts(-a * a, 0.0);
-    let far = (-(h + l) * super::exp::power_of_two(t)).mul_add(p, 1.0).copysign(x);
-    if x.abs() < 1.0 || x.is_nan() { near } else { far }
+    let far = (-exp_normal(-a * a)).mul_add(p, 1.0).copysign(x);
+    if x.abs() < 1.0 { near } else { far }
 }
 
 /// The upper tail of the normal distribution, ½ erfc(a/√2), as (h + l)·2^k for a >= 0.
@@ -167,4 +166,55 @@ pub(crate) fn gelu_slope(x: f64) -> f64 {
     let below = if x >= 0.0 { (-v).mul_add(e, 1.0) } else { v * e };
     let y = (e * 0.3989422804014327).mul_add(a.copysign(x), below);
     if x.is_nan() { x } else { y }
+}
+
+/// erf⁻¹ x / x to 6 digits or more, `w` = -log(1 - x²): of the shape of M. Giles, "Approximating the erfinv function" (2010).
+const INVERSE_NEAR: [f64; 10] = [
+    1.501409411,
+    0.2466402799,
+    -0.004177667201,
+    -0.00125275529,
+    0.000218576286,
+    -4.943789463e-06,
+    -3.52340885e-06,
+    4.600306909e-07,
+    2.816856437e-08,
+    -8.243220329e-09,
+];
+const INVERSE_FAR: [f64; 9] = [
+    3.991234135669768,
+    1.009838648220961,
+    0.0009032700326958206,
+    -0.0007897682521922627,
+    0.0002573194320592508,
+    1.9847461689955342e-05,
+    1.8896653072128795e-05,
+    -5.752729905945074e-05,
+    1.7821933043072347e-05,
+];
+
+/// The guess and two steps of Halley's, with the residual from the side that keeps its digits.
+#[inline(always)]
+pub(crate) fn erfinv(x: f64) -> f64 {
+    let a = x.abs();
+    let w = -super::log((1.0 - a) * (1.0 + a));
+    let near = poly(w - 2.5, &INVERSE_NEAR);
+    let far = poly(w.sqrt() - 4.15, &INVERSE_FAR);
+    let mut y = a * if w < 5.0 { near } else { far };
+    for _ in 0..2 {
+        let (sq, low) = two_product(y, y);
+        let (b, b_low) = two_product(y, SQRT_2);
+        let (h, l) = scaled_tail(b, y.mul_add(SQRT_2_LOW, b_low));
+        let e = exp_of_two(-sq, -low);
+        let complement = 2.0 * (h + l) * e;
+        let direct = y.mul_add(poly(y * y, &NEAR), y) - a;
+        let residual = if a < 0.5 { direct } else { (1.0 - a) - complement };
+        let step = residual / (std::f64::consts::FRAC_2_SQRT_PI * e);
+        y -= step / y.mul_add(step, 1.0);
+    }
+    let y = if a == 1.0 { f64::INFINITY } else { y };
+    let y = if a > 1.0 { f64::NAN } else { y };
+    // Where the square of the argument is nothing.
+    let y = if a < 1e-9 { a * 0.886_226_925_452_758 } else { y };
+    y.copysign(x)
 }

@@ -65,6 +65,24 @@ pub(super) fn scale(p: f64, t: f64, negative: bool) -> f64 {
     p * f64::from_bits((t.to_bits() << 52).wrapping_add(bias)) * rest
 }
 
+/// 2^-600
+const LOWER: f64 = f64::from_bits((1023 - 600) << 52);
+
+/// `(r, t)` with x = k ln 2 + r, k in the low bits of t.
+#[inline(always)]
+fn reduced(x: f64) -> (f64, f64) {
+    let t = x.mul_add(LOG2_E, MAGIC);
+    let n = t - MAGIC;
+    (n.mul_add(-LN2_LO, n.mul_add(-LN2_HI, x)), t)
+}
+
+/// e^x where the result is a normal number.
+#[inline(always)]
+pub(super) fn exp_normal(x: f64) -> f64 {
+    let (r, t) = reduced(x);
+    ((r * r).mul_add(poly(r, &EXP), r) + 1.0) * power_of_two(t)
+}
+
 /// e^(x + low) = (h + l)·2^k, k in the low bits of the third number. |x| is below 2000, `low` less than x's last place.
 #[inline(always)]
 pub(super) fn exp_parts(x: f64, low: f64) -> (f64, f64, f64) {
@@ -87,10 +105,7 @@ pub(super) fn exp_of_two(x: f64, low: f64) -> f64 {
 
 #[inline(always)]
 pub(crate) fn exp(x: f64) -> f64 {
-    let c = clamp(x, -746.0, 710.0);
-    let t = c.mul_add(LOG2_E, MAGIC);
-    let n = t - MAGIC;
-    let r = n.mul_add(-LN2_LO, n.mul_add(-LN2_HI, c));
+    let (r, t) = reduced(clamp(x, -746.0, 710.0));
     scale((r * r).mul_add(poly(r, &EXP), r) + 1.0, t, x < 0.0)
 }
 
@@ -141,32 +156,30 @@ pub(crate) fn tanh(x: f64) -> f64 {
     if x == 0.0 || x.is_nan() { x } else { y }
 }
 
-/// `(q, t)` with sigmoid(x) = q·2^k, k <= 0 in the low bits of t, from e^-|x|, which does not overflow.
+/// `(d, s)` with 1 + e^-x = d / s; s is 1, or below 0 a power of two by which large sums stay within the range.
 #[inline(always)]
-fn sigmoid_parts(x: f64) -> (f64, f64) {
-    let a = -x.abs();
-    let (h, l, t) = exp_parts(if a < -746.0 { -746.0 } else { a }, 0.0);
-    let (h, l) = fast_sum(h, l);
-    let s = power_of_two(if t < MAGIC - 100.0 { MAGIC - 100.0 } else { t });
-    let (dh, dl) = fast_sum(1.0, s * h);
-    let dl = s.mul_add(l, dl);
-    // Below the middle e / (1 + e) is (h + l) / (1 + e), scaled last.
-    let (nh, nl) = if x < 0.0 { (h, l) } else { (1.0, 0.0) };
-    (quotient(nh, nl, dh, dl), if x < 0.0 { t } else { MAGIC })
+fn one_plus_exp(x: f64) -> (f64, f64) {
+    let (r, t) = reduced(clamp(-x, -708.0, 780.0));
+    // e^r as a sum, so that no rounding but the last one shows.
+    let (p, low) = fast_sum(1.0, r);
+    let (h, l) = fast_sum(p, (r * r).mul_add(poly(r, &EXP), low));
+    let (bias, s) = if x < 0.0 { (1023 - 600, LOWER) } else { (1023, 1.0) };
+    let power = f64::from_bits((t.to_bits() << 52).wrapping_add(bias << 52));
+    (h.mul_add(power, l.mul_add(power, s)), s)
 }
 
 #[inline(always)]
 pub(crate) fn sigmoid(x: f64) -> f64 {
-    let (q, t) = sigmoid_parts(x);
-    scale(q, t, true)
+    let (d, s) = one_plus_exp(x);
+    1.0 / d * s
 }
 
-/// x·sigmoid(x); subnormal only where the result is.
+/// x·sigmoid(x)
 #[inline(always)]
 pub(crate) fn silu(x: f64) -> f64 {
-    let (q, t) = sigmoid_parts(x);
-    let q = if x < -760.0 { 0.0 } else { q };
-    scale(x * q, t, true)
+    let (d, s) = one_plus_exp(x);
+    let x = if x < -780.0 { x * 0.0 } else { x };
+    x / d * s
 }
 
 #[inline(always)]

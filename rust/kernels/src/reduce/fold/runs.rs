@@ -177,6 +177,21 @@ fn in_lanes<F: Fold, const N: usize>(f: &F, aux: F::Aux, x: &[F::In], y: &[F::In
     halve(f, &mut lanes)
 }
 
+/// Fetches what lies 8 KiB after `block`: the processor's own prefetching ends with each page. (A sum of 1e7 floats: 890
+/// to 540 µs; of 1e6, in the last cache, 36 to 31.)
+#[inline(always)]
+fn ahead<T>(block: &[T]) {
+    #[cfg(target_arch = "x86_64")]
+    for line in 0..std::mem::size_of_val(block).div_ceil(64) {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        let p = block.as_ptr().cast::<i8>().wrapping_add(8192 + 64 * line);
+        // SAFETY: a hint; it never faults.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(p) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = block;
+}
+
 multiversion! {
     /// Folds `runs` runs of `n` contiguous elements, `gap` apart: element i of a run goes to lane i modulo `LANES`.
     fn fold_runs<F: Fold>(
@@ -197,6 +212,7 @@ multiversion! {
             while i < full {
                 // SAFETY: i + LANES <= n.
                 let (a, b) = unsafe { (&*x.add(i).cast::<[F::In; LANES]>(), &*y.add(i).cast::<[F::In; LANES]>()) };
+                ahead(a);
                 for l in 0..LANES {
                     acc[l] = f.step(aux, acc[l], a[l], b[l]);
                 }
