@@ -200,7 +200,7 @@ where
         };
         let bias = bias.as_ref().map_or(std::ptr::null(), |b| b.as_ptr());
         let geometry = s.patches();
-        if winograd::takes::<T>(&geometry, channels, rows, images.src_strides, images.dst_strides) {
+        if winograd::takes::<T>(&geometry, s.n, [channels, rows], images.src_strides, images.dst_strides) {
             let filters = Filters::new(weights.data, [groups, rows, channels], false);
             return winograd::convolve(T::kernels(isa), &geometry, filters, images, bias);
         }
@@ -251,7 +251,7 @@ where
                 dst: gx.ptr().wrapping_offset(start),
                 dst_strides,
             };
-            if winograd::takes::<T>(&geometry, channels, rows, images.src_strides, dst_strides) {
+            if winograd::takes::<T>(&geometry, s.n, [channels, rows], images.src_strides, dst_strides) {
                 let copy = (!w.is_contiguous()).then(|| all_weights(s, w));
                 let data = copy.as_ref().map_or(w.ptr(), |c| c.as_ptr());
                 let filters = Filters::new(data, [groups, rows, channels], true);
