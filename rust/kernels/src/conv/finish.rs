@@ -31,6 +31,11 @@ impl<T> Finish<'_, T> {
         relu: false,
         mask: None,
     };
+
+    /// Whether that is all.
+    pub(super) fn is_nothing(&self) -> bool {
+        self.norm.is_none() && self.plus.is_none() && self.mask.is_none() && !self.relu
+    }
 }
 
 /// A rectangle of a row-major result: all of `count` positions from `from` in some channels of an image.
@@ -68,7 +73,7 @@ unsafe impl<T: Sync> Sync for Finishing<T> {}
 impl<T: Real> Finishing<T> {
     /// `None` when there is nothing to do. `y`: row-major.
     pub fn new(f: &Finish<T>, y: &Dst<T>) -> Option<Self> {
-        if f.norm.is_none() && f.plus.is_none() && f.mask.is_none() && !f.relu {
+        if f.is_nothing() {
             return None;
         }
         let channels = y.shape()[1];

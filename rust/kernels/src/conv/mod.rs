@@ -111,10 +111,20 @@ macro_rules! conv_element {
 conv_element!(f32, f64);
 
 impl ConvElement for i64 {
-    fn forward(_: Isa, s: &ConvShape, x: Src<i64>, w: Src<i64>, bias: Option<Src<i64>>, y: Dst<i64>) {
+    fn forward(
+        _: Isa,
+        s: &ConvShape,
+        x: Src<i64>,
+        w: Src<i64>,
+        bias: Option<Src<i64>>,
+        y: Dst<i64>,
+        finish: &Finish<i64>,
+    ) {
+        assert!(finish.is_nothing(), "what follows a convolution of integers is an op of its own");
         int::forward(s, x, w, bias, y);
     }
-    fn backward_data(_: Isa, s: &ConvShape, gy: Src<i64>, w: Src<i64>, gx: Dst<i64>) {
+    fn backward_data(_: Isa, s: &ConvShape, gy: Src<i64>, w: Src<i64>, gx: Dst<i64>, finish: &Finish<i64>) {
+        assert!(finish.is_nothing(), "as above");
         int::backward_data(s, gy, w, gx);
     }
     fn backward_weight(_: Isa, s: &ConvShape, x: Src<i64>, gy: Src<i64>, gw: Dst<i64>) {
@@ -254,7 +264,8 @@ where
         };
         let bias = bias.as_ref().map_or(std::ptr::null(), |b| b.as_ptr());
         let geometry = s.patches();
-        let finished = if winograd::takes::<T>(&geometry, channels, rows, images.src_strides, images.dst_strides) {
+        let strides = [images.src_strides, images.dst_strides];
+        let finished = if winograd::takes::<T>(&geometry, s.n, [channels, rows], strides[0], strides[1]) {
             let filters = Filters::new(weights.data, [groups, rows, channels], false);
             winograd::convolve(T::kernels(isa), &geometry, filters, images, bias);
             false
@@ -314,7 +325,7 @@ where
                 dst_strides,
                 finish: finish.filter(|_| phases == 1),
             };
-            if winograd::takes::<T>(&geometry, channels, rows, images.src_strides, dst_strides) {
+            if winograd::takes::<T>(&geometry, s.n, [channels, rows], images.src_strides, dst_strides) {
                 let copy = (!w.is_contiguous()).then(|| all_weights(s, w));
                 let data = copy.as_ref().map_or(w.ptr(), |c| c.as_ptr());
                 let filters = Filters::new(data, [groups, rows, channels], true);

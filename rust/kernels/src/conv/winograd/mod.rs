@@ -28,8 +28,14 @@ const POINTS: usize = 36;
 /// Least terms of a sum at a point: below, the transforms err more than the plain sum's roundings.
 const LEAST: usize = 16;
 
-/// Whether a pass over this grid can be computed here: strides of space in and out, channels in and out.
-pub(super) fn takes<T>(g: &Gather, channels: usize, rows: usize, src: [isize; 5], dst: [isize; 5]) -> bool {
+/// Whether a pass over `count` images is computed here: channels in and out, strides in and out.
+pub(super) fn takes<T>(
+    g: &Gather,
+    count: usize,
+    [channels, rows]: [usize; 2],
+    src: [isize; 5],
+    dst: [isize; 5],
+) -> bool {
     let follow = |taps: &[isize]| taps.len() == 3 && taps[1] == taps[0] + 1 && taps[2] == taps[1] + 1;
     // Wider numbers would lose digits that are asked for.
     size_of::<T>() == 4
@@ -42,13 +48,15 @@ pub(super) fn takes<T>(g: &Gather, channels: usize, rows: usize, src: [isize; 5]
         && dst[4] == 1
         && dst[1] >= 0
         && rows.min(channels) >= LEAST
-        && worth(g)
+        && worth(g, count)
 }
 
-/// Products saved outweigh the transforms: at least three fifths, whatever tiles hang over the edges.
-fn worth(g: &Gather) -> bool {
+/// Products saved outweigh the transforms: at least two fifths of them, whatever hangs over the edges, and more than the
+/// filters' transform costs, which is as much as some 220 products per filter.
+fn worth(g: &Gather, count: usize) -> bool {
     let [high, wide] = tiles(g);
-    20 * high * wide <= 3 * g.grid[1] * g.grid[2]
+    let (tiles, positions) = (high * wide, g.grid[1] * g.grid[2]);
+    20 * tiles <= 3 * positions && 9 * count * positions >= 220 + POINTS * count * tiles
 }
 
 /// Tiles of an image, down and across.

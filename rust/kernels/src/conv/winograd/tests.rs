@@ -8,7 +8,7 @@ use crate::view::{Dst, Src};
 fn taken(s: &ConvShape) -> bool {
     let x = [1, 1, 1, 1, 1];
     let geometry: Gather = s.patches();
-    super::takes::<f32>(&geometry, s.c_in / s.groups, s.c_out / s.groups, x, x)
+    super::takes::<f32>(&geometry, s.n, [s.c_in, s.c_out].map(|c| c / s.groups), x, x)
 }
 
 const BASE: ConvShape = ConvShape {

@@ -22,7 +22,7 @@ const COLS: usize = 128;
 /// Whether [`gradient`] computes this; `parts` are those that the plain sum would have, which bound its error.
 pub(in crate::conv) fn takes_gradient<T>(g: &Gather, p: &Problem<T>, parts: usize) -> bool {
     let count = p.count * tiles(g).iter().product::<usize>();
-    takes::<T>(g, p.channels, p.rows, p.x_strides, p.gy_strides) && count >= LEAST * parts
+    takes::<T>(g, p.count, [p.channels, p.rows], p.x_strides, p.gy_strides) && count >= LEAST * parts
 }
 
 struct Pass<T: 'static> {
