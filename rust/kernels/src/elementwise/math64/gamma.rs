@@ -68,10 +68,11 @@ pub(crate) fn lgamma(x: f64) -> f64 {
     if x.abs() < f64::INFINITY { value } else { x.abs() }
 }
 
-/// Zeros of [`lgamma`] where a double wants more digits than the difference of logarithms has.
+/// Where a double wants more of [`lgamma`]: near its zeros more digits than a difference of logarithms has, and near 0 a
+/// larger range than the reflection.
 #[inline(always)]
 pub(crate) fn near_zero(x: f64) -> bool {
-    (0.6..2.6).contains(&x)
+    (0.6..2.6).contains(&x) || x.abs() < 1e-300
 }
 
 /// The derivative of [`lgamma`]; at 0 infinite with the other sign, NaN at negative integers, as in PyTorch.
