@@ -36,7 +36,7 @@ const RISING_SLOPE: [f64; 8] = [5040.0, 26136.0, 39396.0, 27076.0, 9800.0, 1932.
 
 /// sin πr / r in z = r² up to 1/4
 const SIN_PI: [f64; 9] = [
-    3.141592653589793,
+    PI,
     -5.167712780049969,
     2.5501640398773002,
     -0.5992645293189403,
@@ -68,10 +68,11 @@ pub(crate) fn lgamma(x: f64) -> f64 {
     if x.abs() < f64::INFINITY { value } else { x.abs() }
 }
 
-/// Zeros of [`lgamma`] where a double wants more digits than the difference of logarithms has.
+/// Where a double wants more of [`lgamma`]: near its zeros more digits than a difference of logarithms has, and near 0 a
+/// larger range than the reflection.
 #[inline(always)]
 pub(crate) fn near_zero(x: f64) -> bool {
-    (0.6..2.6).contains(&x)
+    (0.6..2.6).contains(&x) || x.abs() < 1e-300
 }
 
 /// The derivative of [`lgamma`]; at 0 infinite with the other sign, NaN at negative integers, as in PyTorch.
