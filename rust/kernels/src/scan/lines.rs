@@ -155,12 +155,10 @@ pub(super) unsafe fn run<F: Fold>(
             let (a, b) = (from.cast::<u8>(), to.cast::<u8>());
             let whole = n / GROUP * GROUP;
             let acc = match F::SAME {
-                Same::SumF32 => x86::sum_f32(a.cast(), b.cast(), whole, pun(before), pun(acc), store).map(|v| pun(v)),
-                Same::ProductF32 => {
-                    x86::product_f32(a.cast(), b.cast(), whole, pun(before), pun(acc), store).map(|v| pun(v))
-                }
-                Same::SumF64 => x86::sum_f64(a.cast(), b.cast(), whole, pun(before), pun(acc), store).map(|v| pun(v)),
-                Same::SumI64 => x86::sum_i64(a.cast(), b.cast(), whole, pun(before), pun(acc), store).map(|v| pun(v)),
+                Same::SumF32 => x86::sum_f32(a.cast(), b.cast(), whole, pun(before), pun(acc), store).map(pun),
+                Same::ProductF32 => x86::product_f32(a.cast(), b.cast(), whole, pun(before), pun(acc), store).map(pun),
+                Same::SumF64 => x86::sum_f64(a.cast(), b.cast(), whole, pun(before), pun(acc), store).map(pun),
+                Same::SumI64 => x86::sum_i64(a.cast(), b.cast(), whole, pun(before), pun(acc), store).map(pun),
                 Same::None => None,
             };
             if let Some(acc) = acc {
