@@ -31,8 +31,10 @@ def test_values_far_from_zero(name, offset):
     x = (np.random.default_rng(0).standard_normal(shape) + offset).astype(np.float32)
     want = normalised(x, axes)
     got = norm(fs.tensor(x)).numpy()
-    # Half a unit in the last place of the mean, which is a float32 itself, and a few of the result.
-    allowed = float(np.spacing(np.float32(abs(offset) + 1))) * 0.75 + 4e-6
+    # Half a unit in the last place of the mean, which is a float32 itself, by the deviation, and a few of the result. Sums
+    # of columns are float32's all along: three halves. (PyTorch 2.13: 33 times the allowance of the others.)
+    half = float(np.spacing(np.float32(abs(offset) + 1))) * (1.5 if name == "batch of columns" else 0.6)
+    allowed = half / x.astype(np.float64).std(axes).min() + 4e-6
     assert np.abs(got - want).max() < allowed
 
 

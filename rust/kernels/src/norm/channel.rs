@@ -8,7 +8,7 @@
 //! it lies in the cache.
 
 use super::by_float;
-use super::sweep::{Across, Blend, HasSweeps, Rows, Runs, Sweeps};
+use super::sweep::{Across, Blend, HasSweeps, Rows, Runs, Sweeps, variance};
 use crate::dtype::Element;
 use crate::parallel;
 use crate::reduce::real::Real;
@@ -192,8 +192,9 @@ fn channel<T>(x: &Src<T>, g: Option<&Src<T>>, y: &Dst<T>, i: usize) -> Runs<T> {
 unsafe fn moments<T: HasSweeps>(sweeps: &Sweeps<T>, runs: &Runs<T>, count: f64, eps: f64) -> [f64; 3] {
     // SAFETY: the caller's promise.
     unsafe {
-        let mean = (sweeps.sum)(runs) / count;
-        let var = (sweeps.squares)(runs, T::from_f64(mean)) / count;
+        let near = T::from_f64((sweeps.sum)(runs) / count);
+        let [rest, squares] = (sweeps.squares)(runs, near).map(|v| v / count);
+        let (mean, var) = (near.to_f64() + rest, variance(squares, rest));
         [mean, var, 1.0 / (var + eps).sqrt()]
     }
 }

@@ -242,6 +242,22 @@ fn mul<T: Real, L: Fold<T>>(l: L, a: L::V, b: L::V) -> L::V {
     l.fma(a, b, l.splat(-T::ZERO))
 }
 
+/// How far memory is asked for in advance, in elements.
+const AHEAD: usize = 1024;
+
+/// Asks for the `count` vectors of a run that lie `AHEAD` of its element `i`: beyond its end, for those of the next run.
+#[inline(always)]
+fn ahead<T, L: Fold<T>>(l: L, run: *const T, step: isize, len: usize, i: usize, count: usize) {
+    let at = i + AHEAD;
+    let at = if at < len || step == 0 {
+        run.wrapping_add(at)
+    } else {
+        run.wrapping_offset(step).wrapping_add(at - len)
+    };
+    let bytes = count * L::N * size_of::<T>();
+    (0..bytes.div_ceil(64)).for_each(|line| l.prefetch(at.wrapping_byte_add(64 * line)));
+}
+
 /// # Safety
 /// `n` (whole: all) lanes lie at `p`.
 #[inline(always)]
@@ -271,6 +287,9 @@ pub(super) unsafe fn sum<T: Real, L: Fold<T>, const U: usize>(l: L, r: &Runs<T>)
         while from < r.len {
             let to = r.len.min(from + SEGMENT);
             grouped!(l: L, T, U; from, to; |u, i, n, whole| {
+                if u == 0 && whole {
+                    ahead(l, x, r.steps[0], r.len, i, U);
+                }
                 // SAFETY: the caller's promise.
                 let v = unsafe { load(l, x.add(i), n, whole) };
                 sum.lanes[u] = l.add(sum.lanes[u], v);
@@ -285,13 +304,20 @@ pub(super) unsafe fn sum<T: Real, L: Fold<T>, const U: usize>(l: L, r: &Runs<T>)
     sum.finish(l)
 }
 
-/// Sum of `(x - mean)^2`.
+/// From the means of squared distances and of distances from a number near the mean; NaN stays.
+#[inline(always)]
+pub(super) fn variance(squares: f64, rest: f64) -> f64 {
+    let var = squares - rest * rest;
+    if var < 0.0 { 0.0 } else { var }
+}
+
+/// Sums of `x - mean`, which corrects the mean, and of `(x - mean)^2`.
 ///
 /// # Safety
 /// As for `sum`.
 #[inline(always)]
-pub(super) unsafe fn squares<T: Real, L: Fold<T>, const U: usize>(l: L, r: &Runs<T>, mean: T) -> f64 {
-    let mut sum = Sum::<T, L, U>::new(l);
+pub(super) unsafe fn squares<T: Real, L: Fold<T>, const U: usize>(l: L, r: &Runs<T>, mean: T) -> [f64; 2] {
+    let (mut rest, mut sum) = (Sum::<T, L, U>::new(l), Sum::<T, L, U>::new(l));
     let center = l.splat(mean);
     for run in 0..r.count {
         let x = r.x.wrapping_offset(run as isize * r.steps[0]);
@@ -302,16 +328,19 @@ pub(super) unsafe fn squares<T: Real, L: Fold<T>, const U: usize>(l: L, r: &Runs
                 let center = if whole { center } else { first(l, mean, n) };
                 // SAFETY: the caller's promise.
                 let d = sub::<T, L>(l, unsafe { load(l, x.add(i), n, whole) }, center);
+                rest.lanes[u] = l.add(rest.lanes[u], d);
                 sum.lanes[u] = l.fma(d, d, sum.lanes[u]);
             });
             sum.count += to - from;
+            rest.count = sum.count;
             if sum.count >= SEGMENT {
+                rest.join(l);
                 sum.join(l);
             }
             from = to;
         }
     }
-    sum.finish(l)
+    [rest.finish(l), sum.finish(l)]
 }
 
 /// Sums of `g` and of `g * (x - center)`.
@@ -329,6 +358,10 @@ pub(super) unsafe fn dots<T: Real, L: Fold<T>, const U: usize>(l: L, r: &Runs<T>
         while from < r.len {
             let to = r.len.min(from + SEGMENT);
             grouped!(l: L, T, U; from, to; |u, i, n, whole| {
+                if u == 0 && whole {
+                    ahead(l, x, r.steps[0], r.len, i, U);
+                    ahead(l, g, r.steps[1], r.len, i, U);
+                }
                 let center = if whole { all } else { first(l, center, n) };
                 // SAFETY: the caller's promise.
                 let (x, g) = unsafe { (load(l, x.add(i), n, whole), load(l, g.add(i), n, whole)) };
@@ -479,12 +512,17 @@ pub(super) unsafe fn norm_row<T: Real, L: Fold<T>, const U: usize>(l: L, r: &Row
     // SAFETY: the caller's promise.
     unsafe {
         let count = r.len as f64;
-        let mean = if r.center {
+        let near = if r.center {
             T::from_f64(sum::<T, L, U>(l, &runs) / count)
         } else {
             T::ZERO
         };
-        let var = squares::<T, L, U>(l, &runs, mean) / count;
+        let [rest, squares] = squares::<T, L, U>(l, &runs, near).map(|v| v / count);
+        let (mean, var) = if r.center {
+            (T::from_f64(near.to_f64() + rest), variance(squares, rest))
+        } else {
+            (near, squares)
+        };
         let rstd = T::from_f64(1.0 / (var + r.eps).sqrt());
         let (m, s) = (l.splat(mean), l.splat(rstd));
         match (r.weight.is_null(), r.bias.is_null()) {
@@ -522,6 +560,13 @@ pub(super) unsafe fn grad_row<T: Real, L: Fold<T>, const U: usize>(l: L, r: &Row
         while from < r.len {
             let to = r.len.min(from + SEGMENT);
             grouped!(l: L, T, U; from, to; |u, i, n, whole| {
+                if u == 0 && whole {
+                    ahead(l, r.x, 0, r.len, i, U);
+                    ahead(l, r.g, 0, r.len, i, U);
+                    if !r.gx.is_null() {
+                        ahead(l, r.gx.cast_const(), 0, r.len, i, U);
+                    }
+                }
                 let m = if whole { m } else { first(l, r.mean, n) };
                 let d = sub::<T, L>(l, load(l, r.x.add(i), n, whole), m);
                 let v = weighted(l, r, i, n, whole);
@@ -600,7 +645,7 @@ pub(super) unsafe fn across<T: Real, L: Fold<T>, const U: usize>(l: L, r: &Acros
 /// The sweeps of one instruction set.
 pub(super) struct Sweeps<T: 'static> {
     pub sum: unsafe fn(&Runs<T>) -> f64,
-    pub squares: unsafe fn(&Runs<T>, T) -> f64,
+    pub squares: unsafe fn(&Runs<T>, T) -> [f64; 2],
     pub dots: unsafe fn(&Runs<T>, T) -> [f64; 2],
     pub scale: unsafe fn(&Runs<T>, T, T),
     pub scale_rows: unsafe fn(&Rows<T>),
@@ -624,7 +669,7 @@ macro_rules! sweeps {
             /// # Safety
             /// As for what it calls; the CPU has the instruction set.
             $(#[$feature])*
-            unsafe fn squares(r: &Runs<$t>, mean: $t) -> f64 {
+            unsafe fn squares(r: &Runs<$t>, mean: $t) -> [f64; 2] {
                 // SAFETY: the caller's promise.
                 unsafe { super::squares::<$t, $l, $u>(<$l as Lanes<$t>>::assume(), r, mean) }
             }

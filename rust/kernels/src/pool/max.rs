@@ -359,8 +359,8 @@ multiversion! {
                     // SAFETY: whole windows lie in the input.
                     unsafe {
                         row::max_blocks::<T, Wanted>(row, p.strip.len(), |begin, n, _, at| {
-                            for j in 0..n {
-                                let place = at[j] as usize + (begin + j) * row.stride;
+                            for (j, &at) in at.iter().enumerate().take(n) {
+                                let place = at as usize + (begin + j) * row.stride;
                                 give(place, g_of(p.strip.start + begin + j));
                             }
                         });

@@ -230,6 +230,9 @@ fn added(sums: [__m512d; 2], v: __m512) -> [__m512d; 2] {
 }
 
 /// Sixteen products in float64, rounded.
+///
+/// # Safety
+/// As for the method of [`Wide`] that calls it.
 #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq")]
 #[inline]
 unsafe fn scaled(v: [__m512d; 2], by: *const f64) -> __m512 {
@@ -373,6 +376,9 @@ unsafe fn best<const S: usize, const K: usize, const P: bool>(
 }
 
 /// Windows of two by two, side by side, values alone.
+///
+/// # Safety
+/// As for the method of [`Wide`] that calls it.
 #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq")]
 unsafe fn two_max(a: &Wide, x: *const f32, y: *mut f32) {
     let outputs = a.windows[2].len();
@@ -411,6 +417,8 @@ unsafe fn two_max(a: &Wide, x: *const f32, y: *mut f32) {
     }
 }
 
+/// # Safety
+/// As for the method of [`Wide`] that calls it.
 #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq")]
 unsafe fn max_plane<const S: usize, const K: usize, const P: bool>(
     a: &Wide,
@@ -470,6 +478,8 @@ unsafe fn store(y: *mut f32, v: __m512, n: usize, left: usize) {
     }
 }
 
+/// # Safety
+/// As for the method of [`Wide`] that calls it.
 #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq")]
 unsafe fn max_input<const S: usize, const K: usize>(a: &Wide, x: *const f32, g: *const f32, gx: *mut f32) {
     let outputs = a.windows[2].len();
@@ -512,6 +522,8 @@ fn absolute<const S: usize>(at: __m512i, vector: usize) -> __m512i {
     _mm512_add_epi32(at, _mm512_mullo_epi32(outputs, _mm512_set1_epi32(S as i32)))
 }
 
+/// # Safety
+/// As for the method of [`Wide`] that calls it.
 #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq")]
 unsafe fn two_input(a: &Wide, x: *const f32, g: *const f32, gx: *mut f32) {
     let [depth, height, width] = a.size;
@@ -585,6 +597,8 @@ unsafe fn two_input(a: &Wide, x: *const f32, g: *const f32, gx: *mut f32) {
     }
 }
 
+/// # Safety
+/// As for the method of [`Wide`] that calls it.
 #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq")]
 unsafe fn mean_row<const S: usize, const K: usize>(
     a: &Wide,
@@ -628,6 +642,9 @@ unsafe fn mean_row<const S: usize, const K: usize>(
 }
 
 /// Each element's shares in the order of the outputs: a row of outputs is read shifted by each tap it gives.
+///
+/// # Safety
+/// As for the method of [`Wide`] that calls it.
 #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq")]
 unsafe fn mean_input<const S: usize>(a: &Wide, g: *const f32, inverses: &Inverses, gx: *mut f32) {
     let [depth, height, width] = a.size;
