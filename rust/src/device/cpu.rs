@@ -172,6 +172,8 @@ pub fn slice<T: Element>(c: &Core) -> &[T] {
 }
 
 /// The elements of a new contiguous tensor, to be written.
+// A core is a handle, as the pointers behind `dst` are: who writes when is dispatch's business, not the borrow's.
+#[allow(clippy::mut_from_ref)]
 pub fn slice_mut<T: Element>(c: &Core) -> &mut [T] {
     assert!(c.dtype == T::DTYPE && c.layout.is_contiguous());
     // SAFETY: as in `slice`; dispatch, or the caller who made it, sees to it that nothing else uses these elements.

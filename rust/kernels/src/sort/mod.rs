@@ -273,16 +273,16 @@ fn sorted<T: Sortable, E: Entry>(
     pack(line, least, flip, entries);
     let entries = sort_entries(entries, spare, bits);
     // An element is found in its key again, if no other has the same; else where it was.
-    // SAFETY: as many results as elements.
-    if line.len() >= FEW && all_plain(line) {
-        for (k, e) in entries.iter().enumerate() {
-            unsafe { out.put(k, T::of_key(e.key().wrapping_add(least) ^ flip), e.index()) };
-        }
-    } else {
-        for (k, e) in entries.iter().enumerate() {
-            let index = e.index();
-            unsafe { out.put(k, line[index], index) };
-        }
+    let plain = line.len() >= FEW && all_plain(line);
+    for (k, e) in entries.iter().enumerate() {
+        let index = e.index();
+        let value = if plain {
+            T::of_key(e.key().wrapping_add(least) ^ flip)
+        } else {
+            line[index]
+        };
+        // SAFETY: as many results as elements.
+        unsafe { out.put(k, value, index) };
     }
 }
 
