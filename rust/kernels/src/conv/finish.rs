@@ -31,6 +31,15 @@ impl<T> Finish<'_, T> {
         relu: false,
         mask: None,
     };
+
+    fn is_none(&self) -> bool {
+        self.norm.is_none() && self.plus.is_none() && self.mask.is_none() && !self.relu
+    }
+
+    /// For integers, whose convolutions nothing is fused with.
+    pub(super) fn refuse(&self) {
+        assert!(self.is_none(), "convolutions of integers are not finished");
+    }
 }
 
 /// A rectangle of a row-major result: all of `count` positions from `from` in some channels of an image.
@@ -68,7 +77,7 @@ unsafe impl<T: Sync> Sync for Finishing<T> {}
 impl<T: Real> Finishing<T> {
     /// `None` when there is nothing to do. `y`: row-major.
     pub fn new(f: &Finish<T>, y: &Dst<T>) -> Option<Self> {
-        if f.norm.is_none() && f.plus.is_none() && f.mask.is_none() && !f.relu {
+        if f.is_none() {
             return None;
         }
         let channels = y.shape()[1];

@@ -110,10 +110,20 @@ macro_rules! conv_element {
 conv_element!(f32, f64);
 
 impl ConvElement for i64 {
-    fn forward(_: Isa, s: &ConvShape, x: Src<i64>, w: Src<i64>, bias: Option<Src<i64>>, y: Dst<i64>) {
+    fn forward(
+        _: Isa,
+        s: &ConvShape,
+        x: Src<i64>,
+        w: Src<i64>,
+        bias: Option<Src<i64>>,
+        y: Dst<i64>,
+        finish: &Finish<i64>,
+    ) {
+        finish.refuse();
         int::forward(s, x, w, bias, y);
     }
-    fn backward_data(_: Isa, s: &ConvShape, gy: Src<i64>, w: Src<i64>, gx: Dst<i64>) {
+    fn backward_data(_: Isa, s: &ConvShape, gy: Src<i64>, w: Src<i64>, gx: Dst<i64>, finish: &Finish<i64>) {
+        finish.refuse();
         int::backward_data(s, gy, w, gx);
     }
     fn backward_weight(_: Isa, s: &ConvShape, x: Src<i64>, gy: Src<i64>, gw: Dst<i64>) {
