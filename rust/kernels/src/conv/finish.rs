@@ -32,9 +32,13 @@ impl<T> Finish<'_, T> {
         mask: None,
     };
 
-    /// Whether that is all.
-    pub(super) fn is_nothing(&self) -> bool {
+    fn is_none(&self) -> bool {
         self.norm.is_none() && self.plus.is_none() && self.mask.is_none() && !self.relu
+    }
+
+    /// For integers, whose convolutions nothing is fused with.
+    pub(super) fn refuse(&self) {
+        assert!(self.is_none(), "convolutions of integers are not finished");
     }
 }
 
@@ -73,7 +77,7 @@ unsafe impl<T: Sync> Sync for Finishing<T> {}
 impl<T: Real> Finishing<T> {
     /// `None` when there is nothing to do. `y`: row-major.
     pub fn new(f: &Finish<T>, y: &Dst<T>) -> Option<Self> {
-        if f.is_nothing() {
+        if f.is_none() {
             return None;
         }
         let channels = y.shape()[1];
