@@ -305,7 +305,11 @@ impl Asked {
     }
 
     fn check(&self, a: &Args) -> Result<()> {
-        let (x, t, w) = (a.tensor(self.input), a.tensor(self.input + 1), a.opt_tensor(self.input + 2));
+        let (x, t, w) = (
+            a.tensor(self.input),
+            a.tensor(self.input + 1),
+            a.opt_tensor(self.input + 2),
+        );
         if !self.probabilities(a) {
             check_target(x.shape(), t, w, x.dtype)?;
         } else if x.rank() == 0 {
@@ -371,7 +375,11 @@ fn cross_entropy_infer(a: &Args) -> Result<Metas> {
     FORWARD.check(a)?;
     let d = a.tensor(0).dtype;
     let losses = FORWARD.losses(a)?;
-    let shape = if reduction(a, 3)? == Reduction::Each { losses } else { Dims::EMPTY };
+    let shape = if reduction(a, 3)? == Reduction::Each {
+        losses
+    } else {
+        Dims::EMPTY
+    };
     let line = Meta::new(losses, d.compute());
     Ok(smallvec![
         Meta::new(shape, d),
@@ -404,7 +412,11 @@ fn cross_entropy_backward_infer(a: &Args) -> Result<Metas> {
     BACKWARD.check(a)?;
     let (g, x) = (a.tensor(0), a.tensor(1));
     let losses = BACKWARD.losses(a)?;
-    let want = if reduction(a, 7)? == Reduction::Each { losses } else { Dims::EMPTY };
+    let want = if reduction(a, 7)? == Reduction::Each {
+        losses
+    } else {
+        Dims::EMPTY
+    };
     ensure!(
         g.numel() == want.numel(),
         "gradient of shape {} for a loss of shape {want}",
@@ -473,11 +485,21 @@ fn check_pair(a: &Args, first: usize) -> Result<()> {
 fn pair_infer(a: &Args) -> Result<Metas> {
     check_pair(a, 0)?;
     let x = a.tensor(0);
-    one(if reduction(a, 3)? == Reduction::Each { *x.shape() } else { Dims::EMPTY }, x.dtype)
+    one(
+        if reduction(a, 3)? == Reduction::Each {
+            *x.shape()
+        } else {
+            Dims::EMPTY
+        },
+        x.dtype,
+    )
 }
 
 fn no_probability(_: loss::OutOfRange) -> Error {
-    Error::new(ErrorKind::Runtime, "all elements of input should be between 0 and 1".to_string())
+    Error::new(
+        ErrorKind::Runtime,
+        "all elements of input should be between 0 and 1".to_string(),
+    )
 }
 
 fn pair_run(c: &Call) -> Result<()> {
@@ -505,7 +527,11 @@ fn pair_run(c: &Call) -> Result<()> {
 fn pair_backward_infer(a: &Args) -> Result<Metas> {
     check_pair(a, 1)?;
     let (g, x) = (a.tensor(0), a.tensor(1));
-    let want = if reduction(a, 4)? == Reduction::Each { x.numel() } else { 1 };
+    let want = if reduction(a, 4)? == Reduction::Each {
+        x.numel()
+    } else {
+        1
+    };
     ensure!(
         g.numel() == want,
         "gradient of shape {} for an input of shape {}",

@@ -73,9 +73,33 @@ fn backward_on_gpu(c: &Call, log: bool) -> Result<()> {
 
 pub fn ops() -> Vec<Builder> {
     vec![
-        op("softmax(input, dim: int, dtype: dtype? = None)", "exp(x) / sum(exp(x)) along a dim, without overflow. Only floats; integers need a `dtype`.").compute(infer, |c| run(c, false)).gpu(|c| run_on_gpu(c, false)).small(|a| small(a, false)),
-        op("log_softmax(input, dim: int, dtype: dtype? = None)", "The logarithm of `softmax`, exact where that is tiny. Only floats; integers need a `dtype`.").compute(infer, |c| run(c, true)).gpu(|c| run_on_gpu(c, true)).small(|a| small(a, true)),
-        op("_softmax_backward(grad, result, dim: int)", "Gradient of `softmax` from its result.").compute(backward_infer, |c| backward_run(c, false)).gpu(|c| backward_on_gpu(c, false)).function_only(),
-        op("_log_softmax_backward(grad, result, dim: int)", "Gradient of `log_softmax` from its result.").compute(backward_infer, |c| backward_run(c, true)).gpu(|c| backward_on_gpu(c, true)).function_only(),
+        op(
+            "softmax(input, dim: int, dtype: dtype? = None)",
+            "exp(x) / sum(exp(x)) along a dim, without overflow. Only floats; integers need a `dtype`.",
+        )
+        .compute(infer, |c| run(c, false))
+        .gpu(|c| run_on_gpu(c, false))
+        .small(|a| small(a, false)),
+        op(
+            "log_softmax(input, dim: int, dtype: dtype? = None)",
+            "The logarithm of `softmax`, exact where that is tiny. Only floats; integers need a `dtype`.",
+        )
+        .compute(infer, |c| run(c, true))
+        .gpu(|c| run_on_gpu(c, true))
+        .small(|a| small(a, true)),
+        op(
+            "_softmax_backward(grad, result, dim: int)",
+            "Gradient of `softmax` from its result.",
+        )
+        .compute(backward_infer, |c| backward_run(c, false))
+        .gpu(|c| backward_on_gpu(c, false))
+        .function_only(),
+        op(
+            "_log_softmax_backward(grad, result, dim: int)",
+            "Gradient of `log_softmax` from its result.",
+        )
+        .compute(backward_infer, |c| backward_run(c, true))
+        .gpu(|c| backward_on_gpu(c, true))
+        .function_only(),
     ]
 }

@@ -46,7 +46,7 @@ struct Line<T> {
 impl<T: Soft> Line<T> {
     #[inline(always)]
     fn log(self) -> T {
-        (self.sum / T::RAISE).ln()
+        self.sum.log_lowered()
     }
 }
 
@@ -85,7 +85,14 @@ impl<T: LossElement> Lines<'_, T> {
     #[inline(always)]
     fn row<'a>(view: &Src<T>, i: usize, keep: &'a mut Vec<T>) -> &'a [T] {
         // SAFETY: a line of the view, which nothing writes.
-        unsafe { line(view.ptr().offset(Self::start(view, i)), view.shape()[1], view.strides()[1], keep) }
+        unsafe {
+            line(
+                view.ptr().offset(Self::start(view, i)),
+                view.shape()[1],
+                view.strides()[1],
+                keep,
+            )
+        }
     }
 
     #[inline(always)]
@@ -241,14 +248,19 @@ multiversion! {
 /// Losses of `W` lines that lie side by side.
 #[inline(always)]
 fn strip_of<T: LossElement, const W: usize>(lines: &Lines<T>, to: &Written<T>, first: usize) {
-    let Expected::Classes { target, ignore } = lines.expected else { return };
+    let Expected::Classes { target, ignore } = lines.expected else {
+        return;
+    };
     let (c, step) = (lines.classes(), lines.logits.strides()[1]);
     let x = lines.logits.ptr().wrapping_offset(Lines::start(&lines.logits, first));
     // SAFETY: W lines of the view.
     let (top, sum) = unsafe {
         let top = strip::tops::<T, W>(x, c, step);
         // Of -inf alone the exponentials are 0, not NaN.
-        (top, strip::sums(x, c, step, &top.map(|v| if v == -T::INF { T::ZERO } else { v })))
+        (
+            top,
+            strip::sums(x, c, step, &top.map(|v| if v == -T::INF { T::ZERO } else { v })),
+        )
     };
     for i in 0..W {
         let l = Line {
@@ -413,7 +425,9 @@ multiversion! {
 #[inline(always)]
 fn strip_gradient<T: LossElement, const W: usize>(b: &Back<T>, first: usize) {
     let lines = b.lines;
-    let Expected::Classes { target, ignore } = lines.expected else { return };
+    let Expected::Classes { target, ignore } = lines.expected else {
+        return;
+    };
     let (c, s) = (lines.classes(), lines.logits.shape()[2]);
     let step = lines.logits.strides()[1];
     let x = lines.logits.ptr().wrapping_offset(Lines::start(&lines.logits, first));

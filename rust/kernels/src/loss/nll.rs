@@ -72,7 +72,11 @@ pub fn nll_backward<T: LossElement>(
         let Some(t) = class(t, classes, ignore) else { continue };
         let w = weight.map_or(T::ONE, |w| w[t]);
         let g = grad[if reduction == Reduction::Each { i } else { 0 }];
-        let g = if reduction == Reduction::Mean { g / total_weight } else { g };
+        let g = if reduction == Reduction::Mean {
+            g / total_weight
+        } else {
+            g
+        };
         gx[(i / s * classes + t) * s + i % s] = -(w * g);
     }
     Ok(())

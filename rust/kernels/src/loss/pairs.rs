@@ -129,7 +129,11 @@ macro_rules! of_kind {
 
 /// Refuses inputs that are no probabilities.
 fn check<T: LossElement>(kind: Pair, x: &[T]) -> Result<(), OutOfRange> {
-    if kind == Pair::Binary && outside(x) { Err(OutOfRange) } else { Ok(()) }
+    if kind == Pair::Binary && outside(x) {
+        Err(OutOfRange)
+    } else {
+        Ok(())
+    }
 }
 
 multiversion! {

@@ -59,7 +59,11 @@ impl<T: Soft> Scratch<T> {
 
     #[inline(always)]
     fn first(&mut self, n: usize) -> &mut [T] {
-        if n > self.short.len() { &mut self.long[..n] } else { &mut self.short[..n] }
+        if n > self.short.len() {
+            &mut self.long[..n]
+        } else {
+            &mut self.short[..n]
+        }
     }
 }
 
@@ -179,7 +183,7 @@ fn one<T: Soft>(x: &[T], g: &[T], y: &mut [T], backward: bool, log: bool, scratc
         }
         (false, true) => {
             let (top, sum) = row::top_and_sum(x);
-            row::lowered(x, top, (sum / T::RAISE).ln(), y);
+            row::lowered(x, top, sum.log_lowered(), y);
         }
         (true, false) => row::softmax_gradient(g, x, row::dot(g, x), y),
         (true, true) => row::log_softmax_gradient(g, x, row::sum(g, g), y),

@@ -5,6 +5,7 @@
 //! are written twice with the same values, and left out of sums. Sums have one lane for each place in a block, joined by
 //! halves, and begin anew every [`BLOCK`] elements.
 
+use crate::elementwise::math;
 use crate::reduce::real::Real;
 
 /// Elements whose sum is taken by lanes; the sums of blocks are added in order.
@@ -17,6 +18,8 @@ pub(crate) trait Soft: Real {
     /// e^x times [`Soft::RAISE`] for x <= 0. The smallest subnormal result of e^x is normal here: one multiplication by 2^k
     /// does, where the general function needs two. The polynomials are those of `elementwise::math` and `reduce::real`.
     fn exp_raised(self) -> Self;
+    /// The logarithm of a sum of raised exponentials.
+    fn log_lowered(self) -> Self;
 }
 
 impl Soft for f32 {
@@ -37,6 +40,10 @@ impl Soft for f32 {
             i += 1;
         }
         e * f32::from_bits(t.to_bits() << 23)
+    }
+    #[inline(always)]
+    fn log_lowered(self) -> f32 {
+        math::log(self / Self::RAISE)
     }
 }
 
@@ -74,6 +81,10 @@ impl Soft for f64 {
             i += 1;
         }
         e * f64::from_bits(t.to_bits() << 52)
+    }
+    #[inline(always)]
+    fn log_lowered(self) -> f64 {
+        (self / Self::RAISE).ln()
     }
 }
 

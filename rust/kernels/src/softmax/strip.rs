@@ -173,7 +173,7 @@ unsafe fn log_softmax<T: Soft, const W: usize>(l: Lines<T>) {
         (top, sums(l.x, l.n, l.step[0], &top))
     };
     for v in &mut log {
-        *v = (*v / T::RAISE).ln();
+        *v = v.log_lowered();
     }
     for k in 0..l.n {
         // SAFETY: as above.
