@@ -71,6 +71,18 @@ fn set_num_threads(n: i64) -> PyResult<()> {
     Ok(())
 }
 
+/// What this machine can do at most, measured for a second: float32 operations per second of one thread, and bytes per second
+/// read from memory by all.
+#[pyfunction]
+fn _machine_limits(py: Python<'_>) -> (f64, f64) {
+    py.detach(|| {
+        (
+            firesteel_kernels::limits::flops(),
+            firesteel_kernels::limits::read_rate(),
+        )
+    })
+}
+
 /// The dtype that two or more operands are promoted to.
 #[pyfunction]
 #[pyo3(signature = (*operands))]
@@ -217,6 +229,7 @@ fn init(m: &Bound<'_, PyModule>) -> PyResult<()> {
         set_default_dtype,
         get_num_threads,
         set_num_threads,
+        _machine_limits,
         _result_type,
         promote_types,
         can_cast,
