@@ -233,8 +233,12 @@ def main():
         for lib in libs:
             lib.set_num_threads(threads)
         flops, memory = libs[0]._C._machine_limits()
-        print(f"limits, {threads} thread(s): {threads * flops / 1e9:.0f} GFlop/s (float32), {memory / 1e9:.1f} GB/s read\n")
-        print("| row | threads | firesteel µs | PyTorch µs | GFlop/s | of limit | ratio |\n|---|---|---|---|---|---|---|")
+        print(
+            f"limits, {threads} thread(s): {threads * flops / 1e9:.0f} GFlop/s (float32), {memory / 1e9:.1f} GB/s read\n"
+        )
+        print(
+            "| row | threads | firesteel µs | PyTorch µs | GFlop/s | of limit | ratio |\n|---|---|---|---|---|---|---|"
+        )
         for name, (make, work) in ROWS.items():
             if not any(word in name for word in args.only.split(",")):
                 continue
