@@ -2,10 +2,13 @@
 
     python benches/kernels_matmul_conv.py                        every row, with one thread and with two
     python benches/kernels_matmul_conv.py --only conv --threads 1 --rounds 40
-    python benches/kernels_matmul_conv.py --peak 285             also the share of that many GFlop/s per thread
 
 A round is one timing of each library on the same numbers (as many calls as fill two milliseconds, each library on its own
 result memory); a time is the least of all rounds. A ratio above 1 says that firesteel is faster.
+
+"of limit" is the share of what the machine does at most, measured in the same run with as many threads: independent float32
+multiply-adds in registers (half of that for float64, twice for bfloat16, four times for int8; convolutions by minimal
+filtering may exceed it), or, for products of vectors (marked m), a plain read of memory.
 """
 
 import argparse
@@ -17,6 +20,8 @@ import time
 import numpy as np
 
 FILL = 2e-3
+# Multiply-adds per instruction, in units of float32's.
+WIDTH = {"f64": 0.5, "int64": 0.5, "bf16": 2, "int8": 4}
 
 
 def tensors(lib, dtype, *shapes):
@@ -218,19 +223,23 @@ def main():
     parser.add_argument("--threads", type=int, action="append", help="thread counts (1 and 2)")
     parser.add_argument("--rounds", type=int, default=30)
     parser.add_argument("--budget", type=float, default=0.4, help="seconds per row")
-    parser.add_argument("--peak", type=float, help="GFlop/s of one thread, for the share of it")
     args = parser.parse_args()
     libs = [importlib.import_module(name) for name in ("firesteel", "torch")]
     for lib in libs:
         importlib.import_module(lib.__name__ + ".nn.functional")
         lib.set_grad_enabled(False)
-    print("| row | threads | firesteel µs | PyTorch µs | GFlop/s |" + (" of peak |" if args.peak else "") + " ratio |")
-    print("|---|---|---|---|---|" + ("---|" if args.peak else "") + "---|")
     logs = []
     for threads in args.threads or [1, 2]:
         for lib in libs:
             lib.set_num_threads(threads)
-        for name, (make, flops) in ROWS.items():
+        flops, memory = libs[0]._C._machine_limits()
+        print(
+            f"limits, {threads} thread(s): {threads * flops / 1e9:.0f} GFlop/s (float32), {memory / 1e9:.1f} GB/s read\n"
+        )
+        print(
+            "| row | threads | firesteel µs | PyTorch µs | GFlop/s | of limit | ratio |\n|---|---|---|---|---|---|---|"
+        )
+        for name, (make, work) in ROWS.items():
             if not any(word in name for word in args.only.split(",")):
                 continue
             calls = [make(lib) for lib in libs]
@@ -239,9 +248,13 @@ def main():
             except (RuntimeError, AttributeError, NotImplementedError) as error:
                 print(f"| {name} | {threads} | {str(error).splitlines()[0][:60]} |")
                 continue
-            share = f" {flops / ours / 1e9 / (args.peak * threads):.0%} |" if args.peak else ""
+            if "4096" in name:
+                # The matrix, once; of eight rows the products count for as little.
+                share = f"{4 * 4096 * 4096 / ours / memory:.0%} m"
+            else:
+                share = f"{work / ours / (flops * threads * WIDTH.get(name.split()[0], 1)):.0%}"
             print(
-                f"| {name} | {threads} | {ours * 1e6:.1f} | {theirs * 1e6:.1f} | {flops / ours / 1e9:.0f} |{share}"
+                f"| {name} | {threads} | {ours * 1e6:.1f} | {theirs * 1e6:.1f} | {work / ours / 1e9:.0f} | {share} |"
                 f" {theirs / ours:.2f} |",
                 flush=True,
             )

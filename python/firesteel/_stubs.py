@@ -257,6 +257,7 @@ MEMBERS: dict[str, dict[str, str]] = {
     "": {
         "_dtypes": "list[dtype]",
         "_isa": "() -> b.str",
+        "_machine_limits": "() -> tuple[b.float, b.float]",
         "_op_table": "() -> list[dict[b.str, Any]]",
         "_set_anomaly": "(on: b.bool) -> b.bool",
         "_set_grad": "(on: b.bool) -> b.bool",

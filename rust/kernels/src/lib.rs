@@ -15,6 +15,7 @@ pub mod dtype;
 pub mod elementwise;
 pub mod gemm;
 pub mod index;
+pub mod limits;
 pub mod loss;
 pub mod norm;
 pub mod optim;

@@ -78,6 +78,18 @@ fn _fork_join(py: Python<'_>, rounds: usize) -> (f64, f64) {
     (alone, together)
 }
 
+/// What this machine can do at most, measured for a second: float32 operations per second of one thread, and bytes per second
+/// read from memory by all.
+#[pyfunction]
+fn _machine_limits(py: Python<'_>) -> (f64, f64) {
+    py.detach(|| {
+        (
+            firesteel_kernels::limits::flops(),
+            firesteel_kernels::limits::read_rate(),
+        )
+    })
+}
+
 /// The dtype that two or more operands are promoted to.
 #[pyfunction]
 #[pyo3(signature = (*operands))]
@@ -225,6 +237,7 @@ fn init(m: &Bound<'_, PyModule>) -> PyResult<()> {
         get_num_threads,
         set_num_threads,
         _fork_join,
+        _machine_limits,
         _result_type,
         promote_types,
         can_cast,

@@ -10,6 +10,7 @@ use crate::dtype::{DType, legacy_name};
 use crate::ensure;
 use crate::error::{Error, Result};
 use crate::layout::{Dims, Layout, broadcast, expands_to};
+use firesteel_kernels::dtype::Element;
 use firesteel_kernels::gemm::{self, Epilogue};
 
 /// Operands and result as stacks of matrices of one rank, and the shape that a program sees.
@@ -159,8 +160,22 @@ enum Bias {
     Written,
 }
 
-/// `out = a @ b`, for inputs and an output of a dtype that has kernels; `relu`: zero where that is negative.
-fn multiply(p: &Plan, a: &Core, b: &Core, bias: &Bias, relu: bool, out: &Core) {
+/// `beta * of + alpha *` the product; `of` has the result's shape and dtype.
+struct Plus {
+    of: Core,
+    beta: f64,
+    alpha: f64,
+}
+
+/// What is done to a product besides its bias; `relu`: zero where it is negative.
+#[derive(Default)]
+struct After {
+    plus: Option<Plus>,
+    relu: bool,
+}
+
+/// `out = a @ b`, for inputs and an output of a dtype that has kernels.
+fn multiply(p: &Plan, a: &Core, b: &Core, bias: &Bias, after: &After, out: &Core) {
     let c = packed(p.c, out.layout.offset);
     let (x, y, z) = (cpu::src_as(a, &p.a), cpu::src_as(b, &p.b), cpu::dst_as(out, &c));
     macro_rules! typed {
@@ -171,7 +186,12 @@ fn multiply(p: &Plan, a: &Core, b: &Core, bias: &Bias, relu: bool, out: &Core) {
                     Bias::Row(v) => gemm::Bias::Columns(cpu::typed::<$t>(v)),
                     _ => gemm::Bias::None,
                 },
-                relu,
+                plus: after.plus.as_ref().map(|p| gemm::Plus {
+                    alpha: <$t>::from_f64(p.alpha),
+                    beta: <$t>::from_f64(p.beta),
+                    of: cpu::typed::<$t>(&p.of),
+                }),
+                relu: after.relu,
                 ..Epilogue::default()
             };
             gemm::matmul::<$t>(x.typed(), y.typed(), z.typed(), ep)
@@ -185,27 +205,29 @@ fn multiply(p: &Plan, a: &Core, b: &Core, bias: &Bias, relu: bool, out: &Core) {
     }
 }
 
-/// Products of bfloat16 that are worth the processor's own instruction; false when they are not.
-fn multiply_bf16(p: &Plan, a: &Core, b: &Core, bias: &Bias, out: &Core) -> bool {
+/// Products of bfloat16 that are worth the processor's own instruction; false when they are not. `bias` is float32.
+fn multiply_bf16(p: &Plan, a: &Core, b: &Core, bias: &Bias, out: &Core) -> Result<bool> {
     const LEAST: usize = 1 << 15;
     let rank = p.c.len();
     let (m, n, k) = (p.c[rank - 2], p.c[rank - 1], p.a.shape[rank - 1]);
     let row = match bias {
         Bias::None => gemm::Bias::None,
         Bias::Row(v) if v.dtype == DType::F32 => gemm::Bias::Columns(cpu::typed::<f32>(v)),
-        _ => return false,
+        _ => return Ok(false),
     };
     if a.dtype != DType::BF16 || !gemm::has_bf16() || m.min(n) < 2 || m.saturating_mul(n).saturating_mul(k) < LEAST {
-        return false;
+        return Ok(false);
     }
-    let c = packed(p.c, out.layout.offset);
-    let (x, y, z) = (cpu::src_as(a, &p.a), cpu::src_as(b, &p.b), cpu::dst_as(out, &c));
+    let (x, y) = (cpu::src_as(a, &p.a), cpu::src_as(b, &p.b));
     let ep = Epilogue {
         bias: row,
         ..Epilogue::default()
     };
+    let wide = cpu::output(out, DType::F32)?;
+    let z = cpu::dst_as(&wide.core, &packed(p.c, wide.core.layout.offset));
     gemm::matmul_bf16(x.typed(), y.typed(), z.typed(), ep);
-    true
+    wide.store();
+    Ok(true)
 }
 
 fn int_mm_infer(a: &Args) -> Result<Metas> {
@@ -235,13 +257,55 @@ fn int_mm_run(c: &Call) -> Result<()> {
 
 fn run(c: &Call) -> Result<()> {
     let (a, b) = (c.args.tensor(0), c.args.tensor(1));
-    let out = cpu::output(&c.outs[0], worked(a.dtype))?;
-    if multiply_bf16(&plan(&a.layout, &b.layout)?, a, b, &Bias::None, &out.core) {
-        out.store();
+    if multiply_bf16(&plan(&a.layout, &b.layout)?, a, b, &Bias::None, &c.outs[0])? {
         return Ok(());
     }
+    let out = cpu::output(&c.outs[0], worked(a.dtype))?;
     let (a, b) = (computed(a)?, computed(b)?);
-    multiply(&plan(&a.layout, &b.layout)?, &a, &b, &Bias::None, false, &out.core);
+    multiply(&plan(&a.layout, &b.layout)?, &a, &b, &Bias::None, &After::default(), &out.core);
+    out.store();
+    Ok(())
+}
+
+/// The product and its summand; both factors are numbers, `input` broadcasts.
+fn addmm_infer(a: &Args) -> Result<Metas> {
+    let (of, x, y) = (a.tensor(0), a.tensor(1), a.tensor(2));
+    let dtype = product_dtype(x, y)?;
+    ensure!(
+        x.rank() >= 2 && x.rank() == y.rank() && of.dtype == dtype && dtype.is_float(),
+        "expected matrices and a summand of one floating point dtype"
+    );
+    let shape = plan(&x.layout, &y.layout)?.shape;
+    ensure!(
+        expands_to(of.shape(), &shape),
+        "the input of shape {} cannot be expanded to {shape}",
+        of.shape()
+    );
+    one(shape, dtype)
+}
+
+fn addmm_run(c: &Call) -> Result<()> {
+    let (of, a, b) = (
+        computed(c.args.tensor(0))?,
+        computed(c.args.tensor(1))?,
+        computed(c.args.tensor(2))?,
+    );
+    let p = plan(&a.layout, &b.layout)?;
+    let out = cpu::output(&c.outs[0], worked(a.dtype))?;
+    let wide = of.layout.broadcast_to(out.core.shape());
+    let Some(layout) = wide.view(&p.c) else {
+        return Error::runtime(format!("no summand of shape {} for {}", of.shape(), p.shape));
+    };
+    let plus = Plus {
+        of: of.with_layout(layout),
+        beta: c.args.float(3),
+        alpha: c.args.float(4),
+    };
+    let after = After {
+        plus: Some(plus),
+        relu: false,
+    };
+    multiply(&p, &a, &b, &Bias::None, &after, &out.core);
     out.store();
     Ok(())
 }
@@ -427,11 +491,13 @@ pub(super) fn linear_with(c: &Call, relu: bool) -> Result<()> {
             Bias::Written
         }
     };
-    if relu || !multiply_bf16(&p, x, w, &bias, &out.core) {
-        let (x, w) = (computed(x)?, computed(w)?);
-        // The layouts are those of the copies.
-        multiply(&plan(&x.layout, &turned(&w.layout))?, &x, &w, &bias, relu, &out.core);
+    if !relu && multiply_bf16(&p, x, w, &bias, &c.outs[0])? {
+        return Ok(());
     }
+    let (x, w) = (computed(x)?, computed(w)?);
+    // The layouts are those of the copies.
+    let after = After { plus: None, relu };
+    multiply(&plan(&x.layout, &turned(&w.layout))?, &x, &w, &bias, &after, &out.core);
     out.store();
     Ok(())
 }
@@ -447,6 +513,7 @@ pub fn ops() -> Vec<Builder> {
             .compute(int_mm_infer, int_mm_run)
             .function_only(),
         op("bmm(input, mat2)", "The products of two stacks of matrices, pair by pair; unequal stacks raise RuntimeError.").compute(bmm_infer, run).gpu(run_on_gpu),
+        op("_addmm(input, mat1, mat2, beta: float = 1.0, alpha: float = 1.0)", "beta * input + alpha * (mat1 @ mat2) for matrices or stacks of them.").compute(addmm_infer, addmm_run).function_only(),
         op("mv(input, vec)", "The product of a matrix and a vector.").compute(mv_infer, run).gpu(run_on_gpu),
         op("dot(input, tensor)", "The sum of the products of two vectors' elements; unequal lengths raise RuntimeError.").compute(dot_infer, run).gpu(run_on_gpu),
         op("linear(input, weight, bias: Tensor? = None)", "input @ weight.T + bias over the last dim; weight is [out, in], or [in] for a result without that dim. Sizes that do not fit and unequal dtypes raise RuntimeError.")

@@ -69,6 +69,12 @@ ROWS = {
         "input": lambda n, g: _C.bmm(g, n.mat2.transpose(1, 2)),
         "mat2": lambda n, g: _C.bmm(n.input.transpose(1, 2), g),
     },
+    "_addmm": {
+        "saves": "mat1>mat2 mat2>mat1",
+        "input": lambda n, g: g * n.beta,
+        "mat1": lambda n, g: _C.matmul(g, n.mat2.transpose(-1, -2)) * n.alpha,
+        "mat2": lambda n, g: _C.matmul(n.mat1.transpose(-1, -2), g) * n.alpha,
+    },
     "mv": {
         "saves": "input>vec vec>input",
         "input": lambda n, g: g.unsqueeze(1) * n.vec,

@@ -265,8 +265,10 @@ impl<T: Number> Gemm<T> {
             for (i, rows) in (0..panels).map(|index| panel(self.m, panels, index)) {
                 for j in (0..self.n).step_by(width) {
                     let n = width.min(self.n - j);
-                    let part = self.part(i..i + rows, j..j + n);
-                    let end = if last { part } else { part.unfinished() };
+                    let bias = |b: *const T, at: usize| match last && !b.is_null() {
+                        true => b.wrapping_add(at),
+                        false => std::ptr::null(),
+                    };
                     let tile = Tile {
                         k,
                         a: self.a.wrapping_offset(i as isize * self.a_rs + p as isize * self.a_cs),
@@ -274,15 +276,19 @@ impl<T: Number> Gemm<T> {
                         a_cs: self.a_cs,
                         b: self.b.wrapping_offset(p as isize * self.b_rs).wrapping_add(j),
                         b_rs: self.b_rs,
-                        c: part.c,
+                        c: self.c.wrapping_offset(i as isize * self.c_rs).wrapping_add(j),
                         c_rs: self.c_rs,
                         next: std::ptr::null(),
                         n,
                         from_c: self.from_c || p > 0,
-                        plus: end.plus,
-                        row_bias: end.row_bias,
-                        col_bias: end.col_bias,
-                        relu: end.relu,
+                        plus: if last {
+                            self.plus.part(i, j)
+                        } else {
+                            Summand::none(T::default())
+                        },
+                        row_bias: bias(self.row_bias, i),
+                        col_bias: bias(self.col_bias, j),
+                        relu: last && self.relu,
                     };
                     // SAFETY: the tile lies inside the matrices that the caller vouches for.
                     unsafe { tile.run(kernels, tiles[rows - 1][(n > kernels.narrow) as usize], rows) };
