@@ -244,17 +244,26 @@ pub(crate) fn kernel4<A: Copy, R: Copy, K: Map4<A, R>>() -> Kernel {
 }
 
 /// Kernels whose first input is where the result goes: for what is bound by memory, a kernel of its own.
-#[allow(clippy::extra_unused_type_parameters, reason = "`table!` names the result of every kernel")]
+#[allow(
+    clippy::extra_unused_type_parameters,
+    reason = "`table!` names the result of every kernel"
+)]
 pub(crate) fn kernel_over1<T: Copy, R, K: Map1<T, T>>() -> Kernel {
     block_over1::<T, K>
 }
 
-#[allow(clippy::extra_unused_type_parameters, reason = "`table!` names the result of every kernel")]
+#[allow(
+    clippy::extra_unused_type_parameters,
+    reason = "`table!` names the result of every kernel"
+)]
 pub(crate) fn kernel_over2<T: Copy, R, K: Map2<T, T>>() -> Kernel {
     block_over2::<T, K>
 }
 
-#[allow(clippy::extra_unused_type_parameters, reason = "`table!` names the result of every kernel")]
+#[allow(
+    clippy::extra_unused_type_parameters,
+    reason = "`table!` names the result of every kernel"
+)]
 pub(crate) fn kernel_over3<T: Copy, R, K: Map3<T, T>>() -> Kernel {
     block_over3::<T, K>
 }
