@@ -436,6 +436,7 @@ macro_rules! pools {
             .function_only(),
             op(max_signature!($max, $n, ""), "Largest element of each window, NaN wins; the padding never does. Windows that do not fit raise RuntimeError.")
                 .compute(max_infer::<$n, false>, max_run::<$n>)
+                .no_out()
                 .function_only(),
             op(
                 concat!(
