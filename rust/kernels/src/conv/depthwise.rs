@@ -115,7 +115,7 @@ pub(super) unsafe fn planes<T: Copy + Default + HasKernels + Send + Sync>(
                     f.block(Block {
                         image: image as usize,
                         channel: out as usize,
-                        channels: 1,
+                        channels: planes,
                         from: from * width,
                         count: (args.to - from) * width,
                     });
