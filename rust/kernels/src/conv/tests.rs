@@ -108,6 +108,7 @@ fn check<T: ConvElement + Into<f64>>(s: &ConvShape, order: [usize; 5], with_bias
                     src(&w, &ws, &sw),
                     b,
                     Dst::new(y.as_mut_ptr(), &ys, &sy),
+                    &Finish::NONE,
                 );
                 T::backward_data(
                     isa,
@@ -115,6 +116,7 @@ fn check<T: ConvElement + Into<f64>>(s: &ConvShape, order: [usize; 5], with_bias
                     src(&gy, &ys, &sy),
                     src(&w, &ws, &sw),
                     Dst::new(gx.as_mut_ptr(), &xs, &sx),
+                    &Finish::NONE,
                 );
                 T::backward_weight(
                     isa,
