@@ -124,7 +124,17 @@ def test_gradients_are_used_only_where_wanted(key):
 #: Arguments as the composite takes them: every parameter of the record, by position.
 COMPOSITES = {
     key: [s for s in SAMPLES[key].samples if 0 not in s.specs()[0].shape]
-    for key in ("layer_norm", "batch_norm", "group_norm", "_attention", "_lstm", "_gru", "_linear_relu", "_conv_act", "_conv_input_relu")
+    for key in (
+        "layer_norm",
+        "batch_norm",
+        "group_norm",
+        "_attention",
+        "_lstm",
+        "_gru",
+        "_linear_relu",
+        "_conv_act",
+        "_conv_input_relu",
+    )
     if key in KNOWN
 }
 

@@ -46,6 +46,8 @@ REFUSED = {
     "conv1d.padding": "'conv1d' is not implemented on device 'gpu'",
     "conv2d.padding": "'conv2d' is not implemented on device 'gpu'",
     "conv3d.padding": "'conv3d' is not implemented on device 'gpu'",
+    "_conv_act": "d' is not implemented on device 'gpu'",
+    "_conv_input_relu": "'_conv_input' is not implemented on device 'gpu'",
 }
 NO_DTYPE = re.compile(r"not implemented for '(Long|Int|Bool)' on device 'gpu'|is not supported on device 'gpu'")
 

@@ -16,7 +16,20 @@ def relu(x):
 
 
 def act(
-    x, w, b, stride, padding, dilation, groups, weight=None, bias=None, mean=None, var=None, eps=0.0, plus=None, positive=False
+    x,
+    w,
+    b,
+    stride,
+    padding,
+    dilation,
+    groups,
+    weight=None,
+    bias=None,
+    mean=None,
+    var=None,
+    eps=0.0,
+    plus=None,
+    positive=False,
 ):
     y = conv(x, w, b, stride, padding, dilation, groups)
     y = y if mean is None else batch_norm(y, weight, bias, mean, var, False, 0.0, eps)
