@@ -262,7 +262,14 @@ fn run(c: &Call) -> Result<()> {
     }
     let out = cpu::output(&c.outs[0], worked(a.dtype))?;
     let (a, b) = (computed(a)?, computed(b)?);
-    multiply(&plan(&a.layout, &b.layout)?, &a, &b, &Bias::None, &After::default(), &out.core);
+    multiply(
+        &plan(&a.layout, &b.layout)?,
+        &a,
+        &b,
+        &Bias::None,
+        &After::default(),
+        &out.core,
+    );
     out.store();
     Ok(())
 }

@@ -326,9 +326,7 @@ where
                 finish: finish.filter(|_| phases == 1),
             };
             // A phase of a larger stride has only some of the taps.
-            if phases == 1
-                && winograd::takes::<T>(&geometry, s.n, [channels, rows], images.src_strides, dst_strides)
-            {
+            if phases == 1 && winograd::takes::<T>(&geometry, s.n, [channels, rows], images.src_strides, dst_strides) {
                 let copy = (!w.is_contiguous()).then(|| all_weights(s, w));
                 let data = copy.as_ref().map_or(w.ptr(), |c| c.as_ptr());
                 let filters = Filters::new(data, [groups, rows, channels], true);
