@@ -19,8 +19,8 @@ import numpy as np
 
 # Samples and steps in one round, rounds, and the greatest ratio to PyTorch's time that is accepted.
 PLANS = {
-    "mlp": (models.BATCH, 10, 30, 1.0),
-    "cnn": (models.BATCH, 1, 12, 2.0),
+    "mlp": (models.BATCH, 10, 30, 0.5),
+    "cnn": (models.BATCH, 1, 12, 0.5),
     "gpt": (16, 1, 10, 0.5),
     "resnet18 x1": (1, 1, 10, 1 / 1.3),
     "resnet18 x8": (8, 1, 6, 1 / 1.3),

@@ -1,0 +1,135 @@
+"""Takes the tables of docs/performance.md anew and writes them into it.
+
+    python benches/report.py                       all tables: about twenty minutes on a machine that does nothing else
+    python benches/report.py products train        only these
+    python benches/report.py --dry-run functions   prints the table instead
+
+A table stands between `<!-- begin NAME -->` and `<!-- end NAME -->`; everything else in the document is written by hand. Each
+bench runs in a process of its own, which measures firesteel and PyTorch in turns.
+"""
+
+import argparse
+import math
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+DOCUMENT = HERE.parent / "docs" / "performance.md"
+
+
+def rows(script, *options):
+    """The lines of a bench's tables as lists of cells, a header among them wherever it changes."""
+    command = [sys.executable, "-P", str(HERE / script), *options]
+    print("$", " ".join(command), file=sys.stderr, flush=True)
+    path = os.pathsep.join(filter(None, [str(HERE), os.environ.get("PYTHONPATH")]))
+    done = subprocess.run(command, env=os.environ | {"PYTHONPATH": path}, stdout=subprocess.PIPE, text=True, check=True)
+    for line in done.stdout.splitlines():
+        if "|" in line and set(line) - set("|-+: "):
+            yield [cell.strip() for cell in line.strip().strip("|").split("|")]
+
+
+def table(header, lines):
+    """Markdown."""
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in [header, ["---"] * len(header), *lines])
+
+
+def mean(ratios):
+    return f"{math.exp(sum(map(math.log, ratios)) / len(ratios)):.2f}" if ratios else ""
+
+
+def products():
+    """One line per product or convolution, both thread counts side by side; the geometric means below."""
+    found, names, ratios, below = {}, {}, {}, {}
+    for cells in rows("kernels_matmul_conv.py"):
+        if "ratio" in cells:
+            names = {name: place for place, name in enumerate(cells)}
+        elif len(cells) == len(names):
+            row, threads = cells[0], cells[names["threads"]]
+            shown = [cells[i] for name, i in names.items() if name not in ("row", "threads")]
+            found.setdefault(row, {})[threads] = shown
+            ratios.setdefault(threads, []).append(float(cells[names["ratio"]]))
+            below[threads] = below.get(threads, 0) + (ratios[threads][-1] < 0.95)
+    columns = [name for name in names if name not in ("row", "threads")]
+    header = ["row"] + [
+        f"{n} thread{'s'[: n > 1]}: {name}" if name == columns[0] else name for n in (1, 2) for name in columns
+    ]
+    lines = [
+        [row, *both.get("1", [""] * len(columns)), *both.get("2", [""] * len(columns))] for row, both in found.items()
+    ]
+    said = [
+        f"{mean(r)} with {n} thread{'s'[: n != '1']} ({below[n]} of {len(r)} rows below 0.95)"
+        for n, r in ratios.items()
+    ]
+    return table(header, lines) + "\n\nGeometric means: " + ", ".join(said) + "."
+
+
+def functions():
+    """One line per family of kernels with its geometric means, then every case that loses."""
+    means, losing, family, threads, place = {}, {}, "", "", 0
+    for cells in rows("kernels.py"):
+        if "ratio" in cells:
+            family, threads = re.match(r"(.*), (\d+) thread", cells[0]).groups()
+            place = cells.index("ratio")
+        elif cells[0] != "geometric mean":
+            ratio = float(cells[place])
+            means.setdefault(family, {}).setdefault(threads, []).append(ratio)
+            if ratio < 1:
+                losing.setdefault(family, {}).setdefault(cells[0], {})[threads] = ratio
+    lines = [[f, str(max(map(len, by.values()))), mean(by.get("1")), mean(by.get("2"))] for f, by in means.items()]
+    lost = [
+        [f, "; ".join(f"{case} {by.get('1', '≥ 1')} / {by.get('2', '≥ 1')}" for case, by in cases.items())]
+        for f, cases in losing.items()
+    ]
+    first = table(["family", "cases", "1 thread", "2 threads"], lines)
+    return first + "\n\nCases below 1 (one thread / two threads):\n\n" + table(["family", "cases"], lost)
+
+
+def train():
+    """Steps of whole models."""
+    header, lines = [], []
+    for cells in rows("train.py"):
+        if "ratio" in cells:
+            header = cells
+        else:
+            lines.append(cells)
+    keep = [i for i, name in enumerate(header) if name not in ("target", "ok")]
+    return table([header[i] for i in keep], [[line[i] for i in keep] for line in lines])
+
+
+def threads():
+    """A busy neighbour, and what a fork and join costs."""
+    header, lines = [], []
+    for cells in rows("threads.py", "--seconds", "3"):
+        if "ratio" in cells:
+            header = cells
+        else:
+            lines.append(cells)
+    return table(header, lines)
+
+
+TABLES = {f.__name__: f for f in (products, functions, train, threads)}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("tables", nargs="*", choices=[[], *TABLES], help=", ".join(TABLES))
+    parser.add_argument("--dry-run", action="store_true", help="print, change nothing")
+    args = parser.parse_args()
+    for name in args.tables or TABLES:
+        text = TABLES[name]()
+        if args.dry_run:
+            print(text)
+            continue
+        old = DOCUMENT.read_text()
+        marked = re.compile(rf"(<!-- begin {name} -->\n).*?(<!-- end {name} -->)", re.S)
+        assert marked.search(old), f"{DOCUMENT} has no place for the table {name}"
+        before, after = marked.search(old).groups()
+        DOCUMENT.write_text(marked.sub(lambda _, new=f"{before}\n{text}\n\n{after}": new, old))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
