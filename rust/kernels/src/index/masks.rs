@@ -7,6 +7,7 @@ use super::{Number, by_number, by_size, raw, raw_mut};
 use crate::dtype::{Bool, DType};
 use crate::parallel;
 use crate::reduce::walk::{Share, Walk};
+#[cfg(target_arch = "x86_64")]
 use crate::simd::{Isa, isa};
 use crate::view::{AnyDst, AnySrc, Src};
 

@@ -121,6 +121,7 @@ macro_rules! over {
         }
     };
 }
+#[cfg(target_arch = "x86_64")]
 pub(super) use over;
 
 macro_rules! scalar_ints {
