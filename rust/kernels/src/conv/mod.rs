@@ -67,11 +67,6 @@ impl ConvShape {
     }
 }
 
-/// Positions of a phase of a strided gradient that are worth packing its weights, and most phases that images pass
-/// through together.
-const PHASED: usize = 2048;
-const PHASES: usize = 64;
-
 /// Element types that have convolutions: f32, f64, and i64 (which wraps).
 pub trait ConvElement: Element {
     #[doc(hidden)]
@@ -296,17 +291,7 @@ where
     let (rows, channels) = (s.c_in / groups, s.c_out / groups);
     let stride = s.stride.map(|v| v.max(1));
     let phases: usize = stride.iter().product();
-    // Phases write into the same cache lines, so a few images pass through all of them before the next ones: enough for
-    // the packing of the weights to weigh little.
-    let few = match phases {
-        2..=PHASES => PHASED.div_ceil((gx.numel() / (s.n * s.c_in * phases)).max(1)) * parallel::threads(),
-        _ => s.n,
-    };
-    let mut copies: Vec<Vec<T>> = Vec::new();
-    for (first, phase) in (0..s.n)
-        .step_by(few.max(1))
-        .flat_map(|n| (0..phases).map(move |p| (n, p)))
-    {
+    for phase in 0..phases {
         let r = [
             phase / (stride[1] * stride[2]),
             phase / stride[2] % stride[1],
@@ -332,12 +317,11 @@ where
         (0..3).for_each(|d| dst_strides[2 + d] *= stride[d] as isize);
         // SAFETY: the views span what `s` says; phases write different elements.
         unsafe {
-            let src_strides = five(gy.strides());
             let images = Images {
-                count: few.min(s.n - first),
-                src: gy.ptr().wrapping_offset(first as isize * src_strides[0]),
-                src_strides,
-                dst: gx.ptr().wrapping_offset(start + first as isize * dst_strides[0]),
+                count: s.n,
+                src: gy.ptr(),
+                src_strides: five(gy.strides()),
+                dst: gx.ptr().wrapping_offset(start),
                 dst_strides,
                 finish: finish.filter(|_| phases == 1),
             };
@@ -349,16 +333,10 @@ where
                 winograd::convolve(T::kernels(isa), &geometry, filters, images, std::ptr::null());
                 continue;
             }
-            if first == 0 {
-                let offsets = tap_offsets(w.strides(), [&taps[0], &taps[1], &taps[2]]);
-                // Only where more images follow are the copies of all phases kept.
-                if few >= s.n {
-                    copies.clear();
-                }
-                copies.push(copy_weights(s, w, &offsets, true));
-            }
+            let offsets = tap_offsets(w.strides(), [&taps[0], &taps[1], &taps[2]]);
+            let turned = copy_weights(s, w, &offsets, true);
             let weights = Weights {
-                data: copies[if few >= s.n { 0 } else { phase }].as_ptr(),
+                data: turned.as_ptr(),
                 groups,
                 rows,
                 channels,

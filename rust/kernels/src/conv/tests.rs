@@ -495,9 +495,9 @@ fn large_copies_agree() {
     check::<f64>(&s, NCHW, true, f64::EPSILON);
 }
 
-/// More images than pass through the phases of a strided gradient together.
+/// Several images with a stride, the next one fetched while one is computed.
 #[test]
-fn images_by_turns_agree() {
+fn several_strided_images_agree() {
     let s = ConvShape {
         n: 5,
         c_in: 3,
