@@ -100,8 +100,16 @@ pub(super) unsafe fn gather<T: Copy + Default + HasKernels + Send + Sync>(
         let shared = Shared(weights, images, packed, bias);
         let grain = (GRAIN / (m * k * block).max(1)).max(1);
         let tasks = shared.1.count * shared.0.groups * blocks;
+        let coming = match k > 0 {
+            true => address.coming::<T>(geometry, shared.0.channels, [sc, sd, sh, sw]),
+            false => None,
+        };
+        // Tiles of a block and a part of k, and of an image.
+        let tall = m.div_ceil(kernels.line_tiles[1].len());
+        let tiles_in_all = blocks * k.div_ceil(kc.max(1)) * block.div_ceil(kernels.nr) * tall;
         parallel::for_range(tasks, grain, |tasks| {
             let Shared(weights, images, packed, bias) = &shared;
+            let end = tasks.end;
             with_scratch(|[copy, panel, temp, _]| {
                 let panel = panel.reserve::<T>(kc * kernels.nr);
                 let temp = temp.reserve::<T>(if flat { 0 } else { m * block });
@@ -139,6 +147,13 @@ pub(super) unsafe fn gather<T: Copy + Default + HasKernels + Send + Sync>(
                         } else {
                             (temp, block as isize)
                         };
+                        let (soon, of) = ((which + 1) / weights.groups, (which + 1) % weights.groups);
+                        let soon = images
+                            .src
+                            .wrapping_offset(soon as isize * images.src_strides[0])
+                            .wrapping_offset((of * weights.channels) as isize * sc);
+                        let coming = coming.filter(|_| (which + 1) * blocks < end);
+                        let mut done = task % blocks * (tiles_in_all / blocks);
                         let mut p = 0;
                         loop {
                             let depth = kc.min(k - p);
@@ -159,13 +174,20 @@ pub(super) unsafe fn gather<T: Copy + Default + HasKernels + Send + Sync>(
                                     dst: panel,
                                 });
                                 // What the next panel is packed from, unless it was copied a moment ago.
-                                let ahead =
-                                    match address.in_place() && address.taps.len() == 1 && j + n < to {
-                                        true => Some(ready.data.wrapping_offset(
-                                            p as isize * ready.channel_stride + address.offset(j + n),
-                                        )),
-                                        false => None,
-                                    };
+                                let in_place = address.in_place() && address.taps.len() == 1 && j + n < to;
+                                let ahead = |index: usize| {
+                                    // A panel's row has two or three cache lines.
+                                    if in_place && index < 3 {
+                                        let at = p as isize * ready.channel_stride + address.offset(j + n);
+                                        let line = index * 64 / size_of::<T>();
+                                        return Some((
+                                            ready.data.wrapping_offset(at).wrapping_add(line),
+                                            ready.channel_stride,
+                                        ));
+                                    }
+                                    let (begin, step) = coming?.at(done + index, tiles_in_all, kc)?;
+                                    Some((soon.wrapping_offset(begin), step))
+                                };
                                 let add_bias = last && !bias.is_null();
                                 let tiles = LineTile {
                                     k: depth,
@@ -181,10 +203,10 @@ pub(super) unsafe fn gather<T: Copy + Default + HasKernels + Send + Sync>(
                                     } else {
                                         std::ptr::null()
                                     },
-                                    ahead_step: ready.channel_stride,
                                     ..LineTile::empty()
                                 };
                                 packed_rows(kernels, m, tiles, ahead);
+                                done += tall;
                             }
                             p += depth;
                             if last {
@@ -219,17 +241,23 @@ pub(super) unsafe fn gather<T: Copy + Default + HasKernels + Send + Sync>(
     flat
 }
 
-/// All rows of one panel of B; `first` is the tile of the first rows, whose A was packed by `pack_a`. The rows of `ahead`
-/// are fetched meanwhile.
+/// All rows of one panel of B; `first` is the tile of the first rows, whose A was packed by `pack_a`. What `ahead`
+/// names for a panel of rows, an address and how far it goes with each step, is fetched meanwhile.
 ///
 /// # Safety
 /// As for the tiles.
-pub(super) unsafe fn packed_rows<T: Copy>(kernels: &Kernels<T>, m: usize, first: LineTile<T>, ahead: Option<*const T>) {
+unsafe fn packed_rows<T: Copy>(
+    kernels: &Kernels<T>,
+    m: usize,
+    first: LineTile<T>,
+    ahead: impl Fn(usize) -> Option<(*const T, isize)>,
+) {
     let tiles = kernels.line_tiles[1];
     let (panels, depth) = (m.div_ceil(tiles.len()), first.lines * first.k);
     for index in 0..panels {
         let (i, rows) = panel(m, panels, index);
         let at = i as isize * first.c_rs;
+        let (ahead, ahead_step) = ahead(index).unwrap_or((std::ptr::null(), 0));
         let tile = LineTile {
             a: first.a.wrapping_add(i * depth),
             a_line: (rows * first.k) as isize,
@@ -239,11 +267,8 @@ pub(super) unsafe fn packed_rows<T: Copy>(kernels: &Kernels<T>, m: usize, first:
                 false => first.row_bias.wrapping_add(i),
             },
             next: first.c.wrapping_offset(at + rows as isize * first.c_rs),
-            // A panel's row has two or three cache lines.
-            ahead: match ahead {
-                Some(p) if index < 3 => p.wrapping_add(index * 64 / size_of::<T>()),
-                _ => std::ptr::null(),
-            },
+            ahead,
+            ahead_step,
             ..first
         };
         // SAFETY: the caller's promise.

@@ -53,6 +53,30 @@ pub(crate) struct Address {
     lines: usize,
 }
 
+/// The memory that a copy of the next image reads, as stretches equally far apart; it is fetched, one cache line of each of
+/// as many stretches as a tile has steps, while products of this image are computed.
+#[derive(Clone, Copy)]
+pub(crate) struct Coming {
+    step: usize,
+    count: usize,
+    /// Elements of a stretch and of a cache line.
+    len: usize,
+    line: usize,
+}
+
+impl Coming {
+    /// Where tile `index` of `total` tiles of `k` steps begins, and how far it goes with each step; the tiles that fetch
+    /// nothing lie evenly between the others.
+    pub fn at(&self, index: usize, total: usize, k: usize) -> Option<(isize, isize)> {
+        let pieces = self.len.div_ceil(self.line) + (self.len > self.line) as usize;
+        let slots = pieces * self.count.div_ceil(k.max(1));
+        let slot = index * slots / total.max(1);
+        let (stretch, piece) = (slot / pieces * k, slot % pieces);
+        let begin = stretch * self.step + (piece * self.line).min(self.len - 1);
+        ((index + 1) * slots / total.max(1) > slot).then_some((begin as isize, self.step as isize))
+    }
+}
+
 impl Gather {
     pub fn new(grid: [usize; 3], step: [usize; 3], size: [usize; 3], offsets: [Vec<isize>; 3]) -> Self {
         let step = std::array::from_fn(|d| if grid[d] == 1 { 1 } else { step[d] });
@@ -196,6 +220,24 @@ impl Gather {
 }
 
 impl Address {
+    /// What the copy of an image with these strides reads, if it is one piece of memory of flat channels.
+    pub fn coming<T>(&self, g: &Gather, channels: usize, [sc, _, sh, sw]: [isize; 4]) -> Option<Coming> {
+        let [depth, height, width] = g.size;
+        let dense = sw == 1 && sh == width as isize && sc == (height * width) as isize;
+        if self.in_place || depth != 1 || !dense || sc == 0 {
+            return None;
+        }
+        let line = (64 / size_of::<T>()).max(1);
+        let jump = self.jump[1];
+        // Lines that no tap reads are left out, where the others are equally far apart.
+        let (step, len) = match jump > 1 && height.is_multiple_of(jump) {
+            true => (jump * width, width),
+            false => (line, line),
+        };
+        let count = (channels * height * width).div_ceil(step);
+        Some(Coming { step, count, len, line })
+    }
+
     /// Lines of a copy that positions `from..to` of the first plane need, and that all positions do.
     pub fn lines(&self, from: usize, to: usize) -> Range<usize> {
         let of = |p: usize| p / self.width * self.step[1];

@@ -495,6 +495,36 @@ fn large_copies_agree() {
     check::<f64>(&s, NCHW, true, f64::EPSILON);
 }
 
+/// Several images with a stride, the next one fetched while one is computed.
+#[test]
+fn several_strided_images_agree() {
+    let s = ConvShape {
+        n: 5,
+        c_in: 3,
+        c_out: 9,
+        input: [1, 91, 90],
+        stride: [1, 2, 2],
+        padding: [0, 1, 1],
+        ..PLAIN
+    };
+    check::<f32>(&s, NCHW, true, f32::EPSILON as f64);
+    check::<f32>(&s, [0, 2, 3, 4, 1], false, f32::EPSILON as f64);
+    let depthwise = ConvShape {
+        c_in: 4,
+        c_out: 4,
+        groups: 4,
+        ..s
+    };
+    check::<f32>(&depthwise, NCHW, true, f32::EPSILON as f64);
+    // One tap: three of the four phases have none.
+    let one = ConvShape {
+        kernel: [1; 3],
+        padding: [0; 3],
+        ..s
+    };
+    check::<f32>(&one, NCHW, true, f32::EPSILON as f64);
+}
+
 #[test]
 fn planes_in_place_agree() {
     let base = ConvShape {

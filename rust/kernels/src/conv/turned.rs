@@ -215,6 +215,15 @@ impl<T: Copy + Default + HasKernels> Share<'_, T> {
         let packed = packed.reserve::<T>(if stays { 0 } else { m * block });
         let c_rs = self.turn.size(self.problem)[0];
         let mut runs = Vec::new();
+        let p = self.problem;
+        // What the next image is copied from, fetched by all columns of tiles but the first.
+        let coming = match self.to == self.geometry.positions() && self.image + 1 < p.count {
+            true => address.coming::<T>(self.geometry, p.channels, self.source().strides),
+            false => None,
+        };
+        let soon = self.source().data.wrapping_offset(p.x_strides[0]);
+        let wide = n.div_ceil(kernels.nr).saturating_sub(1);
+        let mut done = 0;
         for from in (self.from..self.to).step_by(block) {
             let depth = block.min(self.to - from);
             runs.clear();
@@ -249,13 +258,35 @@ impl<T: Copy + Default + HasKernels> Share<'_, T> {
                 }
                 let tiles = kernels.line_tiles[!stays as usize];
                 let panels = m.div_ceil(tiles.len());
+                let in_all = (self.to - self.from).div_ceil(block) * panels * wide;
+                // The next rows are fetched by the first column, where they are nearly one piece of memory.
+                let line = (64 / size_of::<T>()) as isize;
+                let near = stays && (0..=2 * depth as isize).contains(&a_rs);
                 for index in 0..panels {
                     let (i, rows) = panel(m, panels, index);
                     tile.a = match stays {
                         true => a.wrapping_offset(from as isize + i as isize * a_rs),
                         false => packed.wrapping_add(i * depth),
                     };
-                    columns_of(kernels, tiles[rows - 1], &tile, i, n);
+                    for j in (0..n).step_by(kernels.nr) {
+                        let rows_ahead =
+                            (near && index + 1 < panels).then(|| (tile.a.wrapping_offset(rows as isize * a_rs), line));
+                        let image_ahead = || {
+                            let (begin, step) = coming?.at(done, in_all, block)?;
+                            Some((soon.wrapping_offset(begin), step))
+                        };
+                        let ahead = if j == 0 { rows_ahead } else { image_ahead() };
+                        done += (j > 0) as usize;
+                        let (ahead, ahead_step) = ahead.unwrap_or((std::ptr::null(), 0));
+                        let some = LineTile {
+                            b: tile.b.wrapping_add(j),
+                            c: tile.c.wrapping_add(j),
+                            ahead,
+                            ahead_step,
+                            ..tile
+                        };
+                        columns_of(kernels, tiles[rows - 1], &some, i, kernels.nr.min(n - j));
+                    }
                 }
             }
         }
