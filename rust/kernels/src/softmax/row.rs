@@ -5,6 +5,8 @@
 //! are written twice with the same values, and left out of sums. Sums have one lane for each place in a block, joined by
 //! halves, and begin anew every [`BLOCK`] elements.
 
+#![allow(clippy::needless_range_loop, reason = "loops over lanes, which become vectors")]
+
 use crate::elementwise::math;
 use crate::reduce::real::Real;
 
@@ -281,7 +283,9 @@ pub(crate) fn top_and_sum<T: Soft>(x: &[T]) -> (T, T) {
         let now = top(block);
         if now > best {
             // Nothing but -inf and NaN was seen before the first maximum: 0 or NaN, whatever the factor.
-            total = total * ((best - now).exp_raised() / T::RAISE);
+            if best > -T::INF {
+                total = total * ((best - now).exp_raised() / T::RAISE);
+            }
             best = now;
         }
         // Of -inf alone the exponentials are 0, not NaN.
