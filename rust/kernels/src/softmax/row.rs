@@ -103,7 +103,7 @@ impl Soft for f32 {
         // SAFETY: as above.
         unsafe {
             let [a, b, c, d]: [__m128; 4] = std::mem::transmute::<[f32; 16], [__m128; 4]>(lanes);
-            let v = _mm_max_ps(_mm_max_ps(c, a), _mm_max_ps(d, b));
+            let v = _mm_max_ps(_mm_max_ps(d, b), _mm_max_ps(c, a));
             let v = _mm_max_ps(_mm_movehl_ps(v, v), v);
             _mm_cvtss_f32(_mm_max_ss(_mm_shuffle_ps::<1>(v, v), v))
         }

@@ -109,7 +109,11 @@ fn lanes_by_halves() {
         for half in [8, 4, 2, 1] {
             for l in 0..half {
                 sums[l] += sums[l + half];
-                tops[l] = if tops[l + half] > tops[l] { tops[l + half] } else { tops[l] };
+                tops[l] = if tops[l + half] > tops[l] {
+                    tops[l + half]
+                } else {
+                    tops[l]
+                };
             }
         }
         assert_eq!(f32::total(lanes).to_bits(), sums[0].to_bits());
