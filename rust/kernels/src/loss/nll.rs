@@ -27,7 +27,12 @@ pub fn nll_forward<T: LossElement>(
         &mut kept
     };
     assert_eq!(losses.len(), target.len());
-    let walk = Walk::<1>::of(&[shape[0], shape[2]], [&[strides[0], strides[2]]]).coalesce();
+    // Without places it is one run, which a dim of one element behind the lines would break into runs of one.
+    let walk = if shape[2] == 1 {
+        Walk::<1>::of(&[shape[0]], [&[strides[0]]])
+    } else {
+        Walk::<1>::of(&[shape[0], shape[2]], [&[strides[0], strides[2]]]).coalesce()
+    };
     let mut weights = 0.0f64;
     walk.runs(0..target.len(), |first, [mut at], n, [step]| {
         for (loss, &t) in losses[first..first + n].iter_mut().zip(&target[first..first + n]) {

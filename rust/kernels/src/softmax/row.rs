@@ -5,11 +5,38 @@
 //! are written twice with the same values, and left out of sums. Sums have one lane for each place in a block, joined by
 //! halves, and begin anew every [`BLOCK`] elements.
 
+#![allow(clippy::needless_range_loop, reason = "loops over lanes, which become vectors")]
+
 use crate::elementwise::math;
 use crate::reduce::real::Real;
 
 /// Elements whose sum is taken by lanes; the sums of blocks are added in order.
 pub(crate) const BLOCK: usize = 2048;
+
+/// Joins `$w` lanes by halves. Written out, because a loop over widths is not made into vectors.
+macro_rules! joined {
+    ($lanes:expr, $w:expr, |$x:ident, $y:ident| $value:expr) => {{
+        let mut lanes = $lanes;
+        macro_rules! half {
+            ($h:literal) => {
+                if $w > $h {
+                    for l in 0..$h {
+                        let ($x, $y) = (lanes[l], lanes[(l + $h) % $w]);
+                        lanes[l] = $value;
+                    }
+                }
+            };
+        }
+        half!(32);
+        half!(16);
+        half!(8);
+        half!(4);
+        half!(2);
+        half!(1);
+        lanes[0]
+    }};
+}
+pub(crate) use joined;
 
 /// Floats with an exponential for numbers up to 0, the only ones that are left when a row's maximum is subtracted.
 pub(crate) trait Soft: Real {
@@ -20,6 +47,16 @@ pub(crate) trait Soft: Real {
     fn exp_raised(self) -> Self;
     /// The logarithm of a sum of raised exponentials.
     fn log_lowered(self) -> Self;
+    /// The sum of 16 lanes by halves.
+    #[inline(always)]
+    fn total(lanes: [Self; 16]) -> Self {
+        joined!(lanes, 16, |x, y| x + y)
+    }
+    /// The largest of 16 lanes by halves.
+    #[inline(always)]
+    fn largest(lanes: [Self; 16]) -> Self {
+        joined!(lanes, 16, |x, y| if y > x { y } else { x })
+    }
 }
 
 impl Soft for f32 {
@@ -44,6 +81,32 @@ impl Soft for f32 {
     #[inline(always)]
     fn log_lowered(self) -> f32 {
         math::log(self / Self::RAISE)
+    }
+    // Vectors by name: from the scalar tree LLVM makes pairs of lanes, and carries them back into the caller's loop.
+    #[cfg(target_arch = "x86_64")]
+    #[inline(always)]
+    fn total(lanes: [f32; 16]) -> f32 {
+        use std::arch::x86_64::*;
+        // SAFETY: four vectors are as large as 16 numbers, and every x86-64 has SSE.
+        unsafe {
+            let [a, b, c, d]: [__m128; 4] = std::mem::transmute::<[f32; 16], [__m128; 4]>(lanes);
+            let v = _mm_add_ps(_mm_add_ps(a, c), _mm_add_ps(b, d));
+            let v = _mm_add_ps(v, _mm_movehl_ps(v, v));
+            _mm_cvtss_f32(_mm_add_ss(v, _mm_shuffle_ps::<1>(v, v)))
+        }
+    }
+    // `max(y, x)` is y if y > x, else x.
+    #[cfg(target_arch = "x86_64")]
+    #[inline(always)]
+    fn largest(lanes: [f32; 16]) -> f32 {
+        use std::arch::x86_64::*;
+        // SAFETY: as above.
+        unsafe {
+            let [a, b, c, d]: [__m128; 4] = std::mem::transmute::<[f32; 16], [__m128; 4]>(lanes);
+            let v = _mm_max_ps(_mm_max_ps(d, b), _mm_max_ps(c, a));
+            let v = _mm_max_ps(_mm_movehl_ps(v, v), v);
+            _mm_cvtss_f32(_mm_max_ss(_mm_shuffle_ps::<1>(v, v), v))
+        }
     }
 }
 
@@ -102,9 +165,9 @@ macro_rules! by_width {
 }
 pub(crate) use by_width;
 
-/// Joins `$w` lanes by halves. Written out, because a loop over widths is not made into vectors.
-macro_rules! joined {
-    ($lanes:expr, $w:expr, |$x:ident, $y:ident| $value:expr) => {{
+/// The lanes of a block joined by halves: down to 16 as arrays, then by the type's own function.
+macro_rules! lanes_joined {
+    ($lanes:expr, $w:expr, $t:ty, $of_16:ident, |$x:ident, $y:ident| $value:expr) => {{
         let mut lanes = $lanes;
         macro_rules! half {
             ($h:literal) => {
@@ -118,14 +181,12 @@ macro_rules! joined {
         }
         half!(32);
         half!(16);
-        half!(8);
-        half!(4);
-        half!(2);
-        half!(1);
-        lanes[0]
+        match lanes.first_chunk::<16>() {
+            Some(first) => <$t as Soft>::$of_16(*first),
+            None => joined!(lanes, $w, |$x, $y| $value),
+        }
     }};
 }
-pub(crate) use joined;
 
 /// `to[i] = value` block by block, with elements of the rows under their names. The rows are as long as `to`.
 macro_rules! each {
@@ -172,7 +233,7 @@ macro_rules! summed {
                 lanes[l] = lanes[l] + if l >= $w - rest.len() { v } else { <$t as Real>::ZERO };
             }
         }
-        joined!(lanes, $w, |x, y| x + y)
+        lanes_joined!(lanes, $w, $t, total, |x, y| x + y)
     }};
 }
 
@@ -225,7 +286,7 @@ pub(crate) fn top<T: Soft>(x: &[T]) -> T {
                 m[l] = if b[l] > m[l] { b[l] } else { m[l] };
             }
         }
-        joined!(m, W, |x, y| if y > x { y } else { x })
+        lanes_joined!(m, W, T, largest, |x, y| if y > x { y } else { x })
     }
     by_width!(T, x.len(), block(x))
 }
@@ -257,7 +318,7 @@ pub(crate) fn exponentials<T: Soft>(x: &[T], top: T, to: &mut [T]) -> T {
                 lanes[l] = lanes[l] + if l >= W - rest.len() { e[l] } else { T::ZERO };
             }
         }
-        joined!(lanes, W, |x, y| x + y)
+        lanes_joined!(lanes, W, T, total, |x, y| x + y)
     }
     let mut total = T::ZERO;
     for (x, to) in x.chunks(BLOCK).zip(to[..x.len()].chunks_mut(BLOCK)) {
@@ -281,7 +342,9 @@ pub(crate) fn top_and_sum<T: Soft>(x: &[T]) -> (T, T) {
         let now = top(block);
         if now > best {
             // Nothing but -inf and NaN was seen before the first maximum: 0 or NaN, whatever the factor.
-            total = total * ((best - now).exp_raised() / T::RAISE);
+            if best > -T::INF {
+                total = total * ((best - now).exp_raised() / T::RAISE);
+            }
             best = now;
         }
         // Of -inf alone the exponentials are 0, not NaN.

@@ -93,3 +93,30 @@ fn extremes() {
     assert_eq!(one, [0.0]);
     softmax(any(&[], &[0, 3], &[3, 1]), 1, any_mut(&mut [], &[0, 3], &[3, 1]), true);
 }
+
+/// The named vectors of 16 lanes give the bits of the tree by halves, with zeros of both signs and infinities.
+#[test]
+fn lanes_by_halves() {
+    for seed in 0..200usize {
+        let lanes: [f32; 16] = std::array::from_fn(|l| match (l * 7 + seed * 13) % 11 {
+            0 => 0.0,
+            1 => -0.0,
+            2 => f32::NEG_INFINITY,
+            k if seed % 3 == 0 => [0.0, -0.0][k % 2],
+            k => ((l * 7919 + seed * 131) % 997) as f32 / (k as f32 * 7.0) - 9.0,
+        });
+        let (mut sums, mut tops) = (lanes.to_vec(), lanes.to_vec());
+        for half in [8, 4, 2, 1] {
+            for l in 0..half {
+                sums[l] += sums[l + half];
+                tops[l] = if tops[l + half] > tops[l] {
+                    tops[l + half]
+                } else {
+                    tops[l]
+                };
+            }
+        }
+        assert_eq!(f32::total(lanes).to_bits(), sums[0].to_bits());
+        assert_eq!(f32::largest(lanes).to_bits(), tops[0].to_bits());
+    }
+}
