@@ -6,6 +6,8 @@
 mod cross_entropy;
 mod nll;
 mod pairs;
+#[cfg(test)]
+mod tests;
 
 pub use cross_entropy::{Expected, Lines, cross_entropy_backward, cross_entropy_forward};
 pub use nll::{nll_backward, nll_forward};
