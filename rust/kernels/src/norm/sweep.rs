@@ -184,6 +184,14 @@ where
     }
 }
 
+impl<T> Runs<T> {
+    /// Runs that [`later`] asks for.
+    #[inline(always)]
+    fn short(&self, step: isize) -> bool {
+        step != 0 && (1..AHEAD).contains(&self.len)
+    }
+}
+
 /// A sum's lanes, and what was joined.
 struct Sum<T, L: Fold<T>, const U: usize> {
     lanes: [L::V; U],
@@ -258,6 +266,20 @@ fn ahead<T, L: Fold<T>>(l: L, run: *const T, step: isize, len: usize, i: usize, 
     (0..bytes.div_ceil(64)).for_each(|line| l.prefetch(at.wrapping_byte_add(64 * line)));
 }
 
+/// Asks for short runs in advance: those that lie `AHEAD` elements after run `run` of `count`, beyond the last one those of
+/// the next channel, which lies behind this one. The processor does not see such a stride by itself.
+#[inline(always)]
+fn later<T, L: Fold<T>>(l: L, runs: *const T, step: isize, count: usize, len: usize, run: usize) {
+    let at = run + (AHEAD / len).clamp(1, count);
+    let at = if at < count {
+        runs.wrapping_offset(at as isize * step)
+    } else {
+        runs.wrapping_offset((at - count) as isize * step).wrapping_add(len)
+    };
+    let bytes = len * size_of::<T>();
+    (0..=bytes / 64).for_each(|line| l.prefetch(at.wrapping_byte_add(64 * line)));
+}
+
 /// # Safety
 /// `n` (whole: all) lanes lie at `p`.
 #[inline(always)]
@@ -283,11 +305,14 @@ pub(super) unsafe fn sum<T: Real, L: Fold<T>, const U: usize>(l: L, r: &Runs<T>)
     let mut sum = Sum::<T, L, U>::new(l);
     for run in 0..r.count {
         let x = r.x.wrapping_offset(run as isize * r.steps[0]);
+        if r.short(r.steps[0]) {
+            later(l, r.x, r.steps[0], r.count, r.len, run);
+        }
         let mut from = 0;
         while from < r.len {
             let to = r.len.min(from + SEGMENT);
             grouped!(l: L, T, U; from, to; |u, i, n, whole| {
-                if u == 0 && whole {
+                if u == 0 && whole && !r.short(r.steps[0]) {
                     ahead(l, x, r.steps[0], r.len, i, U);
                 }
                 // SAFETY: the caller's promise.
@@ -354,11 +379,17 @@ pub(super) unsafe fn dots<T: Real, L: Fold<T>, const U: usize>(l: L, r: &Runs<T>
     for run in 0..r.count {
         let x = r.x.wrapping_offset(run as isize * r.steps[0]);
         let g = r.g.wrapping_offset(run as isize * r.steps[1]);
+        if r.short(r.steps[0]) {
+            later(l, r.x, r.steps[0], r.count, r.len, run);
+        }
+        if r.short(r.steps[1]) {
+            later(l, r.g, r.steps[1], r.count, r.len, run);
+        }
         let mut from = 0;
         while from < r.len {
             let to = r.len.min(from + SEGMENT);
             grouped!(l: L, T, U; from, to; |u, i, n, whole| {
-                if u == 0 && whole {
+                if u == 0 && whole && !r.short(r.steps[0]) {
                     ahead(l, x, r.steps[0], r.len, i, U);
                     ahead(l, g, r.steps[1], r.len, i, U);
                 }
