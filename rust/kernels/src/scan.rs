@@ -50,7 +50,10 @@ trait Fold: Copy + Default + Send + Sync {
     /// How a single line is scanned.
     const LINE: Way;
     /// What it is, if there are vectors for it.
-    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "there are vectors for x86 only"))]
+    #[cfg_attr(
+        not(target_arch = "x86_64"),
+        allow(dead_code, reason = "there are vectors for x86 only")
+    )]
     const SAME: Same = Same::None;
     const START: Self::Acc;
     fn step(acc: Self::Acc, x: Self::T) -> Self::Acc;

@@ -171,7 +171,10 @@ pub(super) unsafe fn run<F: Fold>(
 
 /// What a fold is, for which there are vectors.
 #[derive(Clone, Copy, PartialEq, Eq)]
-#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "there are vectors for x86 only"))]
+#[cfg_attr(
+    not(target_arch = "x86_64"),
+    allow(dead_code, reason = "there are vectors for x86 only")
+)]
 pub(super) enum Same {
     None,
     SumF32,
