@@ -192,7 +192,6 @@ fn multiply(p: &Plan, a: &Core, b: &Core, bias: &Bias, after: &After, out: &Core
                     of: cpu::typed::<$t>(&p.of),
                 }),
                 relu: after.relu,
-                ..Epilogue::default()
             };
             gemm::matmul::<$t>(x.typed(), y.typed(), z.typed(), ep)
         }};

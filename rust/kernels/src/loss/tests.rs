@@ -41,13 +41,13 @@ fn near(got: &[f64], want: &[f64], what: &str) {
 /// Each line's loss, the gradient of line i's loss times `up[i]`, from what is asked of each class by weight.
 fn plain(x: &[f64], asked: &[f64], [n, c, s]: [usize; 3], up: &[f64]) -> (Vec<f64>, Vec<f64>) {
     let (mut losses, mut gx) = (Vec::new(), vec![0.0; x.len()]);
-    for i in 0..n * s {
+    for (i, up) in up.iter().enumerate().take(n * s) {
         let at = |k: usize| (i / s * c + k) * s + i % s;
         let total: f64 = (0..c).map(|k| x[at(k)].exp()).sum();
         let all: f64 = (0..c).map(|k| asked[at(k)]).sum();
         losses.push((0..c).map(|k| asked[at(k)] * (total.ln() - x[at(k)])).sum());
         for k in 0..c {
-            gx[at(k)] = up[i] * (x[at(k)].exp() / total * all - asked[at(k)]);
+            gx[at(k)] = up * (x[at(k)].exp() / total * all - asked[at(k)]);
         }
     }
     (losses, gx)
