@@ -102,7 +102,7 @@ def train():
 def threads():
     """A busy neighbour, and what a fork and join costs."""
     header, lines = [], []
-    for cells in rows("threads.py", "--seconds", "3"):
+    for cells in rows("threads.py", "--seconds", "2"):
         if "ratio" in cells:
             header = cells
         else:
