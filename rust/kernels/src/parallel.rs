@@ -1,17 +1,19 @@
 //! The thread pool: a small one of our own, because starting work must cost less than a small matrix product.
 //!
-//! A caller publishes its job in one of a few slots, wakes sleeping workers and claims chunks itself: large ones first, a
-//! share of what is left each time. It waits only for chunks that a worker has already claimed, so a worker that wakes late
+//! A caller publishes its job in one of a few slots, wakes sleeping workers and claims chunks itself: its own stretch of
+//! the job first, large chunks before small ones, then what is left of the others' ([`job`]). It waits only for chunks that a worker has already claimed, so a worker that wakes late
 //! costs nothing; where that takes long, because the system has stopped the worker, the caller sleeps, so that its own core
 //! is free for the worker. Workers spin for a moment after their last chunk, then sleep. Several threads may call at once;
 //! nested calls run on the calling thread.
 //!
 //! In a forked child only the forking thread exists: the child starts with a pool of one thread.
 
-use std::any::Any;
+mod job;
+
+use self::job::Job;
 use std::cell::{Cell, UnsafeCell};
 use std::ops::Range;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
@@ -25,54 +27,8 @@ const PREEMPTED: Duration = Duration::from_micros(20);
 const OFFER: Duration = Duration::from_millis(2);
 /// Jobs that can run at the same time; a caller that finds no free slot works alone.
 const SLOTS: usize = 8;
-/// A claim takes what is left, divided by this and the number of threads: so that a thread that was held up, or shares its
-/// core, does not hold up the others at the end.
-const SHARE: usize = 2;
-/// No job has more chunks than about this many per thread.
-const MOST_PER_THREAD: usize = 16;
 /// How long a caller spins for workers that are inside chunks before it sleeps: several times the usual difference.
 const PATIENCE: Duration = Duration::from_micros(100);
-
-struct Job<'a> {
-    run: &'a (dyn Fn(Range<usize>) + Sync),
-    n: usize,
-    /// Chunks are multiples of this.
-    least: usize,
-    threads: usize,
-    next: AtomicUsize,
-    panic: Mutex<Option<Box<dyn Any + Send>>>,
-}
-
-impl Job<'_> {
-    /// The next chunk, if any is left.
-    fn claim(&self) -> Option<Range<usize>> {
-        let mut start = self.next.load(Ordering::Relaxed);
-        loop {
-            let left = self.n.checked_sub(start).filter(|&n| n > 0)?;
-            let share = left.div_ceil(self.least) / (SHARE * self.threads);
-            let end = self.n.min(start.saturating_add(share.max(1) * self.least));
-            match self
-                .next
-                .compare_exchange_weak(start, end, Ordering::Relaxed, Ordering::Relaxed)
-            {
-                Ok(_) => return Some(start..end),
-                Err(now) => start = now,
-            }
-        }
-    }
-
-    /// Claims chunks until none is left. A panic ends the job and is kept for the caller.
-    fn work(&self) {
-        let was_inside = INSIDE.replace(true);
-        while let Some(range) = self.claim() {
-            if let Err(payload) = catch_unwind(AssertUnwindSafe(|| (self.run)(range))) {
-                self.next.store(self.n, Ordering::Relaxed);
-                *lock(&self.panic) = Some(payload);
-            }
-        }
-        INSIDE.set(was_inside);
-    }
-}
 
 const OPEN: usize = 1;
 const WAITED_FOR: usize = 2;
@@ -178,8 +134,6 @@ pub fn for_range(n: usize, grain: usize, f: impl Fn(Range<usize>) + Sync) {
 
 fn run(n: usize, grain: usize, f: &(dyn Fn(Range<usize>) + Sync)) {
     let threads = threads();
-    let blocks = n.div_ceil(grain);
-    let least = grain * blocks.div_ceil(threads * MOST_PER_THREAD);
     start_workers(threads - 1);
     let free = |s: &&Slot| {
         s.taken
@@ -189,24 +143,19 @@ fn run(n: usize, grain: usize, f: &(dyn Fn(Range<usize>) + Sync)) {
     let Some(slot) = POOL.slots.iter().find(free) else {
         return f(0..n);
     };
-    let job = Job {
-        run: f,
-        n,
-        least,
-        threads,
-        next: AtomicUsize::new(0),
-        panic: Mutex::new(None),
-    };
+    let job = Job::new(f, n, grain, threads);
     // SAFETY: this thread took the slot and it is closed, so nobody reads `job`; the lifetime is only erased: the wait
     // below outlasts every reader.
     unsafe { *slot.job.get() = (&raw const job).cast() };
     slot.state.store(OPEN, Ordering::Release);
-    publish(n.div_ceil(least) - 1);
-    job.work();
+    publish(job.useful());
+    let was_inside = INSIDE.replace(true);
+    job.work(0);
+    INSIDE.set(was_inside);
     slot.state.fetch_and(!OPEN, Ordering::Relaxed);
     wait_for_workers(slot);
     slot.taken.store(false, Ordering::Release);
-    if let Some(payload) = lock(&job.panic).take() {
+    if let Some(payload) = job.panic() {
         resume_unwind(payload);
     }
 }
@@ -308,7 +257,7 @@ fn worker(index: usize) {
     let mut offered = Instant::now();
     loop {
         let wanted = || index + 1 < POOL.threads.load(Ordering::Relaxed);
-        while wanted() && help() {}
+        while wanted() && help(index + 1) {}
         let mut now = Instant::now();
         if now - offered > OFFER {
             std::thread::yield_now();
@@ -336,8 +285,8 @@ fn worker(index: usize) {
     }
 }
 
-/// Works on every open job; false when there was none.
-fn help() -> bool {
+/// Works on every open job as thread `who`; false when there was none.
+fn help(who: usize) -> bool {
     let mut found = false;
     for slot in &POOL.slots {
         let mut state = slot.state.load(Ordering::Relaxed);
@@ -350,8 +299,8 @@ fn help() -> bool {
                     // SAFETY: entered while open, so the pointer is the published job, which lives until this worker
                     // has left.
                     let job = unsafe { &**slot.job.get() };
-                    found |= job.next.load(Ordering::Relaxed) < job.n;
-                    job.work();
+                    found |= job.is_open();
+                    job.work(who);
                     leave(slot);
                     break;
                 }
@@ -417,6 +366,7 @@ pub(crate) fn with_threads(n: usize) -> impl Drop {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::panic::catch_unwind;
     use std::sync::atomic::AtomicU64;
 
     fn sum_to(n: usize, grain: usize) -> u64 {

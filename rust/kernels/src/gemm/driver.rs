@@ -151,7 +151,7 @@ impl<T: Number> Gemm<T> {
         let want = (work / GRAIN).min(2 * threads);
         if g.direct().is_none() {
             // SAFETY: the caller's promise.
-            return unsafe { packed::shared(&g, &g, kernels, threads) };
+            return unsafe { packed::on_threads(&g, &g, kernels, threads) };
         }
         let (mut rows, mut cols) = (1, 1);
         let (least_m, least_n) = (2 * kernels.tiles.len(), 2 * kernels.nr);
@@ -188,7 +188,7 @@ impl<T: Number> Gemm<T> {
             if threads == 1 || work < 2 * GRAIN {
                 packed::alone(&self, 0..self.n, operands, kernels)
             } else {
-                packed::shared(&self, operands, kernels, threads)
+                packed::on_threads(&self, operands, kernels, threads)
             }
         }
     }
@@ -240,9 +240,11 @@ impl<T: Number> Gemm<T> {
     /// A is as quick to read where it lies: it stays near, and the rows of a tile do not all fall into one set of the
     /// first-level cache.
     pub fn rows_stay(&self) -> bool {
-        let size = size_of::<T>();
-        let apart = self.a_rs == 1 || (self.a_cs == 1 && !(self.a_rs.unsigned_abs() * size).is_multiple_of(4096));
-        apart && self.m.saturating_mul(self.k) * size <= IN_PLACE
+        self.rows_apart() && self.m.saturating_mul(self.k) * size_of::<T>() <= IN_PLACE
+    }
+    pub fn rows_apart(&self) -> bool {
+        let apart = |stride: isize| !(stride.unsigned_abs() * size_of::<T>()).is_multiple_of(4096);
+        (self.a_rs == 1 && (self.k <= 128 || apart(self.a_cs))) || (self.a_cs == 1 && apart(self.a_rs))
     }
 
     /// Reads the operands where they lie.

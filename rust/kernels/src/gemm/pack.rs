@@ -70,17 +70,28 @@ pub(crate) unsafe fn pack<T: Copy + Default, L: Lanes<T>>(l: L, g: &PackArgs<T>)
 }
 
 /// Memory for packed panels, aligned to cache lines and kept by each thread for the next product.
-pub(crate) struct Scratch(Vec<[u64; 8]>);
+pub(crate) struct Scratch {
+    lines: Vec<[u64; 8]>,
+    /// What its user says it holds; 0 where memory is new.
+    pub holds: u64,
+}
 
 impl Scratch {
+    const fn new() -> Self {
+        Self {
+            lines: Vec::new(),
+            holds: 0,
+        }
+    }
+
     /// At least `n` elements of `T` (a number type), plus `SLACK`.
     pub fn reserve<T>(&mut self, n: usize) -> *mut T {
         let lines = ((n + SLACK) * size_of::<T>()).div_ceil(64);
-        if self.0.len() < lines {
+        if self.lines.len() < lines {
             // Not `resize`: the old contents need not be copied.
-            self.0 = vec![[0; 8]; lines];
+            (self.lines, self.holds) = (vec![[0; 8]; lines], 0);
         }
-        self.0.as_mut_ptr().cast()
+        self.lines.as_mut_ptr().cast()
     }
 }
 
@@ -88,15 +99,15 @@ impl Scratch {
 pub(crate) const BUFFERS: usize = 4;
 
 thread_local! {
-    static SCRATCH: RefCell<[Scratch; BUFFERS]> = const { RefCell::new([const { Scratch(Vec::new()) }; BUFFERS]) };
-    static SHARED: RefCell<Scratch> = const { RefCell::new(Scratch(Vec::new())) };
+    static SCRATCH: RefCell<[Scratch; BUFFERS]> = const { RefCell::new([const { Scratch::new() }; BUFFERS]) };
+    static SHARED: RefCell<Scratch> = const { RefCell::new(Scratch::new()) };
 }
 
 /// Runs `f` with this thread's buffers; buffers made for the call, should they be in use.
 pub(crate) fn with_scratch<R>(f: impl FnOnce(&mut [Scratch; BUFFERS]) -> R) -> R {
     SCRATCH.with(|s| match s.try_borrow_mut() {
         Ok(mut s) => f(&mut s),
-        Err(_) => f(&mut [const { Scratch(Vec::new()) }; BUFFERS]),
+        Err(_) => f(&mut [const { Scratch::new() }; BUFFERS]),
     })
 }
 
@@ -104,6 +115,6 @@ pub(crate) fn with_scratch<R>(f: impl FnOnce(&mut [Scratch; BUFFERS]) -> R) -> R
 pub(crate) fn with_shared<R>(f: impl FnOnce(&mut Scratch) -> R) -> R {
     SHARED.with(|s| match s.try_borrow_mut() {
         Ok(mut s) => f(&mut s),
-        Err(_) => f(&mut Scratch(Vec::new())),
+        Err(_) => f(&mut Scratch::new()),
     })
 }

@@ -5,6 +5,7 @@ use super::micro::{Number, Products, Tile};
 use super::pack::{PackArgs, SLACK, with_scratch, with_shared};
 use crate::parallel;
 use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Longest k that is packed at once: of a row of A this many bytes, so that a panel of B stays near.
 pub(crate) const fn longest_k<T>() -> usize {
@@ -57,7 +58,7 @@ impl<T: Number> Operands<T> for Gemm<T> {
         unsafe { pack_b(kernels, from, self.b_rs, self.b_cs, ks.len(), cols.len(), dst) }
     }
     fn rows_stay(&self) -> bool {
-        Gemm::rows_stay(self)
+        self.rows_apart()
     }
 }
 
@@ -189,17 +190,107 @@ pub(crate) unsafe fn alone<T: Number>(
 const SHARED_A: usize = 4 << 20;
 /// Multiply-adds of a task.
 const TASK: usize = GRAIN / 2;
+/// Rows that a thread must have for it to be worth packing all of B on its own: packing an element takes as long as this
+/// number of multiply-adds, divided by ten.
+const OWN_ROWS: usize = 96;
 
-/// The product on several threads: all of them pack, each panel once; then all of them multiply.
+/// Names for what a buffer holds, never given twice.
+static PACKED: AtomicU64 = AtomicU64::new(1);
+
+/// The product on several threads.
+///
+/// Lines that one core has written reach another one slowly, the more so between cores without a common cache. So each
+/// thread packs what it needs itself, unless that takes longer than waiting.
 ///
 /// # Safety
 /// As for [`alone`].
-pub(crate) unsafe fn shared<T: Number>(
+pub(crate) unsafe fn on_threads<T: Number>(
     g: &Gemm<T>,
     operands: &impl Operands<T>,
     kernels: &'static Products<T>,
     threads: usize,
 ) {
+    let panels = g.n.div_ceil(kernels.nr);
+    // SAFETY: the caller's promise. So below.
+    if panels >= 2 * threads && (operands.rows_stay() || 8 * g.m < g.n) {
+        // Columns alone make enough tasks: each packs its own panels of B, and A is read where it lies or costs little.
+        let nc = B_BYTES / size_of::<T>() / even_part(g.k, longest_k::<T>());
+        let most = panels.div_ceil(4 * threads).min((nc / kernels.nr).max(1));
+        parallel::for_range(panels.div_ceil(most), 1, |tasks| {
+            for task in tasks {
+                let cols = (task * most * kernels.nr)..g.n.min((task + 1) * most * kernels.nr);
+                // SAFETY: tasks write disjoint parts of C.
+                unsafe { alone(g, cols, operands, kernels) };
+            }
+        });
+    } else if g.m >= OWN_ROWS * threads {
+        unsafe { by_rows(g, operands, kernels, threads) }
+    } else {
+        unsafe { shared(g, operands, kernels, threads) }
+    }
+}
+
+/// The product by parts of the rows: each thread that takes any packs B on its own.
+///
+/// # Safety
+/// As for [`alone`].
+unsafe fn by_rows<T: Number>(g: &Gemm<T>, operands: &impl Operands<T>, kernels: &'static Products<T>, threads: usize) {
+    let size = size_of::<T>();
+    let kc = even_part(g.k, longest_k::<T>());
+    let nc = (B_BYTES / size / kc)
+        .next_multiple_of(kernels.nr)
+        .min(g.n.next_multiple_of(kernels.nr));
+    // As many stretches of k as fit.
+    let deep = kc * (B_BYTES / size / (kc * nc)).clamp(1, g.k.div_ceil(kc));
+    let tall = kernels.tiles.len();
+    let most = (A_BYTES / size / kc).max(tall);
+    let rows = even_part(g.m, most.min(g.m.div_ceil(4 * threads).next_multiple_of(tall)));
+    let stays = operands.rows_stay();
+    for cols in pieces(g.n, nc) {
+        for deep_ks in pieces(g.k, deep) {
+            let name = PACKED.fetch_add(1, Ordering::Relaxed);
+            parallel::for_range(g.m.div_ceil(rows), 1, |parts| {
+                with_scratch(|scratch| {
+                    let [sa, sb, sc, _] = scratch;
+                    let a = match stays {
+                        true => std::ptr::null_mut(),
+                        false => sa.reserve::<T>(rows * kc),
+                    };
+                    let b = sb.reserve::<T>(nc * deep);
+                    let temp = sc.reserve::<T>(tile_size(g, kernels));
+                    let stretches =
+                        || pieces(deep_ks.len(), kc).map(|r| (deep_ks.start + r.start)..(deep_ks.start + r.end));
+                    let b_at = |ks: &Range<usize>| {
+                        b.wrapping_add((ks.start - deep_ks.start) * cols.len().next_multiple_of(kernels.nr))
+                    };
+                    // SAFETY: the caller's promise; the buffers hold the blocks; parts of C are disjoint.
+                    unsafe {
+                        if std::mem::replace(&mut sb.holds, name) != name {
+                            for ks in stretches() {
+                                operands.pack_b(kernels, cols.clone(), ks.clone(), b_at(&ks));
+                            }
+                        }
+                        for part in parts.map(|i| piece(&(0..g.m), i, rows)) {
+                            for ks in stretches() {
+                                if !stays {
+                                    operands.pack_a(kernels, part.clone(), ks.clone(), a);
+                                }
+                                g.block(part.clone(), cols.clone(), ks.clone())
+                                    .run_tiles(kernels, a, b_at(&ks), temp);
+                            }
+                        }
+                    }
+                })
+            });
+        }
+    }
+}
+
+/// The product on several threads: all of them pack, each panel once; then all of them multiply.
+///
+/// # Safety
+/// As for [`alone`].
+unsafe fn shared<T: Number>(g: &Gemm<T>, operands: &impl Operands<T>, kernels: &'static Products<T>, threads: usize) {
     let (size, nr) = (size_of::<T>(), kernels.nr);
     let kc = even_part(g.k, longest_k::<T>());
     let nc = (B_BYTES / size / kc).next_multiple_of(nr).min(g.n.next_multiple_of(nr));
@@ -212,18 +303,6 @@ pub(crate) unsafe fn shared<T: Number>(
     // As many stretches of k as fit are packed before the threads meet.
     let stretches = (B_BYTES / size / (kc * nc)).min(if stays { usize::MAX } else { SHARED_A / size / (kc * mc) });
     let deep = kc * stretches.clamp(1, g.k.div_ceil(kc));
-    let panels = g.n.div_ceil(nr);
-    if panels >= 2 * threads && (stays || 8 * g.m < g.n) {
-        // Columns alone make enough tasks: each thread packs its own panels of B, and nobody waits.
-        let most = panels.div_ceil(4 * threads).min(nc / nr);
-        return parallel::for_range(panels.div_ceil(most), 1, |tasks| {
-            for task in tasks {
-                let cols = (task * most * nr)..g.n.min((task + 1) * most * nr);
-                // SAFETY: the caller's promise; tasks write disjoint parts of C.
-                unsafe { alone(g, cols, operands, kernels) };
-            }
-        });
-    }
     with_shared(|buffer| {
         for all_cols in pieces(g.n, nc) {
             let (n, m) = (all_cols.len(), mc.min(g.m));
