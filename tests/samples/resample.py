@@ -185,7 +185,7 @@ def grids():
 PADDED = S(F(2, 3, 50, 160), [4, 5, 3, 4], "reflect")
 RESIZED = [
     S(F(20, 30, 70), 2, 140, 0.5, "linear", False),
-    S(F(20, 70, 30), 1, 100, 0.7, "cubic", False),
+    S(F(20, 70, 30), 1, 140, 0.5, "cubic", False),
 ]
 SAMPLED = [S(F(2, 8, 30, 40), numbers(2, 50, 70, 2), *how) for how in HOW[:3]]
 ROUNDED = {
@@ -216,7 +216,7 @@ ROWS: dict[str, Row] = {
         grid_sample_backward,
         [S(F(*x[:2], *g[1:-1]), F(*x), numbers(*g), *how) for x, g, how in grids()],
         "f",
-        medium=[S(F(2, 8, 50, 70), *s.args) for s in SAMPLED],
+        medium=[S(F(2, 2, 50, 70), F(2, 2, 3, 4), *s.args[1:]) for s in SAMPLED],
         **ROUNDED,
     ),
 }
