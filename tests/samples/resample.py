@@ -211,7 +211,9 @@ ROWS: dict[str, Row] = {
         "f",
         medium=RESIZED,
     ),
-    "_grid_sample": Row(grid_sample, [S(F(*x), numbers(*g), *how) for x, g, how in grids()], "f", medium=SAMPLED, **ROUNDED),
+    "_grid_sample": Row(
+        grid_sample, [S(F(*x), numbers(*g), *how) for x, g, how in grids()], "f", medium=SAMPLED, **ROUNDED
+    ),
     "_grid_sample_backward": Row(
         grid_sample_backward,
         [S(F(*x[:2], *g[1:-1]), F(*x), numbers(*g), *how) for x, g, how in grids()],

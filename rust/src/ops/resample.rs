@@ -135,7 +135,11 @@ fn resized(a: &Args) -> Result<(Dims, usize)> {
     let (t, size) = (a.tensor(0), a.int(2));
     ensure!(t.rank() > 0, "a tensor of no dims cannot be resized");
     let d = wrap_dim(a.int(1), t.rank())?;
-    ensure!(t.shape()[d] > 0, "dimension {d} of a tensor of shape {} is empty", t.shape());
+    ensure!(
+        t.shape()[d] > 0,
+        "dimension {d} of a tensor of shape {} is empty",
+        t.shape()
+    );
     ensure!((1..=LARGEST).contains(&size), "a size of {size} is out of range");
     ensure!(
         matches!(a.str(4), "linear" | "cubic"),
@@ -160,7 +164,11 @@ fn resize_run<const BACKWARD: bool>(c: &Call) -> Result<()> {
     let out = cpu::contiguous_output(&c.outs[0], t.dtype)?;
     let inner = shape[d + 1..].iter().product();
     // Backward, the given tensor has the new size.
-    let (old, new) = if BACKWARD { (shape[d], t.shape()[d]) } else { (t.shape()[d], shape[d]) };
+    let (old, new) = if BACKWARD {
+        (shape[d], t.shape()[d])
+    } else {
+        (t.shape()[d], shape[d])
+    };
     with_float!(t.dtype, T => {
         let make = if cubic { Taps::<T>::cubic } else { Taps::<T>::linear };
         let mut taps = make(old, new, step, align);
@@ -188,7 +196,11 @@ fn sampling(a: &Args, first: usize) -> Result<(Sampling, Dims)> {
     let mut sizes = [1; 3];
     sizes[3 - dims..].copy_from_slice(&shape[2..]);
     ensure!(
-        sizes.iter().all(|&n| n > 0) && sizes.iter().try_fold(1usize, |p, &n| p.checked_mul(n)).is_some_and(|p| p < 1 << 31),
+        sizes.iter().all(|&n| n > 0)
+            && sizes
+                .iter()
+                .try_fold(1usize, |p, &n| p.checked_mul(n))
+                .is_some_and(|p| p < 1 << 31),
         "the spatial dimensions of an image of shape {shape} are empty, or too large"
     );
     let same = input.dtype == grid.dtype;
@@ -215,7 +227,10 @@ fn sampling(a: &Args, first: usize) -> Result<(Sampling, Dims)> {
         align: a.bool(first + 4),
     };
     let mut out = Dims::EMPTY;
-    shape[..2].iter().chain(&places[1..=dims]).try_for_each(|&n| out.push(n))?;
+    shape[..2]
+        .iter()
+        .chain(&places[1..=dims])
+        .try_for_each(|&n| out.push(n))?;
     out.check()?;
     Ok((how, out))
 }

@@ -81,9 +81,7 @@ ROWS = {
     "_pad_edges": {"input": lambda n, g: _C._pad_edges_backward(g, n._size("input"), n.pad, n.mode)},
     "_pad_edges_backward": {"grad": lambda n, gg: _C._pad_edges(gg, n.pad, n.mode)},
     "_resize": {
-        "input": lambda n, g: _C._resize_backward(
-            g, n.dim, n._size("input")[n.dim], n.step, n.mode, n.align_corners
-        ),
+        "input": lambda n, g: _C._resize_backward(g, n.dim, n._size("input")[n.dim], n.step, n.mode, n.align_corners),
     },
     "_resize_backward": {
         "grad": lambda n, gg: _C._resize(gg, n.dim, n._size("grad")[n.dim], n.step, n.mode, n.align_corners),

@@ -163,8 +163,8 @@ fn neighbours<T: Real>(
         share[p] = if nearest { T::ZERO } else { at - floor };
         axis.slope[p] = slope;
     }
-    for p in 0..BLOCK {
-        axis.first[p] = low[p].clamp(0, most) as u32;
+    for (first, low) in axis.first.iter_mut().zip(&low) {
+        *first = (*low).clamp(0, most) as u32;
     }
     for e in 0..2 {
         let (valids, weights, rises) = (&mut axis.valid[e], &mut axis.weight[e], &mut axis.rise[e]);
@@ -172,7 +172,11 @@ fn neighbours<T: Real>(
             let column = axis.first[p] as i32 + e as i32;
             let lower = column == low[p];
             let valid = (lower | (column == low[p] + 1)) & (column < size);
-            let (weight, rise) = if lower { (T::ONE - share[p], -T::ONE) } else { (share[p], T::ONE) };
+            let (weight, rise) = if lower {
+                (T::ONE - share[p], -T::ONE)
+            } else {
+                (share[p], T::ONE)
+            };
             valids[p] = if valid { u32::MAX } else { 0 };
             // NaN where the place is no number.
             weights[p] = if valid { weight } else { share[p] * T::ZERO };
@@ -304,7 +308,11 @@ pub fn grid_sample<T: Real>(how: &Sampling, batch: usize, input: &[T], grid: &[T
         for unit in range {
             let (n, first) = (unit / blocks, unit % blocks * BLOCK);
             let count = BLOCK.min(points - first);
-            fill(how, &grid[(n * points + first) * how.dims..][..count * how.dims], &mut c);
+            fill(
+                how,
+                &grid[(n * points + first) * how.dims..][..count * how.dims],
+                &mut c,
+            );
             for channel in n * channels..(n + 1) * channels {
                 // SAFETY: inside the output, and no other unit's.
                 let to = unsafe { std::slice::from_raw_parts_mut(to.at(channel * points + first), count) };
@@ -416,12 +424,12 @@ multiversion! {
             let mut along = [T::ZERO; 3];
             for corner in 0..1usize << dims {
                 let Some(value) = plane.get(c.at[corner][p] as usize) else { continue };
-                for k in 0..dims {
+                for (k, along) in along.iter_mut().enumerate().take(dims) {
                     let mut rise = *value * c.axes[k].rise[corner >> k & 1][p];
                     for other in (0..dims).filter(|&other| other != k) {
                         rise = rise * c.axes[other].weight[corner >> other & 1][p];
                     }
-                    along[k] = along[k] + rise;
+                    *along = *along + rise;
                 }
             }
             for k in 0..dims {

@@ -163,7 +163,11 @@ pub fn lines<T: Real>(src: &[T], taps: &Taps<T>, inner: usize, dst: &mut [T]) {
                 0 => to.fill(T::ZERO),
                 1 => one(row(k.start), taps.weights[k.start], to),
                 _ => {
-                    two([row(k.start), row(k.start + 1)], [taps.weights[k.start], taps.weights[k.start + 1]], to);
+                    two(
+                        [row(k.start), row(k.start + 1)],
+                        [taps.weights[k.start], taps.weights[k.start + 1]],
+                        to,
+                    );
                     k.start += 2;
                     for k in k {
                         more(row(k), taps.weights[k], to);

@@ -184,10 +184,7 @@ pub fn pad_backward<T: Real>(grad: Src<T>, border: Border, sides: &[Side; 3], ds
     assert!(grad.strides()[4] == 1 && dst.strides()[4] == 1 || wide.len() == 1 || dst.shape()[4] == 1);
     assert!(dst.shape()[2..] == sides.map(|s| s.size));
     let row = Row::new(&wide);
-    let (deep, high) = (
-        Copies::new(&deep, sides[0].size),
-        Copies::new(&high, sides[1].size),
-    );
+    let (deep, high) = (Copies::new(&deep, sides[0].size), Copies::new(&high, sides[1].size));
     let (s, d) = (grad.strides(), dst.strides());
     let rows = Walk::of(&dst.shape()[..4], [&[s[0], s[1], 0, 0], &d[..4]]);
     let (depth, height, width) = (sides[0].size, sides[1].size, sides[2].size);

@@ -339,7 +339,11 @@ mod avx512 {
     fn keys(x: __m512, max: bool) -> __m512i {
         let bits = _mm512_castps_si512(_mm512_add_ps(x, _mm512_setzero_ps()));
         let low = _mm512_srli_epi32::<1>(_mm512_srai_epi32::<31>(bits));
-        let flip = if max { _mm512_setzero_si512() } else { _mm512_set1_epi32(-1) };
+        let flip = if max {
+            _mm512_setzero_si512()
+        } else {
+            _mm512_set1_epi32(-1)
+        };
         let key = _mm512_xor_si512(_mm512_xor_si512(bits, low), flip);
         let nan = _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(x, x);
         _mm512_mask_mov_epi32(key, nan, _mm512_set1_epi32(i32::MAX))
