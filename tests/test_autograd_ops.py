@@ -134,6 +134,7 @@ COMPOSITES = {
         "_linear_relu",
         "_conv_act",
         "_conv_input_relu",
+        "_grid_sample",
     )
     if key in KNOWN
 }

@@ -1,10 +1,38 @@
 """The one table of op samples: a row per record of the op table, by the record's key. Most tests are made from it."""
 
-from . import attention, binary, creation, fused, indexing, matrix, network, optim, reduction, sorting, unary, views
+from . import (
+    attention,
+    binary,
+    creation,
+    fused,
+    indexing,
+    matrix,
+    network,
+    optim,
+    reduction,
+    resample,
+    sorting,
+    unary,
+    views,
+)
 from .spec import Built, Row, S, result_dtype, to_numpy
 
 SAMPLES: dict[str, Row] = {}
-for _family in (unary, binary, creation, views, reduction, matrix, network, fused, attention, indexing, sorting, optim):
+for _family in (
+    unary,
+    binary,
+    creation,
+    views,
+    reduction,
+    matrix,
+    network,
+    resample,
+    fused,
+    attention,
+    indexing,
+    sorting,
+    optim,
+):
     _twice = SAMPLES.keys() & _family.ROWS.keys()
     assert not _twice, f"two rows for {_twice}"
     SAMPLES.update(_family.ROWS)

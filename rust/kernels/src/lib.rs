@@ -23,6 +23,7 @@ pub mod parallel;
 pub mod pool;
 pub mod random;
 pub mod reduce;
+pub mod resample;
 pub mod rnn;
 pub mod scan;
 mod scratch;

@@ -15,6 +15,7 @@ pub mod norm;
 pub mod optim;
 pub mod pool;
 pub mod reduce;
+pub mod resample;
 pub mod rnn;
 pub mod scan;
 pub mod scatter;
@@ -51,6 +52,7 @@ static TABLE: LazyLock<Vec<&'static Op>> = LazyLock::new(|| {
         conv::ops(),
         fused::ops(),
         pool::ops(),
+        resample::ops(),
         norm::ops(),
         scan::ops(),
         softmax::ops(),

@@ -24,6 +24,7 @@ from . import (
     network,
     random,
     reduction,
+    resample,
     rnn,
     shape,
 )
@@ -37,6 +38,7 @@ for _table in (
     indexing,
     matrix,
     network,
+    resample,
     fused,
     losses,
     attention,

@@ -47,18 +47,24 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
     dims = len(pad) // 2
     if input.dim() not in (dims + 1, dims + 2) or not 1 <= dims <= 3:
         raise NotImplementedError("Only 2D, 3D, 4D, 5D padding with non-constant padding are supported for now")
-    return pad_by_copying(input, pad, mode)
+    for at in range(dims):
+        before, after = pad[2 * at], pad[2 * at + 1]
+        if before or after:
+            dim = input.dim() - 1 - at
+            _check(input, mode, input.size(dim), before, after, dim)
+    if input.device.type == "gpu" or 0 in input.shape:
+        return pad_by_copying(input, pad, mode)
+    return _C._pad_edges(input, pad, mode)
 
 
 def pad_by_copying(input: Tensor, pad: list[int], mode: str) -> Tensor:
-    """Pads with values of the input itself, one dimension after the other."""
+    """Pads with values of the input itself, one dimension after the other: where there is no kernel."""
     for at in range(len(pad) // 2):
         before, after = pad[2 * at], pad[2 * at + 1]
         if before == 0 and after == 0:
             continue
         dim = input.dim() - 1 - at
         size = input.size(dim)
-        _check(input, mode, size, before, after, dim)
         place = ops.arange(-before, size + after, device=input.device)
         if mode == "circular":
             # What negative numbers take away is gone before the rest is wrapped around.

@@ -75,10 +75,9 @@ def interpolate(
         )
     if mode == "area":
         return (adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d)[dims - 1](input, sizes)
-    along = _nearest if mode.startswith("nearest") else _smooth if antialias else _cubic
-    if mode in ("linear", "bilinear", "trilinear") and not antialias:
-        along = _linear
-    for at in range(dims):
+    along = _nearest if mode.startswith("nearest") else _smooth if antialias else _neighbours
+    # The innermost dimension first: of few values many are made side by side, then whole rows.
+    for at in reversed(range(dims)):
         input = along(input, at + 2, sizes[at], factors[at], mode, bool(align_corners))
     return input
 
@@ -155,10 +154,18 @@ def _column(weight: Tensor, input: Tensor, dim: int) -> Tensor:
     return weight.to(input.dtype).view([-1] + [1] * (input.dim() - dim - 1))
 
 
-def _linear(input: Tensor, dim: int, new: int, factor: float | None, mode: str, align: bool) -> Tensor:
+def _neighbours(input: Tensor, dim: int, new: int, factor: float | None, mode: str, align: bool) -> Tensor:
     size = input.size(dim)
     if new == size and (factor is None or factor == 1.0):
         return input
+    if input.device.type == "gpu":
+        return (_cubic if mode == "bicubic" else _linear)(input, dim, new, factor, align)
+    kind = "cubic" if mode == "bicubic" else "linear"
+    return _C._resize(input, dim, new, _step(size, new, factor, align), kind, align)
+
+
+def _linear(input: Tensor, dim: int, new: int, factor: float | None, align: bool) -> Tensor:
+    size = input.size(dim)
     place = _centres(size, new, factor, align, input).clamp(min=0)
     low = place.to(_C.int64).clamp(max=size - 1)
     high = (low + 1).clamp(max=size - 1)
@@ -166,10 +173,8 @@ def _linear(input: Tensor, dim: int, new: int, factor: float | None, mode: str, 
     return input.index_select(dim, low) * (1 - share) + input.index_select(dim, high) * share
 
 
-def _cubic(input: Tensor, dim: int, new: int, factor: float | None, mode: str, align: bool) -> Tensor:
+def _cubic(input: Tensor, dim: int, new: int, factor: float | None, align: bool) -> Tensor:
     size = input.size(dim)
-    if new == size and (factor is None or factor == 1.0):
-        return input
     place = _centres(size, new, factor, align, input)
     low = place.floor()
     share = place - low

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 
 from firesteel import _C, ops
+from firesteel.autograd.rows.resample import inside, places, values_at
 
 from .resize import cubic_weight
 
@@ -131,74 +132,22 @@ def grid_sample(
             "grid_sampler(): expected input to have non-empty spatial dimensions, but input has sizes "
             f"{list(input.shape)}"
         )
-    sizes = list(input.shape[2:])
-    places = []
-    for dim, size in enumerate(sizes):
-        place = grid[..., dims - 1 - dim]
-        place = (place + 1) / 2 * (size - 1) if align_corners else ((place + 1) * size - 1) / 2
-        if mode != "bicubic":
-            place = _inside(place, size, padding_mode, align_corners)
-        places.append(place)
-    if mode == "nearest":
-        # Rounding has no gradient; the product keeps the grid's gradient a tensor of zeros, as in PyTorch.
-        return _gather(input, [place.round() for place in places], sizes)
     if mode == "bicubic":
-        return _bicubic(input, places, sizes, padding_mode, align_corners)
-    low = [place.detach().floor() for place in places]
-    output: Any = None
-    for corner in range(2**dims):
-        at: list[Tensor] = []
-        weight: Any = None
-        for dim in range(dims):
-            up = corner >> dim & 1
-            share = places[dim] - low[dim]
-            share = share if up else 1 - share
-            weight = share if weight is None else weight * share
-            at.append(low[dim] + up)
-        part = _gather(input, at, sizes) * weight.unsqueeze(1)
-        output = part if output is None else output + part
-    return output
+        return _bicubic(input, grid, padding_mode, align_corners)
+    return _C._grid_sample(input, grid, mode, padding_mode, bool(align_corners))
 
 
-def _inside(place: Tensor, size: int, padding_mode: str, align_corners: bool) -> Tensor:
-    """The place, moved into the image as the padding mode says."""
-    if padding_mode == "zeros":
-        return place
-    if padding_mode == "reflection":
-        low, span = (0.0, size - 1.0) if align_corners else (-0.5, float(size))
-        if span == 0:
-            return place * 0
-        turned = (place - low).abs()
-        flips = (turned.detach() / span).floor()
-        rest = turned - flips * span
-        place = _C.where(flips.remainder(2) == 0, rest + low, span - rest + low)
-    return place.clamp(0, size - 1)
-
-
-def _gather(input: Tensor, places: list[Tensor], sizes: list[int]) -> Tensor:
-    """The values at whole places, 0 outside the image."""
-    flat: Any = None
-    valid: Any = None
-    for place, size in zip(places, sizes, strict=False):
-        inside = (place >= 0) & (place <= size - 1)
-        valid = inside if valid is None else valid & inside
-        at = place.detach().masked_fill(inside.logical_not(), 0).to(_C.int64)
-        flat = at if flat is None else flat * size + at
-    samples, channels = input.shape[:2]
-    index = flat.reshape([samples, 1, -1]).expand(samples, channels, -1)
-    values = input.flatten(2).gather(2, index).reshape([samples, channels, *flat.shape[1:]])
-    return values.masked_fill(valid.unsqueeze(1).logical_not(), 0)
-
-
-def _bicubic(input: Tensor, places: list[Tensor], sizes: list[int], padding_mode: str, align: bool) -> Tensor:
-    low = [place.detach().floor() for place in places]
-    share = [place - floor for place, floor in zip(places, low, strict=False)]
+def _bicubic(input: Tensor, grid: Tensor, padding_mode: str, align: bool) -> Tensor:
+    sizes = list(input.shape[2:])
+    at = places(grid, sizes, align)
+    low = [place.detach().floor() for place in at]
+    share = [place - floor for place, floor in zip(at, low, strict=False)]
     output: Any = None
     for row in range(-1, 3):
         for column in range(-1, 3):
-            at = [low[0] + row, low[1] + column]
-            at = [_inside(place, size, padding_mode, align) for place, size in zip(at, sizes, strict=False)]
+            corner = [low[0] + row, low[1] + column]
+            corner = [inside(place, size, padding_mode, align) for place, size in zip(corner, sizes, strict=False)]
             weight = cubic_weight((share[0] - row).abs(), -0.75) * cubic_weight((share[1] - column).abs(), -0.75)
-            part = _gather(input, at, sizes) * weight.unsqueeze(1)
+            part = values_at(input, corner, sizes) * weight.unsqueeze(1)
             output = part if output is None else output + part
     return output

@@ -8,6 +8,7 @@ use crate::dtype::{Bool, DType};
 use crate::multiversion;
 use crate::parallel;
 use crate::reduce::walk::{Walk, grain};
+use crate::simd::transpose::{Band, transpose};
 use crate::view::{AnyDst, AnySrc, Dst, Src};
 
 /// Elements with a key whose order is theirs: NaN greatest, -0 and 0 equal.
@@ -19,10 +20,15 @@ trait Keyed: Copy + Default + Send + Sync {
     fn nan(self) -> bool {
         false
     }
+    /// Walks the first `n` rows of a bundle, whose places begin at `first`, if this CPU does that fast.
+    fn side_by_side(_max: bool, _first: i64, _n: usize, _bundle: &mut Bundle<Self>) {}
+    fn bundles() -> bool {
+        false
+    }
 }
 
 macro_rules! float_key {
-    ($t:ty, $int:ty, $unsigned:ty) => {
+    ($t:ty, $int:ty, $unsigned:ty $(, $wide:item)*) => {
         impl Keyed for $t {
             #[inline(always)]
             fn key(self) -> i64 {
@@ -43,10 +49,24 @@ macro_rules! float_key {
             fn nan(self) -> bool {
                 self.is_nan()
             }
+            $($wide)*
         }
     };
 }
-float_key!(f32, i32, u32);
+float_key!(
+    f32,
+    i32,
+    u32,
+    #[cfg(target_arch = "x86_64")]
+    fn side_by_side(max: bool, first: i64, n: usize, bundle: &mut Bundle<f32>) {
+        // SAFETY: bundles are made only where the CPU has AVX-512.
+        unsafe { avx512::best_so_far(max, first, n, bundle) }
+    },
+    #[cfg(target_arch = "x86_64")]
+    fn bundles() -> bool {
+        crate::simd::isa() == crate::simd::Isa::Avx512
+    }
+);
 float_key!(f64, i64, u64);
 
 impl Keyed for i64 {
@@ -139,6 +159,22 @@ fn extremum<T: Keyed>(max: bool, src: &Src<T>, axis: usize, values: &Dst<T>, ind
                 strip(&job, max, at, STRIP.min(width - first));
             }
         });
+    } else if width >= LINES && job.step == [1; 3] && n < i32::MAX as usize && T::bundles() {
+        let bundles = width.div_ceil(LINES);
+        parallel::for_range(outer.count() * bundles, grain(4 * n * LINES), |range| {
+            let mut keep = Bundle::new();
+            for j in range {
+                let first = j % bundles * LINES;
+                let at = outer.at(j / bundles);
+                if first + LINES <= width {
+                    keep.run(&job, max, [0, 1, 2].map(|k| at[k] + first as isize * side[k]), side);
+                } else {
+                    for i in first as isize..width as isize {
+                        line(&job, max, [0, 1, 2].map(|k| at[k] + i * side[k]));
+                    }
+                }
+            }
+        });
     } else {
         parallel::for_range(lines.count(), grain(4 * n), |range| {
             lines.each(range, |_, at| line(&job, max, at));
@@ -202,6 +238,138 @@ multiversion! {
             for (r, x) in ranks.iter_mut().zip(given) {
                 *r = rank(*x, false);
             }
+        }
+    }
+}
+
+/// Lines that are walked side by side.
+const LINES: usize = 16;
+/// Elements of each that are turned at once.
+const TILE: usize = 64;
+
+/// Blocks of several lines, turned so that the lines lie side by side, and the best so far of each line.
+struct Bundle<T> {
+    values: [[T; LINES]; TILE],
+    places: [[i32; LINES]; TILE],
+    /// The places again, line by line.
+    turned: [[i32; TILE]; LINES],
+    best: [T; LINES],
+    last: [i32; LINES],
+}
+
+impl<T: Keyed> Bundle<T> {
+    fn new() -> Self {
+        Self {
+            values: [[T::default(); LINES]; TILE],
+            places: [[0; LINES]; TILE],
+            turned: [[0; TILE]; LINES],
+            best: [T::default(); LINES],
+            last: [0; LINES],
+        }
+    }
+
+    /// The lines that begin at `at` and `apart` from one another.
+    fn run(&mut self, job: &Job<T>, max: bool, at: [isize; 3], apart: [isize; 3]) {
+        for first in (0..job.n).step_by(TILE) {
+            let n = TILE.min(job.n - first);
+            let start = at.map(|a| a + first as isize);
+            let side = LINES as isize;
+            // SAFETY: elements of the lines of the walk, and the rows of the block.
+            unsafe {
+                let values = self.values.as_mut_ptr().cast::<T>();
+                turn(job.src.offset(start[0]), apart[0], LINES, n, values, side);
+                if first == 0 {
+                    self.best = self.values[0];
+                }
+                T::side_by_side(max, first as i64, n, self);
+                let places = self.places.as_ptr().cast::<i32>();
+                turn(values.cast_const(), side, n, LINES, job.dst.offset(start[1]), apart[1]);
+                turn(places, side, n, LINES, self.turned.as_mut_ptr().cast(), TILE as isize);
+                for (i, line) in self.turned.iter().enumerate() {
+                    let to = job.index.offset(start[2] + i as isize * apart[2]);
+                    widen(&line[..n], std::slice::from_raw_parts_mut(to, n));
+                }
+            }
+        }
+    }
+}
+
+/// `to[i·row + c] = from[c·apart + i]` for `lines` c and `len` i.
+///
+/// # Safety
+/// All those elements lie in live memory, and the two sides do not overlap.
+unsafe fn turn<T: Copy>(from: *const T, apart: isize, lines: usize, len: usize, to: *mut T, row: isize) {
+    let band = Band {
+        from,
+        apart,
+        lines,
+        len,
+        to,
+        row,
+    };
+    // SAFETY: the caller's promise.
+    unsafe {
+        let done = if row > 0 { transpose(&band) } else { 0 };
+        for c in done as isize..lines as isize {
+            for i in 0..len as isize {
+                *to.offset(i * row + c) = *from.offset(c * apart + i);
+            }
+        }
+    }
+}
+
+multiversion! {
+    fn widen(from: &[i32], to: &mut [i64]) {
+        for (to, from) in to.iter_mut().zip(from) {
+            *to = *from as i64;
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+mod avx512 {
+    use super::Bundle;
+    use std::arch::x86_64::*;
+
+    /// The keys of [`super::Keyed`] in 32 bits, turned round where the smallest is sought.
+    ///
+    /// # Safety
+    /// The CPU has AVX-512 F.
+    #[target_feature(enable = "avx512f")]
+    fn keys(x: __m512, max: bool) -> __m512i {
+        let bits = _mm512_castps_si512(_mm512_add_ps(x, _mm512_setzero_ps()));
+        let low = _mm512_srli_epi32::<1>(_mm512_srai_epi32::<31>(bits));
+        let flip = if max {
+            _mm512_setzero_si512()
+        } else {
+            _mm512_set1_epi32(-1)
+        };
+        let key = _mm512_xor_si512(_mm512_xor_si512(bits, low), flip);
+        let nan = _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(x, x);
+        _mm512_mask_mov_epi32(key, nan, _mm512_set1_epi32(i32::MAX))
+    }
+
+    /// # Safety
+    /// The CPU has AVX-512 F.
+    #[target_feature(enable = "avx512f")]
+    pub(super) fn best_so_far(max: bool, first: i64, n: usize, bundle: &mut Bundle<f32>) {
+        // SAFETY: all loads and stores are of whole arrays of `LINES` elements.
+        unsafe {
+            let mut best = _mm512_loadu_ps(bundle.best.as_ptr());
+            let mut last = _mm512_loadu_si512(bundle.last.as_ptr().cast());
+            let mut rank = keys(best, max);
+            for (k, (values, places)) in bundle.values[..n].iter_mut().zip(&mut bundle.places).enumerate() {
+                let x = _mm512_loadu_ps(values.as_ptr());
+                let key = keys(x, max);
+                let better = _mm512_cmpge_epi32_mask(key, rank);
+                rank = _mm512_max_epi32(rank, key);
+                best = _mm512_mask_mov_ps(best, better, x);
+                last = _mm512_mask_mov_epi32(last, better, _mm512_set1_epi32(first as i32 + k as i32));
+                _mm512_storeu_ps(values.as_mut_ptr(), best);
+                _mm512_storeu_si512(places.as_mut_ptr().cast(), last);
+            }
+            _mm512_storeu_ps(bundle.best.as_mut_ptr(), best);
+            _mm512_storeu_si512(bundle.last.as_mut_ptr().cast(), last);
         }
     }
 }

@@ -113,7 +113,7 @@ pub(crate) fn gelu(x: f32) -> f32 {
     // The power of two, which may be subnormal, comes last.
     let m = q * w;
     let tail = p.mul_add(m, m) * lifted(t) * (1.0 / super::exp::LIFT);
-    let y = if x >= 0.0 { x } else { -0.0 } - tail;
+    let y = if x < -0.0 { -0.0 } else { x } - tail;
     // As x · 0.
     if x == f32::NEG_INFINITY { f32::NAN } else { y }
 }

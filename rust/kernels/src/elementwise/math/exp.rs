@@ -73,21 +73,19 @@ fn exp_below(a: f32) -> f32 {
     (1.0 + p) * lifted(t) * (1.0 / LIFT)
 }
 
-/// `(d, s)` with 1 + e^-x = d / s; s is 1, or below 0 a power of two by which large sums stay within the range.
+/// s (1 + e^-x), where s is 2^(bias - 127) and large sums stay within the range.
 #[inline(always)]
-fn one_plus_exp(x: f32) -> (f32, f32) {
-    let c = clamp(-x, -87.0, 115.0);
-    let t = c.mul_add(LOG2_E, MAGIC);
+fn one_plus_exp(x: f32, least: f32, bias: u32, s: f32) -> f32 {
+    let c = clamp(x, least, 20.0);
+    let t = c.mul_add(-LOG2_E, MAGIC);
     let n = t - MAGIC;
-    let r = n.mul_add(-LN2_LO, n.mul_add(-LN2_HI, c));
-    // e^r as a sum, so that no rounding but the last one shows.
-    let p = 1.0 + r;
-    let q = (r * r).mul_add(poly(r, EXP), (1.0 - p) + r);
-    let h = p + q;
-    let l = (p - h) + q;
-    let (bias, s) = if x < 0.0 { (127 - 64, 1.0 / LIFT) } else { (127, 1.0) };
+    let r = n.mul_add(LN2_LO, n.mul_add(LN2_HI, c));
     let power = f32::from_bits((t.to_bits() << 23).wrapping_add(bias << 23));
-    (h.mul_add(power, l.mul_add(power, s)), s)
+    // (1 + 2^k) + 2^k (e^-r - 1): only the last addition rounds to the last place of the result.
+    let sum = power + s;
+    let lost = s - (sum - power);
+    let q = (r * r).mul_add(poly(-r, EXP), -r);
+    sum + q.mul_add(power, lost)
 }
 
 #[inline(always)]
@@ -155,14 +153,16 @@ pub(crate) fn tanh(x: f32) -> f32 {
 
 #[inline(always)]
 pub(crate) fn sigmoid(x: f32) -> f32 {
-    let (d, s) = one_plus_exp(x);
-    1.0 / d * s
+    // One scale for all sums, so that the quotient is rounded once even where it is subnormal.
+    const SCALE: f32 = 1.0 / (1u32 << 24) as f32;
+    SCALE / one_plus_exp(x, -105.0, 127 - 24, SCALE)
 }
 
 /// x·sigmoid(x)
 #[inline(always)]
 pub(crate) fn silu(x: f32) -> f32 {
-    let (d, s) = one_plus_exp(x);
+    let (bias, s) = if x < 0.0 { (127 - 64, 1.0 / LIFT) } else { (127, 1.0) };
+    let d = one_plus_exp(x, -115.0, bias, s);
     let x = if x < -115.0 { x * 0.0 } else { x };
     x / d * s
 }

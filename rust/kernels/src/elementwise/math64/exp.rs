@@ -156,28 +156,33 @@ pub(crate) fn tanh(x: f64) -> f64 {
     if x == 0.0 || x.is_nan() { x } else { y }
 }
 
-/// `(d, s)` with 1 + e^-x = d / s; s is 1, or below 0 a power of two by which large sums stay within the range.
+/// s (1 + e^-x), where s is 2^(bias - 1023) and large sums stay within the range.
 #[inline(always)]
-fn one_plus_exp(x: f64) -> (f64, f64) {
-    let (r, t) = reduced(clamp(-x, -708.0, 780.0));
-    // e^r as a sum, so that no rounding but the last one shows.
-    let (p, low) = fast_sum(1.0, r);
-    let (h, l) = fast_sum(p, (r * r).mul_add(poly(r, &EXP), low));
-    let (bias, s) = if x < 0.0 { (1023 - 600, LOWER) } else { (1023, 1.0) };
+fn one_plus_exp(x: f64, least: f64, bias: u64, s: f64) -> f64 {
+    let c = clamp(x, least, 45.0);
+    let t = c.mul_add(-LOG2_E, MAGIC);
+    let n = t - MAGIC;
+    let r = n.mul_add(LN2_LO, n.mul_add(LN2_HI, c));
     let power = f64::from_bits((t.to_bits() << 52).wrapping_add(bias << 52));
-    (h.mul_add(power, l.mul_add(power, s)), s)
+    // (1 + 2^k) + 2^k (e^-r - 1): only the last addition rounds to the last place of the result.
+    let sum = power + s;
+    let lost = s - (sum - power);
+    let q = (r * r).mul_add(poly(-r, &EXP), -r);
+    sum + q.mul_add(power, lost)
 }
 
 #[inline(always)]
 pub(crate) fn sigmoid(x: f64) -> f64 {
-    let (d, s) = one_plus_exp(x);
-    1.0 / d * s
+    // One scale for all sums, so that the quotient is rounded once even where it is subnormal.
+    const SCALE: f64 = 1.0 / (1u64 << 60) as f64;
+    SCALE / one_plus_exp(x, -746.0, 1023 - 60, SCALE)
 }
 
 /// x·sigmoid(x)
 #[inline(always)]
 pub(crate) fn silu(x: f64) -> f64 {
-    let (d, s) = one_plus_exp(x);
+    let (bias, s) = if x < 0.0 { (1023 - 600, LOWER) } else { (1023, 1.0) };
+    let d = one_plus_exp(x, -780.0, bias, s);
     let x = if x < -780.0 { x * 0.0 } else { x };
     x / d * s
 }
