@@ -30,7 +30,7 @@ use finish::Finishing;
 use gather::{Images, Weights, gather};
 use geometry::Gather;
 use std::ops::Add;
-use winograd::Filters;
+use winograd::{Filters, Plan};
 
 /// Sizes of a convolution. `padding` is on both sides of each dim.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -64,6 +64,17 @@ impl ConvShape {
                 .collect()
         };
         Gather::new(self.output, self.stride, self.input, std::array::from_fn(offsets))
+    }
+
+    /// What the gradient of the input reads for a stride of one: the taps backwards, so that the offsets rise.
+    fn unstrided(&self) -> Gather {
+        let offsets = |d: usize| {
+            (0..self.kernel[d])
+                .rev()
+                .map(|k| self.padding[d] as isize - (k * self.dilation[d]) as isize)
+                .collect()
+        };
+        Gather::new(self.input, [1; 3], self.output, std::array::from_fn(offsets))
     }
 }
 
@@ -265,9 +276,10 @@ where
         let bias = bias.as_ref().map_or(std::ptr::null(), |b| b.as_ptr());
         let geometry = s.patches();
         let strides = [images.src_strides, images.dst_strides];
-        let finished = if winograd::takes::<T>(&geometry, s.n, [channels, rows], strides[0], strides[1]) {
-            let filters = Filters::new(weights.data, [groups, rows, channels], false);
-            winograd::convolve(T::kernels(isa), &geometry, filters, images, bias);
+        let plan = Plan::of(&geometry).filter(|p| p.takes::<T>(s.n, [channels, rows], strides[0], strides[1]));
+        let finished = if let Some(plan) = plan {
+            let filters = Filters::new(&plan, weights.data, [groups, rows, channels], false);
+            winograd::convolve(T::kernels(isa), plan, filters, images, bias);
             false
         } else {
             gather(T::kernels(isa), &geometry, weights, images, bias)
@@ -291,6 +303,32 @@ where
     let (rows, channels) = (s.c_in / groups, s.c_out / groups);
     let stride = s.stride.map(|v| v.max(1));
     let phases: usize = stride.iter().product();
+    let plan = match phases {
+        1 => Plan::of(&s.unstrided()),
+        _ => Plan::doubling(s),
+    };
+    let strides = [five(gy.strides()), five(gx.strides())];
+    if let Some(plan) = plan.filter(|p| p.takes::<T>(s.n, [channels, rows], strides[0], strides[1])) {
+        // SAFETY: the views span what `s` says.
+        unsafe {
+            let copy = (!w.is_contiguous()).then(|| all_weights(s, w));
+            let data = copy.as_ref().map_or(w.ptr(), |c| c.as_ptr());
+            let filters = Filters::new(&plan, data, [groups, rows, channels], true);
+            let images = Images {
+                count: s.n,
+                src: gy.ptr(),
+                src_strides: strides[0],
+                dst: gx.ptr(),
+                dst_strides: strides[1],
+                finish: None,
+            };
+            winograd::convolve(T::kernels(isa), plan, filters, images, std::ptr::null());
+            if let Some(f) = finish {
+                f.all(s.n);
+            }
+        }
+        return;
+    }
     for phase in 0..phases {
         let r = [
             phase / (stride[1] * stride[2]),
@@ -325,14 +363,6 @@ where
                 dst_strides,
                 finish: finish.filter(|_| phases == 1),
             };
-            // A phase of a larger stride has only some of the taps.
-            if phases == 1 && winograd::takes::<T>(&geometry, s.n, [channels, rows], images.src_strides, dst_strides) {
-                let copy = (!w.is_contiguous()).then(|| all_weights(s, w));
-                let data = copy.as_ref().map_or(w.ptr(), |c| c.as_ptr());
-                let filters = Filters::new(data, [groups, rows, channels], true);
-                winograd::convolve(T::kernels(isa), &geometry, filters, images, std::ptr::null());
-                continue;
-            }
             let offsets = tap_offsets(w.strides(), [&taps[0], &taps[1], &taps[2]]);
             let turned = copy_weights(s, w, &offsets, true);
             let weights = Weights {

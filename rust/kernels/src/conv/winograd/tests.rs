@@ -8,7 +8,8 @@ use crate::view::{Dst, Src};
 fn taken(s: &ConvShape) -> bool {
     let x = [1, 1, 1, 1, 1];
     let geometry: Gather = s.patches();
-    super::takes::<f32>(&geometry, s.n, [s.c_in, s.c_out].map(|c| c / s.groups), x, x)
+    let channels = [s.c_in, s.c_out].map(|c| c / s.groups);
+    super::Plan::of(&geometry).is_some_and(|p| p.takes::<f32>(s.n, channels, x, x))
 }
 
 const BASE: ConvShape = ConvShape {
