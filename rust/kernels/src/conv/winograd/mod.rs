@@ -54,6 +54,14 @@ impl Plan {
             [_, 2, 2] => Form::Halving,
             _ => return None,
         };
+        // A position that sees nothing but padding is to be zero exactly.
+        let sees = |d: usize| {
+            let last = (g.grid[d].saturating_sub(1) * g.step[d]) as isize + g.offsets[d][0];
+            g.grid[d] > 0 && g.offsets[d][0] > -3 && last < g.size[d] as isize
+        };
+        if !sees(1) || !sees(2) {
+            return None;
+        }
         Some(Plan {
             form,
             size: [g.size[1], g.size[2]],

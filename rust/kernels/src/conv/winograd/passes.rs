@@ -10,7 +10,7 @@ use crate::parallel;
 use std::ops::Range;
 
 /// Bytes of a group's transformed filters up to which all are kept; of a block's tiles and sums; of all tiles at once.
-const FILTERS: usize = 1 << 20;
+const FILTERS: usize = 2 << 20;
 const BLOCK: usize = 200_000;
 const TILES: usize = 6 << 20;
 /// Channels, and outputs, of a block of filters; outputs of a block of tiles.
