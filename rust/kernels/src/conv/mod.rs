@@ -10,6 +10,7 @@ mod gather;
 mod geometry;
 mod int;
 pub(crate) mod lines;
+pub(crate) mod pairs;
 pub(crate) mod patches;
 pub(crate) mod plane;
 #[cfg(test)]
@@ -29,6 +30,7 @@ pub use finish::Finish;
 use finish::Finishing;
 use gather::{Images, Weights, gather};
 use geometry::Gather;
+use pairs::Pair;
 use std::ops::Add;
 use winograd::{Filters, Plan};
 
@@ -290,6 +292,41 @@ where
     }
 }
 
+/// Every `stride`-th element of the input's gradient, from `first` on: a convolution of stride one with some of the taps.
+struct Phase {
+    first: [usize; 3],
+    taps: [Vec<usize>; 3],
+    geometry: Gather,
+}
+
+impl Phase {
+    fn new(s: &ConvShape, stride: [usize; 3], index: usize) -> Self {
+        let first = [
+            index / (stride[1] * stride[2]),
+            index / stride[2] % stride[1],
+            index % stride[2],
+        ];
+        // Input index first + stride * t receives from output index t + offset through each tap that divides evenly.
+        let taps: [Vec<usize>; 3] = std::array::from_fn(|d| {
+            let even = |k: &usize| {
+                (first[d] + s.padding[d])
+                    .abs_diff(k * s.dilation[d])
+                    .is_multiple_of(stride[d])
+            };
+            // Backwards, so that the offsets rise.
+            (0..s.kernel[d]).rev().filter(even).collect()
+        });
+        let offset = |d: usize, k: usize| (first[d] + s.padding[d]) as isize - (k * s.dilation[d]) as isize;
+        let offsets = std::array::from_fn(|d| taps[d].iter().map(|&k| offset(d, k) / stride[d] as isize).collect());
+        let grid = std::array::from_fn(|d| (s.input[d] + stride[d] - 1 - first[d]) / stride[d]);
+        Self {
+            first,
+            taps,
+            geometry: Gather::new(grid, [1; 3], s.output, offsets),
+        }
+    }
+}
+
 fn backward_data_with<T>(isa: Isa, s: &ConvShape, gy: Src<T>, w: Src<T>, gx: Dst<T>, finish: &Finish<T>)
 where
     T: Real + HasKernels,
@@ -329,52 +366,63 @@ where
         }
         return;
     }
-    for phase in 0..phases {
-        let r = [
-            phase / (stride[1] * stride[2]),
-            phase / stride[2] % stride[1],
-            phase % stride[2],
-        ];
-        // Input index r + stride * t receives from output index t + offset through each tap that divides evenly.
-        let taps: [Vec<usize>; 3] = std::array::from_fn(|d| {
-            let even = |k: &usize| {
-                (r[d] + s.padding[d])
-                    .abs_diff(k * s.dilation[d])
-                    .is_multiple_of(stride[d])
-            };
-            // Backwards, so that the offsets rise.
-            (0..s.kernel[d]).rev().filter(even).collect()
-        });
-        let offset = |d: usize, k: usize| (r[d] + s.padding[d]) as isize - (k * s.dilation[d]) as isize;
-        let offsets = std::array::from_fn(|d| taps[d].iter().map(|&k| offset(d, k) / stride[d] as isize).collect());
-        let grid = std::array::from_fn(|d| (s.input[d] + stride[d] - 1 - r[d]) / stride[d]);
-        let geometry = Gather::new(grid, [1; 3], s.output, offsets);
-        let k = channels * geometry.taps();
-        let mut dst_strides = five(gx.strides());
-        let start: isize = (0..3).map(|d| r[d] as isize * dst_strides[2 + d]).sum();
+    let phase_of = |phase: usize| Phase::new(s, stride, phase);
+    let weights_of = |phase: &Phase, turned: &[T]| Weights {
+        data: turned.as_ptr(),
+        groups,
+        rows,
+        channels,
+        group_stride: (rows * channels * phase.geometry.taps()) as isize,
+        row_stride: (channels * phase.geometry.taps()) as isize,
+    };
+    // SAFETY: the view spans what `s` says; so below.
+    let turned = |phase: &Phase| unsafe {
+        let taps = [0, 1, 2].map(|d| &phase.taps[d][..]);
+        copy_weights(s, w, &tap_offsets(w.strides(), taps), true)
+    };
+    let all: Vec<Phase> = (0..phases).map(phase_of).collect();
+    let paired = stride[0] == 1 && stride[2] == 2 && s.input[2] > 1;
+    if paired && all.iter().all(|p| pairs::takes::<T>(&p.geometry, rows, strides[0], strides[1])) {
+        let copies: Vec<Vec<T>> = all.iter().map(turned).collect();
+        let weights: Vec<Weights<T>> = all.iter().zip(&copies).map(|(p, c)| weights_of(p, c)).collect();
+        let (mut all, mut weights) = (all.into_iter().map(|p| p.geometry), weights.into_iter());
+        let pairs: Vec<Pair<T>> = (0..stride[1])
+            .filter_map(|_| {
+                Some(Pair {
+                    geometry: [all.next()?, all.next()?],
+                    weights: [weights.next()?, weights.next()?],
+                })
+            })
+            .collect();
+        let images = Images {
+            count: s.n,
+            src: gy.ptr(),
+            src_strides: strides[0],
+            dst: gx.ptr(),
+            dst_strides: strides[1],
+            finish,
+        };
+        // SAFETY: as above.
+        return unsafe { pairs::pairs(T::kernels(isa), &pairs, images, [s.input[1], s.input[2]]) };
+    }
+    for phase in &all {
+        let mut dst_strides = strides[1];
+        let start: isize = (0..3).map(|d| phase.first[d] as isize * dst_strides[2 + d]).sum();
         (0..3).for_each(|d| dst_strides[2 + d] *= stride[d] as isize);
-        // SAFETY: the views span what `s` says; phases write different elements.
-        unsafe {
-            let images = Images {
-                count: s.n,
-                src: gy.ptr(),
-                src_strides: five(gy.strides()),
-                dst: gx.ptr().wrapping_offset(start),
-                dst_strides,
-                finish: finish.filter(|_| phases == 1),
-            };
-            let offsets = tap_offsets(w.strides(), [&taps[0], &taps[1], &taps[2]]);
-            let turned = copy_weights(s, w, &offsets, true);
-            let weights = Weights {
-                data: turned.as_ptr(),
-                groups,
-                rows,
-                channels,
-                group_stride: (rows * k) as isize,
-                row_stride: k as isize,
-            };
-            finished = gather(T::kernels(isa), &geometry, weights, images, std::ptr::null()) && phases == 1;
-        }
+        let copy = turned(phase);
+        let images = Images {
+            count: s.n,
+            src: gy.ptr(),
+            src_strides: strides[0],
+            dst: gx.ptr().wrapping_offset(start),
+            dst_strides,
+            finish: finish.filter(|_| phases == 1),
+        };
+        // SAFETY: as above; phases write different elements.
+        finished = unsafe {
+            let weights = weights_of(phase, &copy);
+            gather(T::kernels(isa), &phase.geometry, weights, images, std::ptr::null()) && phases == 1
+        };
     }
     if let Some(f) = finish.filter(|_| !finished) {
         // SAFETY: all phases have written their share.

@@ -8,6 +8,7 @@
 use super::epilogue::Summand;
 use super::pack::{PackArgs, pack};
 use crate::conv::lines::{LineFn, LineTile, line_tile, spread_line};
+use crate::conv::pairs::{PairArgs, pair};
 use crate::conv::patches::{LineArgs, PatchArgs, TapArgs, copy_line, pack_patches, pack_taps};
 use crate::conv::plane::{CorrelateArgs, PlaneArgs, correlate, plane};
 use crate::conv::window::{STRETCHES, ShiftArgs, WindowArgs, shifts, window};
@@ -280,6 +281,7 @@ pub(crate) struct Kernels<T: 'static> {
     pub shifts: unsafe fn(&ShiftArgs<T>),
     /// `planes[column step - 1]`.
     pub planes: [unsafe fn(&PlaneArgs<T>); 2],
+    pub pairs: unsafe fn(&PairArgs<T>),
     /// `correlate[gradient planes - 1][column step - 1]`.
     pub correlate: [[unsafe fn(&CorrelateArgs<T>); 2]; 2],
     pub winograd: unsafe fn(&Stage<T>),
@@ -394,6 +396,13 @@ macro_rules! kernels {
             /// # Safety
             /// As for what it calls; the CPU has the instruction set.
             $(#[$feature])*
+            unsafe fn plane_pairs(args: &PairArgs<$t>) {
+                // SAFETY: the caller's promise.
+                unsafe { pair::<$t, $l>(<$l as Lanes<$t>>::assume(), args) }
+            }
+            /// # Safety
+            /// As for what it calls; the CPU has the instruction set.
+            $(#[$feature])*
             unsafe fn correlation<const M: usize, const S: usize>(args: &CorrelateArgs<$t>) {
                 // SAFETY: the caller's promise.
                 unsafe { correlate::<$t, $l, M, S>(<$l as Lanes<$t>>::assume(), args) }
@@ -433,6 +442,7 @@ macro_rules! kernels {
                 pack_taps: tap_panel,
                 windows: [[windows::<1, STRETCHES, 1>, windows::<1, STRETCHES, 2>], [windows::<4, 1, 1>, windows::<4, 1, 2>]],
                 shifts: shift_dots,
+                pairs: plane_pairs,
                 planes: [one_plane::<1>, one_plane::<2>],
                 correlate: [[correlation::<1, 1>, correlation::<1, 2>], [correlation::<2, 1>, correlation::<2, 2>]],
                 winograd: minimal_filtering,
