@@ -81,19 +81,22 @@ pub(crate) unsafe fn pair<T: Copy + Default, L: Lanes<T>>(l: L, g: &PairArgs<T>)
 unsafe fn blocks<T: Copy + Default, L: Lanes<T>, const M: usize, const R: usize>(l: L, g: &PairArgs<T>) {
     let least = g.lines.iter().fold(0, |a, &b| a.min(b));
     let most = g.lines.iter().fold(0, |a, &b| a.max(b));
-    let mut row = g.from;
-    while row < g.to {
-        // The last lines are computed in a full block, some of them again.
-        row = row.min(g.to - R);
-        let all = row as isize + least >= 0 && (row + R - 1) as isize + most < g.size[0] as isize;
-        for at in (0..g.width.div_ceil(2)).step_by(L::N) {
-            let mut cols = [[Column::<T, L>::new(l, 0, (0, 0)); MOST_TAPS]; 2];
-            for phase in 0..2 {
-                for (c, &tap) in cols[phase].iter_mut().zip(g.cols[phase]) {
-                    let offset = at as isize + tap;
-                    *c = Column::new(l, offset, inside(offset, 1, g.size[1], L::N));
-                }
+    let pairs = g.width.div_ceil(2);
+    for at in (0..pairs).step_by(L::N) {
+        // The last vector steps back rather than be part of one.
+        let at = if pairs < L::N || g.width % 2 == 1 { at } else { at.min(pairs - L::N) };
+        let mut cols = [[Column::<T, L>::new(l, 0, (0, 0)); MOST_TAPS]; 2];
+        for phase in 0..2 {
+            for (c, &tap) in cols[phase].iter_mut().zip(g.cols[phase]) {
+                let offset = at as isize + tap;
+                *c = Column::new(l, offset, inside(offset, 1, g.size[1], L::N));
             }
+        }
+        let mut row = g.from;
+        while row < g.to {
+            // The last lines are computed in a full block, some of them again.
+            row = row.min(g.to - R);
+            let all = row as isize + least >= 0 && (row + R - 1) as isize + most < g.size[0] as isize;
             // SAFETY: the caller's promise.
             unsafe {
                 match all {
@@ -101,8 +104,8 @@ unsafe fn blocks<T: Copy + Default, L: Lanes<T>, const M: usize, const R: usize>
                     false => block::<T, L, M, R, false>(l, g, &cols, row, at),
                 }
             }
+            row += R;
         }
-        row += R;
     }
 }
 
