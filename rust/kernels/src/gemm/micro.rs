@@ -9,7 +9,7 @@ use super::epilogue::Summand;
 use super::pack::{PackArgs, pack};
 use crate::conv::lines::{LineFn, LineTile, line_tile, spread_line};
 use crate::conv::pairs::{PairArgs, pair};
-use crate::conv::patches::{LineArgs, PatchArgs, TapArgs, copy_line, pack_patches, pack_taps};
+use crate::conv::patches::{LineArgs, PatchArgs, TapArgs, copy_lines, pack_patches, pack_taps};
 use crate::conv::plane::{CorrelateArgs, PlaneArgs, correlate, plane};
 use crate::conv::window::{STRETCHES, ShiftArgs, WindowArgs, shifts, window};
 use crate::conv::winograd::{Stage, stage};
@@ -285,7 +285,7 @@ pub(crate) struct Kernels<T: 'static> {
     /// `correlate[gradient planes - 1][column step - 1]`.
     pub correlate: [[unsafe fn(&CorrelateArgs<T>); 2]; 2],
     pub winograd: unsafe fn(&Stage<T>),
-    pub copy_line: unsafe fn(&LineArgs<T>),
+    pub copy_lines: unsafe fn(&LineArgs<T>),
     pub spread_line: unsafe fn(*const T, usize, *mut T),
     /// `line_tiles[packed][rows - 1][wide]`, of the sizes of `tiles`.
     pub line_tiles: [&'static [[LineFn<T>; 2]]; 2],
@@ -419,7 +419,7 @@ macro_rules! kernels {
             $(#[$feature])*
             unsafe fn line_copy(args: &LineArgs<$t>) {
                 // SAFETY: the caller's promise.
-                unsafe { copy_line(<$l as Lanes<$t>>::assume(), args) }
+                unsafe { copy_lines(<$l as Lanes<$t>>::assume(), args) }
             }
             /// # Safety
             /// As for what it calls; the CPU has the instruction set.
@@ -446,7 +446,7 @@ macro_rules! kernels {
                 planes: [one_plane::<1>, one_plane::<2>],
                 correlate: [[correlation::<1, 1>, correlation::<1, 2>], [correlation::<2, 1>, correlation::<2, 2>]],
                 winograd: minimal_filtering,
-                copy_line: line_copy,
+                copy_lines: line_copy,
                 spread_line: line_spread,
                 line_tiles: [
                     &[$([lines::<$mr, 1, false>, lines::<$mr, $nv, false>]),*],
