@@ -202,16 +202,24 @@ pub(crate) unsafe fn copy_lines<T: Copy + Default, L: Lanes<T>>(l: L, g: &LineAr
         }
         return;
     }
-    for (line, i) in (0..g.lines).flat_map(|line| (0..all).map(move |i| (line, i))) {
-        let (from, to, low, high) = piece(i);
-        let src = g.src.wrapping_offset(line as isize * g.line_stride + from);
-        // SAFETY: as above.
-        unsafe {
-            let v = match stride {
-                1 => l.load_more(l.splat(T::default()), src, l.mask(low, high)),
-                _ => l.load_even(src, l.even(low, high)),
-            };
-            l.store(g.dst.wrapping_add(line * row + to), v);
+    for (line, side) in (0..g.lines).flat_map(|line| (0..g.phases).map(move |side| (line, side))) {
+        let src = g
+            .src
+            .wrapping_offset(line as isize * g.line_stride + side as isize * g.stride);
+        let dst = g.dst.wrapping_add(line * row + side * g.phase);
+        let (start, end) = (part(g.known.start, side), part(g.known.end, side));
+        for at in (0..g.phase).step_by(L::N) {
+            let inside = |i: usize| i.saturating_sub(at).min(L::N);
+            let (from, to) = (inside(start), inside(end));
+            let src = src.wrapping_offset(at as isize * stride);
+            // SAFETY: as above.
+            unsafe {
+                let v = match stride {
+                    1 => l.load_more(l.splat(T::default()), src, l.mask(from, to)),
+                    _ => l.load_even(src, l.even(from, to)),
+                };
+                l.store(dst.wrapping_add(at), v);
+            }
         }
     }
 }

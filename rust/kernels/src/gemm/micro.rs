@@ -283,7 +283,7 @@ pub(crate) struct Kernels<T: 'static> {
     pub planes: [unsafe fn(&PlaneArgs<T>); 2],
     pub pairs: unsafe fn(&PairArgs<T>),
     /// `correlate[gradient planes - 1][column step - 1]`.
-    pub correlate: [[unsafe fn(&CorrelateArgs<T>); 2]; 2],
+    pub correlate: [[unsafe fn(&CorrelateArgs<T>); 2]; 3],
     pub winograd: unsafe fn(&Stage<T>),
     pub copy_lines: unsafe fn(&LineArgs<T>),
     pub spread_line: unsafe fn(*const T, usize, *mut T),
@@ -444,7 +444,11 @@ macro_rules! kernels {
                 shifts: shift_dots,
                 pairs: plane_pairs,
                 planes: [one_plane::<1>, one_plane::<2>],
-                correlate: [[correlation::<1, 1>, correlation::<1, 2>], [correlation::<2, 1>, correlation::<2, 2>]],
+                correlate: [
+                    [correlation::<1, 1>, correlation::<1, 2>],
+                    [correlation::<2, 1>, correlation::<2, 2>],
+                    [correlation::<3, 1>, correlation::<3, 2>],
+                ],
                 winograd: minimal_filtering,
                 copy_lines: line_copy,
                 spread_line: line_spread,
