@@ -382,7 +382,11 @@ where
     };
     let all: Vec<Phase> = (0..phases).map(phase_of).collect();
     let paired = stride[0] == 1 && stride[2] == 2 && s.input[2] > 1;
-    if paired && all.iter().all(|p| pairs::takes::<T>(&p.geometry, rows, strides[0], strides[1])) {
+    if paired
+        && all
+            .iter()
+            .all(|p| pairs::takes::<T>(&p.geometry, rows, strides[0], strides[1]))
+    {
         let copies: Vec<Vec<T>> = all.iter().map(turned).collect();
         let weights: Vec<Weights<T>> = all.iter().zip(&copies).map(|(p, c)| weights_of(p, c)).collect();
         let (mut all, mut weights) = (all.into_iter().map(|p| p.geometry), weights.into_iter());

@@ -84,7 +84,11 @@ unsafe fn blocks<T: Copy + Default, L: Lanes<T>, const M: usize, const R: usize>
     let pairs = g.width.div_ceil(2);
     for at in (0..pairs).step_by(L::N) {
         // The last vector steps back rather than be part of one.
-        let at = if pairs < L::N || g.width % 2 == 1 { at } else { at.min(pairs - L::N) };
+        let at = if pairs < L::N || g.width % 2 == 1 {
+            at
+        } else {
+            at.min(pairs - L::N)
+        };
         let mut cols = [[Column::<T, L>::new(l, 0, (0, 0)); MOST_TAPS]; 2];
         for phase in 0..2 {
             for (c, &tap) in cols[phase].iter_mut().zip(g.cols[phase]) {
@@ -212,9 +216,7 @@ pub(super) unsafe fn pairs<T: Copy + Default + HasKernels + Send + Sync>(
             // Parts of nearly equal size.
             let (row, end) = (rows * part / parts, rows * (part + 1) / parts);
             let plane = group * rows + row;
-            let dst = images
-                .dst
-                .wrapping_offset(image as isize * yi + plane as isize * yc);
+            let dst = images.dst.wrapping_offset(image as isize * yi + plane as isize * yc);
             for (phase, p) in pairs.iter().enumerate() {
                 let [even, odd] = &p.geometry;
                 let to = even.grid[1].min(from + lines);

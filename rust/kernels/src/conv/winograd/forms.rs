@@ -228,7 +228,12 @@ impl<T: Copy + Default + From<f32>, L: Lanes<T>> Lines<T, L, 9, 9, 3, 6, 4> for 
     #[inline(always)]
     fn results(m: Math<T, L>, s: [L::V; 9]) -> [L::V; 4] {
         let y = m.from_five([s[0], s[1], s[2], s[3], s[4]]);
-        [m.add(y[0], s[5]), m.add(y[1], s[6]), m.add(y[2], s[7]), m.add(y[3], s[8])]
+        [
+            m.add(y[0], s[5]),
+            m.add(y[1], s[6]),
+            m.add(y[2], s[7]),
+            m.add(y[3], s[8]),
+        ]
     }
 }
 

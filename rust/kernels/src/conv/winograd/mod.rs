@@ -96,13 +96,7 @@ impl Plan {
     }
 
     /// Whether a pass over `count` images should be computed so: channels in and out, strides in and out.
-    pub fn takes<T>(
-        &self,
-        count: usize,
-        [channels, rows]: [usize; 2],
-        src: [isize; 5],
-        dst: [isize; 5],
-    ) -> bool {
+    pub fn takes<T>(&self, count: usize, [channels, rows]: [usize; 2], src: [isize; 5], dst: [isize; 5]) -> bool {
         // Wider numbers would lose digits that are asked for.
         size_of::<T>() == 4
             && src[4] == 1

@@ -159,7 +159,10 @@ impl<T: Copy + Default + HasKernels + Send + Sync> Pass<T> {
         let vectors = rows / kernels.narrow;
         let parts = channels.div_ceil(self.depth);
         // Of one group: parts of channels, in each all points.
-        let (point, group_size) = (apart(rows * self.depth), parts * self.values() * apart(rows * self.depth));
+        let (point, group_size) = (
+            apart(rows * self.depth),
+            parts * self.values() * apart(rows * self.depth),
+        );
         with_shared(|shared| {
             let u = At(shared.reserve::<T>(groups * group_size));
             parallel::for_range(groups * vectors, (8192 / (channels * kernels.narrow)).max(1), |tasks| {

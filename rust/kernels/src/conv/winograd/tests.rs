@@ -63,8 +63,26 @@ fn all_sizes_and_paddings_agree_with_the_definition() {
 #[test]
 fn stride_two_agrees_with_the_definition() {
     let (mut forward, mut input) = (0, 0);
-    for (h, w) in [(1, 64), (7, 7), (8, 65), (15, 16), (16, 8), (17, 63), (64, 15), (65, 7), (5, 6), (30, 31)] {
-        for (taps, pad) in [(3, [1, 1]), (3, [0, 2]), (3, [1, 3]), (4, [1, 1]), (4, [3, 1]), (4, [2, 2])] {
+    for (h, w) in [
+        (1, 64),
+        (7, 7),
+        (8, 65),
+        (15, 16),
+        (16, 8),
+        (17, 63),
+        (64, 15),
+        (65, 7),
+        (5, 6),
+        (30, 31),
+    ] {
+        for (taps, pad) in [
+            (3, [1, 1]),
+            (3, [0, 2]),
+            (3, [1, 3]),
+            (4, [1, 1]),
+            (4, [3, 1]),
+            (4, [2, 2]),
+        ] {
             if h + 2 * pad[0] < taps || w + 2 * pad[1] < taps {
                 continue;
             }
@@ -81,7 +99,10 @@ fn stride_two_agrees_with_the_definition() {
             check::<f32>(&s, NCHW, w % 2 == 0, 4.0 * f32::EPSILON as f64);
         }
     }
-    assert!(forward > 8 && input > 20, "only {forward} and {input} of these shapes are taken");
+    assert!(
+        forward > 8 && input > 20,
+        "only {forward} and {input} of these shapes are taken"
+    );
     let wide = ConvShape {
         kernel: [1, 3, 3],
         stride: [1, 2, 2],
@@ -90,14 +111,46 @@ fn stride_two_agrees_with_the_definition() {
         ..BASE
     };
     for s in [
-        ConvShape { n: 3, c_in: 150, c_out: 70, ..wide },
-        ConvShape { n: 2, c_in: 132, c_out: 140, ..wide },
-        ConvShape { n: 5, c_in: 40, c_out: 66, groups: 2, ..wide },
-        ConvShape { n: 4, c_in: 31, c_out: 64, kernel: [1, 4, 4], ..wide },
+        ConvShape {
+            n: 3,
+            c_in: 150,
+            c_out: 70,
+            ..wide
+        },
+        ConvShape {
+            n: 2,
+            c_in: 132,
+            c_out: 140,
+            ..wide
+        },
+        ConvShape {
+            n: 5,
+            c_in: 40,
+            c_out: 66,
+            groups: 2,
+            ..wide
+        },
+        ConvShape {
+            n: 4,
+            c_in: 31,
+            c_out: 64,
+            kernel: [1, 4, 4],
+            ..wide
+        },
         // Other strides, dilation and depth have no form.
-        ConvShape { stride: [1, 2, 1], ..wide },
-        ConvShape { dilation: [1, 2, 2], ..wide },
-        ConvShape { kernel: [2, 3, 3], input: [3, 17, 33], ..wide },
+        ConvShape {
+            stride: [1, 2, 1],
+            ..wide
+        },
+        ConvShape {
+            dilation: [1, 2, 2],
+            ..wide
+        },
+        ConvShape {
+            kernel: [2, 3, 3],
+            input: [3, 17, 33],
+            ..wide
+        },
     ] {
         for order in [NCHW, [2, 1, 0, 3, 4], [0, 3, 2, 1, 4], [0, 2, 3, 4, 1]] {
             check::<f32>(&s, order, true, 4.0 * f32::EPSILON as f64);

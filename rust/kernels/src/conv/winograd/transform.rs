@@ -271,7 +271,15 @@ impl<T: Copy + Default + From<f32>, L: Lanes<T>> Math<T, L> {
     /// # Safety
     /// As for [`stage`].
     #[inline(always)]
-    unsafe fn windows<F, const S: usize, const W: usize, const P: usize, const K: usize, const Q: usize, const O: usize>(
+    unsafe fn windows<
+        F,
+        const S: usize,
+        const W: usize,
+        const P: usize,
+        const K: usize,
+        const Q: usize,
+        const O: usize,
+    >(
         self,
         g: &WindowArgs<T>,
     ) where

@@ -59,7 +59,10 @@ pub(in crate::conv) unsafe fn gradient<T>(
 ) where
     T: Copy + Default + HasKernels + Send + Sync,
 {
-    let all = [g.grid[1].div_ceil(Form::Near.side()), g.grid[2].div_ceil(Form::Near.side())];
+    let all = [
+        g.grid[1].div_ceil(Form::Near.side()),
+        g.grid[2].div_ceil(Form::Near.side()),
+    ];
     let tiles = problem.count * all[0] * all[1];
     let (rows, channels) = (problem.rows, problem.channels);
     let most = (SUMS / (POINTS * whole(kernels, channels) * size_of::<T>())).max(ROWS);
