@@ -385,7 +385,7 @@ where
     if paired
         && all
             .iter()
-            .all(|p| pairs::takes::<T>(&p.geometry, rows, strides[0], strides[1]))
+            .all(|p| pairs::takes(&p.geometry, rows, strides[0], strides[1]))
     {
         let copies: Vec<Vec<T>> = all.iter().map(turned).collect();
         let weights: Vec<Weights<T>> = all.iter().zip(&copies).map(|(p, c)| weights_of(p, c)).collect();

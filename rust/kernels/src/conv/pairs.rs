@@ -171,7 +171,7 @@ unsafe fn block<T: Copy + Default, L: Lanes<T>, const M: usize, const R: usize, 
 }
 
 /// Whether [`pairs`] computes a gradient with this many planes per group, written with these strides.
-pub(super) fn takes<T>(g: &Gather, rows: usize, src: [isize; 5], dst: [isize; 5]) -> bool {
+pub(super) fn takes(g: &Gather, rows: usize, src: [isize; 5], dst: [isize; 5]) -> bool {
     g.grid[0] == 1
         && g.offsets[0] == [0]
         && g.offsets[2].len() <= MOST_TAPS

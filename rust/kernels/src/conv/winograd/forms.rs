@@ -148,7 +148,7 @@ impl<T: Copy + Default + From<f32>, L: Lanes<T>> Math<T, L> {
 
     /// F(4, 2): results.
     #[inline(always)]
-    fn from_five(self, m: [L::V; 5]) -> [L::V; 4] {
+    fn four_of(self, m: [L::V; 5]) -> [L::V; 4] {
         let (sum_c, difference_c) = (self.add(m[0], m[1]), self.sub(m[0], m[1]));
         let (sum_d, difference_d) = (self.add(m[2], m[3]), self.sub(m[2], m[3]));
         [
@@ -227,7 +227,7 @@ impl<T: Copy + Default + From<f32>, L: Lanes<T>> Lines<T, L, 9, 9, 3, 6, 4> for 
 
     #[inline(always)]
     fn results(m: Math<T, L>, s: [L::V; 9]) -> [L::V; 4] {
-        let y = m.from_five([s[0], s[1], s[2], s[3], s[4]]);
+        let y = m.four_of([s[0], s[1], s[2], s[3], s[4]]);
         [
             m.add(y[0], s[5]),
             m.add(y[1], s[6]),
@@ -254,7 +254,7 @@ impl<T: Copy + Default + From<f32>, L: Lanes<T>> Lines<T, L, 5, 9, 3, 6, 8> for 
 
     #[inline(always)]
     fn results(m: Math<T, L>, s: [L::V; 9]) -> [L::V; 8] {
-        let y = m.from_five([s[0], s[1], s[2], s[3], s[4]]);
+        let y = m.four_of([s[0], s[1], s[2], s[3], s[4]]);
         [s[5], y[0], s[6], y[1], s[7], y[2], s[8], y[3]]
     }
 }
@@ -277,8 +277,8 @@ impl<T: Copy + Default + From<f32>, L: Lanes<T>> Lines<T, L, 6, 10, 4, 10, 8> fo
 
     #[inline(always)]
     fn results(m: Math<T, L>, s: [L::V; 10]) -> [L::V; 8] {
-        let a = m.from_five([s[0], s[1], s[2], s[3], s[4]]);
-        let b = m.from_five([s[5], s[6], s[7], s[8], s[9]]);
+        let a = m.four_of([s[0], s[1], s[2], s[3], s[4]]);
+        let b = m.four_of([s[5], s[6], s[7], s[8], s[9]]);
         [a[0], b[0], a[1], b[1], a[2], b[2], a[3], b[3]]
     }
 }
