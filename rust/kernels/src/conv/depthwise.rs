@@ -148,7 +148,9 @@ where
     T: Copy + Default + HasKernels + Send + Sync + Add<Output = T>,
 {
     let taps = g.offsets[1].len() * g.offsets[2].len();
-    let pairs = p.rows.div_ceil(GRADIENTS);
+    // Three by three taps of three planes would not leave registers for what serves three taps at once.
+    let most = GRADIENTS[(kernels.narrow * size_of::<T>() < 64 || taps <= 9) as usize];
+    let some = p.rows.div_ceil(most);
     let parts = if p.groups * p.rows >= ENOUGH {
         1
     } else {
@@ -157,19 +159,19 @@ where
     let area = p.groups * p.rows * taps;
     let mut sums = vec![T::default(); if parts > 1 { parts * area } else { 0 }];
     let target = if parts > 1 { sums.as_mut_ptr() } else { out.as_mut_ptr() };
-    let work = (GRADIENTS * taps * g.positions()).saturating_mul(p.count.div_ceil(parts));
+    let work = (most * taps * g.positions()).saturating_mul(p.count.div_ceil(parts));
     let shared = Parts(p, target);
-    parallel::for_range(parts * shared.0.groups * pairs, (GRAIN / work.max(1)).max(1), |tasks| {
+    parallel::for_range(parts * shared.0.groups * some, (GRAIN / work.max(1)).max(1), |tasks| {
         let Parts(p, sums) = &shared;
         for task in tasks {
             let (part, group, row) = (
-                task / (p.groups * pairs),
-                task / pairs % p.groups,
-                task % pairs * GRADIENTS,
+                task / (p.groups * some),
+                task / some % p.groups,
+                p.rows * (task % some) / some,
             );
+            let count = p.rows * (task % some + 1) / some - row;
             let (from, to) = (p.count * part / parts, p.count * (part + 1) / parts);
             let (image, channel) = (from as isize, (group * p.rows + row) as isize);
-            let count = GRADIENTS.min(p.rows - row);
             let args = CorrelateArgs {
                 images: to - from,
                 x: p.x

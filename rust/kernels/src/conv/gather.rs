@@ -83,7 +83,7 @@ pub(super) unsafe fn gather<T: Copy + Default + HasKernels + Send + Sync>(
     };
     let most = (BLOCK / kernels.nr).min(panels.div_ceil(shares)).max(1);
     // An image whose copy is large is copied as it is needed.
-    let part = address.part(weights.channels, COPY / size_of::<T>(), kernels.nr);
+    let part = address.part(weights.channels, COPY / size_of::<T>(), kernels.nr, shares);
     let block = part.unwrap_or(even_part(panels, most) * kernels.nr);
     let blocks = positions.div_ceil(block);
     let kc = even_part(k, longest_k::<T>());

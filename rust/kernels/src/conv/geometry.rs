@@ -188,6 +188,8 @@ impl Gather {
         let line = LineArgs {
             src: source.data,
             stride: sw * a.jump[2] as isize,
+            lines: 1,
+            line_stride: a.jump[1] as isize * sh,
             known: known[2].clone(),
             phases: a.step[2],
             phase: a.phase,
@@ -198,17 +200,26 @@ impl Gather {
             let channel = source.data.wrapping_offset(c * sc + a.low[2] * sw);
             for d in 0..a.extent[0] {
                 let depth = channel.wrapping_offset((a.low[0] + (d * a.jump[0]) as isize) * sd);
-                for h in lines.clone() {
-                    let inside = known[0].contains(&d) && known[1].contains(&h);
+                let inside = match known[0].contains(&d) {
+                    true => known[1].start.clamp(lines.start, lines.end)..known[1].end.clamp(lines.start, lines.end),
+                    false => lines.start..lines.start,
+                };
+                // Lines above the image, inside, below.
+                for (some, is_inside) in [
+                    (lines.start..inside.start, false),
+                    (inside.clone(), true),
+                    (inside.end.max(inside.start)..lines.end, false),
+                ] {
                     let args = LineArgs {
-                        src: depth.wrapping_offset((a.low[1] + (h * a.jump[1]) as isize) * sh),
-                        known: if inside { known[2].clone() } else { 0..0 },
+                        src: depth.wrapping_offset((a.low[1] + (some.start * a.jump[1]) as isize) * sh),
+                        lines: some.len(),
+                        known: if is_inside { known[2].clone() } else { 0..0 },
                         dst,
                         ..line
                     };
                     // SAFETY: `copy` holds all lines, which are written in order; only indices inside are read.
-                    unsafe { (kernels.copy_line)(&args) };
-                    dst = dst.wrapping_add(row);
+                    unsafe { (kernels.copy_lines)(&args) };
+                    dst = dst.wrapping_add(some.len() * row);
                 }
             }
         }
@@ -250,8 +261,8 @@ impl Address {
     }
 
     /// How many positions to compute at a time so that a copy of what they need, of so many channels, has at most so many
-    /// elements, in panels of so many; `None` if that would mean copying much twice, or if there is nothing to gain.
-    pub fn part(&self, channels: usize, elements: usize, panel: usize) -> Option<usize> {
+    /// elements, in panels of so many, and no more than a share of all; `None` if that would mean copying much twice, or if there is nothing to gain.
+    pub fn part(&self, channels: usize, elements: usize, panel: usize, shares: usize) -> Option<usize> {
         let line = channels * self.phase * self.step[2];
         let span = self.extent[1] - (self.lines - 1) * self.step[1];
         if self.in_place || self.extent[0] > 1 || self.extent[1] * line <= elements {
@@ -264,7 +275,7 @@ impl Address {
             let (some, rest) = (lines * self.width, self.lines % lines * self.width);
             self.lines / lines * some.div_ceil(panel) + rest.div_ceil(panel)
         };
-        let lines = lines.min(self.lines);
+        let lines = lines.min(self.lines.div_ceil(shares).next_multiple_of(2));
         (lines * self.step[1] >= 4 * again)
             .then(|| (lines / 2 + 1..=lines).rev().min_by_key(|&l| panels(l)))
             .flatten()

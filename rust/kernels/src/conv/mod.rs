@@ -10,6 +10,7 @@ mod gather;
 mod geometry;
 mod int;
 pub(crate) mod lines;
+pub(crate) mod pairs;
 pub(crate) mod patches;
 pub(crate) mod plane;
 #[cfg(test)]
@@ -29,8 +30,9 @@ pub use finish::Finish;
 use finish::Finishing;
 use gather::{Images, Weights, gather};
 use geometry::Gather;
+use pairs::Pair;
 use std::ops::Add;
-use winograd::Filters;
+use winograd::{Filters, Plan};
 
 /// Sizes of a convolution. `padding` is on both sides of each dim.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -64,6 +66,17 @@ impl ConvShape {
                 .collect()
         };
         Gather::new(self.output, self.stride, self.input, std::array::from_fn(offsets))
+    }
+
+    /// What the gradient of the input reads for a stride of one: the taps backwards, so that the offsets rise.
+    fn unstrided(&self) -> Gather {
+        let offsets = |d: usize| {
+            (0..self.kernel[d])
+                .rev()
+                .map(|k| self.padding[d] as isize - (k * self.dilation[d]) as isize)
+                .collect()
+        };
+        Gather::new(self.input, [1; 3], self.output, std::array::from_fn(offsets))
     }
 }
 
@@ -265,15 +278,51 @@ where
         let bias = bias.as_ref().map_or(std::ptr::null(), |b| b.as_ptr());
         let geometry = s.patches();
         let strides = [images.src_strides, images.dst_strides];
-        let finished = if winograd::takes::<T>(&geometry, s.n, [channels, rows], strides[0], strides[1]) {
-            let filters = Filters::new(weights.data, [groups, rows, channels], false);
-            winograd::convolve(T::kernels(isa), &geometry, filters, images, bias);
+        let plan = Plan::of(&geometry).filter(|p| p.takes::<T>(s.n, [channels, rows], strides[0], strides[1]));
+        let finished = if let Some(plan) = plan {
+            let filters = Filters::new(&plan, weights.data, [groups, rows, channels], false);
+            winograd::convolve(T::kernels(isa), plan, filters, images, bias);
             false
         } else {
             gather(T::kernels(isa), &geometry, weights, images, bias)
         };
         if let Some(f) = finish.filter(|_| !finished) {
             f.all(s.n);
+        }
+    }
+}
+
+/// Every `stride`-th element of the input's gradient, from `first` on: a convolution of stride one with some of the taps.
+struct Phase {
+    first: [usize; 3],
+    taps: [Vec<usize>; 3],
+    geometry: Gather,
+}
+
+impl Phase {
+    fn new(s: &ConvShape, stride: [usize; 3], index: usize) -> Self {
+        let first = [
+            index / (stride[1] * stride[2]),
+            index / stride[2] % stride[1],
+            index % stride[2],
+        ];
+        // Input index first + stride * t receives from output index t + offset through each tap that divides evenly.
+        let taps: [Vec<usize>; 3] = std::array::from_fn(|d| {
+            let even = |k: &usize| {
+                (first[d] + s.padding[d])
+                    .abs_diff(k * s.dilation[d])
+                    .is_multiple_of(stride[d])
+            };
+            // Backwards, so that the offsets rise.
+            (0..s.kernel[d]).rev().filter(even).collect()
+        });
+        let offset = |d: usize, k: usize| (first[d] + s.padding[d]) as isize - (k * s.dilation[d]) as isize;
+        let offsets = std::array::from_fn(|d| taps[d].iter().map(|&k| offset(d, k) / stride[d] as isize).collect());
+        let grid = std::array::from_fn(|d| (s.input[d] + stride[d] - 1 - first[d]) / stride[d]);
+        Self {
+            first,
+            taps,
+            geometry: Gather::new(grid, [1; 3], s.output, offsets),
         }
     }
 }
@@ -291,60 +340,93 @@ where
     let (rows, channels) = (s.c_in / groups, s.c_out / groups);
     let stride = s.stride.map(|v| v.max(1));
     let phases: usize = stride.iter().product();
-    for phase in 0..phases {
-        let r = [
-            phase / (stride[1] * stride[2]),
-            phase / stride[2] % stride[1],
-            phase % stride[2],
-        ];
-        // Input index r + stride * t receives from output index t + offset through each tap that divides evenly.
-        let taps: [Vec<usize>; 3] = std::array::from_fn(|d| {
-            let even = |k: &usize| {
-                (r[d] + s.padding[d])
-                    .abs_diff(k * s.dilation[d])
-                    .is_multiple_of(stride[d])
-            };
-            // Backwards, so that the offsets rise.
-            (0..s.kernel[d]).rev().filter(even).collect()
-        });
-        let offset = |d: usize, k: usize| (r[d] + s.padding[d]) as isize - (k * s.dilation[d]) as isize;
-        let offsets = std::array::from_fn(|d| taps[d].iter().map(|&k| offset(d, k) / stride[d] as isize).collect());
-        let grid = std::array::from_fn(|d| (s.input[d] + stride[d] - 1 - r[d]) / stride[d]);
-        let geometry = Gather::new(grid, [1; 3], s.output, offsets);
-        let k = channels * geometry.taps();
-        let mut dst_strides = five(gx.strides());
-        let start: isize = (0..3).map(|d| r[d] as isize * dst_strides[2 + d]).sum();
-        (0..3).for_each(|d| dst_strides[2 + d] *= stride[d] as isize);
-        // SAFETY: the views span what `s` says; phases write different elements.
+    let plan = match phases {
+        1 => Plan::of(&s.unstrided()),
+        _ => Plan::doubling(s),
+    };
+    let strides = [five(gy.strides()), five(gx.strides())];
+    if let Some(plan) = plan.filter(|p| p.takes::<T>(s.n, [channels, rows], strides[0], strides[1])) {
+        // SAFETY: the views span what `s` says.
         unsafe {
+            let copy = (!w.is_contiguous()).then(|| all_weights(s, w));
+            let data = copy.as_ref().map_or(w.ptr(), |c| c.as_ptr());
+            let filters = Filters::new(&plan, data, [groups, rows, channels], true);
             let images = Images {
                 count: s.n,
                 src: gy.ptr(),
-                src_strides: five(gy.strides()),
-                dst: gx.ptr().wrapping_offset(start),
-                dst_strides,
-                finish: finish.filter(|_| phases == 1),
+                src_strides: strides[0],
+                dst: gx.ptr(),
+                dst_strides: strides[1],
+                finish: None,
             };
-            // A phase of a larger stride has only some of the taps.
-            if phases == 1 && winograd::takes::<T>(&geometry, s.n, [channels, rows], images.src_strides, dst_strides) {
-                let copy = (!w.is_contiguous()).then(|| all_weights(s, w));
-                let data = copy.as_ref().map_or(w.ptr(), |c| c.as_ptr());
-                let filters = Filters::new(data, [groups, rows, channels], true);
-                winograd::convolve(T::kernels(isa), &geometry, filters, images, std::ptr::null());
-                continue;
+            winograd::convolve(T::kernels(isa), plan, filters, images, std::ptr::null());
+            if let Some(f) = finish {
+                f.all(s.n);
             }
-            let offsets = tap_offsets(w.strides(), [&taps[0], &taps[1], &taps[2]]);
-            let turned = copy_weights(s, w, &offsets, true);
-            let weights = Weights {
-                data: turned.as_ptr(),
-                groups,
-                rows,
-                channels,
-                group_stride: (rows * k) as isize,
-                row_stride: k as isize,
-            };
-            finished = gather(T::kernels(isa), &geometry, weights, images, std::ptr::null()) && phases == 1;
         }
+        return;
+    }
+    let phase_of = |phase: usize| Phase::new(s, stride, phase);
+    let weights_of = |phase: &Phase, turned: &[T]| Weights {
+        data: turned.as_ptr(),
+        groups,
+        rows,
+        channels,
+        group_stride: (rows * channels * phase.geometry.taps()) as isize,
+        row_stride: (channels * phase.geometry.taps()) as isize,
+    };
+    // SAFETY: the view spans what `s` says; so below.
+    let turned = |phase: &Phase| unsafe {
+        let taps = [0, 1, 2].map(|d| &phase.taps[d][..]);
+        copy_weights(s, w, &tap_offsets(w.strides(), taps), true)
+    };
+    let all: Vec<Phase> = (0..phases).map(phase_of).collect();
+    let paired = stride[0] == 1 && stride[2] == 2 && s.input[2] > 1;
+    if paired
+        && all
+            .iter()
+            .all(|p| pairs::takes(&p.geometry, rows, strides[0], strides[1]))
+    {
+        let copies: Vec<Vec<T>> = all.iter().map(turned).collect();
+        let weights: Vec<Weights<T>> = all.iter().zip(&copies).map(|(p, c)| weights_of(p, c)).collect();
+        let (mut all, mut weights) = (all.into_iter().map(|p| p.geometry), weights.into_iter());
+        let pairs: Vec<Pair<T>> = (0..stride[1])
+            .filter_map(|_| {
+                Some(Pair {
+                    geometry: [all.next()?, all.next()?],
+                    weights: [weights.next()?, weights.next()?],
+                })
+            })
+            .collect();
+        let images = Images {
+            count: s.n,
+            src: gy.ptr(),
+            src_strides: strides[0],
+            dst: gx.ptr(),
+            dst_strides: strides[1],
+            finish,
+        };
+        // SAFETY: as above.
+        return unsafe { pairs::pairs(T::kernels(isa), &pairs, images, [s.input[1], s.input[2]]) };
+    }
+    for phase in &all {
+        let mut dst_strides = strides[1];
+        let start: isize = (0..3).map(|d| phase.first[d] as isize * dst_strides[2 + d]).sum();
+        (0..3).for_each(|d| dst_strides[2 + d] *= stride[d] as isize);
+        let copy = turned(phase);
+        let images = Images {
+            count: s.n,
+            src: gy.ptr(),
+            src_strides: strides[0],
+            dst: gx.ptr().wrapping_offset(start),
+            dst_strides,
+            finish: finish.filter(|_| phases == 1),
+        };
+        // SAFETY: as above; phases write different elements.
+        finished = unsafe {
+            let weights = weights_of(phase, &copy);
+            gather(T::kernels(isa), &phase.geometry, weights, images, std::ptr::null()) && phases == 1
+        };
     }
     if let Some(f) = finish.filter(|_| !finished) {
         // SAFETY: all phases have written their share.

@@ -131,46 +131,92 @@ fn each_row<T>(g: &PatchArgs<T>, mut f: impl FnMut(*const T, *mut T)) {
     }
 }
 
-/// A line of an image on its way into a copy: element i comes from `src + i * stride` if it is in `known`, else it is
-/// zero. Elements i with equal remainder of i by `phases` are written side by side, `phase` of each.
+/// Lines of an image on their way into a copy, one after another: element i of a line comes from `src + i * stride` if it is
+/// in `known`, else it is zero. Elements i with equal remainder of i by `phases` are written side by side, `phase` of each.
 pub(crate) struct LineArgs<T> {
     pub src: *const T,
     pub stride: isize,
+    pub lines: usize,
+    pub line_stride: isize,
     pub known: Range<usize>,
     pub phases: usize,
     pub phase: usize,
     pub dst: *mut T,
 }
 
+/// Most vectors of a line whose masks are made once for all lines.
+const VECTORS: usize = 16;
+
 /// # Safety
-/// The known elements lie in live memory; `dst` has room for all phases and the slack behind it, which is overwritten.
+/// The known elements lie in live memory; `dst` has room for all phases of all lines and the slack behind them, which is
+/// overwritten.
 #[inline(always)]
-pub(crate) unsafe fn copy_line<T: Copy + Default, L: Lanes<T>>(l: L, g: &LineArgs<T>) {
-    for side in 0..g.phases {
-        let src = g.src.wrapping_offset(side as isize * g.stride);
-        let dst = g.dst.wrapping_add(side * g.phase);
-        // The known elements of this phase.
-        let part = |i: usize| i.saturating_sub(side).div_ceil(g.phases).min(g.phase);
-        let known = part(g.known.start)..part(g.known.end);
-        let stride = g.stride * g.phases as isize;
-        if !matches!(stride, 1 | 2) || L::N == 1 {
+pub(crate) unsafe fn copy_lines<T: Copy + Default, L: Lanes<T>>(l: L, g: &LineArgs<T>) {
+    let stride = g.stride * g.phases as isize;
+    // The known elements of each phase.
+    let part = |i: usize, side: usize| i.saturating_sub(side).div_ceil(g.phases).min(g.phase);
+    let row = g.phases * g.phase;
+    if !matches!(stride, 1 | 2) || L::N == 1 {
+        for (line, side) in (0..g.lines).flat_map(|line| (0..g.phases).map(move |side| (line, side))) {
+            let src = g
+                .src
+                .wrapping_offset(line as isize * g.line_stride + side as isize * g.stride);
+            let dst = g.dst.wrapping_add(line * row + side * g.phase);
+            let known = part(g.known.start, side)..part(g.known.end, side);
             for j in 0..g.phase {
                 let from = src.wrapping_offset(j as isize * stride);
                 // SAFETY: the caller's promise.
                 unsafe { *dst.wrapping_add(j) = if known.contains(&j) { *from } else { T::default() } };
             }
-            continue;
         }
+        return;
+    }
+    let vectors = g.phase.div_ceil(L::N);
+    let all = g.phases * vectors;
+    // Where vector `i` of a line comes from and goes to, and which of its lanes are known.
+    let piece = |i: usize| {
+        let (side, at) = (i / vectors, i % vectors * L::N);
+        let inside = |i: usize| part(i, side).saturating_sub(at).min(L::N);
+        let from = side as isize * g.stride + at as isize * stride;
+        (from, side * g.phase + at, inside(g.known.start), inside(g.known.end))
+    };
+    if all <= VECTORS {
+        let mut pieces = [(0, 0, l.mask(0, 0), l.even(0, 0)); VECTORS];
+        for (i, p) in pieces[..all].iter_mut().enumerate() {
+            let (from, to, low, high) = piece(i);
+            *p = (from, to, l.mask(low, high), l.even(low, high));
+        }
+        for line in 0..g.lines {
+            let src = g.src.wrapping_offset(line as isize * g.line_stride);
+            let dst = g.dst.wrapping_add(line * row);
+            for &(from, to, mask, even) in &pieces[..all] {
+                // SAFETY: the caller's promise; what the last vector writes too much is written again or slack.
+                unsafe {
+                    let v = match stride {
+                        1 => l.load_more(l.splat(T::default()), src.wrapping_offset(from), mask),
+                        _ => l.load_even(src.wrapping_offset(from), even),
+                    };
+                    l.store(dst.wrapping_add(to), v);
+                }
+            }
+        }
+        return;
+    }
+    for (line, side) in (0..g.lines).flat_map(|line| (0..g.phases).map(move |side| (line, side))) {
+        let src = g
+            .src
+            .wrapping_offset(line as isize * g.line_stride + side as isize * g.stride);
+        let dst = g.dst.wrapping_add(line * row + side * g.phase);
+        let (start, end) = (part(g.known.start, side), part(g.known.end, side));
         for at in (0..g.phase).step_by(L::N) {
             let inside = |i: usize| i.saturating_sub(at).min(L::N);
-            let (from, to) = (inside(known.start), inside(known.end));
+            let (from, to) = (inside(start), inside(end));
             let src = src.wrapping_offset(at as isize * stride);
-            // SAFETY: the caller's promise; what the last vector writes too much is written again or slack.
+            // SAFETY: as above.
             unsafe {
-                let v = if stride == 1 {
-                    l.load_more(l.splat(T::default()), src, l.mask(from, to))
-                } else {
-                    l.load_even(src, l.even(from, to))
+                let v = match stride {
+                    1 => l.load_more(l.splat(T::default()), src, l.mask(from, to)),
+                    _ => l.load_even(src, l.even(from, to)),
                 };
                 l.store(dst.wrapping_add(at), v);
             }

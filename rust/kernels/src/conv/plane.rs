@@ -321,9 +321,10 @@ unsafe fn scatter<T: Copy>(values: &[T], to: *mut T, step: isize) {
     }
 }
 
-/// Taps and planes of gradients that one pass of [`correlate`] sums.
+/// Taps that one pass of [`correlate`] sums, and most planes of gradients: with the longest vectors and many taps, and with
+/// others.
 const TAPS: usize = 9;
-pub(crate) const GRADIENTS: usize = 2;
+pub(crate) const GRADIENTS: [usize; 2] = [3, 2];
 
 /// Sums of the products of gradient planes with one image plane, shifted by each tap, over some images.
 pub(crate) struct CorrelateArgs<'a, T> {

@@ -160,6 +160,78 @@ pub(super) const PLAIN: ConvShape = ConvShape {
 pub(super) const NCHW: [usize; 5] = [0, 1, 2, 3, 4];
 
 #[test]
+fn pairs_of_columns_and_long_lines_agree() {
+    let plane = ConvShape {
+        n: 2,
+        c_in: 1,
+        c_out: 9,
+        stride: [1, 2, 2],
+        ..PLAIN
+    };
+    for (h, w) in [(1, 2), (2, 1), (3, 64), (15, 33), (16, 31), (17, 66), (40, 7)] {
+        for (k, padding) in [(1, 0), (2, 0), (3, 1), (4, 1), (5, 2), (7, 3)] {
+            let s = ConvShape {
+                input: [1, h, w],
+                kernel: [1, k.min(h + 2 * padding), k.min(w + 2 * padding)],
+                padding: [0, padding, padding],
+                ..plane
+            };
+            for (c_in, c_out, groups) in [(6, 6, 6), (3, 5, 1), (2, 4, 2), (8, 3, 1), (4, 3, 1)] {
+                let s = ConvShape {
+                    c_in,
+                    c_out,
+                    groups,
+                    ..s
+                };
+                check::<f32>(&s, NCHW, w % 2 == 0, f32::EPSILON as f64);
+            }
+        }
+    }
+    let s = ConvShape {
+        c_in: 3,
+        input: [1, 19, 21],
+        padding: [0, 2, 1],
+        ..plane
+    };
+    for s in [
+        s,
+        ConvShape {
+            dilation: [1, 2, 3],
+            ..s
+        },
+        ConvShape { stride: [1, 1, 2], ..s },
+        ConvShape { stride: [1, 3, 2], ..s },
+        ConvShape { stride: [1, 2, 3], ..s },
+        ConvShape {
+            input: [1, 3, 700],
+            ..s
+        },
+        ConvShape {
+            c_in: 20,
+            c_out: 17,
+            input: [1, 1, 600],
+            kernel: [1, 1, 5],
+            stride: [1; 3],
+            padding: [0, 0, 2],
+            ..s
+        },
+        ConvShape {
+            c_in: 1,
+            c_out: 19,
+            kernel: [1, 5, 5],
+            stride: [1; 3],
+            padding: [0, 2, 2],
+            ..s
+        },
+    ] {
+        for order in [NCHW, [2, 1, 0, 3, 4], [0, 2, 3, 4, 1]] {
+            check::<f32>(&s, order, false, f32::EPSILON as f64);
+            check::<f64>(&s, order, true, f64::EPSILON);
+        }
+    }
+}
+
+#[test]
 fn shapes_agree_with_the_definition() {
     let cases = [
         PLAIN,

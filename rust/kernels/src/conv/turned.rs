@@ -478,13 +478,15 @@ impl<T: Copy + Default + HasKernels> Share<'_, T> {
                 {
                     for i in 0..b.lines {
                         let src = self.line(&b, tap, i);
-                        (kernels.copy_line)(&LineArgs {
+                        (kernels.copy_lines)(&LineArgs {
                             src: src.unwrap_or(p.x).wrapping_offset(if src.is_some() {
                                 c as isize * p.x_strides[1]
                             } else {
                                 0
                             }),
                             stride: 1,
+                            lines: 1,
+                            line_stride: 0,
                             known: if src.is_some() { known.clone() } else { 0..0 },
                             phases: 1,
                             phase: b.cols,

@@ -8,7 +8,8 @@
 use super::epilogue::Summand;
 use super::pack::{PackArgs, pack};
 use crate::conv::lines::{LineFn, LineTile, line_tile, spread_line};
-use crate::conv::patches::{LineArgs, PatchArgs, TapArgs, copy_line, pack_patches, pack_taps};
+use crate::conv::pairs::{PairArgs, pair};
+use crate::conv::patches::{LineArgs, PatchArgs, TapArgs, copy_lines, pack_patches, pack_taps};
 use crate::conv::plane::{CorrelateArgs, PlaneArgs, correlate, plane};
 use crate::conv::window::{STRETCHES, ShiftArgs, WindowArgs, shifts, window};
 use crate::conv::winograd::{Stage, stage};
@@ -280,10 +281,11 @@ pub(crate) struct Kernels<T: 'static> {
     pub shifts: unsafe fn(&ShiftArgs<T>),
     /// `planes[column step - 1]`.
     pub planes: [unsafe fn(&PlaneArgs<T>); 2],
+    pub pairs: unsafe fn(&PairArgs<T>),
     /// `correlate[gradient planes - 1][column step - 1]`.
-    pub correlate: [[unsafe fn(&CorrelateArgs<T>); 2]; 2],
+    pub correlate: [[unsafe fn(&CorrelateArgs<T>); 2]; 3],
     pub winograd: unsafe fn(&Stage<T>),
-    pub copy_line: unsafe fn(&LineArgs<T>),
+    pub copy_lines: unsafe fn(&LineArgs<T>),
     pub spread_line: unsafe fn(*const T, usize, *mut T),
     /// `line_tiles[packed][rows - 1][wide]`, of the sizes of `tiles`.
     pub line_tiles: [&'static [[LineFn<T>; 2]]; 2],
@@ -394,6 +396,13 @@ macro_rules! kernels {
             /// # Safety
             /// As for what it calls; the CPU has the instruction set.
             $(#[$feature])*
+            unsafe fn plane_pairs(args: &PairArgs<$t>) {
+                // SAFETY: the caller's promise.
+                unsafe { pair::<$t, $l>(<$l as Lanes<$t>>::assume(), args) }
+            }
+            /// # Safety
+            /// As for what it calls; the CPU has the instruction set.
+            $(#[$feature])*
             unsafe fn correlation<const M: usize, const S: usize>(args: &CorrelateArgs<$t>) {
                 // SAFETY: the caller's promise.
                 unsafe { correlate::<$t, $l, M, S>(<$l as Lanes<$t>>::assume(), args) }
@@ -410,7 +419,7 @@ macro_rules! kernels {
             $(#[$feature])*
             unsafe fn line_copy(args: &LineArgs<$t>) {
                 // SAFETY: the caller's promise.
-                unsafe { copy_line(<$l as Lanes<$t>>::assume(), args) }
+                unsafe { copy_lines(<$l as Lanes<$t>>::assume(), args) }
             }
             /// # Safety
             /// As for what it calls; the CPU has the instruction set.
@@ -433,10 +442,15 @@ macro_rules! kernels {
                 pack_taps: tap_panel,
                 windows: [[windows::<1, STRETCHES, 1>, windows::<1, STRETCHES, 2>], [windows::<4, 1, 1>, windows::<4, 1, 2>]],
                 shifts: shift_dots,
+                pairs: plane_pairs,
                 planes: [one_plane::<1>, one_plane::<2>],
-                correlate: [[correlation::<1, 1>, correlation::<1, 2>], [correlation::<2, 1>, correlation::<2, 2>]],
+                correlate: [
+                    [correlation::<1, 1>, correlation::<1, 2>],
+                    [correlation::<2, 1>, correlation::<2, 2>],
+                    [correlation::<3, 1>, correlation::<3, 2>],
+                ],
                 winograd: minimal_filtering,
-                copy_line: line_copy,
+                copy_lines: line_copy,
                 spread_line: line_spread,
                 line_tiles: [
                     &[$([lines::<$mr, 1, false>, lines::<$mr, $nv, false>]),*],

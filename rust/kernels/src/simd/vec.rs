@@ -58,6 +58,24 @@ pub trait Lanes<T>: Copy {
     /// # Safety
     /// See the trait; only these elements are touched.
     unsafe fn store_even(self, p: *mut T, v: Self::V, mask: Self::Even);
+    /// Stores the first `n` of lanes taken in turn from `even` and `odd` (all, when `n` is more).
+    /// # Safety
+    /// See the trait; only the first `n` are touched.
+    #[inline(always)]
+    unsafe fn store_pairs(self, p: *mut T, even: Self::V, odd: Self::V, n: usize)
+    where
+        T: Copy + Default,
+    {
+        let mut lanes = [[T::default(); 16]; 2];
+        // SAFETY: no vector is longer than an array; the caller's promise.
+        unsafe {
+            self.store(lanes[0].as_mut_ptr(), even);
+            self.store(lanes[1].as_mut_ptr(), odd);
+            for i in 0..n.min(2 * Self::N) {
+                *p.wrapping_add(i) = lanes[i % 2][i / 2];
+            }
+        }
+    }
     /// `a * b + c`
     fn fma(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
     fn add(self, a: Self::V, b: Self::V) -> Self::V;
@@ -452,6 +470,18 @@ mod x86 {
                     _mm512_mask_storeu_ps(p.wrapping_add(16), mask[1], _mm512_permutexvar_ps(high, v));
                 }
             }
+            #[inline(always)]
+            unsafe fn store_pairs(self, p: *mut f32, even: __m512, odd: __m512, n: usize) {
+                // SAFETY: the caller's promise.
+                unsafe {
+                    let low = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+                    let high = _mm512_add_epi32(low, _mm512_set1_epi32(8));
+                    self.store_n(p, _mm512_permutex2var_ps(even, low, odd), n);
+                    if n > 16 {
+                        self.store_n(p.wrapping_add(16), _mm512_permutex2var_ps(even, high, odd), n - 16);
+                    }
+                }
+            }
         }
     );
     lanes!(
@@ -507,6 +537,17 @@ mod x86 {
         |v, p, mask| _mm256_or_ps(v, _mm256_maskload_ps(p, mask)),
         {
             even_one_by_one!(f32);
+            #[inline(always)]
+            unsafe fn store_pairs(self, p: *mut f32, even: __m256, odd: __m256, n: usize) {
+                // SAFETY: the caller's promise.
+                unsafe {
+                    let (low, high) = (_mm256_unpacklo_ps(even, odd), _mm256_unpackhi_ps(even, odd));
+                    self.store_n(p, _mm256_permute2f128_ps::<0x20>(low, high), n);
+                    if n > 8 {
+                        self.store_n(p.wrapping_add(8), _mm256_permute2f128_ps::<0x31>(low, high), n - 8);
+                    }
+                }
+            }
         }
     );
     lanes!(

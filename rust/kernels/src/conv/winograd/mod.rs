@@ -1,13 +1,15 @@
-//! Three by three taps with stride one by minimal filtering (Winograd 1980; Lavin and Gray, arXiv:1509.09308): each tile of
-//! four by four positions takes 36 products per pair of channels instead of 144, in the forward pass and in both gradients.
+//! Minimal filtering (Winograd 1980; Lavin and Gray, arXiv:1509.09308): three by three taps with stride one, where each tile
+//! of four by four positions takes 36 products per pair of channels instead of 144, in the forward pass and in both
+//! gradients; and with stride two forward and by the input, 81 instead of 144 ([`forms`]).
 //!
-//! Every pass is 36 products of matrices, one per point at which the transforms know a tile's polynomial: of tiles by
+//! Every pass is some products of matrices, one per point at which the transforms know a tile's polynomial: of tiles by
 //! channels and channels by outputs, or, for the weights' gradient, of outputs by tiles and tiles by channels. Tiles,
 //! filters and sums hold their channels side by side, so the products read them as they lie.
 //!
 //! Only float32, and only where the error stays within a few times the plain sum's (`tests.rs` holds it to that): the sum
 //! over channels, or over tiles, must have at least [`LEAST`] terms.
 
+mod forms;
 mod passes;
 #[cfg(test)]
 mod tests;
@@ -18,50 +20,103 @@ pub(super) use passes::{Filters, convolve};
 pub(crate) use transform::{Stage, stage};
 pub(super) use weight::{gradient, takes_gradient};
 
+use super::ConvShape;
 use super::geometry::Gather;
 use crate::gemm::{Gemm, HasKernels, Kernels, Scratch, panel_width};
+use forms::Form;
 use std::ops::Range;
-use transform::{SIDE, WindowArgs};
+use transform::WindowArgs;
 
-/// Products of matrices, one per element of a transformed tile.
-const POINTS: usize = 36;
+/// Points of a tile with stride one.
+const POINTS: usize = Form::Near.points() * Form::Near.points();
 /// Least terms of a sum at a point: below, the transforms err more than the plain sum's roundings.
 const LEAST: usize = 16;
 
-/// Whether a pass over `count` images is computed here: channels in and out, strides in and out.
-pub(super) fn takes<T>(
-    g: &Gather,
-    count: usize,
-    [channels, rows]: [usize; 2],
-    src: [isize; 5],
-    dst: [isize; 5],
-) -> bool {
-    let follow = |taps: &[isize]| taps.len() == 3 && taps[1] == taps[0] + 1 && taps[2] == taps[1] + 1;
-    // Wider numbers would lose digits that are asked for.
-    size_of::<T>() == 4
-        && g.grid[0] == 1
-        && g.offsets[0] == [0]
-        && g.step == [1; 3]
-        && follow(&g.offsets[1])
-        && follow(&g.offsets[2])
-        && src[4] == 1
-        && dst[4] == 1
-        && dst[1] >= 0
-        && rows.min(channels) >= LEAST
-        && worth(g, count)
+/// How a pass is computed: the form, the planes that it reads and where in them the first window begins, the planes that it
+/// writes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Plan {
+    form: Form,
+    size: [usize; 2],
+    start: [isize; 2],
+    grid: [usize; 2],
 }
 
-/// Products saved outweigh the transforms: at least two fifths of them, whatever hangs over the edges, and more than the
-/// filters' transform costs, which is as much as some 220 products per filter.
-fn worth(g: &Gather, count: usize) -> bool {
-    let [high, wide] = tiles(g);
-    let (tiles, positions) = (high * wide, g.grid[1] * g.grid[2]);
-    20 * tiles <= 3 * positions && 9 * count * positions >= 220 + POINTS * count * tiles
-}
+impl Plan {
+    /// The pass that `g` describes, if it has a form.
+    pub fn of(g: &Gather) -> Option<Plan> {
+        let follow = |taps: &[isize]| taps.len() == 3 && taps[1] == taps[0] + 1 && taps[2] == taps[1] + 1;
+        if g.grid[0] != 1 || g.offsets[0] != [0] || !follow(&g.offsets[1]) || !follow(&g.offsets[2]) {
+            return None;
+        }
+        let form = match g.step {
+            [_, 1, 1] => Form::Near,
+            [_, 2, 2] => Form::Halving,
+            _ => return None,
+        };
+        // A position that sees nothing but padding is to be zero exactly.
+        let sees = |d: usize| {
+            let last = (g.grid[d].saturating_sub(1) * g.step[d]) as isize + g.offsets[d][0];
+            g.grid[d] > 0 && g.offsets[d][0] > -3 && last < g.size[d] as isize
+        };
+        if !sees(1) || !sees(2) {
+            return None;
+        }
+        Some(Plan {
+            form,
+            size: [g.size[1], g.size[2]],
+            start: [g.offsets[1][0], g.offsets[2][0]],
+            grid: [g.grid[1], g.grid[2]],
+        })
+    }
 
-/// Tiles of an image, down and across.
-fn tiles(g: &Gather) -> [usize; 2] {
-    [g.grid[1].div_ceil(SIDE), g.grid[2].div_ceil(SIDE)]
+    /// The gradient of the input with a stride of two, if it has a form.
+    pub fn doubling(s: &ConvShape) -> Option<Plan> {
+        let flat = s.kernel[0] == 1 && s.stride[0] == 1 && s.padding[0] == 0 && s.input[0] == 1;
+        let odd = s.padding[1] % 2 == 1 && s.padding[2] % 2 == 1;
+        if !flat || !odd || s.stride[1..] != [2, 2] || s.dilation[1..] != [1, 1] {
+            return None;
+        }
+        let (form, back) = match s.kernel[1..] {
+            [3, 3] => (Form::Doubling, 1),
+            [4, 4] => (Form::Doubling4, 3),
+            _ => return None,
+        };
+        Some(Plan {
+            form,
+            size: [s.output[1], s.output[2]],
+            start: [1, 2].map(|d| (s.padding[d] as isize - back) / 2),
+            grid: [s.input[1], s.input[2]],
+        })
+    }
+
+    /// Tiles of an image, down and across.
+    fn tiles(&self) -> [usize; 2] {
+        self.grid.map(|n| n.div_ceil(self.form.side()))
+    }
+
+    /// Whether a pass over `count` images should be computed so: channels in and out, strides in and out.
+    pub fn takes<T>(&self, count: usize, [channels, rows]: [usize; 2], src: [isize; 5], dst: [isize; 5]) -> bool {
+        // Wider numbers would lose digits that are asked for.
+        size_of::<T>() == 4
+            && src[4] == 1
+            && dst[4] == 1
+            && dst[1] >= 0
+            && rows.min(channels) >= LEAST
+            && self.worth(count)
+    }
+
+    /// Products saved outweigh the transforms: at least two fifths of them, whatever hangs over the edges, and more than the
+    /// filters' transform costs, which is as much as some 220 products per filter with stride one.
+    fn worth(&self, count: usize) -> bool {
+        let (points, values) = (self.form.points().pow(2), self.form.values().pow(2));
+        let tiles = self.tiles().iter().product::<usize>() * points;
+        let products = self.grid.iter().product::<usize>() * self.form.taps().pow(2);
+        let doubling = matches!(self.form, Form::Doubling | Form::Doubling4);
+        let products = if doubling { products / 4 } else { products };
+        let share = if self.form == Form::Near { 3 } else { 4 };
+        5 * tiles <= share * products && count * (products - tiles) >= 6 * values
+    }
 }
 
 /// Tiles side by side in one image: a rectangle of whole lines, or a piece of one line.
@@ -111,7 +166,8 @@ struct Planes<T> {
     size: [usize; 2],
     /// Line and column at which the first tile begins.
     start: [isize; 2],
-    /// Tiles of 4x4 that are themselves the filters, else windows of 6x6.
+    form: Form,
+    /// Tiles of 4x4 that are themselves the filters, else windows.
     filters: bool,
 }
 
@@ -125,10 +181,10 @@ struct Place<T> {
 
 impl<T> Place<T> {
     /// Room for tiles of `row` elements at each point, the tiles of a point next to each other.
-    fn reserve(scratch: &mut Scratch, tiles: usize, row: usize) -> Self {
+    fn reserve(scratch: &mut Scratch, form: Form, tiles: usize, row: usize) -> Self {
         let point = apart(tiles * row);
         Self {
-            dst: scratch.reserve::<T>(POINTS * point),
+            dst: scratch.reserve::<T>(form.points().pow(2) * point),
             tile: row,
             point,
         }
@@ -152,6 +208,7 @@ unsafe fn fill<T>(
     strip: *mut T,
 ) {
     let [image, channel, row_stride] = planes.strides;
+    let [_, step] = planes.form.window();
     for part in parts(all, tiles) {
         let args = WindowArgs {
             src: planes
@@ -161,10 +218,11 @@ unsafe fn fill<T>(
             channels: planes.channels.saturating_sub(first).min(kernels.narrow),
             row_stride,
             size: planes.size,
-            line: (SIDE * part.row) as isize + planes.start[0],
-            col: (SIDE * part.col) as isize + planes.start[1],
+            line: (step * part.row) as isize + planes.start[0],
+            col: (step * part.col) as isize + planes.start[1],
             rows: part.rows,
             cols: part.cols,
+            form: planes.form,
             filters: planes.filters,
             dst: to.dst.wrapping_add(part.at * to.tile),
             dst_tile: to.tile,

@@ -3,15 +3,14 @@
 //! one chain over the channels, so neither choice nor blocks show in the bits.
 
 use super::super::gather::Images;
-use super::transform::{FilterArgs, OutputArgs, SIDE, strip};
-use super::{POINTS, Place, Planes, Product, Stage, apart, fill, in_panel, parts, tiles, whole};
-use crate::conv::geometry::Gather;
+use super::transform::{FilterArgs, OutputArgs, strip};
+use super::{Form, Place, Plan, Planes, Product, Stage, apart, fill, in_panel, parts, whole};
 use crate::gemm::{HasKernels, Kernels, even_part, with_scratch, with_shared};
 use crate::parallel;
 use std::ops::Range;
 
 /// Bytes of a group's transformed filters up to which all are kept; of a block's tiles and sums; of all tiles at once.
-const FILTERS: usize = 1 << 20;
+const FILTERS: usize = 2 << 20;
 const BLOCK: usize = 200_000;
 const TILES: usize = 6 << 20;
 /// Channels, and outputs, of a block of filters; outputs of a block of tiles.
@@ -22,7 +21,7 @@ const NEAR: usize = 64;
 const LEAST_TILES: usize = 28;
 const MOST_TILES: usize = 256;
 
-/// Filters of 3x3 next to each other: `rows` outputs by `channels` per group, 9 taps one after another.
+/// Filters next to each other: `rows` outputs by `channels` per group, their taps one after another.
 pub(in crate::conv) struct Filters<T> {
     pub data: *const T,
     pub groups: usize,
@@ -37,28 +36,29 @@ pub(in crate::conv) struct Filters<T> {
 
 impl<T> Filters<T> {
     /// Those of contiguous weights: `rows` outputs by `channels` of a pass. The gradient of the input takes both the other
-    /// way round, and the taps in reverse.
-    pub fn new(data: *const T, [groups, rows, channels]: [usize; 3], gradient: bool) -> Self {
-        let (mut row_stride, mut channel_stride) = (9 * channels as isize, 9);
+    /// way round, and with stride one the taps in reverse.
+    pub fn new(plan: &Plan, data: *const T, [groups, rows, channels]: [usize; 3], gradient: bool) -> Self {
+        let taps = plan.form.taps().pow(2);
+        let (mut row_stride, mut channel_stride) = ((taps * channels) as isize, taps as isize);
         if gradient {
-            (row_stride, channel_stride) = (9, 9 * rows as isize);
+            (row_stride, channel_stride) = (taps as isize, (taps * rows) as isize);
         }
         Self {
             data,
             groups,
             rows,
             channels,
-            group_stride: (9 * rows * channels) as isize,
+            group_stride: (taps * rows * channels) as isize,
             row_stride,
             channel_stride,
-            reversed: gradient,
+            reversed: gradient && plan.form == Form::Near,
         }
     }
 }
 
-struct Pass<'a, T: 'static> {
+struct Pass<T: 'static> {
     kernels: &'static Kernels<T>,
-    geometry: &'a Gather,
+    plan: Plan,
     filters: Filters<T>,
     images: Images<T>,
     bias: *const T,
@@ -68,7 +68,7 @@ struct Pass<'a, T: 'static> {
     depth: usize,
 }
 // SAFETY: plain data; tasks write disjoint tiles of disjoint outputs.
-unsafe impl<T: Sync> Sync for Pass<'_, T> {}
+unsafe impl<T: Sync> Sync for Pass<T> {}
 
 /// An address that tasks share; they write disjoint parts behind it.
 #[derive(Clone, Copy)]
@@ -79,11 +79,11 @@ unsafe impl<T: Sync> Sync for At<T> {}
 /// For every image, group and position: `dst[row] = sum over k of filters[row][k] * patch[k]`, plus `bias[row]`.
 ///
 /// # Safety
-/// [`super::takes`] said yes; all addresses that the arguments describe are live; `bias` is null or has one element per
+/// [`Plan::takes`] said yes; all addresses that the arguments describe are live; `bias` is null or has one element per
 /// group and row; `kernels` fit the CPU.
 pub(in crate::conv) unsafe fn convolve<T>(
     kernels: &'static Kernels<T>,
-    geometry: &Gather,
+    plan: Plan,
     filters: Filters<T>,
     images: Images<T>,
     bias: *const T,
@@ -93,14 +93,14 @@ pub(in crate::conv) unsafe fn convolve<T>(
     let depth = even_part(filters.channels, DEEP).next_multiple_of(kernels.narrow);
     let pass = Pass {
         kernels,
-        geometry,
+        plan,
         filters,
         images,
         bias,
-        all: tiles(geometry),
+        all: plan.tiles(),
         depth,
     };
-    let bytes = POINTS * pass.filters.rows * pass.filters.channels * size_of::<T>();
+    let bytes = pass.values() * pass.filters.rows * pass.filters.channels * size_of::<T>();
     let few = bytes <= FILTERS && pass.filters.groups * bytes <= 16 * FILTERS;
     // SAFETY: the caller's promise.
     unsafe {
@@ -112,7 +112,16 @@ pub(in crate::conv) unsafe fn convolve<T>(
     }
 }
 
-impl<T: Copy + Default + HasKernels + Send + Sync> Pass<'_, T> {
+impl<T: Copy + Default + HasKernels + Send + Sync> Pass<T> {
+    /// Points of a tile, and values of a filter: as many as differ.
+    fn points(&self) -> usize {
+        self.plan.form.points().pow(2)
+    }
+
+    fn values(&self) -> usize {
+        self.plan.form.values().pow(2)
+    }
+
     fn tiles(&self) -> usize {
         self.images.count * self.all[0] * self.all[1]
     }
@@ -137,7 +146,7 @@ impl<T: Copy + Default + HasKernels + Send + Sync> Pass<'_, T> {
         let (rows, channels) = (whole(kernels, self.filters.rows), self.filters.channels);
         let row = self.row();
         let wide = even_part(rows, NEAR.next_multiple_of(kernels.nr)).next_multiple_of(kernels.nr);
-        let most = (BLOCK / (POINTS * (row + wide) * size_of::<T>())).max(LEAST_TILES);
+        let most = (BLOCK / (self.points() * (row + wide) * size_of::<T>())).max(LEAST_TILES);
         let threads = parallel::threads();
         let most = most.min(self.tiles().div_ceil(threads).max(LEAST_TILES / 2));
         let mut blocks = self.tiles().div_ceil(most);
@@ -150,14 +159,17 @@ impl<T: Copy + Default + HasKernels + Send + Sync> Pass<'_, T> {
         let vectors = rows / kernels.narrow;
         let parts = channels.div_ceil(self.depth);
         // Of one group: parts of channels, in each all points.
-        let (point, group_size) = (apart(rows * self.depth), parts * POINTS * apart(rows * self.depth));
+        let (point, group_size) = (
+            apart(rows * self.depth),
+            parts * self.values() * apart(rows * self.depth),
+        );
         with_shared(|shared| {
             let u = At(shared.reserve::<T>(groups * group_size));
             parallel::for_range(groups * vectors, (8192 / (channels * kernels.narrow)).max(1), |tasks| {
                 let u = &u;
                 for (group, vector) in tasks.map(|t| (t / vectors, t % vectors * kernels.narrow)) {
                     for part in 0..parts {
-                        let at = u.0.wrapping_add(group * group_size + part * POINTS * point);
+                        let at = u.0.wrapping_add(group * group_size + part * self.values() * point);
                         // SAFETY: the buffer holds all filters; each vector of them is one task's.
                         unsafe { self.filter(group, vector, 0..rows, part, at, point) };
                     }
@@ -166,9 +178,9 @@ impl<T: Copy + Default + HasKernels + Send + Sync> Pass<'_, T> {
             parallel::for_range(groups * blocks, 1, |tasks| {
                 let u = &u;
                 with_scratch(|[v, m, space, _]| {
-                    let v = Place::reserve(v, block, row);
-                    let m = Place::reserve(m, block, wide);
-                    let space = space.reserve::<T>(strip(block));
+                    let v = Place::reserve(v, self.plan.form, block, row);
+                    let m = Place::reserve(m, self.plan.form, block, wide);
+                    let space = space.reserve::<T>(strip(self.plan.form, block));
                     for task in tasks {
                         let (group, first) = (task / blocks, task % blocks * block);
                         let some = first..self.tiles().min(first + block);
@@ -181,7 +193,7 @@ impl<T: Copy + Default + HasKernels + Send + Sync> Pass<'_, T> {
                                 let outputs = from..rows.min(from + wide);
                                 for part in 0..parts {
                                     // Panels of earlier outputs lie before.
-                                    let before = part * POINTS * point + from * self.channels(part);
+                                    let before = part * self.values() * point + from * self.channels(part);
                                     let u = u.0.wrapping_add(group * group_size + before);
                                     self.multiply(part, some.len(), outputs.len(), (u, point), v, m);
                                 }
@@ -202,19 +214,19 @@ impl<T: Copy + Default + HasKernels + Send + Sync> Pass<'_, T> {
         let (kernels, groups) = (self.kernels, self.filters.groups);
         let (rows, channels) = (whole(kernels, self.filters.rows), self.filters.channels);
         let row = self.row();
-        let most = (TILES / (POINTS * row * size_of::<T>())).clamp(LEAST_TILES, MOST_TILES);
+        let most = (TILES / (self.points() * row * size_of::<T>())).clamp(LEAST_TILES, MOST_TILES);
         let block = even_part(self.tiles(), most);
         let wide = WIDE.next_multiple_of(kernels.nr);
         let (vectors, strips) = (channels.div_ceil(kernels.narrow), rows.div_ceil(wide));
         with_shared(|shared| {
-            let v = Place::reserve(shared, block, row);
+            let v = Place::reserve(shared, self.plan.form, block, row);
             for (group, first) in (0..groups).flat_map(|g| (0..self.tiles()).step_by(block).map(move |t| (g, t))) {
                 let some = first..self.tiles().min(first + block);
                 let grain = (512 / some.len()).max(1);
                 parallel::for_range(vectors, grain, |tasks| {
                     let v = &v;
                     with_scratch(|[_, _, space, _]| {
-                        let space = space.reserve::<T>(strip(block));
+                        let space = space.reserve::<T>(strip(self.plan.form, block));
                         for from in tasks.map(|t| t * kernels.narrow) {
                             // SAFETY: the buffer holds all channels, and each vector of them is one task's.
                             unsafe { self.windows(group, from, some.clone(), *v, space) };
@@ -225,9 +237,9 @@ impl<T: Copy + Default + HasKernels + Send + Sync> Pass<'_, T> {
                     let v = &v;
                     with_scratch(|[u, m, space, _]| {
                         let point = apart(wide * self.depth);
-                        let u = u.reserve::<T>(POINTS * point);
-                        let m = Place::reserve(m, block, wide);
-                        let space = space.reserve::<T>(strip(block));
+                        let u = u.reserve::<T>(self.values() * point);
+                        let m = Place::reserve(m, self.plan.form, block, wide);
+                        let space = space.reserve::<T>(strip(self.plan.form, block));
                         for from in tasks.map(|t| t * wide) {
                             let outputs = from..rows.min(from + wide);
                             // SAFETY: the buffers hold a block of filters and its sums.
@@ -264,6 +276,7 @@ impl<T: Copy + Default + HasKernels + Send + Sync> Pass<'_, T> {
             + vector as isize * f.row_stride
             + (part * self.depth) as isize * f.channel_stride;
         let args = FilterArgs {
+            form: self.plan.form,
             src: f.data.wrapping_offset(from),
             lane_stride: f.row_stride,
             lanes: f.rows.saturating_sub(vector).min(kernels.narrow),
@@ -284,14 +297,14 @@ impl<T: Copy + Default + HasKernels + Send + Sync> Pass<'_, T> {
     /// `v` holds all channels of the tiles, `space` their strip.
     unsafe fn windows(&self, group: usize, from: usize, some: Range<usize>, v: Place<T>, space: *mut T) {
         let [image, channel, _, line, _] = self.images.src_strides;
-        let g = self.geometry;
         let first = (group * self.filters.channels) as isize * channel;
         let planes = Planes {
             src: self.images.src.wrapping_offset(first),
             strides: [image, channel, line],
             channels: self.filters.channels,
-            size: [g.size[1], g.size[2]],
-            start: [g.offsets[1][0], g.offsets[2][0]],
+            size: self.plan.size,
+            start: self.plan.start,
+            form: self.plan.form,
             filters: false,
         };
         let to = Place {
@@ -315,17 +328,22 @@ impl<T: Copy + Default + HasKernels + Send + Sync> Pass<'_, T> {
         v: Place<T>,
         m: Place<T>,
     ) {
-        for point in 0..POINTS {
-            let product = Product {
-                a: v.dst.wrapping_add(part * self.depth + point * v.point),
-                a_strides: [v.tile as isize, 1],
-                b: u.wrapping_add(point * u_point),
-                c: m.dst.wrapping_add(point * m.point),
-                c_row: m.tile,
-                from_c: part > 0,
-            };
-            // SAFETY: the caller's promise.
-            unsafe { product.run(self.kernels, [tiles, outputs, self.channels(part)]) };
+        let form = self.plan.form;
+        let (points, values) = (form.points(), form.values());
+        for value in 0..values * values {
+            let (row, col) = (form.at(value / values), form.at(value % values));
+            for point in row.flat_map(|r| col.clone().map(move |c| r * points + c)) {
+                let product = Product {
+                    a: v.dst.wrapping_add(part * self.depth + point * v.point),
+                    a_strides: [v.tile as isize, 1],
+                    b: u.wrapping_add(value * u_point),
+                    c: m.dst.wrapping_add(point * m.point),
+                    c_row: m.tile,
+                    from_c: part > 0,
+                };
+                // SAFETY: the caller's promise.
+                unsafe { product.run(self.kernels, [tiles, outputs, self.channels(part)]) };
+            }
         }
     }
 
@@ -336,13 +354,14 @@ impl<T: Copy + Default + HasKernels + Send + Sync> Pass<'_, T> {
     unsafe fn outputs(&self, group: usize, outputs: Range<usize>, some: Range<usize>, m: Place<T>, space: *mut T) {
         let [image, channel, _, line, _] = self.images.dst_strides;
         let (kernels, rows) = (self.kernels, self.filters.rows);
-        let grid = &self.geometry.grid;
+        let (grid, side) = (self.plan.grid, self.plan.form.side());
         for part in parts(self.all, some) {
             for vector in (outputs.start..outputs.end.min(rows)).step_by(kernels.narrow) {
                 let first = group * rows + vector;
-                let (top, left) = (SIDE * part.row, SIDE * part.col);
+                let (top, left) = (side * part.row, side * part.col);
                 let at = part.image * image + first as isize * channel + top as isize * line + left as isize;
                 let args = OutputArgs {
+                    form: self.plan.form,
                     src: m.dst.wrapping_add(part.at * m.tile + vector - outputs.start),
                     src_tile: m.tile,
                     src_point: m.point,
@@ -352,8 +371,8 @@ impl<T: Copy + Default + HasKernels + Send + Sync> Pass<'_, T> {
                     channel_stride: channel as usize,
                     channels: (rows - vector).min(kernels.narrow),
                     row_stride: line,
-                    lines: (SIDE * part.rows).min(grid[1] - top),
-                    width: (SIDE * part.cols).min(grid[2] - left),
+                    lines: (side * part.rows).min(grid[0] - top),
+                    width: (side * part.cols).min(grid[1] - left),
                     bias: if self.bias.is_null() {
                         self.bias
                     } else {

@@ -1,9 +1,4 @@
-//! The transforms of minimal filtering F(4x4, 3x3) and F(3x3, 4x4), a vector of channels at a time.
-//!
-//! Both compute with polynomials known at 0, ±a, ±b and infinity (Cook 1966, Toom 1963; Winograd 1980). The error depends on
-//! the points alone: a = 3/4, b = 3/2 have about half of that of the usual 0, ±1, ±2, and all factors but those of the
-//! filters are exact in binary (on choosing points: Barabasz, Anderson, Soodhalter and Gregg, ACM TOMS 46(4), 2020,
-//! arXiv:1803.10986; Alam, Anderson, Barabasz and Gregg, arXiv:2201.10369).
+//! The transforms of minimal filtering, a vector of channels at a time: what surrounds the arithmetic of [`super::forms`].
 //!
 //! Images hold their channels apart; a strip of an image is first turned so that the channels lie side by side. Then every
 //! lane is a channel, whatever the image's width, and no transform meets a border.
@@ -13,22 +8,14 @@
     reason = "indices over registers, unrolled by the compiler, read best as such"
 )]
 
-use super::POINTS;
+use super::forms::{Doubling, Doubling4, Form, Halving, Lines, Near};
 use crate::simd::vec::Lanes;
 
-const A: f32 = 0.75;
-const B: f32 = 1.5;
-const A2: f32 = A * A;
-const B2: f32 = B * B;
-/// What normalises a filter's values at 0, ±a, ±b: one over the product of the distances to the other points.
-const AT_0: f32 = 1.0 / (A2 * B2);
-const AT_A: f32 = 1.0 / (2.0 * A2 * (A2 - B2));
-const AT_B: f32 = 1.0 / (2.0 * B2 * (B2 - A2));
-
-/// Side of a tile of positions, and of the window that it sees.
-pub(super) const SIDE: usize = 4;
-pub(super) const WINDOW: usize = 6;
+/// Taps of a filter of three by three, and most taps.
 const TAPS: usize = 9;
+const MOST: usize = 16;
+/// Side of a tile of the gradient that is itself a filter.
+const SIDE: usize = 4;
 /// Most lanes of a vector.
 const LANES: usize = 16;
 /// Filters turned at once.
@@ -57,7 +44,8 @@ pub(crate) struct WindowArgs<T> {
     pub col: isize,
     pub rows: usize,
     pub cols: usize,
-    /// Tiles of 4x4 that are themselves the filters, else windows of 6x6.
+    pub form: Form,
+    /// Tiles of 4x4 that are themselves the filters, else windows.
     pub filters: bool,
     pub dst: *mut T,
     pub dst_tile: usize,
@@ -66,8 +54,9 @@ pub(crate) struct WindowArgs<T> {
     pub strip: *mut T,
 }
 
-/// Filters of 3x3, an output channel per lane, to their points.
+/// Filters, an output channel per lane, to their points.
 pub(crate) struct FilterArgs<T> {
+    pub form: Form,
     pub src: *const T,
     pub lane_stride: isize,
     pub lanes: usize,
@@ -82,6 +71,7 @@ pub(crate) struct FilterArgs<T> {
 
 /// Sums at the points to tiles of the result.
 pub(crate) struct OutputArgs<T> {
+    pub form: Form,
     pub src: *const T,
     pub src_tile: usize,
     pub src_point: usize,
@@ -109,28 +99,45 @@ pub(crate) struct TapsArgs<T> {
 }
 
 /// Elements of the strip for this many tiles.
-pub(super) fn strip(tiles: usize) -> usize {
-    tiles * WINDOW * WINDOW * LANES
+pub(super) fn strip(form: Form, tiles: usize) -> usize {
+    let side = form.window()[0].max(form.side());
+    tiles * side * side * LANES
 }
 
 /// # Safety
 /// What the arguments describe lies in live memory.
 #[inline(always)]
 pub(crate) unsafe fn stage<T: Copy + Default + From<f32>, L: Lanes<T>>(l: L, stage: &Stage<T>) {
+    if size_of::<T>() != 4 {
+        // Wider numbers are never asked for, and need no code.
+        return;
+    }
     let c = Math::new(l);
     // SAFETY: the caller's promise.
     unsafe {
         match stage {
             Stage::Window(g) => {
                 turn_in(l, g);
-                if g.filters {
-                    c.filters(g);
-                } else {
-                    c.windows(g);
+                match g.form {
+                    _ if g.filters => c.filters(g),
+                    Form::Near => c.windows::<Near, 4, 6, 6, 3, 6, 4>(g),
+                    Form::Halving => c.windows::<Halving, 8, 9, 9, 3, 6, 4>(g),
+                    Form::Doubling => c.windows::<Doubling, 4, 5, 9, 3, 6, 8>(g),
+                    Form::Doubling4 => c.windows::<Doubling4, 4, 6, 10, 4, 10, 8>(g),
                 }
             }
-            Stage::Filter(g) => c.filter(g),
-            Stage::Output(g) => c.output(g),
+            Stage::Filter(g) => match g.form {
+                Form::Near => c.filter::<Near, 6, 6, 3, 6, 4>(g),
+                Form::Halving => c.filter::<Halving, 9, 9, 3, 6, 4>(g),
+                Form::Doubling => c.filter::<Doubling, 5, 9, 3, 6, 8>(g),
+                Form::Doubling4 => c.filter::<Doubling4, 6, 10, 4, 10, 8>(g),
+            },
+            Stage::Output(g) => match g.form {
+                Form::Near => c.output::<Near, 6, 6, 3, 6, 4>(g),
+                Form::Halving => c.output::<Halving, 9, 9, 3, 6, 4>(g),
+                Form::Doubling => c.output::<Doubling, 5, 9, 3, 6, 8>(g),
+                Form::Doubling4 => c.output::<Doubling4, 6, 10, 4, 10, 8>(g),
+            },
             Stage::Taps(g) => c.taps(g),
             &Stage::Add(to, from, count) => {
                 for at in (0..count).step_by(L::N) {
@@ -148,8 +155,8 @@ pub(crate) unsafe fn stage<T: Copy + Default + From<f32>, L: Lanes<T>>(l: L, sta
 /// As for [`stage`].
 #[inline(always)]
 unsafe fn turn_in<T: Copy + Default, L: Lanes<T>>(l: L, g: &WindowArgs<T>) {
-    let border = if g.filters { 0 } else { WINDOW - SIDE };
-    let (lines, width) = (SIDE * g.rows + border, SIDE * g.cols + border);
+    let [window, step] = if g.filters { [SIDE; 2] } else { g.form.window() };
+    let (lines, width) = (step * g.rows + window - step, step * g.cols + window - step);
     let zero = l.splat(T::default());
     let known = |first: isize, count: usize, size: usize| {
         let from = (-first).clamp(0, count as isize) as usize;
@@ -202,7 +209,7 @@ fn row_of<V: Copy, const R: usize, const C: usize>(columns: &[[V; R]; C], r: usi
 
 /// The arithmetic of the transforms.
 #[derive(Clone, Copy)]
-struct Math<T, L: Lanes<T>> {
+pub(super) struct Math<T, L: Lanes<T>> {
     l: L,
     zero: L::V,
     minus: L::V,
@@ -220,22 +227,22 @@ impl<T: Copy + Default + From<f32>, L: Lanes<T>> Math<T, L> {
 
     /// `c + a * factor`
     #[inline(always)]
-    fn more(self, c: L::V, a: L::V, factor: f32) -> L::V {
+    pub fn more(self, c: L::V, a: L::V, factor: f32) -> L::V {
         self.l.fma(a, self.l.splat(T::from(factor)), c)
     }
 
     #[inline(always)]
-    fn times(self, a: L::V, factor: f32) -> L::V {
+    pub fn times(self, a: L::V, factor: f32) -> L::V {
         self.more(self.zero, a, factor)
     }
 
     #[inline(always)]
-    fn sub(self, a: L::V, b: L::V) -> L::V {
+    pub fn sub(self, a: L::V, b: L::V) -> L::V {
         self.l.fma(b, self.minus, a)
     }
 
     #[inline(always)]
-    fn add(self, a: L::V, b: L::V) -> L::V {
+    pub fn add(self, a: L::V, b: L::V) -> L::V {
         self.l.add(a, b)
     }
 
@@ -261,118 +268,47 @@ impl<T: Copy + Default + From<f32>, L: Lanes<T>> Math<T, L> {
         }
     }
 
-    /// A column of a strip, transformed.
-    ///
     /// # Safety
     /// As for [`stage`].
     #[inline(always)]
-    unsafe fn column(self, strip: *const T, c: usize, line: usize) -> [L::V; 6] {
-        // SAFETY: the caller's promise.
-        self.window(unsafe { self.get(strip.wrapping_add(c * L::N), line) })
-    }
-
-    /// A line of a window.
-    #[inline(always)]
-    fn window(self, d: [L::V; 6]) -> [L::V; 6] {
-        let (even_a, odd_a) = (self.more(d[4], d[2], -B2), self.more(d[3], d[1], -B2));
-        let (even_b, odd_b) = (self.more(d[4], d[2], -A2), self.more(d[3], d[1], -A2));
-        [
-            self.more(self.more(d[4], d[2], -(A2 + B2)), d[0], A2 * B2),
-            self.more(even_a, odd_a, A),
-            self.more(even_a, odd_a, -A),
-            self.more(even_b, odd_b, B),
-            self.more(even_b, odd_b, -B),
-            self.more(self.more(d[5], d[3], -(A2 + B2)), d[1], A2 * B2),
-        ]
-    }
-
-    /// A line of a filter of three.
-    #[inline(always)]
-    fn three(self, g: [L::V; 3]) -> [L::V; 6] {
-        let even_a = self.more(self.times(g[0], AT_A), g[2], A2 * AT_A);
-        let even_b = self.more(self.times(g[0], AT_B), g[2], B2 * AT_B);
-        [
-            self.times(g[0], AT_0),
-            self.more(even_a, g[1], A * AT_A),
-            self.more(even_a, g[1], -A * AT_A),
-            self.more(even_b, g[1], B * AT_B),
-            self.more(even_b, g[1], -B * AT_B),
-            g[2],
-        ]
-    }
-
-    /// A line of a filter of four.
-    #[inline(always)]
-    fn four(self, g: [L::V; 4]) -> [L::V; 6] {
-        let even_a = self.more(self.times(g[0], AT_A), g[2], A2 * AT_A);
-        let even_b = self.more(self.times(g[0], AT_B), g[2], B2 * AT_B);
-        let odd_a = self.more(self.times(g[1], A * AT_A), g[3], A2 * A * AT_A);
-        let odd_b = self.more(self.times(g[1], B * AT_B), g[3], B2 * B * AT_B);
-        [
-            self.times(g[0], AT_0),
-            self.add(even_a, odd_a),
-            self.sub(even_a, odd_a),
-            self.add(even_b, odd_b),
-            self.sub(even_b, odd_b),
-            g[3],
-        ]
-    }
-
-    /// A line of four results.
-    #[inline(always)]
-    fn to_four(self, m: [L::V; 6]) -> [L::V; 4] {
-        let (sum_a, difference_a) = (self.add(m[1], m[2]), self.sub(m[1], m[2]));
-        let (sum_b, difference_b) = (self.add(m[3], m[4]), self.sub(m[3], m[4]));
-        [
-            self.add(m[0], self.add(sum_a, sum_b)),
-            self.more(self.times(difference_a, A), difference_b, B),
-            self.more(self.times(sum_a, A2), sum_b, B2),
-            self.more(self.more(m[5], difference_a, A2 * A), difference_b, B2 * B),
-        ]
-    }
-
-    /// A line of three results.
-    #[inline(always)]
-    fn to_three(self, m: [L::V; 6]) -> [L::V; 3] {
-        let (sum_a, difference_a) = (self.add(m[1], m[2]), self.sub(m[1], m[2]));
-        let (sum_b, difference_b) = (self.add(m[3], m[4]), self.sub(m[3], m[4]));
-        [
-            self.add(m[0], self.add(sum_a, sum_b)),
-            self.more(self.times(difference_a, A), difference_b, B),
-            self.more(self.more(m[5], sum_a, A2), sum_b, B2),
-        ]
-    }
-
-    /// # Safety
-    /// As for [`stage`].
-    #[inline(always)]
-    unsafe fn windows(self, g: &WindowArgs<T>) {
-        let line = (SIDE * g.cols + WINDOW - SIDE) * L::N;
+    unsafe fn windows<
+        F,
+        const S: usize,
+        const W: usize,
+        const P: usize,
+        const K: usize,
+        const Q: usize,
+        const O: usize,
+    >(
+        self,
+        g: &WindowArgs<T>,
+    ) where
+        F: Lines<T, L, W, P, K, Q, O>,
+    {
+        let line = (S * g.cols + W - S) * L::N;
         let mut dst = g.dst;
         for row in 0..g.rows {
-            let strip = g.strip.wrapping_add(SIDE * row * line);
-            // SAFETY: the caller's promise; so below.
-            let mut columns = unsafe {
-                let first = [self.column(strip, 0, line), self.column(strip, 1, line)];
-                [first[0], first[1], first[0], first[0], first[0], first[0]]
-            };
+            let strip = g.strip.wrapping_add(S * row * line);
+            let mut columns = [[self.zero; P]; W];
+            for c in 0..W - S {
+                // SAFETY: the caller's promise; so below.
+                columns[c] = F::window(self, unsafe { self.get(strip.wrapping_add(c * L::N), line) });
+            }
             for col in 0..g.cols {
-                for c in 2..6 {
+                for c in W - S..W {
+                    let at = strip.wrapping_add((S * col + c) * L::N);
                     // SAFETY: as above.
-                    columns[c] = unsafe { self.column(strip, SIDE * col + c, line) };
+                    columns[c] = F::window(self, unsafe { self.get(at, line) });
                 }
-                for r in 0..6 {
+                for r in 0..P {
+                    let to = dst.wrapping_add(P * r * g.dst_point);
                     // SAFETY: as above.
-                    unsafe {
-                        self.put(
-                            dst.wrapping_add(6 * r * g.dst_point),
-                            g.dst_point,
-                            self.window(row_of(&columns, r)),
-                        )
-                    };
+                    unsafe { self.put(to, g.dst_point, F::window(self, row_of(&columns, r))) };
                 }
-                // Neighbours share two columns.
-                (columns[0], columns[1]) = (columns[4], columns[5]);
+                // Neighbours share columns.
+                for c in 0..W - S {
+                    columns[c] = columns[S + c];
+                }
                 dst = dst.wrapping_add(g.dst_tile);
             }
         }
@@ -408,10 +344,16 @@ impl<T: Copy + Default + From<f32>, L: Lanes<T>> Math<T, L> {
     /// # Safety
     /// As for [`stage`].
     #[inline(always)]
-    unsafe fn filter(self, g: &FilterArgs<T>) {
+    unsafe fn filter<F, const W: usize, const P: usize, const K: usize, const Q: usize, const O: usize>(
+        self,
+        g: &FilterArgs<T>,
+    ) where
+        F: Lines<T, L, W, P, K, Q, O>,
+    {
         let l = self.l;
-        let mut turned = [T::default(); SOME * TAPS * LANES];
-        let some = if g.channel_stride == TAPS as isize { SOME } else { 1 };
+        let taps = K * K;
+        let mut turned = [T::default(); SOME * MOST * LANES];
+        let some = if g.channel_stride == taps as isize { SOME } else { 1 };
         let mut dst = g.dst;
         for from in (0..g.channels).step_by(some) {
             let count = some.min(g.channels - from);
@@ -419,33 +361,28 @@ impl<T: Copy + Default + From<f32>, L: Lanes<T>> Math<T, L> {
             for lane in (0..L::N).step_by(L::BLOCK) {
                 let lanes = g.lanes.saturating_sub(lane).min(L::BLOCK);
                 let rows = starts(src.wrapping_offset(lane as isize * g.lane_stride), g.lane_stride);
-                for t in (0..count * TAPS).step_by(L::BLOCK) {
+                for t in (0..count * taps).step_by(L::BLOCK) {
                     let to = turned.as_mut_ptr().wrapping_add(t * L::N + lane);
                     // SAFETY: the caller's promise; the buffer holds all taps of `some` filters in all lanes.
-                    unsafe { l.transpose(&rows[..lanes], t as isize, count * TAPS - t, to, L::N) };
+                    unsafe { l.transpose(&rows[..lanes], t as isize, count * taps - t, to, L::N) };
                 }
             }
             for c in 0..count {
-                let filter = turned.as_ptr().wrapping_add(c * TAPS * L::N);
-                let mut columns = [[self.zero; 6]; 3];
-                for c in 0..3 {
-                    let mut taps = [self.zero; 3];
-                    for r in 0..3 {
-                        let t = if g.reversed { TAPS - 1 - (3 * r + c) } else { 3 * r + c };
+                let filter = turned.as_ptr().wrapping_add(c * taps * L::N);
+                let mut columns = [[self.zero; Q]; K];
+                for c in 0..K {
+                    let mut line = [self.zero; K];
+                    for r in 0..K {
+                        let t = if g.reversed { taps - 1 - (K * r + c) } else { K * r + c };
                         // SAFETY: as above.
-                        taps[r] = unsafe { l.load(filter.wrapping_add(t * L::N)) };
+                        line[r] = unsafe { l.load(filter.wrapping_add(t * L::N)) };
                     }
-                    columns[c] = self.three(taps);
+                    columns[c] = F::filter(self, line);
                 }
-                for r in 0..6 {
+                for r in 0..Q {
+                    let to = dst.wrapping_add(Q * r * g.dst_point);
                     // SAFETY: the caller's promise.
-                    unsafe {
-                        self.put(
-                            dst.wrapping_add(6 * r * g.dst_point),
-                            g.dst_point,
-                            self.three(row_of(&columns, r)),
-                        )
-                    };
+                    unsafe { self.put(to, g.dst_point, F::filter(self, row_of(&columns, r))) };
                 }
                 dst = dst.wrapping_add(g.dst_channel);
             }
@@ -455,9 +392,14 @@ impl<T: Copy + Default + From<f32>, L: Lanes<T>> Math<T, L> {
     /// # Safety
     /// As for [`stage`].
     #[inline(always)]
-    unsafe fn output(self, g: &OutputArgs<T>) {
+    unsafe fn output<F, const W: usize, const P: usize, const K: usize, const Q: usize, const O: usize>(
+        self,
+        g: &OutputArgs<T>,
+    ) where
+        F: Lines<T, L, W, P, K, Q, O>,
+    {
         let l = self.l;
-        let line = SIDE * g.cols * L::N;
+        let line = O * g.cols * L::N;
         let bias = if g.bias.is_null() {
             self.zero
         } else {
@@ -467,27 +409,28 @@ impl<T: Copy + Default + From<f32>, L: Lanes<T>> Math<T, L> {
         let mut src = g.src;
         for row in 0..g.rows {
             for col in 0..g.cols {
-                let mut columns = [[self.zero; 4]; 6];
-                for c in 0..6 {
+                let mut columns = [[self.zero; O]; P];
+                for c in 0..P {
+                    let at = src.wrapping_add(c * g.src_point);
                     // SAFETY: the caller's promise; so below.
-                    columns[c] = self.to_four(unsafe { self.get(src.wrapping_add(c * g.src_point), 6 * g.src_point) });
+                    columns[c] = F::results(self, unsafe { self.get(at, P * g.src_point) });
                 }
-                for r in 0..4 {
-                    let mut results = self.to_four(row_of(&columns, r));
+                for r in 0..O {
+                    let mut results = F::results(self, row_of(&columns, r));
                     if !g.bias.is_null() {
-                        for c in 0..4 {
+                        for c in 0..O {
                             results[c] = self.add(results[c], bias);
                         }
                     }
-                    let to = g.strip.wrapping_add(r * line + SIDE * col * L::N);
+                    let to = g.strip.wrapping_add(r * line + O * col * L::N);
                     // SAFETY: as above.
                     unsafe { self.put(to, L::N, results) };
                 }
                 src = src.wrapping_add(g.src_tile);
             }
-            for r in 0..SIDE.min(g.lines - SIDE * row) {
+            for r in 0..O.min(g.lines - O * row) {
                 let strip = g.strip.wrapping_add(r * line);
-                let to = g.dst.wrapping_offset((SIDE * row + r) as isize * g.row_stride);
+                let to = g.dst.wrapping_offset((O * row + r) as isize * g.row_stride);
                 // SAFETY: as above.
                 unsafe { turn_out(l, strip, to, g) };
             }
@@ -574,4 +517,3 @@ unsafe fn turn_out<T: Copy + Default, L: Lanes<T>>(l: L, strip: *const T, to: *m
         }
     }
 }
-const _: () = assert!(POINTS == WINDOW * WINDOW);

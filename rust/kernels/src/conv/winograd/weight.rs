@@ -3,7 +3,7 @@
 
 use super::super::weight::Problem;
 use super::transform::{TapsArgs, strip};
-use super::{LEAST, POINTS, Place, Planes, Product, Stage, apart, fill, in_panel, takes, tiles, whole};
+use super::{Form, LEAST, POINTS, Place, Plan, Planes, Product, Stage, apart, fill, in_panel, whole};
 use crate::conv::geometry::Gather;
 use crate::gemm::{HasKernels, Kernels, even_part, with_scratch, with_shared};
 use crate::parallel;
@@ -21,8 +21,11 @@ const COLS: usize = 128;
 
 /// Whether [`gradient`] computes this; `parts` are those that the plain sum would have, which bound its error.
 pub(in crate::conv) fn takes_gradient<T>(g: &Gather, p: &Problem<T>, parts: usize) -> bool {
-    let count = p.count * tiles(g).iter().product::<usize>();
-    takes::<T>(g, p.count, [p.channels, p.rows], p.x_strides, p.gy_strides) && count >= LEAST * parts
+    let Some(plan) = Plan::of(g).filter(|p| p.form == Form::Near) else {
+        return false;
+    };
+    let count = p.count * plan.tiles().iter().product::<usize>();
+    plan.takes::<T>(p.count, [p.channels, p.rows], p.x_strides, p.gy_strides) && count >= LEAST * parts
 }
 
 struct Pass<T: 'static> {
@@ -56,7 +59,10 @@ pub(in crate::conv) unsafe fn gradient<T>(
 ) where
     T: Copy + Default + HasKernels + Send + Sync,
 {
-    let all = tiles(g);
+    let all = [
+        g.grid[1].div_ceil(Form::Near.side()),
+        g.grid[2].div_ceil(Form::Near.side()),
+    ];
     let tiles = problem.count * all[0] * all[1];
     let (rows, channels) = (problem.rows, problem.channels);
     let most = (SUMS / (POINTS * whole(kernels, channels) * size_of::<T>())).max(ROWS);
@@ -74,6 +80,7 @@ pub(in crate::conv) unsafe fn gradient<T>(
                 channels,
                 size: [g.size[1], g.size[2]],
                 start: [g.offsets[1][0], g.offsets[2][0]],
+                form: Form::Near,
                 filters: false,
             },
             gy: Planes {
@@ -82,6 +89,7 @@ pub(in crate::conv) unsafe fn gradient<T>(
                 channels: count,
                 size: [g.grid[1], g.grid[2]],
                 start: [0, 0],
+                form: Form::Near,
                 filters: true,
             },
             all,
@@ -127,7 +135,7 @@ impl<T: Copy + Default + HasKernels + Send + Sync> Pass<T> {
                 parallel::for_range(blocks * (vectors[0] + vectors[1]), (512 / self.chain).max(1), |tasks| {
                     let (v, w) = (&v, &w);
                     with_scratch(|[space, ..]| {
-                        let space = space.reserve::<T>(strip(self.chain));
+                        let space = space.reserve::<T>(strip(Form::Near, self.chain));
                         for task in tasks {
                             let (vector, block) = (task / blocks, task % blocks);
                             let from = first + block * self.chain;

@@ -1,0 +1,284 @@
+//! The kinds of minimal filtering, and their transforms of a line: of a window, of a filter, of the sums at the points.
+//!
+//! All compute with polynomials known at a few points (Cook 1966, Toom 1963; Winograd 1980). The error depends on the points
+//! alone (Barabasz, Anderson, Soodhalter and Gregg, ACM TOMS 46(4), 2020, arXiv:1803.10986; Alam, Anderson, Barabasz and
+//! Gregg, arXiv:2201.10369). F(4, 3) takes 0, ±a, ±b and infinity: a = 3/4, b = 3/2 have about half of the error of the
+//! usual 0, ±1, ±2. F(4, 2) takes ±a, ±b and infinity: a = 1/2, b = 5/4 err least of a dozen choices. All factors but
+//! those of the filters are exact in binary.
+//!
+//! A stride of two is the sum, or the interleaving, of two convolutions of stride one, with every second tap each: what
+//! two taps give is computed by F(4, 2), what one tap gives as it is, four points that share one filter.
+
+use super::transform::Math;
+use crate::simd::vec::Lanes;
+
+/// What is computed.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(crate) enum Form {
+    /// Stride one, three taps.
+    Near,
+    /// Stride two, three taps.
+    Halving,
+    /// The gradient of the input with stride two and three taps, or four. The padding is odd.
+    Doubling,
+    Doubling4,
+}
+
+impl Form {
+    /// Points of a line.
+    pub const fn points(self) -> usize {
+        match self {
+            Form::Near => 6,
+            Form::Halving | Form::Doubling => 9,
+            Form::Doubling4 => 10,
+        }
+    }
+
+    /// Values of a line of a filter; the last one serves all further points.
+    pub const fn values(self) -> usize {
+        match self {
+            Form::Halving | Form::Doubling => 6,
+            _ => self.points(),
+        }
+    }
+
+    /// Taps of a line.
+    pub const fn taps(self) -> usize {
+        if matches!(self, Form::Doubling4) { 4 } else { 3 }
+    }
+
+    /// Elements of a line that a window sees, and from one window to the next.
+    pub const fn window(self) -> [usize; 2] {
+        match self {
+            Form::Near => [6, 4],
+            Form::Halving => [9, 8],
+            Form::Doubling => [5, 4],
+            Form::Doubling4 => [6, 4],
+        }
+    }
+
+    /// Results of a line.
+    pub const fn side(self) -> usize {
+        match self {
+            Form::Near | Form::Halving => 4,
+            Form::Doubling | Form::Doubling4 => 8,
+        }
+    }
+
+    /// The points of a line that take value `i` of the filter.
+    pub fn at(self, i: usize) -> std::ops::Range<usize> {
+        i..if i + 1 == self.values() { self.points() } else { i + 1 }
+    }
+}
+
+const A: f32 = 0.75;
+const B: f32 = 1.5;
+const A2: f32 = A * A;
+const B2: f32 = B * B;
+/// What normalises a filter's values at 0, ±a, ±b: one over the product of the distances to the other points.
+const AT_0: f32 = 1.0 / (A2 * B2);
+const AT_A: f32 = 1.0 / (2.0 * A2 * (A2 - B2));
+const AT_B: f32 = 1.0 / (2.0 * B2 * (B2 - A2));
+
+/// The same for F(4, 2).
+const C: f32 = 0.5;
+const D: f32 = 1.25;
+const C2: f32 = C * C;
+const D2: f32 = D * D;
+const AT_C: f32 = 1.0 / (2.0 * C * (C2 - D2));
+const AT_D: f32 = 1.0 / (2.0 * D * (D2 - C2));
+
+impl<T: Copy + Default + From<f32>, L: Lanes<T>> Math<T, L> {
+    /// A line of a filter of four, as the gradient of the weights takes the output's gradient.
+    #[inline(always)]
+    pub fn four(self, g: [L::V; 4]) -> [L::V; 6] {
+        let even_a = self.more(self.times(g[0], AT_A), g[2], A2 * AT_A);
+        let even_b = self.more(self.times(g[0], AT_B), g[2], B2 * AT_B);
+        let odd_a = self.more(self.times(g[1], A * AT_A), g[3], A2 * A * AT_A);
+        let odd_b = self.more(self.times(g[1], B * AT_B), g[3], B2 * B * AT_B);
+        [
+            self.times(g[0], AT_0),
+            self.add(even_a, odd_a),
+            self.sub(even_a, odd_a),
+            self.add(even_b, odd_b),
+            self.sub(even_b, odd_b),
+            g[3],
+        ]
+    }
+
+    /// A line of three results, as the gradient of the weights has them.
+    #[inline(always)]
+    pub fn to_three(self, m: [L::V; 6]) -> [L::V; 3] {
+        let (sum_a, difference_a) = (self.add(m[1], m[2]), self.sub(m[1], m[2]));
+        let (sum_b, difference_b) = (self.add(m[3], m[4]), self.sub(m[3], m[4]));
+        [
+            self.add(m[0], self.add(sum_a, sum_b)),
+            self.more(self.times(difference_a, A), difference_b, B),
+            self.more(self.more(m[5], sum_a, A2), sum_b, B2),
+        ]
+    }
+
+    /// F(4, 2): a window.
+    #[inline(always)]
+    fn five(self, d: [L::V; 5]) -> [L::V; 5] {
+        let (odd_c, even_c) = (self.more(d[3], d[1], -D2), self.more(d[2], d[0], -D2));
+        let (odd_d, even_d) = (self.more(d[3], d[1], -C2), self.more(d[2], d[0], -C2));
+        [
+            self.more(odd_c, even_c, C),
+            self.more(odd_c, even_c, -C),
+            self.more(odd_d, even_d, D),
+            self.more(odd_d, even_d, -D),
+            self.more(self.more(d[4], d[2], -(C2 + D2)), d[0], C2 * D2),
+        ]
+    }
+
+    /// F(4, 2): a filter, of which the first tap meets the element at the result's place.
+    #[inline(always)]
+    fn two(self, first: L::V, second: L::V) -> [L::V; 5] {
+        let (one_c, one_d) = (self.times(first, AT_C), self.times(first, AT_D));
+        let (two_c, two_d) = (self.times(second, C * AT_C), self.times(second, D * AT_D));
+        [
+            self.add(two_c, one_c),
+            self.sub(two_c, one_c),
+            self.add(two_d, one_d),
+            self.sub(two_d, one_d),
+            second,
+        ]
+    }
+
+    /// F(4, 2): results.
+    #[inline(always)]
+    fn four_of(self, m: [L::V; 5]) -> [L::V; 4] {
+        let (sum_c, difference_c) = (self.add(m[0], m[1]), self.sub(m[0], m[1]));
+        let (sum_d, difference_d) = (self.add(m[2], m[3]), self.sub(m[2], m[3]));
+        [
+            self.add(sum_c, sum_d),
+            self.more(self.times(difference_c, C), difference_d, D),
+            self.more(self.times(sum_c, C2), sum_d, D2),
+            self.more(self.more(m[4], difference_c, C2 * C), difference_d, D2 * D),
+        ]
+    }
+}
+
+/// A form's transforms: windows of `W`, filters of `K` with `Q` values, `P` points, `O` results.
+pub(super) trait Lines<T, L: Lanes<T>, const W: usize, const P: usize, const K: usize, const Q: usize, const O: usize> {
+    fn window(m: Math<T, L>, d: [L::V; W]) -> [L::V; P];
+    fn filter(m: Math<T, L>, g: [L::V; K]) -> [L::V; Q];
+    fn results(m: Math<T, L>, sums: [L::V; P]) -> [L::V; O];
+}
+
+pub(super) struct Near;
+impl<T: Copy + Default + From<f32>, L: Lanes<T>> Lines<T, L, 6, 6, 3, 6, 4> for Near {
+    #[inline(always)]
+    fn window(m: Math<T, L>, d: [L::V; 6]) -> [L::V; 6] {
+        let (even_a, odd_a) = (m.more(d[4], d[2], -B2), m.more(d[3], d[1], -B2));
+        let (even_b, odd_b) = (m.more(d[4], d[2], -A2), m.more(d[3], d[1], -A2));
+        [
+            m.more(m.more(d[4], d[2], -(A2 + B2)), d[0], A2 * B2),
+            m.more(even_a, odd_a, A),
+            m.more(even_a, odd_a, -A),
+            m.more(even_b, odd_b, B),
+            m.more(even_b, odd_b, -B),
+            m.more(m.more(d[5], d[3], -(A2 + B2)), d[1], A2 * B2),
+        ]
+    }
+
+    #[inline(always)]
+    fn filter(m: Math<T, L>, g: [L::V; 3]) -> [L::V; 6] {
+        let even_a = m.more(m.times(g[0], AT_A), g[2], A2 * AT_A);
+        let even_b = m.more(m.times(g[0], AT_B), g[2], B2 * AT_B);
+        [
+            m.times(g[0], AT_0),
+            m.more(even_a, g[1], A * AT_A),
+            m.more(even_a, g[1], -A * AT_A),
+            m.more(even_b, g[1], B * AT_B),
+            m.more(even_b, g[1], -B * AT_B),
+            g[2],
+        ]
+    }
+
+    #[inline(always)]
+    fn results(m: Math<T, L>, sums: [L::V; 6]) -> [L::V; 4] {
+        let (sum_a, difference_a) = (m.add(sums[1], sums[2]), m.sub(sums[1], sums[2]));
+        let (sum_b, difference_b) = (m.add(sums[3], sums[4]), m.sub(sums[3], sums[4]));
+        [
+            m.add(sums[0], m.add(sum_a, sum_b)),
+            m.more(m.times(difference_a, A), difference_b, B),
+            m.more(m.times(sum_a, A2), sum_b, B2),
+            m.more(m.more(sums[5], difference_a, A2 * A), difference_b, B2 * B),
+        ]
+    }
+}
+
+/// Result j sees elements 2j, 2j + 1 and 2j + 2: the outer ones by F(4, 2).
+pub(super) struct Halving;
+impl<T: Copy + Default + From<f32>, L: Lanes<T>> Lines<T, L, 9, 9, 3, 6, 4> for Halving {
+    #[inline(always)]
+    fn window(m: Math<T, L>, d: [L::V; 9]) -> [L::V; 9] {
+        let v = m.five([d[0], d[2], d[4], d[6], d[8]]);
+        [v[0], v[1], v[2], v[3], v[4], d[1], d[3], d[5], d[7]]
+    }
+
+    #[inline(always)]
+    fn filter(m: Math<T, L>, g: [L::V; 3]) -> [L::V; 6] {
+        let v = m.two(g[0], g[2]);
+        [v[0], v[1], v[2], v[3], v[4], g[1]]
+    }
+
+    #[inline(always)]
+    fn results(m: Math<T, L>, s: [L::V; 9]) -> [L::V; 4] {
+        let y = m.four_of([s[0], s[1], s[2], s[3], s[4]]);
+        [
+            m.add(y[0], s[5]),
+            m.add(y[1], s[6]),
+            m.add(y[2], s[7]),
+            m.add(y[3], s[8]),
+        ]
+    }
+}
+
+/// Result 2j sees element j through the middle tap; result 2j + 1 sees j through the last, j + 1 through the first.
+pub(super) struct Doubling;
+impl<T: Copy + Default + From<f32>, L: Lanes<T>> Lines<T, L, 5, 9, 3, 6, 8> for Doubling {
+    #[inline(always)]
+    fn window(m: Math<T, L>, d: [L::V; 5]) -> [L::V; 9] {
+        let v = m.five(d);
+        [v[0], v[1], v[2], v[3], v[4], d[0], d[1], d[2], d[3]]
+    }
+
+    #[inline(always)]
+    fn filter(m: Math<T, L>, g: [L::V; 3]) -> [L::V; 6] {
+        let v = m.two(g[2], g[0]);
+        [v[0], v[1], v[2], v[3], v[4], g[1]]
+    }
+
+    #[inline(always)]
+    fn results(m: Math<T, L>, s: [L::V; 9]) -> [L::V; 8] {
+        let y = m.four_of([s[0], s[1], s[2], s[3], s[4]]);
+        [s[5], y[0], s[6], y[1], s[7], y[2], s[8], y[3]]
+    }
+}
+
+/// Result 2j sees elements j and j + 1 through taps 3 and 1; result 2j + 1 sees j + 1 and j + 2 through 2 and 0.
+pub(super) struct Doubling4;
+impl<T: Copy + Default + From<f32>, L: Lanes<T>> Lines<T, L, 6, 10, 4, 10, 8> for Doubling4 {
+    #[inline(always)]
+    fn window(m: Math<T, L>, d: [L::V; 6]) -> [L::V; 10] {
+        let a = m.five([d[0], d[1], d[2], d[3], d[4]]);
+        let b = m.five([d[1], d[2], d[3], d[4], d[5]]);
+        [a[0], a[1], a[2], a[3], a[4], b[0], b[1], b[2], b[3], b[4]]
+    }
+
+    #[inline(always)]
+    fn filter(m: Math<T, L>, g: [L::V; 4]) -> [L::V; 10] {
+        let (a, b) = (m.two(g[3], g[1]), m.two(g[2], g[0]));
+        [a[0], a[1], a[2], a[3], a[4], b[0], b[1], b[2], b[3], b[4]]
+    }
+
+    #[inline(always)]
+    fn results(m: Math<T, L>, s: [L::V; 10]) -> [L::V; 8] {
+        let a = m.four_of([s[0], s[1], s[2], s[3], s[4]]);
+        let b = m.four_of([s[5], s[6], s[7], s[8], s[9]]);
+        [a[0], b[0], a[1], b[1], a[2], b[2], a[3], b[3]]
+    }
+}
