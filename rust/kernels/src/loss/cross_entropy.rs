@@ -10,7 +10,7 @@ use crate::multiversion;
 use crate::parallel;
 use crate::reduce::real::Real;
 use crate::reduce::walk::{Share, grain, line};
-use crate::softmax::{COST, GROUP, SHORT};
+use crate::softmax::{COST, GROUP, together};
 use crate::softmax::row::{self, Soft, by_width, each};
 use crate::softmax::strip::{self, across, across_mut, by_parts};
 use crate::view::Src;
@@ -186,12 +186,13 @@ pub fn cross_entropy_forward<T: LossElement>(
 fn find<T: LossElement>(
     lines: &Lines<T>,
     range: Range<usize>,
+    rows: usize,
     group: &mut [Line<T>; GROUP],
     logs: &mut [T; GROUP],
     keep: &mut Vec<T>,
 ) {
-    if lines.classes() <= SHORT {
-        let count = range.len().min(GROUP);
+    if rows > 1 {
+        let count = range.len().min(rows);
         for (l, i) in group[..count].iter_mut().zip(range.clone()) {
             l.top = row::top(Lines::row(&lines.logits, i, keep));
         }
@@ -220,11 +221,11 @@ multiversion! {
         };
         let mut all = if smooth { row::sum(&asked_for, &asked_for) } else { T::ZERO };
         let mut group = [Line { top: T::ZERO, sum: T::ONE }; GROUP];
-        let mut logs = [T::ZERO; GROUP];
+        let (mut logs, rows) = ([T::ZERO; GROUP], together(c, 16384));
         for i in range.clone() {
-            let r = (i - range.start) % if c <= SHORT { GROUP } else { 1 };
+            let r = (i - range.start) % rows;
             if r == 0 {
-                find(lines, i..range.end, &mut group, &mut logs, &mut keep);
+                find(lines, i..range.end, rows, &mut group, &mut logs, &mut keep);
             }
             let x = Lines::row(&lines.logits, i, &mut keep);
             let (l, log, top) = (group[r], logs[r], group[r].top);

@@ -10,6 +10,7 @@ pub(crate) mod strip;
 mod tests;
 
 use crate::dtype::DType;
+use crate::elementwise::rows::prefetch;
 use crate::multiversion;
 use crate::parallel;
 use crate::reduce::walk::{Walk, apart, grain, line};
@@ -172,21 +173,32 @@ fn rows<T: Soft>(job: &Job<T>, lines: &Walk<3>, range: Range<usize>) {
     });
 }
 
-/// Short rows that are taken together, each step for all of them: a row's maximum, exponentials, sum and quotient wait for
-/// each other, those of the next row do not.
+/// Rows that are taken together at most, each step for all of them: a row's maximum, exponentials, sum and quotient wait
+/// for each other, those of the next row do not.
 pub(crate) const GROUP: usize = 16;
 
-/// The longest rows that are: a group of them lies in the first-level cache.
-pub(crate) const SHORT: usize = 512;
+/// The longest rows that a softmax takes together.
+const LONGEST: usize = 256;
+
+/// How many rows of `n` elements are taken together: as many as have `room` elements. One: rows are taken on their own.
+#[inline(always)]
+pub(crate) fn together(n: usize, room: usize) -> usize {
+    if n > row::BLOCK {
+        1
+    } else {
+        (room / n.max(1)).clamp(1, GROUP)
+    }
+}
 
 multiversion! {
     fn row_range<T: Soft>(job: &Job<T>, lines: &Walk<3>, range: Range<usize>) {
         let mut first = range.start;
-        if !job.backward && job.n <= SHORT {
-            let mut scratch = vec![T::ZERO; if job.log { 0 } else { GROUP * job.n }];
-            while first + GROUP <= range.end {
-                group(job, lines, first, &mut scratch);
-                first += GROUP;
+        let rows = if job.n > LONGEST { 1 } else { together(job.n, 2048) };
+        if !job.backward && rows > 1 {
+            let mut scratch = vec![T::ZERO; if job.log { 0 } else { rows * job.n }];
+            while first + rows <= range.end {
+                group(job, lines, first, rows, &mut scratch);
+                first += rows;
             }
         }
         let mut scratch = Scratch::new(job.n);
@@ -199,16 +211,30 @@ multiversion! {
     }
 }
 
+/// Asks for row `i` of y, and for row `i + rows` of x.
+#[inline(always)]
+fn fetch<T>(job: &Job<T>, lines: &Walk<3>, i: usize, rows: usize) {
+    let [x, _, y] = lines.at(i);
+    let x = job.x.wrapping_offset(x).wrapping_add(rows * job.n);
+    let y = job.y.wrapping_offset(y);
+    for at in (0..job.n).step_by(64 / size_of::<T>()) {
+        prefetch(x.wrapping_add(at));
+        prefetch(y.wrapping_add(at));
+    }
+}
+
 /// Rows from `first` on: what [`one`] makes of each.
 #[inline(always)]
-fn group<T: Soft>(job: &Job<T>, lines: &Walk<3>, first: usize, scratch: &mut [T]) {
-    let (mut top, mut sum) = ([T::ZERO; GROUP], [T::ZERO; GROUP]);
-    for r in 0..GROUP {
+fn group<T: Soft>(job: &Job<T>, lines: &Walk<3>, first: usize, rows: usize, scratch: &mut [T]) {
+    let rows = rows.min(GROUP);
+    let (mut top, mut sum) = ([T::ZERO; GROUP], [T::ONE; GROUP]);
+    for r in 0..rows {
         // SAFETY: lines of the walk, which nothing writes.
         top[r] = row::top(unsafe { job.of(lines, 0, first + r) });
     }
     if job.log {
-        for r in 0..GROUP {
+        for r in 0..rows {
+            fetch(job, lines, first + r, rows);
             // SAFETY: as above.
             sum[r] = row::sum_above(unsafe { job.of(lines, 0, first + r) }, top[r]);
         }
@@ -216,7 +242,8 @@ fn group<T: Soft>(job: &Job<T>, lines: &Walk<3>, first: usize, scratch: &mut [T]
             *v = v.log_lowered();
         }
     } else {
-        for r in 0..GROUP {
+        for r in 0..rows {
+            fetch(job, lines, first + r, rows);
             let to = &mut scratch[r * job.n..][..job.n];
             // SAFETY: as above.
             sum[r] = row::exponentials(unsafe { job.of(lines, 0, first + r) }, top[r], to);
@@ -225,7 +252,7 @@ fn group<T: Soft>(job: &Job<T>, lines: &Walk<3>, first: usize, scratch: &mut [T]
             *v = T::ONE / *v;
         }
     }
-    for r in 0..GROUP {
+    for r in 0..rows {
         // SAFETY: line i of the walk is this thread's.
         let (x, y) = unsafe { (job.of(lines, 0, first + r), job.to(lines, first + r)) };
         if job.log {
