@@ -10,9 +10,9 @@ use crate::multiversion;
 use crate::parallel;
 use crate::reduce::real::Real;
 use crate::reduce::walk::{Share, grain, line};
-use crate::softmax::{COST, GROUP, together};
 use crate::softmax::row::{self, Soft, by_width, each};
 use crate::softmax::strip::{self, across, across_mut, by_parts};
+use crate::softmax::{COST, GROUP, together};
 use crate::view::Src;
 use std::ops::Range;
 

@@ -209,7 +209,11 @@ impl<T: HasSweeps> Job<'_, T> {
                     rstd: self.rstd[r..].as_ptr(),
                     rows: count,
                     len: inner,
-                    steps: [self.gy.strides()[0], self.x.strides()[0], gx.map_or(0, |g| g.strides()[0])],
+                    steps: [
+                        self.gy.strides()[0],
+                        self.x.strides()[0],
+                        gx.map_or(0, |g| g.strides()[0]),
+                    ],
                     gx: if dense { to } else { scratch.as_mut_ptr() },
                     gweight,
                     gbias,

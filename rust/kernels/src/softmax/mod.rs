@@ -228,9 +228,9 @@ fn fetch<T>(job: &Job<T>, lines: &Walk<3>, i: usize, rows: usize) {
 fn group<T: Soft>(job: &Job<T>, lines: &Walk<3>, first: usize, rows: usize, scratch: &mut [T]) {
     let rows = rows.min(GROUP);
     let (mut top, mut sum) = ([T::ZERO; GROUP], [T::ONE; GROUP]);
-    for r in 0..rows {
+    for (r, top) in top[..rows].iter_mut().enumerate() {
         // SAFETY: lines of the walk, which nothing writes.
-        top[r] = row::top(unsafe { job.of(lines, 0, first + r) });
+        *top = row::top(unsafe { job.of(lines, 0, first + r) });
     }
     if job.log {
         for r in 0..rows {
