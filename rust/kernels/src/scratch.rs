@@ -22,6 +22,8 @@ unsafe impl Plain for u64 {}
 // SAFETY: as above.
 unsafe impl Plain for u128 {}
 // SAFETY: as above.
+unsafe impl Plain for f32 {}
+// SAFETY: as above.
 unsafe impl Plain for f64 {}
 // SAFETY: as above.
 unsafe impl Plain for isize {}

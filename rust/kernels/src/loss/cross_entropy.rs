@@ -4,15 +4,15 @@
 //! What is kept of a line of logits is its maximum and the sum of the exponentials above it, from which the backward pass
 //! has the softmax again. (One number, their logsumexp, would be as coarse as a large maximum.)
 
-use super::{LossElement, Reduction, check, class, total};
+use super::{LossElement, Reduction, check, class, total, weights};
 use crate::index::IndexError;
 use crate::multiversion;
 use crate::parallel;
 use crate::reduce::real::Real;
 use crate::reduce::walk::{Share, grain, line};
-use crate::softmax::COST;
 use crate::softmax::row::{self, Soft, by_width, each};
 use crate::softmax::strip::{self, across, across_mut, by_parts};
+use crate::softmax::{COST, GROUP, together};
 use crate::view::Src;
 use std::ops::Range;
 
@@ -170,10 +170,7 @@ pub fn cross_entropy_forward<T: LossElement>(
         parallel::for_range(n, grain(COST * c), |range| row_losses(lines, &to, range));
     }
     let weights = match lines.expected {
-        Expected::Classes { target, ignore } => target
-            .iter()
-            .filter_map(|&t| class(t, c, ignore))
-            .fold(0.0, |sum, t| sum + lines.weight_of(t).to_f64()),
+        Expected::Classes { target, ignore } => weights(target, lines.weight, c, ignore),
         Expected::Probabilities(_) => n as f64,
     };
     match reduction {
@@ -182,6 +179,33 @@ pub fn cross_entropy_forward<T: LossElement>(
         Reduction::Sum => out[0] = T::from_f64(total(losses)),
     }
     Ok(T::from_f64(weights))
+}
+
+/// The numbers of the first lines of `range`, and their logarithms: of short lines a group, of long ones one.
+#[inline(always)]
+fn find<T: LossElement>(
+    lines: &Lines<T>,
+    range: Range<usize>,
+    rows: usize,
+    group: &mut [Line<T>; GROUP],
+    logs: &mut [T; GROUP],
+    keep: &mut Vec<T>,
+) {
+    if rows > 1 {
+        let count = range.len().min(rows);
+        for (l, i) in group[..count].iter_mut().zip(range.clone()) {
+            l.top = row::top(Lines::row(&lines.logits, i, keep));
+        }
+        for (l, i) in group[..count].iter_mut().zip(range) {
+            l.sum = row::sum_above(Lines::row(&lines.logits, i, keep), l.top);
+        }
+    } else {
+        let (top, sum) = row::top_and_sum(Lines::row(&lines.logits, range.start, keep));
+        group[0] = Line { top, sum };
+    }
+    for (to, l) in logs.iter_mut().zip(group) {
+        *to = l.log();
+    }
 }
 
 multiversion! {
@@ -196,11 +220,15 @@ multiversion! {
             Expected::Classes { .. } => Vec::new(),
         };
         let mut all = if smooth { row::sum(&asked_for, &asked_for) } else { T::ZERO };
-        for i in range {
+        let mut group = [Line { top: T::ZERO, sum: T::ONE }; GROUP];
+        let (mut logs, rows) = ([T::ZERO; GROUP], together(c, 16384));
+        for i in range.clone() {
+            let r = (i - range.start) % rows;
+            if r == 0 {
+                find(lines, i..range.end, rows, &mut group, &mut logs, &mut keep);
+            }
             let x = Lines::row(&lines.logits, i, &mut keep);
-            let (top, sum) = row::top_and_sum(x);
-            let l = Line { top, sum };
-            let log = l.log();
+            let (l, log, top) = (group[r], logs[r], group[r].top);
             let loss = match lines.expected {
                 Expected::Classes { target, ignore } => match class(target[i], c, ignore) {
                     None => T::ZERO,

@@ -57,6 +57,21 @@ fn class(t: i64, classes: usize, ignore: i64) -> Option<usize> {
     (t != ignore && (t as u64) < classes as u64).then_some(t as usize)
 }
 
+/// The sum of the weights of the targets that count.
+fn weights<T: LossElement>(target: &[i64], weight: Option<&[T]>, classes: usize, ignore: i64) -> f64 {
+    let Some(weight) = weight else {
+        return counted(target, classes as u64, ignore) as f64;
+    };
+    let all = target.iter().filter_map(|&t| class(t, classes, ignore));
+    all.fold(0.0, |sum, t| sum + weight[t].to_f64())
+}
+
+multiversion! {
+    fn counted(target: &[i64], classes: u64, ignore: i64) -> u64 {
+        target.iter().map(|&t| u64::from((t != ignore) & ((t as u64) < classes))).sum()
+    }
+}
+
 multiversion! {
     /// The sum of losses.
     fn total<T: Soft>(losses: &[T]) -> f64 {

@@ -1,6 +1,6 @@
 //! Negative log-likelihood: only the elements at the targets are read.
 
-use super::{LossElement, Reduction, check, class, total};
+use super::{LossElement, Reduction, check, class, total, weights};
 use crate::index::IndexError;
 use crate::reduce::walk::Walk;
 use crate::view::Src;
@@ -33,7 +33,6 @@ pub fn nll_forward<T: LossElement>(
     } else {
         Walk::<1>::of(&[shape[0], shape[2]], [&[strides[0], strides[2]]]).coalesce()
     };
-    let mut weights = 0.0f64;
     walk.runs(0..target.len(), |first, [mut at], n, [step]| {
         for (loss, &t) in losses[first..first + n].iter_mut().zip(&target[first..first + n]) {
             *loss = match class(t, classes, ignore) {
@@ -41,7 +40,6 @@ pub fn nll_forward<T: LossElement>(
                 Some(t) => unsafe {
                     let x = *logp.ptr().offset(at + t as isize * strides[1]);
                     let w = weight.map_or(T::ONE, |w| w[t]);
-                    weights += w.to_f64();
                     -(w * x)
                 },
                 None => T::ZERO,
@@ -49,6 +47,7 @@ pub fn nll_forward<T: LossElement>(
             at += step;
         }
     });
+    let weights = weights(target, weight, classes, ignore);
     match reduction {
         Reduction::Each => {}
         Reduction::Mean => out[0] = T::from_f64(total(losses) / weights),

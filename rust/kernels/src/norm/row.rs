@@ -6,6 +6,7 @@ use crate::parallel;
 use crate::reduce::real::Real;
 use crate::reduce::walk::{Share, collect, grain, line, view_of};
 use crate::reduce::{Fold, fold, sum_fold};
+use crate::scratch;
 use crate::view::{AnyDst, AnySrc, Dst, Src};
 use std::ops::Range;
 
@@ -141,9 +142,6 @@ fn backward<T: HasSweeps>(
     let (outer, inner) = (x.shape()[0], x.shape()[1]);
     let rstd = collect(rstd);
     let blocks = outer.div_ceil(ROWS);
-    let parts = |wanted: bool| vec![T::ZERO; if wanted { blocks * inner } else { 0 }];
-    let mut sums = [parts(gweight.is_some()), parts(gbias.is_some())];
-    let shares = [0, 1].map(|i| (!sums[i].is_empty()).then_some(Share::new(sums[i].as_mut_ptr())));
     let job = Job {
         gy,
         x,
@@ -151,19 +149,32 @@ fn backward<T: HasSweeps>(
         rstd: &rstd,
         weight: weight.as_deref(),
     };
-    parallel::for_range(blocks, grain(8 * ROWS * inner), |range| {
-        for b in range {
-            let rows = b * ROWS..outer.min(b * ROWS + ROWS);
-            // SAFETY: part b is this thread's own.
-            let parts = shares.map(|s| s.map_or(std::ptr::null_mut(), |s| unsafe { s.at(b * inner) }));
-            job.block(rows, inner, gx.as_ref(), parts);
+    // Shares of the weight's gradient, then of the bias'.
+    let room = [gweight.is_some(), gbias.is_some()].map(|wanted| if wanted { blocks * inner } else { 0 });
+    scratch::with::<T, _>(room[0] + room[1], |sums| {
+        let (weights, biases) = sums.split_at_mut(room[0]);
+        let shares = [weights, biases].map(|s| (!s.is_empty()).then_some(Share::new(s.as_mut_ptr())));
+        parallel::for_range(blocks, grain(8 * ROWS * inner), |range| {
+            for b in range {
+                let rows = b * ROWS..outer.min(b * ROWS + ROWS);
+                let parts = shares.map(|s| {
+                    s.map_or(std::ptr::null_mut(), |s| {
+                        // SAFETY: part b is this thread's own.
+                        let part = unsafe { std::slice::from_raw_parts_mut(s.at(b * inner), inner) };
+                        part.fill(T::ZERO);
+                        part.as_mut_ptr()
+                    })
+                });
+                job.block(rows, inner, gx.as_ref(), parts);
+            }
+        });
+        let (weights, biases) = sums.split_at(room[0]);
+        for (parts, to) in [(weights, gweight), (biases, gbias)] {
+            if let Some(to) = to {
+                columns(sum_fold(), &view_of(parts, &[blocks, inner]), &to);
+            }
         }
     });
-    for (parts, to) in sums.iter().zip([gweight, gbias]) {
-        if let Some(to) = to {
-            columns(sum_fold(), &view_of(parts, &[blocks, inner]), &to);
-        }
-    }
 }
 
 struct Job<'a, T> {
@@ -179,23 +190,30 @@ impl<T: HasSweeps> Job<'_, T> {
     fn block(&self, rows: Range<usize>, inner: usize, gx: Option<&Dst<T>>, [gweight, gbias]: [*mut T; 2]) {
         let (mut keep_g, mut keep_x) = (Vec::new(), Vec::new());
         let dense = gx.is_none_or(|g| g.strides()[1] == 1);
+        // Rows that must be copied go one by one.
+        let straight = dense && self.gy.strides()[1] == 1 && self.x.strides()[1] == 1;
+        let count = if straight { rows.len() } else { 1 };
         let mut scratch = vec![T::ZERO; if dense { 0 } else { inner }];
-        let kernel = T::sweeps().grad_row;
-        for r in rows {
+        for r in rows.step_by(count.max(1)) {
             let i = r as isize;
             let to = gx.map_or(std::ptr::null_mut(), |g| g.ptr().wrapping_offset(i * g.strides()[0]));
-            // SAFETY: row r of each view.
+            // SAFETY: rows from r on of each view.
             unsafe {
                 let view =
                     |v: &Src<T>, keep| line(v.ptr().offset(i * v.strides()[0]), inner, v.strides()[1], keep).as_ptr();
-                kernel(&RowGrad {
+                (T::sweeps().grad_rows)(&RowGrad {
                     g: view(self.gy, &mut keep_g),
                     x: view(self.x, &mut keep_x),
                     weight: self.weight.map_or(std::ptr::null(), |w| w.as_ptr()),
-                    mean: self.mean.map_or(T::ZERO, |m| m[r]),
-                    rstd: self.rstd[r],
-                    center: self.mean.is_some(),
+                    mean: self.mean.map_or(std::ptr::null(), |m| m[r..].as_ptr()),
+                    rstd: self.rstd[r..].as_ptr(),
+                    rows: count,
                     len: inner,
+                    steps: [
+                        self.gy.strides()[0],
+                        self.x.strides()[0],
+                        gx.map_or(0, |g| g.strides()[0]),
+                    ],
                     gx: if dense { to } else { scratch.as_mut_ptr() },
                     gweight,
                     gbias,

@@ -10,6 +10,7 @@
 )]
 
 use crate::reduce::real::Real;
+use crate::scratch::Plain;
 #[cfg(target_arch = "aarch64")]
 use crate::simd::vec::Neon;
 #[cfg(target_arch = "x86_64")]
@@ -41,18 +42,22 @@ pub(super) struct Blend<T> {
     pub shift: T,
 }
 
-/// What a row's gradient needs: `mean` is 0 where rows are not centred.
+/// What the gradients of rows need. Rows together, because numbers of a row that were passed in memory would be waited for
+/// until all that was stored before them has left.
 #[derive(Clone, Copy)]
 pub(super) struct RowGrad<T> {
     pub g: *const T,
     pub x: *const T,
     /// Null: no weight.
     pub weight: *const T,
-    pub mean: T,
-    pub rstd: T,
-    pub center: bool,
+    /// One for each row; null where rows are not centred.
+    pub mean: *const T,
+    pub rstd: *const T,
+    pub rows: usize,
     pub len: usize,
-    /// Null where they are not wanted: the row of the gradient, and the sums over rows.
+    /// From one row of g, x and gx to the next.
+    pub steps: [isize; 3],
+    /// Null where they are not wanted: the rows of the gradient, and the sums over rows.
     pub gx: *mut T,
     pub gweight: *mut T,
     pub gbias: *mut T,
@@ -514,16 +519,9 @@ unsafe fn centred<T: Real, L: Fold<T>>(l: L, x: *const T, n: usize, whole: bool,
 /// # Safety
 /// As for `load`.
 #[inline(always)]
-unsafe fn weighted<T: Real, L: Fold<T>>(l: L, r: &RowGrad<T>, i: usize, n: usize, whole: bool) -> L::V {
+unsafe fn weighted<T: Real, L: Fold<T>>(l: L, g: *const T, weight: *const T, n: usize, whole: bool) -> L::V {
     // SAFETY: the caller's promise.
-    unsafe {
-        let g = load(l, r.g.add(i), n, whole);
-        if r.weight.is_null() {
-            g
-        } else {
-            mul::<T, L>(l, g, load(l, r.weight.add(i), n, whole))
-        }
-    }
+    unsafe { mul::<T, L>(l, load(l, g, n, whole), load(l, weight, n, whole)) }
 }
 
 /// Normalises a row; its mean (0 where it is not centred) and the reciprocal of its deviation.
@@ -577,41 +575,72 @@ pub(super) unsafe fn norm_row<T: Real, L: Fold<T>, const U: usize>(l: L, r: &Row
     }
 }
 
-/// The gradients of a row: its own, and what it adds to those of weight and bias.
+/// The gradients of rows: their own, and what they add to those of weight and bias.
 ///
 /// # Safety
-/// As for `sum`.
+/// As for `sum`; the lists are as long as they say.
 #[inline(always)]
-pub(super) unsafe fn grad_row<T: Real, L: Fold<T>, const U: usize>(l: L, r: &RowGrad<T>) {
+pub(super) unsafe fn grad_rows<T: Real, L: Fold<T>, const U: usize>(l: L, r: &RowGrad<T>) {
+    let all = !(r.weight.is_null() || r.gx.is_null() || r.gweight.is_null() || r.gbias.is_null());
+    for row in 0..r.rows {
+        // SAFETY: the caller's promise.
+        unsafe {
+            if all {
+                grad_row::<T, L, U, true>(l, r, row);
+            } else {
+                grad_row::<T, L, U, false>(l, r, row);
+            }
+        }
+    }
+}
+
+/// Row `row`; `ALL`: no pointer is null but perhaps that of the means.
+///
+/// # Safety
+/// As for `grad_rows`.
+#[inline(always)]
+unsafe fn grad_row<T: Real, L: Fold<T>, const U: usize, const ALL: bool>(l: L, r: &RowGrad<T>, row: usize) {
     let (mut sum, mut dot) = (Sum::<T, L, U>::new(l), Sum::<T, L, U>::new(l));
-    let (m, s) = (l.splat(r.mean), l.splat(r.rstd));
+    let at = r.steps.map(|s| row as isize * s);
+    let (g, x, gx) = (
+        r.g.wrapping_offset(at[0]),
+        r.x.wrapping_offset(at[1]),
+        r.gx.wrapping_offset(at[2]),
+    );
+    let (weight, gweight, gbias) = (r.weight, r.gweight, r.gbias);
     // SAFETY: the caller's promise.
     unsafe {
+        let center = !r.mean.is_null();
+        let (mean, scale) = (if center { *r.mean.add(row) } else { T::ZERO }, *r.rstd.add(row));
+        let (m, s) = (l.splat(mean), l.splat(scale));
         let mut from = 0;
         while from < r.len {
             let to = r.len.min(from + SEGMENT);
             grouped!(l: L, T, U; from, to; |u, i, n, whole| {
                 if u == 0 && whole {
-                    ahead(l, r.x, 0, r.len, i, U);
-                    ahead(l, r.g, 0, r.len, i, U);
-                    if !r.gx.is_null() {
-                        ahead(l, r.gx.cast_const(), 0, r.len, i, U);
+                    ahead(l, x, 0, r.len, i, U);
+                    ahead(l, g, 0, r.len, i, U);
+                    if ALL || !r.gx.is_null() {
+                        ahead(l, gx.cast_const(), 0, r.len, i, U);
                     }
                 }
-                let m = if whole { m } else { first(l, r.mean, n) };
-                let d = sub::<T, L>(l, load(l, r.x.add(i), n, whole), m);
-                let v = weighted(l, r, i, n, whole);
+                let m = if whole { m } else { first(l, mean, n) };
+                let d = sub::<T, L>(l, load(l, x.add(i), n, whole), m);
+                let g = load(l, g.add(i), n, whole);
+                let v = if ALL || !weight.is_null() {
+                    mul::<T, L>(l, g, load(l, weight.add(i), n, whole))
+                } else {
+                    g
+                };
                 sum.lanes[u] = l.add(sum.lanes[u], v);
                 dot.lanes[u] = l.fma(v, d, dot.lanes[u]);
-                if !r.gweight.is_null() {
-                    let g = load(l, r.g.add(i), n, whole);
-                    let part = load(l, r.gweight.add(i), n, whole);
-                    store(l, r.gweight.add(i), l.fma(g, mul::<T, L>(l, d, s), part), n, whole);
+                if ALL || !gweight.is_null() {
+                    let part = load(l, gweight.add(i), n, whole);
+                    store(l, gweight.add(i), l.fma(g, mul::<T, L>(l, d, s), part), n, whole);
                 }
-                if !r.gbias.is_null() {
-                    let g = load(l, r.g.add(i), n, whole);
-                    let part = load(l, r.gbias.add(i), n, whole);
-                    store(l, r.gbias.add(i), l.add(g, part), n, whole);
+                if ALL || !gbias.is_null() {
+                    let part = load(l, gbias.add(i), n, whole);
+                    store(l, gbias.add(i), l.add(g, part), n, whole);
                 }
             });
             sum.count += to - from;
@@ -626,16 +655,23 @@ pub(super) unsafe fn grad_row<T: Real, L: Fold<T>, const U: usize>(l: L, r: &Row
             return;
         }
         let count = r.len as f64;
-        let rstd = r.rstd.to_f64();
+        let rstd = scale.to_f64();
         // The row minus its mean minus its share along the normalised row.
-        let a = if r.center { sum.finish(l) / count } else { 0.0 };
+        let a = if center { sum.finish(l) / count } else { 0.0 };
         let b = dot.finish(l) / count * rstd * rstd;
         let (a, b) = (l.splat(T::from_f64(-a * rstd)), l.splat(T::from_f64(-b * rstd)));
-        grouped!(l: L, T, U; 0, r.len; |_u, i, n, whole| {
-            let d = sub::<T, L>(l, load(l, r.x.add(i), n, whole), m);
-            let v = l.fma(d, b, l.fma(weighted(l, r, i, n, whole), s, a));
-            store(l, r.gx.add(i), v, n, whole);
-        });
+        if ALL || !weight.is_null() {
+            grouped!(l: L, T, U; 0, r.len; |_u, i, n, whole| {
+                let d = sub::<T, L>(l, load(l, x.add(i), n, whole), m);
+                let v = l.fma(d, b, l.fma(weighted(l, g.add(i), weight.add(i), n, whole), s, a));
+                store(l, gx.add(i), v, n, whole);
+            });
+        } else {
+            grouped!(l: L, T, U; 0, r.len; |_u, i, n, whole| {
+                let d = sub::<T, L>(l, load(l, x.add(i), n, whole), m);
+                store(l, gx.add(i), l.fma(d, b, l.fma(load(l, g.add(i), n, whole), s, a)), n, whole);
+            });
+        }
     }
 }
 
@@ -683,7 +719,7 @@ pub(super) struct Sweeps<T: 'static> {
     pub blend: unsafe fn(&Runs<T>, &Blend<T>),
     pub across: unsafe fn(&Across<T>),
     pub norm_row: unsafe fn(&RowNorm<T>) -> [T; 2],
-    pub grad_row: unsafe fn(&RowGrad<T>),
+    pub grad_rows: unsafe fn(&RowGrad<T>),
 }
 
 macro_rules! sweeps {
@@ -749,12 +785,12 @@ macro_rules! sweeps {
             /// # Safety
             /// As for what it calls; the CPU has the instruction set.
             $(#[$feature])*
-            unsafe fn grad_row(r: &RowGrad<$t>) {
+            unsafe fn grad_rows(r: &RowGrad<$t>) {
                 // SAFETY: the caller's promise.
-                unsafe { super::grad_row::<$t, $l, $u>(<$l as Lanes<$t>>::assume(), r) }
+                unsafe { super::grad_rows::<$t, $l, $u>(<$l as Lanes<$t>>::assume(), r) }
             }
             pub(super) static SWEEPS: Sweeps<$t> =
-                Sweeps { sum, squares, dots, scale, scale_rows, blend, across, norm_row, grad_row };
+                Sweeps { sum, squares, dots, scale, scale_rows, blend, across, norm_row, grad_rows };
         }
     };
 }
@@ -809,7 +845,7 @@ macro_rules! sweeps_of {
 }
 
 /// Types with sweeps.
-pub(super) trait HasSweeps: Real {
+pub(super) trait HasSweeps: Real + Plain {
     /// Those of the instruction set in use.
     fn sweeps() -> &'static Sweeps<Self>;
 }

@@ -10,6 +10,7 @@ pub(crate) mod strip;
 mod tests;
 
 use crate::dtype::DType;
+use crate::elementwise::rows::prefetch;
 use crate::multiversion;
 use crate::parallel;
 use crate::reduce::walk::{Walk, apart, grain, line};
@@ -91,6 +92,30 @@ struct Job<T> {
 // SAFETY: threads read the inputs and write different lines.
 unsafe impl<T: Sync> Sync for Job<T> {}
 
+impl<T> Job<T> {
+    /// Line `i` of x (0) or g (1).
+    ///
+    /// # Safety
+    /// It is a line of the walk; its elements are contiguous, and nothing writes them while the slice lives.
+    #[inline(always)]
+    unsafe fn of(&self, lines: &Walk<3>, which: usize, i: usize) -> &[T] {
+        let from = if which == 0 { self.x } else { self.g };
+        // SAFETY: the caller's promise.
+        unsafe { std::slice::from_raw_parts(from.offset(lines.at(i)[which]), self.n) }
+    }
+
+    /// Line `i` of y.
+    ///
+    /// # Safety
+    /// As for [`Job::of`], and nothing else uses it while the slice lives.
+    #[inline(always)]
+    #[allow(clippy::mut_from_ref, reason = "threads write different lines")]
+    unsafe fn to(&self, lines: &Walk<3>, i: usize) -> &mut [T] {
+        // SAFETY: the caller's promise; outputs start elsewhere than inputs.
+        unsafe { std::slice::from_raw_parts_mut(self.y.offset(lines.at(i)[2]), self.n) }
+    }
+}
+
 fn along<T: Soft>(x: &Src<T>, grad: Option<&Src<T>>, axis: usize, dst: &Dst<T>, log: bool) {
     if dst.numel() == 0 {
         return;
@@ -148,21 +173,92 @@ fn rows<T: Soft>(job: &Job<T>, lines: &Walk<3>, range: Range<usize>) {
     });
 }
 
+/// Rows that are taken together at most, each step for all of them: a row's maximum, exponentials, sum and quotient wait
+/// for each other, those of the next row do not.
+pub(crate) const GROUP: usize = 16;
+
+/// The longest rows that a softmax takes together.
+const LONGEST: usize = 256;
+
+/// How many rows of `n` elements are taken together: as many as have `room` elements. One: rows are taken on their own.
+#[inline(always)]
+pub(crate) fn together(n: usize, room: usize) -> usize {
+    if n > row::BLOCK {
+        1
+    } else {
+        (room / n.max(1)).clamp(1, GROUP)
+    }
+}
+
 multiversion! {
     fn row_range<T: Soft>(job: &Job<T>, lines: &Walk<3>, range: Range<usize>) {
+        let mut first = range.start;
+        let rows = if job.n > LONGEST { 1 } else { together(job.n, 2048) };
+        if !job.backward && rows > 1 {
+            let mut scratch = vec![T::ZERO; if job.log { 0 } else { rows * job.n }];
+            while first + rows <= range.end {
+                group(job, lines, first, rows, &mut scratch);
+                first += rows;
+            }
+        }
         let mut scratch = Scratch::new(job.n);
         // No closure around the work: one that is not inlined would lose the instruction set.
-        for i in range {
-            let [x, g, y] = lines.at(i);
-            // SAFETY: lines of the walk, n long and contiguous; outputs start elsewhere than inputs.
-            let (x, g, y) = unsafe {
-                (
-                    std::slice::from_raw_parts(job.x.offset(x), job.n),
-                    std::slice::from_raw_parts(job.g.offset(g), job.n),
-                    std::slice::from_raw_parts_mut(job.y.offset(y), job.n),
-                )
-            };
+        for i in first..range.end {
+            // SAFETY: line i of the walk is this thread's.
+            let (x, g, y) = unsafe { (job.of(lines, 0, i), job.of(lines, 1, i), job.to(lines, i)) };
             one(x, g, y, job.backward, job.log, scratch.first(job.n));
+        }
+    }
+}
+
+/// Asks for row `i` of y, and for row `i + rows` of x.
+#[inline(always)]
+fn fetch<T>(job: &Job<T>, lines: &Walk<3>, i: usize, rows: usize) {
+    let [x, _, y] = lines.at(i);
+    let x = job.x.wrapping_offset(x).wrapping_add(rows * job.n);
+    let y = job.y.wrapping_offset(y);
+    for at in (0..job.n).step_by(64 / size_of::<T>()) {
+        prefetch(x.wrapping_add(at));
+        prefetch(y.wrapping_add(at));
+    }
+}
+
+/// Rows from `first` on: what [`one`] makes of each.
+#[inline(always)]
+fn group<T: Soft>(job: &Job<T>, lines: &Walk<3>, first: usize, rows: usize, scratch: &mut [T]) {
+    let rows = rows.min(GROUP);
+    let (mut top, mut sum) = ([T::ZERO; GROUP], [T::ONE; GROUP]);
+    for (r, top) in top[..rows].iter_mut().enumerate() {
+        // SAFETY: lines of the walk, which nothing writes.
+        *top = row::top(unsafe { job.of(lines, 0, first + r) });
+    }
+    if job.log {
+        for r in 0..rows {
+            fetch(job, lines, first + r, rows);
+            // SAFETY: as above.
+            sum[r] = row::sum_above(unsafe { job.of(lines, 0, first + r) }, top[r]);
+        }
+        for v in &mut sum {
+            *v = v.log_lowered();
+        }
+    } else {
+        for r in 0..rows {
+            fetch(job, lines, first + r, rows);
+            let to = &mut scratch[r * job.n..][..job.n];
+            // SAFETY: as above.
+            sum[r] = row::exponentials(unsafe { job.of(lines, 0, first + r) }, top[r], to);
+        }
+        for v in &mut sum {
+            *v = T::ONE / *v;
+        }
+    }
+    for r in 0..rows {
+        // SAFETY: line i of the walk is this thread's.
+        let (x, y) = unsafe { (job.of(lines, 0, first + r), job.to(lines, first + r)) };
+        if job.log {
+            row::lowered(x, top[r], sum[r], y);
+        } else {
+            row::scaled(&scratch[r * job.n..][..job.n], sum[r], y);
         }
     }
 }

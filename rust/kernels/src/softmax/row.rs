@@ -269,6 +269,18 @@ row_sum!(
     shifted_dot(shift) (x, y) => y * (x - shift)
 );
 
+/// Lane by lane. A result of its own: stored into `m` lane by lane, it stays in memory, under masks that no load waits for
+/// in less than a dozen cycles.
+#[inline(always)]
+fn larger<T: Soft, const W: usize>(b: &[T; W], m: [T; W]) -> [T; W] {
+    let mut to = m;
+    for l in 0..W {
+        let (b, m) = (b[l], m[l]);
+        to[l] = if b > m { b } else { m };
+    }
+    to
+}
+
 /// The largest element; NaN is passed over, and of nothing the result is -inf.
 #[inline(always)]
 pub(crate) fn top<T: Soft>(x: &[T]) -> T {
@@ -277,14 +289,10 @@ pub(crate) fn top<T: Soft>(x: &[T]) -> T {
         let mut m = [-T::INF; W];
         let (blocks, rest) = x.as_chunks::<W>();
         for b in blocks {
-            for l in 0..W {
-                m[l] = if b[l] > m[l] { b[l] } else { m[l] };
-            }
+            m = larger(b, m);
         }
         if let (false, Some(b)) = (rest.is_empty(), x.last_chunk::<W>()) {
-            for l in 0..W {
-                m[l] = if b[l] > m[l] { b[l] } else { m[l] };
-            }
+            m = larger(b, m);
         }
         lanes_joined!(m, W, T, largest, |x, y| if y > x { y } else { x })
     }
@@ -332,6 +340,13 @@ row_sum!(
     exponential_sum(shift) (x, _y) => (x - shift).exp_raised()
 );
 
+/// The raised sum of the exponentials above the maximum `top`.
+#[inline(always)]
+pub(crate) fn sum_above<T: Soft>(x: &[T], top: T) -> T {
+    // Of -inf alone the exponentials are 0, not NaN.
+    exponential_sum(x, x, if top == -T::INF { T::ZERO } else { top })
+}
+
 /// The maximum and the raised sum of the exponentials of what is left, in one pass: each block is read while it lies in
 /// the first-level cache, and the sum is scaled when a later block has a larger maximum (Milakov and Gimelshein, "Online
 /// normalizer calculation for softmax", arXiv 1805.02867).
@@ -347,9 +362,7 @@ pub(crate) fn top_and_sum<T: Soft>(x: &[T]) -> (T, T) {
             }
             best = now;
         }
-        // Of -inf alone the exponentials are 0, not NaN.
-        let shift = if best == -T::INF { T::ZERO } else { best };
-        total = total + exponential_sum(block, block, shift);
+        total = total + sum_above(block, best);
     }
     (best, total)
 }

@@ -120,3 +120,36 @@ fn lanes_by_halves() {
         assert_eq!(f32::largest(lanes).to_bits(), tops[0].to_bits());
     }
 }
+
+/// Rows taken together have the bits of rows on their own.
+#[test]
+fn groups_of_rows() {
+    for n in [1, 3, 16, 63, 64, 65, 128, 200, 256, 257] {
+        for rows in [1, 15, 16, 17, 50] {
+            let x: Vec<f32> = (0..n * rows)
+                .map(|i| {
+                    if i % 41 == 7 {
+                        f32::NEG_INFINITY
+                    } else {
+                        (i * 7919 % 997) as f32 / 50.0 - 9.0
+                    }
+                })
+                .collect();
+            for log in [false, true] {
+                let (mut got, mut want) = (vec![0.0f32; x.len()], vec![0.0f32; x.len()]);
+                let (shape, strides) = ([rows, n], [n as isize, 1]);
+                // SAFETY: row-major strides of slices with as many elements.
+                let (src, dst) = unsafe {
+                    (
+                        AnySrc::new(x.as_ptr().cast(), DType::F32, &shape, &strides),
+                        AnyDst::new(got.as_mut_ptr().cast(), DType::F32, &shape, &strides),
+                    )
+                };
+                softmax(src, 1, dst, log);
+                softmax_rows(&x, n, &mut want, log);
+                let bits = |v: &[f32]| v.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
+                assert_eq!(bits(&got), bits(&want), "{rows} rows of {n}, log {log}");
+            }
+        }
+    }
+}
