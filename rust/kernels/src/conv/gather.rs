@@ -6,13 +6,17 @@ use super::geometry::{Address, Gather, Source};
 use super::lines::LineTile;
 use super::patches::PatchArgs;
 use super::window::{STRETCHES, Stretch, WINDOW_ROWS, WindowArgs};
-use crate::gemm::{HasKernels, Kernels, even_part, longest_k, pack_a, panel, panel_width, with_scratch, with_shared};
+use crate::gemm::{
+    HasKernels, Kernels, even_part, longest_k, new_name, pack_a, panel, panel_width, with_scratch, with_shared,
+};
 use crate::parallel;
 
 /// Positions that one task computes before it goes on in k: a block of C that stays near.
 const BLOCK: usize = 256;
 /// Bytes of an image's copy that stay near.
 const COPY: usize = 384 << 10;
+/// Bytes of packed weights of which each thread has its own.
+const OWN: usize = 4 << 20;
 /// Multiply-adds worth handing to a thread.
 const GRAIN: usize = 1 << 19;
 
@@ -87,8 +91,8 @@ pub(super) unsafe fn gather<T: Copy + Default + HasKernels + Send + Sync>(
     let block = part.unwrap_or(even_part(panels, most) * kernels.nr);
     let blocks = positions.div_ceil(block);
     let kc = even_part(k, longest_k::<T>());
-    with_shared(|packed| {
-        let packed = packed.reserve::<T>(weights.groups * m * k);
+    let size = weights.groups * m * k;
+    let pack = |weights: &Weights<T>, packed: *mut T| {
         for g in 0..weights.groups {
             let w = weights.data.wrapping_offset(g as isize * weights.group_stride);
             for p in (0..k).step_by(kc) {
@@ -96,6 +100,18 @@ pub(super) unsafe fn gather<T: Copy + Default + HasKernels + Send + Sync>(
                 // SAFETY: the caller's promise; panels are packed in the order in which they lie.
                 unsafe { pack_a(kernels, w.wrapping_add(p), weights.row_stride, 1, m, depth, dst) };
             }
+        }
+    };
+    // Each thread packs weights for itself: no sooner would one have packed them for all, and to read what another core has
+    // just written takes longer. Large ones are packed once, for the sake of memory.
+    let own = (size * size_of::<T>() <= OWN).then(new_name);
+    with_shared(|packed| {
+        let packed = match own {
+            Some(_) => std::ptr::null_mut(),
+            None => packed.reserve::<T>(size),
+        };
+        if own.is_none() {
+            pack(&weights, packed);
         }
         let shared = Shared(weights, images, packed, bias);
         let grain = (GRAIN / (m * k * block).max(1)).max(1);
@@ -110,7 +126,11 @@ pub(super) unsafe fn gather<T: Copy + Default + HasKernels + Send + Sync>(
         parallel::for_range(tasks, grain, |tasks| {
             let Shared(weights, images, packed, bias) = &shared;
             let end = tasks.end;
-            with_scratch(|[copy, panel, temp, _]| {
+            with_scratch(|[copy, panel, temp, weights_packed]| {
+                let packed = match own {
+                    Some(name) => weights_packed.filled(size, name, |dst| pack(weights, dst)),
+                    None => *packed,
+                };
                 let panel = panel.reserve::<T>(kc * kernels.nr);
                 let temp = temp.reserve::<T>(if flat { 0 } else { m * block });
                 let mut runs = Vec::new();

@@ -24,7 +24,7 @@ pub use epilogue::{Bias, Epilogue, Plus};
 pub(crate) use micro::{HasKernels, Kernels};
 use micro::{HasProducts, Number, Products};
 pub use narrow::{has_bf16, matmul_bf16, matmul_i8};
-pub(crate) use pack::{Scratch, with_scratch, with_shared};
+pub(crate) use pack::{Scratch, new_name, with_scratch, with_shared};
 pub(crate) use packed::{even_part, longest_k, pack_a, panel, panel_width};
 pub(crate) use vector::join_rows;
 

@@ -2,6 +2,7 @@
 
 use crate::simd::vec::Lanes;
 use std::cell::RefCell;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Elements past the end of a packed panel that packing may overwrite.
 pub(crate) const SLACK: usize = 64;
@@ -72,8 +73,8 @@ pub(crate) unsafe fn pack<T: Copy + Default, L: Lanes<T>>(l: L, g: &PackArgs<T>)
 /// Memory for packed panels, aligned to cache lines and kept by each thread for the next product.
 pub(crate) struct Scratch {
     lines: Vec<[u64; 8]>,
-    /// What its user says it holds; 0 where memory is new.
-    pub holds: u64,
+    /// What `filled` was told that it holds; 0 where memory is new.
+    holds: u64,
 }
 
 impl Scratch {
@@ -93,6 +94,21 @@ impl Scratch {
         }
         self.lines.as_mut_ptr().cast()
     }
+
+    /// The same, filled by `fill` unless it holds `name` already: what the chunks of a job that run on one thread share.
+    pub fn filled<T>(&mut self, n: usize, name: u64, fill: impl FnOnce(*mut T)) -> *mut T {
+        let start = self.reserve(n);
+        if std::mem::replace(&mut self.holds, name) != name {
+            fill(start);
+        }
+        start
+    }
+}
+
+/// A name for what a buffer holds; never given twice.
+pub(crate) fn new_name() -> u64 {
+    static NAMES: AtomicU64 = AtomicU64::new(1);
+    NAMES.fetch_add(1, Ordering::Relaxed)
 }
 
 /// Number of scratch buffers of a thread.

@@ -2,10 +2,9 @@
 
 use super::driver::{GRAIN, Gemm};
 use super::micro::{Number, Products, Tile};
-use super::pack::{PackArgs, SLACK, with_scratch, with_shared};
+use super::pack::{PackArgs, SLACK, new_name, with_scratch, with_shared};
 use crate::parallel;
 use std::ops::Range;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Longest k that is packed at once: of a row of A this many bytes, so that a panel of B stays near.
 pub(crate) const fn longest_k<T>() -> usize {
@@ -194,9 +193,6 @@ const TASK: usize = GRAIN / 2;
 /// number of multiply-adds, divided by ten.
 const OWN_ROWS: usize = 96;
 
-/// Names for what a buffer holds, never given twice.
-static PACKED: AtomicU64 = AtomicU64::new(1);
-
 /// The product on several threads.
 ///
 /// Lines that one core has written reach another one slowly, the more so between cores without a common cache. So each
@@ -248,7 +244,7 @@ unsafe fn by_rows<T: Number>(g: &Gemm<T>, operands: &impl Operands<T>, kernels: 
     let stays = operands.rows_stay();
     for cols in pieces(g.n, nc) {
         for deep_ks in pieces(g.k, deep) {
-            let name = PACKED.fetch_add(1, Ordering::Relaxed);
+            let name = new_name();
             parallel::for_range(g.m.div_ceil(rows), 1, |parts| {
                 with_scratch(|scratch| {
                     let [sa, sb, sc, _] = scratch;
@@ -256,27 +252,29 @@ unsafe fn by_rows<T: Number>(g: &Gemm<T>, operands: &impl Operands<T>, kernels: 
                         true => std::ptr::null_mut(),
                         false => sa.reserve::<T>(rows * kc),
                     };
-                    let b = sb.reserve::<T>(nc * deep);
                     let temp = sc.reserve::<T>(tile_size(g, kernels));
                     let stretches =
                         || pieces(deep_ks.len(), kc).map(|r| (deep_ks.start + r.start)..(deep_ks.start + r.end));
-                    let b_at = |ks: &Range<usize>| {
-                        b.wrapping_add((ks.start - deep_ks.start) * cols.len().next_multiple_of(kernels.nr))
-                    };
-                    // SAFETY: the caller's promise; the buffers hold the blocks; parts of C are disjoint.
+                    let wide = cols.len().next_multiple_of(kernels.nr);
+                    let offset = |ks: &Range<usize>| (ks.start - deep_ks.start) * wide;
+                    // SAFETY: the caller's promise; the buffers hold the blocks; parts of C are disjoint. So below.
+                    let b = sb.filled(wide * deep_ks.len(), name, |b: *mut T| {
+                        stretches().for_each(|ks| unsafe {
+                            operands.pack_b(kernels, cols.clone(), ks.clone(), b.wrapping_add(offset(&ks)))
+                        })
+                    });
                     unsafe {
-                        if std::mem::replace(&mut sb.holds, name) != name {
-                            for ks in stretches() {
-                                operands.pack_b(kernels, cols.clone(), ks.clone(), b_at(&ks));
-                            }
-                        }
                         for part in parts.map(|i| piece(&(0..g.m), i, rows)) {
                             for ks in stretches() {
                                 if !stays {
                                     operands.pack_a(kernels, part.clone(), ks.clone(), a);
                                 }
-                                g.block(part.clone(), cols.clone(), ks.clone())
-                                    .run_tiles(kernels, a, b_at(&ks), temp);
+                                g.block(part.clone(), cols.clone(), ks.clone()).run_tiles(
+                                    kernels,
+                                    a,
+                                    b.wrapping_add(offset(&ks)),
+                                    temp,
+                                );
                             }
                         }
                     }

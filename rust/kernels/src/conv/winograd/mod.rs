@@ -189,6 +189,15 @@ impl<T> Place<T> {
             point,
         }
     }
+
+    /// The same, filled by `fill` unless it holds `name` already.
+    fn filled(scratch: &mut Scratch, form: Form, [tiles, row]: [usize; 2], name: u64, fill: impl FnOnce(Self)) -> Self {
+        let (tile, point) = (row, apart(tiles * row));
+        let dst = scratch.filled(form.points().pow(2) * point, name, |dst| {
+            fill(Self { dst, tile, point })
+        });
+        Self { dst, tile, point }
+    }
 }
 
 // SAFETY: an address behind which tasks write disjoint parts.

@@ -5,7 +5,7 @@
 use super::super::gather::Images;
 use super::transform::{FilterArgs, OutputArgs, strip};
 use super::{Form, Place, Plan, Planes, Product, Stage, apart, fill, in_panel, parts, whole};
-use crate::gemm::{HasKernels, Kernels, even_part, with_scratch, with_shared};
+use crate::gemm::{HasKernels, Kernels, even_part, new_name, with_scratch, with_shared};
 use crate::parallel;
 use std::ops::Range;
 
@@ -13,6 +13,10 @@ use std::ops::Range;
 const FILTERS: usize = 2 << 20;
 const BLOCK: usize = 200_000;
 const TILES: usize = 6 << 20;
+/// So many threads each transform for themselves what they share (filters up to so many bytes, or tiles): reading what
+/// another core has just written takes longer (128 channels on 28², two cores that share no cache: 436 µs, one thread 360).
+const OWN_THREADS: usize = 4;
+const OWN: usize = 4 << 20;
 /// Channels, and outputs, of a block of filters; outputs of a block of tiles.
 const DEEP: usize = 128;
 const WIDE: usize = 32;
@@ -163,21 +167,34 @@ impl<T: Copy + Default + HasKernels + Send + Sync> Pass<T> {
             apart(rows * self.depth),
             parts * self.values() * apart(rows * self.depth),
         );
-        with_shared(|shared| {
-            let u = At(shared.reserve::<T>(groups * group_size));
-            parallel::for_range(groups * vectors, (8192 / (channels * kernels.narrow)).max(1), |tasks| {
-                let u = &u;
-                for (group, vector) in tasks.map(|t| (t / vectors, t % vectors * kernels.narrow)) {
-                    for part in 0..parts {
-                        let at = u.0.wrapping_add(group * group_size + part * self.values() * point);
-                        // SAFETY: the buffer holds all filters; each vector of them is one task's.
-                        unsafe { self.filter(group, vector, 0..rows, part, at, point) };
-                    }
+        let transform = |u: *mut T, tasks: Range<usize>| {
+            for (group, vector) in tasks.map(|t| (t / vectors, t % vectors * kernels.narrow)) {
+                for part in 0..parts {
+                    let at = u.wrapping_add(group * group_size + part * self.values() * point);
+                    // SAFETY: the buffer holds all filters; each vector of them is one task's.
+                    unsafe { self.filter(group, vector, 0..rows, part, at, point) };
                 }
+            }
+        };
+        let size = groups * group_size;
+        let own = (threads <= OWN_THREADS && size * size_of::<T>() <= OWN).then(new_name);
+        with_shared(|shared| {
+            let u = At(match own {
+                Some(_) => std::ptr::null_mut(),
+                None => shared.reserve::<T>(size),
             });
+            if own.is_none() {
+                let grain = (8192 / (channels * kernels.narrow)).max(1);
+                let u = &u;
+                parallel::for_range(groups * vectors, grain, |tasks| transform(u.0, tasks));
+            }
             parallel::for_range(groups * blocks, 1, |tasks| {
                 let u = &u;
-                with_scratch(|[v, m, space, _]| {
+                with_scratch(|[v, m, space, filters]| {
+                    let u = match own {
+                        Some(name) => filters.filled(size, name, |u| transform(u, 0..groups * vectors)),
+                        None => u.0,
+                    };
                     let v = Place::reserve(v, self.plan.form, block, row);
                     let m = Place::reserve(m, self.plan.form, block, wide);
                     let space = space.reserve::<T>(strip(self.plan.form, block));
@@ -194,7 +211,7 @@ impl<T: Copy + Default + HasKernels + Send + Sync> Pass<T> {
                                 for part in 0..parts {
                                     // Panels of earlier outputs lie before.
                                     let before = part * self.values() * point + from * self.channels(part);
-                                    let u = u.0.wrapping_add(group * group_size + before);
+                                    let u = u.wrapping_add(group * group_size + before);
                                     self.multiply(part, some.len(), outputs.len(), (u, point), v, m);
                                 }
                                 self.outputs(group, outputs, some.clone(), m, space);
@@ -218,28 +235,38 @@ impl<T: Copy + Default + HasKernels + Send + Sync> Pass<T> {
         let block = even_part(self.tiles(), most);
         let wide = WIDE.next_multiple_of(kernels.nr);
         let (vectors, strips) = (channels.div_ceil(kernels.narrow), rows.div_ceil(wide));
+        let windows = |group, tiles: Range<usize>, v: Place<T>, space: *mut T, which: Range<usize>| {
+            for from in which.map(|t| t * kernels.narrow) {
+                // SAFETY: the buffer holds all channels, and each vector of them is one task's.
+                unsafe { self.windows(group, from, tiles.clone(), v, space) };
+            }
+        };
+        let own = parallel::threads() <= OWN_THREADS;
         with_shared(|shared| {
-            let v = Place::reserve(shared, self.plan.form, block, row);
+            let v = (!own).then(|| Place::reserve(shared, self.plan.form, block, row));
             for (group, first) in (0..groups).flat_map(|g| (0..self.tiles()).step_by(block).map(move |t| (g, t))) {
                 let some = first..self.tiles().min(first + block);
-                let grain = (512 / some.len()).max(1);
-                parallel::for_range(vectors, grain, |tasks| {
-                    let v = &v;
-                    with_scratch(|[_, _, space, _]| {
-                        let space = space.reserve::<T>(strip(self.plan.form, block));
-                        for from in tasks.map(|t| t * kernels.narrow) {
-                            // SAFETY: the buffer holds all channels, and each vector of them is one task's.
-                            unsafe { self.windows(group, from, some.clone(), *v, space) };
-                        }
+                if let Some(v) = &v {
+                    parallel::for_range(vectors, (512 / some.len()).max(1), |tasks| {
+                        with_scratch(|[_, _, space, _]| {
+                            let space = space.reserve::<T>(strip(self.plan.form, block));
+                            windows(group, some.clone(), *v, space, tasks);
+                        });
                     });
-                });
+                }
+                let name = new_name();
                 parallel::for_range(strips, 1, |tasks| {
                     let v = &v;
-                    with_scratch(|[u, m, space, _]| {
+                    with_scratch(|[u, m, space, tiles]| {
                         let point = apart(wide * self.depth);
                         let u = u.reserve::<T>(self.values() * point);
                         let m = Place::reserve(m, self.plan.form, block, wide);
                         let space = space.reserve::<T>(strip(self.plan.form, block));
+                        let v = v.unwrap_or_else(|| {
+                            Place::filled(tiles, self.plan.form, [block, row], name, |v| {
+                                windows(group, some.clone(), v, space, 0..vectors)
+                            })
+                        });
                         for from in tasks.map(|t| t * wide) {
                             let outputs = from..rows.min(from + wide);
                             // SAFETY: the buffers hold a block of filters and its sums.
@@ -248,7 +275,7 @@ impl<T: Copy + Default + HasKernels + Send + Sync> Pass<T> {
                                     for vector in outputs.clone().step_by(kernels.narrow) {
                                         self.filter(group, vector, outputs.clone(), part, u, point);
                                     }
-                                    self.multiply(part, some.len(), outputs.len(), (u, point), *v, m);
+                                    self.multiply(part, some.len(), outputs.len(), (u, point), v, m);
                                 }
                                 self.outputs(group, outputs, some.clone(), m, space);
                             }
