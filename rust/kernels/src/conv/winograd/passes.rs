@@ -15,7 +15,7 @@ const BLOCK: usize = 200_000;
 const TILES: usize = 6 << 20;
 /// So many threads each transform for themselves what they share (filters up to so many bytes, or tiles): reading what
 /// another core has just written takes longer (128 channels on 28², two cores that share no cache: 436 µs, one thread 360).
-const OWN_THREADS: usize = 4;
+pub(super) const OWN_THREADS: usize = 4;
 const OWN: usize = 4 << 20;
 /// Channels, and outputs, of a block of filters; outputs of a block of tiles.
 const DEEP: usize = 128;

@@ -2,10 +2,11 @@
 //! blocks of a size that the shape alone gives, each one chain, added in their order.
 
 use super::super::weight::Problem;
+use super::passes::OWN_THREADS;
 use super::transform::{TapsArgs, strip};
 use super::{Form, LEAST, POINTS, Place, Plan, Planes, Product, Stage, apart, fill, in_panel, whole};
 use crate::conv::geometry::Gather;
-use crate::gemm::{HasKernels, Kernels, even_part, with_scratch, with_shared};
+use crate::gemm::{HasKernels, Kernels, even_part, new_name, with_scratch, with_shared};
 use crate::parallel;
 use std::ops::Range;
 
@@ -18,6 +19,10 @@ const SUMS: usize = 16 << 20;
 /// Outputs and channels whose sums one task keeps.
 const ROWS: usize = 56;
 const COLS: usize = 128;
+/// Outputs of one task where each thread transforms the images for itself, and the bytes of sums up to which it does:
+/// with more channels the products outweigh the transforms (512 channels on 7², 8 images: 2.2 ms together, 9 ms apart).
+const OWN_ROWS: usize = 32;
+const OWN_SUMS: usize = 4 << 20;
 
 /// Whether [`gradient`] computes this; `parts` are those that the plain sum would have, which bound its error.
 pub(in crate::conv) fn takes_gradient<T>(g: &Gather, p: &Problem<T>, parts: usize) -> bool {
@@ -103,16 +108,150 @@ pub(in crate::conv) unsafe fn gradient<T>(
 }
 
 impl<T: Copy + Default + HasKernels + Send + Sync> Pass<T> {
+    /// Tiles of a batch.
+    fn batch(&self) -> usize {
+        let [high, wide] = [&self.gy, &self.x].map(|p| whole(self.kernels, p.channels));
+        let bytes = POINTS * self.chain * (high + wide) * size_of::<T>();
+        even_part(self.tiles.div_ceil(self.chain), (BATCH / bytes).max(1)) * self.chain
+    }
+
     /// # Safety
     /// As for [`gradient`].
     unsafe fn run(&self, out: &mut [T]) {
-        let (kernels, threads) = (self.kernels, parallel::threads());
+        let threads = parallel::threads();
+        let [high, wide] = [&self.gy, &self.x].map(|p| whole(self.kernels, p.channels));
+        let own = (2..=OWN_THREADS).contains(&threads)
+            && high >= threads * self.kernels.narrow
+            && POINTS * high * wide * size_of::<T>() <= OWN_SUMS;
+        // SAFETY: the caller's promise.
+        unsafe {
+            if own {
+                self.by_rows(out, threads)
+            } else {
+                self.together(out, threads)
+            }
+        }
+    }
+
+    /// Each thread takes some of the outputs, and transforms the images for itself: reading what another core has just
+    /// written takes longer.
+    ///
+    /// # Safety
+    /// As for [`gradient`].
+    unsafe fn by_rows(&self, out: &mut [T], threads: usize) {
+        let kernels = self.kernels;
         let (rows, channels) = (self.gy.channels, self.x.channels);
         let (high, wide) = (whole(kernels, rows), whole(kernels, channels));
-        let bytes = POINTS * self.chain * (high + wide) * size_of::<T>();
-        let chains = (BATCH / bytes).max(1);
-        let chains = even_part(self.tiles.div_ceil(self.chain), chains);
-        let batch = chains * self.chain;
+        let (batch, vectors) = (self.batch(), high / kernels.narrow);
+        let parts = (high / OWN_ROWS).next_multiple_of(threads).clamp(threads, vectors);
+        let some_rows = vectors.div_ceil(parts) * kernels.narrow;
+        let parts = high.div_ceil(some_rows);
+        let some_cols = COLS.next_multiple_of(kernels.nr).min(wide);
+        let across = wide.div_ceil(some_cols);
+        let (v_point, w_point, point) = (
+            apart(batch * wide),
+            apart(batch * some_rows),
+            apart(some_rows * some_cols),
+        );
+        let gw = At(out.as_mut_ptr());
+        with_shared(|shared| {
+            let sums = At(shared.reserve::<T>(parts * across * POINTS * point));
+            for first in (0..self.tiles).step_by(batch) {
+                let some = first..self.tiles.min(first + batch);
+                let name = new_name();
+                parallel::for_range(parts, 1, |tasks| {
+                    let (sums, gw) = (&sums, &gw);
+                    with_scratch(|[space, part, w, v]| {
+                        let space = space.reserve::<T>(strip(Form::Near, self.chain));
+                        let part = part.reserve::<T>(some_rows * some_cols);
+                        let w = w.reserve::<T>(POINTS * w_point);
+                        // SAFETY: the buffers hold a batch; sums and gradients of some rows are one task's. So below.
+                        let v = v.filled(POINTS * v_point, name, |v: *mut T| unsafe {
+                            for at in (0..wide).step_by(kernels.narrow) {
+                                self.images(some.clone(), at, wide, v, v_point, space);
+                            }
+                        });
+                        for task in tasks {
+                            let from = task * some_rows;
+                            let here = some_rows.min(high - from);
+                            for at in (0..here).step_by(kernels.narrow) {
+                                unsafe { self.gradients(some.clone(), from + at, [at, here], w, w_point, space) };
+                            }
+                            for j in 0..across {
+                                let area = [
+                                    from..rows.min(from + some_rows),
+                                    (j * some_cols)..wide.min((j + 1) * some_cols),
+                                ];
+                                let to = sums.0.wrapping_add((task * across + j) * POINTS * point);
+                                for p in 0..POINTS {
+                                    let w = w.wrapping_add(p * w_point).wrapping_sub(from);
+                                    let operands = [v.wrapping_add(p * v_point), w];
+                                    let to = to.wrapping_add(p * point);
+                                    unsafe { self.add(some.clone(), operands, [here, wide], &area, to, part) };
+                                }
+                                if some.end == self.tiles {
+                                    unsafe { self.taps(&area, to, point, gw.0) };
+                                }
+                            }
+                        }
+                    });
+                });
+            }
+        });
+    }
+
+    /// Transforms the images of a batch, a vector of channels from `at` on.
+    ///
+    /// # Safety
+    /// `v` holds the batch, `space` a strip.
+    unsafe fn images(&self, some: Range<usize>, at: usize, wide: usize, v: *mut T, v_point: usize, space: *mut T) {
+        for from in some.clone().step_by(self.chain) {
+            let tiles = from..some.end.min(from + self.chain);
+            let (place, width) = in_panel(self.kernels, at, tiles.len(), wide);
+            let to = Place {
+                dst: v.wrapping_add((from - some.start) * wide + place),
+                tile: width,
+                point: v_point,
+            };
+            // SAFETY: the caller's promise.
+            unsafe { fill(self.kernels, &self.x, at, self.all, tiles, &to, space) };
+        }
+    }
+
+    /// Transforms the output's gradients of a batch, a vector of outputs from `first` on, to column `at` of `high`.
+    ///
+    /// # Safety
+    /// `w` holds the batch, `space` a strip.
+    unsafe fn gradients(
+        &self,
+        some: Range<usize>,
+        first: usize,
+        [at, high]: [usize; 2],
+        w: *mut T,
+        w_point: usize,
+        space: *mut T,
+    ) {
+        for from in some.clone().step_by(self.chain) {
+            let tiles = from..some.end.min(from + self.chain);
+            let to = Place {
+                dst: w.wrapping_add((from - some.start) * high + at),
+                tile: high,
+                point: w_point,
+            };
+            // SAFETY: the caller's promise.
+            unsafe { fill(self.kernels, &self.gy, first, self.all, tiles, &to, space) };
+        }
+    }
+
+    /// All threads transform a batch, then multiply it.
+    ///
+    /// # Safety
+    /// As for [`gradient`].
+    unsafe fn together(&self, out: &mut [T], threads: usize) {
+        let kernels = self.kernels;
+        let (rows, channels) = (self.gy.channels, self.x.channels);
+        let (high, wide) = (whole(kernels, rows), whole(kernels, channels));
+        let batch = self.batch();
         // Sums in rectangles; where these are few, the points are shared out as well.
         let (some_rows, some_cols) = (even_part(rows, ROWS), COLS.next_multiple_of(kernels.nr).min(wide));
         let (down, across) = (rows.div_ceil(some_rows), wide.div_ceil(some_cols));
@@ -145,21 +284,11 @@ impl<T: Copy + Default + HasKernels + Send + Sync> Pass<T> {
                             unsafe {
                                 if vector < vectors[0] {
                                     let at = vector * kernels.narrow;
-                                    let (place, width) = in_panel(kernels, at, tiles.len(), wide);
-                                    let to = Place {
-                                        dst: v.0.wrapping_add(before * wide + place),
-                                        tile: width,
-                                        point: v_point,
-                                    };
-                                    fill(kernels, &self.x, at, self.all, tiles, &to, space);
+                                    self.images(tiles, at, wide, v.0.wrapping_add(before * wide), v_point, space);
                                 } else {
                                     let at = (vector - vectors[0]) * kernels.narrow;
-                                    let to = Place {
-                                        dst: w.0.wrapping_add(before * high + at),
-                                        tile: high,
-                                        point: w_point,
-                                    };
-                                    fill(kernels, &self.gy, at, self.all, tiles, &to, space);
+                                    let to = w.0.wrapping_add(before * high);
+                                    self.gradients(tiles, at, [at, high], to, w_point, space);
                                 }
                             }
                         }
