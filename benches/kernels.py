@@ -39,7 +39,7 @@ def seconds(case, libs, rounds, budget, threads):
             with contextlib.nullcontext() if case.grad else lib.no_grad():
                 if threads > 1:
                     # The other library's idle threads spin for milliseconds after their last work; then wake one's own.
-                    time.sleep(0.008)
+                    time.sleep(0.015)
                     exec(code, space)
                 start = time.perf_counter()
                 for _ in repeat:

@@ -189,7 +189,7 @@ ROWS = {
 def settle(call, threads):
     """Lets the other library's idle threads stop spinning (libgomp's do so for milliseconds), then wakes one's own."""
     if threads > 1:
-        time.sleep(0.008)
+        time.sleep(0.015)
         call()
 
 

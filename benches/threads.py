@@ -1,5 +1,5 @@
-"""What threads cost: starting and ending a job on two of them, and a busy neighbour: kernels on two threads while another
-process computes, firesteel and PyTorch.
+"""What threads cost: starting and ending a job on two of them; the first kernels after a rest, when the second thread is
+woken; and a busy neighbour: kernels on two threads while another process computes, firesteel and PyTorch.
 
     python benches/threads.py            both libraries
     python benches/threads.py --seconds 3
@@ -38,6 +38,20 @@ def mean_time(run, seconds):
     return statistics.mean(taken)
 
 
+def after_rest(run, rounds=30):
+    """The median over rests of 100 ms of the median time of the 20 calls that follow each."""
+    medians = []
+    for _ in range(rounds):
+        time.sleep(0.1)
+        taken = []
+        for _ in range(20):
+            start = time.perf_counter()
+            run()
+            taken.append(time.perf_counter() - start)
+        medians.append(statistics.median(taken))
+    return statistics.median(medians)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--seconds", type=float, default=1.0, help="for each measurement")
@@ -51,6 +65,13 @@ def main():
     ours.set_num_threads(2)
     empty, joint = min(ours._C._fork_join(1000) for _ in range(20))
     print(f"fork and join: {empty * 1e6:.2f} us for an empty job, {joint * 1e6:.2f} us where both threads take part")
+    for key, lib in libs.items():
+        v, taken = lib.randn(1_000_000), {}
+        for threads in (1, 2):
+            lib.set_num_threads(threads)
+            v.sum()
+            taken[threads] = after_rest(v.sum)
+        print(f"sum of 1e6 after a rest, {key}: {taken[1] * 1e6:.0f} us on one thread, {taken[2] * 1e6:.0f} us on two")
     print("library   | kernel              | alone us | beside a busy process us | ratio")
     print("-" * 79)
     for key, lib in libs.items():

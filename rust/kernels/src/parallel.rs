@@ -1,16 +1,19 @@
 //! The thread pool: a small one of our own, because starting work must cost less than a small matrix product.
 //!
 //! A caller publishes its job in one of a few slots, wakes sleeping workers and claims chunks itself: its own stretch of
-//! the job first, large chunks before small ones, then what is left of the others' ([`job`]). It waits only for chunks that a worker has already claimed, so a worker that wakes late
-//! costs nothing; where that takes long, because the system has stopped the worker, the caller sleeps, so that its own core
-//! is free for the worker. Workers spin for a moment after their last chunk, then sleep. Several threads may call at once;
-//! nested calls run on the calling thread.
+//! the job first, large chunks before small ones, then what is left of the others' ([`job`]). It waits only for chunks that
+//! a worker has already claimed, so a worker that wakes late costs nothing; where that takes long, because the system has
+//! stopped the worker, the caller sleeps, so that its own core is free for the worker. Workers spin for a moment after their
+//! last chunk, then sleep; they wake on another core than the caller's ([`place`]). Several threads may call at once; nested
+//! calls run on the calling thread.
 //!
 //! In a forked child only the forking thread exists: the child starts with a pool of one thread.
 
 mod job;
+mod place;
 
 use self::job::Job;
+use self::place::Asleep;
 use std::cell::{Cell, UnsafeCell};
 use std::ops::Range;
 use std::panic::resume_unwind;
@@ -57,8 +60,8 @@ struct Pool {
     threads: AtomicUsize,
     /// Workers started so far; changed under `lock`.
     workers: AtomicUsize,
-    /// Guards starting and sleeping; held across a fork.
-    lock: Mutex<()>,
+    /// Guards starting and sleeping, and knows who sleeps; held across a fork.
+    lock: Mutex<Asleep>,
     wake: Condvar,
     /// Tells callers that sleep that a slot is empty.
     done: Condvar,
@@ -76,7 +79,7 @@ static POOL: Pool = Pool {
     sleepers: AtomicUsize::new(0),
     threads: AtomicUsize::new(0),
     workers: AtomicUsize::new(0),
-    lock: Mutex::new(()),
+    lock: Mutex::new(Asleep::NOBODY),
     wake: Condvar::new(),
     done: Condvar::new(),
 };
@@ -223,7 +226,7 @@ pub fn fork_join_times(rounds: usize) -> [f64; 2] {
 fn publish(useful: usize) {
     POOL.epoch.fetch_add(1, Ordering::SeqCst);
     if POOL.sleepers.load(Ordering::SeqCst) > 0 {
-        drop(lock(&POOL.lock));
+        lock(&POOL.lock).move_away();
         if useful >= POOL.threads.load(Ordering::Relaxed) - 1 {
             POOL.wake.notify_all();
         } else {
@@ -275,11 +278,13 @@ fn worker(index: usize) {
         }
         if !wanted() || POOL.epoch.load(Ordering::SeqCst) == seen {
             let mut guard = lock(&POOL.lock);
+            guard.add(index);
             POOL.sleepers.fetch_add(1, Ordering::SeqCst);
             while POOL.epoch.load(Ordering::SeqCst) == seen {
                 guard = POOL.wake.wait(guard).unwrap_or_else(|e| e.into_inner());
             }
             POOL.sleepers.fetch_sub(1, Ordering::SeqCst);
+            guard.remove(index);
         }
         seen = POOL.epoch.load(Ordering::SeqCst);
     }
@@ -315,7 +320,7 @@ fn help(who: usize) -> bool {
 mod fork {
     use super::*;
 
-    struct Held(UnsafeCell<Option<MutexGuard<'static, ()>>>);
+    struct Held(UnsafeCell<Option<MutexGuard<'static, Asleep>>>);
     // SAFETY: touched only by the forking thread between `prepare` and `parent`/`child`, while it holds the lock.
     unsafe impl Sync for Held {}
     static HELD: Held = Held(UnsafeCell::new(None));
@@ -342,7 +347,10 @@ mod fork {
 
     extern "C" fn child() {
         // SAFETY: the child has this one thread.
-        let guard = unsafe { (*HELD.0.get()).take() };
+        let mut guard = unsafe { (*HELD.0.get()).take() };
+        if let Some(asleep) = guard.as_mut() {
+            **asleep = Asleep::NOBODY;
+        }
         POOL.workers.store(0, Ordering::Relaxed);
         POOL.threads.store(1, Ordering::Relaxed);
         POOL.sleepers.store(0, Ordering::Relaxed);
@@ -426,6 +434,35 @@ mod tests {
             });
             assert_eq!(caught.unwrap_err().downcast_ref::<&str>(), Some(&"bad chunk"));
             assert_eq!(sum_to(1000, 1), 499_500);
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_woken_worker_may_use_the_cores_that_its_caller_may() {
+        let _turn = with_threads(2);
+        for _ in 0..3 {
+            std::thread::sleep(20 * SPIN);
+            let begun = AtomicUsize::new(0);
+            let counts = [const { AtomicUsize::new(0) }; 2];
+            for_range(2, 1, |chunk| {
+                begun.fetch_add(chunk.len(), Ordering::SeqCst);
+                let start = Instant::now();
+                while begun.load(Ordering::SeqCst) < 2 && start.elapsed() < Duration::from_secs(5) {
+                    std::hint::spin_loop();
+                }
+                // SAFETY: a set of cores is plain data, and lives during the call; 0 is the calling thread.
+                let cores = unsafe {
+                    let mut set: libc::cpu_set_t = std::mem::zeroed();
+                    assert_eq!(libc::sched_getaffinity(0, size_of_val(&set), &mut set), 0);
+                    libc::CPU_COUNT(&set)
+                };
+                for i in chunk {
+                    counts[i].store(cores as usize, Ordering::SeqCst);
+                }
+            });
+            let [mine, other] = counts.map(AtomicUsize::into_inner);
+            assert!(mine > 0 && mine == other, "{mine} and {other} cores");
         }
     }
 
