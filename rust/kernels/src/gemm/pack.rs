@@ -2,10 +2,14 @@
 
 use crate::simd::vec::Lanes;
 use std::cell::RefCell;
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Elements past the end of a packed panel that packing may overwrite.
 pub(crate) const SLACK: usize = 64;
+
+/// Lines that [`Lanes::transpose`] takes at most.
+const MOST_LINES: usize = 8;
 
 /// Where a panel comes from: `lines` rows of A (or columns of B), `k` elements each, written as `dst[p * width + line]`
 /// with zeros in the missing lines.
@@ -25,7 +29,15 @@ pub(crate) struct PackArgs<T> {
 pub(crate) unsafe fn pack<T: Copy + Default, L: Lanes<T>>(l: L, g: &PackArgs<T>) {
     // SAFETY: the caller's promise.
     unsafe {
-        if g.line_stride == 1 {
+        if g.line_stride == 2 && L::N > 1 {
+            for p in 0..g.k {
+                let (src, dst) = (g.src.offset(p as isize * g.k_stride), g.dst.add(p * g.width));
+                for at in (0..g.width).step_by(L::N) {
+                    let some = l.even(0, g.lines.saturating_sub(at).min(L::N));
+                    l.store(dst.add(at), l.load_even(src.wrapping_add(2 * at), some));
+                }
+            }
+        } else if g.line_stride == 1 {
             for p in 0..g.k {
                 let (src, dst) = (g.src.offset(p as isize * g.k_stride), g.dst.add(p * g.width));
                 let mut at = 0;
@@ -35,6 +47,10 @@ pub(crate) unsafe fn pack<T: Copy + Default, L: Lanes<T>>(l: L, g: &PackArgs<T>)
                     at += L::N;
                 }
             }
+        } else if g.k_stride.unsigned_abs() < g.line_stride.unsigned_abs() && g.k_stride != 1 && L::BLOCK > 1 {
+            for first in (0..g.k).step_by(APART) {
+                pack_apart(l, g, first..g.k.min(first + APART));
+            }
         } else if g.k_stride == 1 && L::BLOCK > 1 {
             let mut at = 0;
             while at < g.width {
@@ -43,7 +59,7 @@ pub(crate) unsafe fn pack<T: Copy + Default, L: Lanes<T>>(l: L, g: &PackArgs<T>)
                     at = g.width - L::BLOCK;
                 }
                 let lines = g.lines.saturating_sub(at).min(L::BLOCK);
-                let mut rows = [g.src; 8];
+                let mut rows = [g.src; MOST_LINES];
                 for (i, row) in rows.iter_mut().enumerate().take(lines) {
                     *row = g.src.offset((at + i) as isize * g.line_stride);
                 }
@@ -67,6 +83,50 @@ pub(crate) unsafe fn pack<T: Copy + Default, L: Lanes<T>>(l: L, g: &PackArgs<T>)
                 }
             }
         }
+    }
+}
+
+/// Elements of a line that are brought together at once.
+const APART: usize = 64;
+
+/// Packs a stretch of lines whose elements lie apart, but closer than the lines: brought together line by line, since to
+/// read across lines would fetch each cache line many times, and lines a power of two apart push each other out.
+///
+/// # Safety
+/// As for [`pack`]; rows of the panel are packed in their order.
+#[inline(always)]
+unsafe fn pack_apart<T: Copy + Default, L: Lanes<T>>(l: L, g: &PackArgs<T>, ks: Range<usize>) {
+    let mut near = [[T::default(); APART]; MOST_LINES];
+    let mut at = 0;
+    while at < g.width {
+        if at + L::BLOCK > g.width && at > 0 {
+            at = g.width - L::BLOCK;
+        }
+        let lines = g.lines.saturating_sub(at).min(L::BLOCK);
+        // SAFETY: the caller's promise; `near` has room for the stretch.
+        unsafe {
+            for (i, near) in near.iter_mut().enumerate().take(lines) {
+                let line = g
+                    .src
+                    .offset((at + i) as isize * g.line_stride + ks.start as isize * g.k_stride);
+                if g.k_stride == 2 {
+                    for p in (0..ks.len()).step_by(L::N) {
+                        let v = l.load_even(line.wrapping_add(2 * p), l.even(0, L::N.min(ks.len() - p)));
+                        l.store(near.as_mut_ptr().add(p), v);
+                    }
+                } else {
+                    for (p, to) in near.iter_mut().enumerate().take(ks.len()) {
+                        *to = *line.offset(p as isize * g.k_stride);
+                    }
+                }
+            }
+            let rows: [*const T; MOST_LINES] = std::array::from_fn(|i| near[i].as_ptr());
+            for p in (0..ks.len()).step_by(L::BLOCK) {
+                let dst = g.dst.add((ks.start + p) * g.width + at);
+                l.transpose(&rows[..lines], p as isize, ks.len() - p, dst, g.width);
+            }
+        }
+        at += L::BLOCK;
     }
 }
 

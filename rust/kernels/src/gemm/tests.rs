@@ -21,6 +21,10 @@ enum Layout {
     Broadcast,
     /// Rows from last to first.
     Reversed,
+    /// Every third element of rows that lie apart.
+    Thirds,
+    /// Every second element of columns that lie apart.
+    Down,
 }
 
 struct Matrix<T> {
@@ -36,6 +40,8 @@ impl<T: Element> Matrix<T> {
             Layout::Rows => (r * c, 0, [c as isize, 1]),
             Layout::Columns => (r * c, 0, [1, r as isize]),
             Layout::Strided => (r * (2 * c + 3), 0, [2 * c as isize + 3, 2]),
+            Layout::Thirds => (r * (3 * c + 1), 0, [3 * c as isize + 1, 3]),
+            Layout::Down => (c * (2 * r + 3), 0, [2, 2 * r as isize + 3]),
             Layout::Broadcast => (c, 0, [0, 1]),
             Layout::Reversed => (r * c, r.saturating_sub(1) * c, [-(c as isize), 1]),
         };
@@ -148,8 +154,8 @@ fn any_layout_agrees_with_the_reference() {
         (70, 90, 50),
         (40, 500, 100),
     ] {
-        for a in [Rows, Columns, Strided, Broadcast, Reversed] {
-            for b in [Rows, Columns, Strided, Broadcast, Reversed] {
+        for a in [Rows, Columns, Strided, Broadcast, Reversed, Thirds, Down] {
+            for b in [Rows, Columns, Strided, Broadcast, Reversed, Thirds, Down] {
                 check::<f32>(m, k, n, [a, b, Rows], (true, false), F32);
                 check::<f64>(m, k, n, [a, b, Rows], (false, true), f64::EPSILON);
             }
