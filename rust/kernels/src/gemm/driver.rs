@@ -4,6 +4,7 @@
 //! the choices made here are free to follow the machine.
 
 use super::epilogue::Summand;
+use super::few::{self, FewArgs};
 use super::micro::{Number, Products, Tile};
 use super::packed::{self, panel};
 use crate::parallel;
@@ -46,6 +47,8 @@ unsafe impl<T: Sync> Sync for Gemm<T> {}
 const IN_PLACE: usize = 512 << 10;
 /// Bytes of B that stay in the first-level cache.
 const L1_BYTES: usize = 32 << 10;
+/// Columns of B that make a stream worth reading.
+const LONG: usize = 256;
 /// Multiply-adds worth starting a thread for: some ten microseconds.
 pub(super) const GRAIN: usize = 1 << 20;
 
@@ -261,6 +264,25 @@ impl<T: Number> Gemm<T> {
         let large = self.k.saturating_mul(self.n) * size_of::<T>() > (256 << 10);
         let depth = if large { 16 } else { self.k.max(1) };
         let mut p = 0;
+        if large && self.m <= few::MOST_ROWS && self.n >= LONG {
+            // The end of k is left to the tiles, which know the epilogue.
+            p = (self.k - 1) / few::STREAMS * few::STREAMS;
+            let args = FewArgs {
+                m: self.m,
+                n: self.n,
+                k: p,
+                a: self.a,
+                a_rs: self.a_rs,
+                a_cs: self.a_cs,
+                b: self.b,
+                b_rs: self.b_rs,
+                c: self.c,
+                c_rs: self.c_rs,
+                from_c: self.from_c,
+            };
+            // SAFETY: the caller's promise.
+            unsafe { (kernels.few)(&args) };
+        }
         loop {
             let (k, last) = (depth.min(self.k - p), p + depth >= self.k);
             let panels = self.m.div_ceil(tiles.len());

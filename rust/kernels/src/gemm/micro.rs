@@ -6,6 +6,7 @@
 )]
 
 use super::epilogue::Summand;
+use super::few::{FewArgs, few};
 use super::pack::{PackArgs, pack};
 use crate::conv::lines::{LineFn, LineTile, line_tile, spread_line};
 use crate::conv::pairs::{PairArgs, pair};
@@ -269,6 +270,7 @@ pub(crate) struct Products<T: 'static> {
     pub pack: unsafe fn(&PackArgs<T>),
     pub dot: unsafe fn(*const T, *const T, usize) -> T,
     pub finish: unsafe fn(&Tile<T>, usize),
+    pub few: unsafe fn(&FewArgs<T>),
 }
 
 /// Those, and what convolutions need besides.
@@ -337,6 +339,13 @@ macro_rules! products {
                 // SAFETY: the caller's promise.
                 unsafe { dot(<$l as Lanes<$t>>::assume(), a, b, k) }
             }
+            /// # Safety
+            /// As for what it calls; the CPU has the instruction set.
+            $(#[$feature])*
+            unsafe fn few_rows(args: &FewArgs<$t>) {
+                // SAFETY: the caller's promise.
+                unsafe { few(<$l as Lanes<$t>>::assume(), args) }
+            }
             pub(in super::super) const TABLE: Products<$t> = Products {
                 tiles: &[$([packed::<$mr, 1>, packed::<$mr, $nv>]),*],
                 tall: &[$([direct::<$mr, 1>, direct::<$mr, $nv>]),*],
@@ -347,6 +356,7 @@ macro_rules! products {
                 pack: pack_panel,
                 dot: dot64,
                 finish: end,
+                few: few_rows,
             };
         }
     };

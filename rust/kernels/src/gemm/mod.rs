@@ -8,6 +8,7 @@
 
 mod driver;
 mod epilogue;
+mod few;
 mod int;
 mod micro;
 mod narrow;

@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// Elements past the end of a packed panel that packing may overwrite.
 pub(crate) const SLACK: usize = 64;
 
-/// Lines that [`Lanes::transpose`] takes at most.
-const MOST_LINES: usize = 8;
+/// Lines that [`Lanes::transpose_large`] takes at most.
+const MOST_LINES: usize = 16;
 
 /// Where a panel comes from: `lines` rows of A (or columns of B), `k` elements each, written as `dst[p * width + line]`
 /// with zeros in the missing lines.
@@ -52,24 +52,10 @@ pub(crate) unsafe fn pack<T: Copy + Default, L: Lanes<T>>(l: L, g: &PackArgs<T>)
                 pack_apart(l, g, first..g.k.min(first + APART));
             }
         } else if g.k_stride == 1 && L::BLOCK > 1 {
-            let mut at = 0;
-            while at < g.width {
-                if at + L::BLOCK > g.width && at > 0 {
-                    // Step back rather than write beyond the row, which was filled before.
-                    at = g.width - L::BLOCK;
-                }
-                let lines = g.lines.saturating_sub(at).min(L::BLOCK);
-                let mut rows = [g.src; MOST_LINES];
-                for (i, row) in rows.iter_mut().enumerate().take(lines) {
-                    *row = g.src.offset((at + i) as isize * g.line_stride);
-                }
-                let mut p = 0;
-                while p < g.k {
-                    let dst = g.dst.add(p * g.width + at);
-                    l.transpose(&rows[..lines], p as isize, g.k - p, dst, g.width);
-                    p += L::BLOCK;
-                }
-                at += L::BLOCK;
+            if g.width > L::BLOCK {
+                turn::<T, L, true>(l, g);
+            } else {
+                turn::<T, L, false>(l, g);
             }
         } else {
             for p in 0..g.k {
@@ -83,6 +69,39 @@ pub(crate) unsafe fn pack<T: Copy + Default, L: Lanes<T>>(l: L, g: &PackArgs<T>)
                 }
             }
         }
+    }
+}
+
+/// Packs contiguous lines in square blocks.
+///
+/// # Safety
+/// As for [`pack`].
+#[inline(always)]
+unsafe fn turn<T: Copy, L: Lanes<T>, const LARGE: bool>(l: L, g: &PackArgs<T>) {
+    let side = if LARGE { L::LARGE } else { L::BLOCK };
+    let mut at = 0;
+    while at < g.width {
+        if at + side > g.width && at > 0 {
+            // Step back rather than write beyond the row, which was filled before.
+            at = g.width - side;
+        }
+        let lines = g.lines.saturating_sub(at).min(side);
+        let mut rows = [g.src; MOST_LINES];
+        for (i, row) in rows.iter_mut().enumerate().take(lines) {
+            *row = g.src.wrapping_offset((at + i) as isize * g.line_stride);
+        }
+        for p in (0..g.k).step_by(side) {
+            let dst = g.dst.wrapping_add(p * g.width + at);
+            // SAFETY: the caller's promise.
+            unsafe {
+                if LARGE {
+                    l.transpose_large(&rows[..lines], p as isize, g.k - p, dst, g.width);
+                } else {
+                    l.transpose(&rows[..lines], p as isize, g.k - p, dst, g.width);
+                }
+            }
+        }
+        at += side;
     }
 }
 

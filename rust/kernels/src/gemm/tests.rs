@@ -166,6 +166,20 @@ fn any_layout_agrees_with_the_reference() {
 }
 
 #[test]
+fn few_rows_of_a_large_matrix() {
+    use Layout::*;
+    for m in 1..=9 {
+        for (k, n) in [(300, 257), (257, 1000), (66, 4099)] {
+            check::<f32>(m, k, n, [Rows; 3], (true, m % 2 == 0), F32);
+        }
+        check::<f32>(m, 131, 700, [Columns, Rows, Rows], (false, true), F32);
+        check::<f64>(m, 131, 700, [Strided, Rows, Strided], (true, true), f64::EPSILON);
+        check::<f32>(m, 700, 300, [Rows, Reversed, Rows], (true, false), F32);
+        check::<f32>(700, 300, m, [Rows, Columns, Columns], (true, false), F32);
+    }
+}
+
+#[test]
 fn large_products_and_long_sums() {
     check::<f32>(
         300,

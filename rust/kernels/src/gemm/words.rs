@@ -6,6 +6,7 @@ use super::batch_offset;
 use super::micro::Products;
 use super::packed::{Operands, panel, panel_width};
 use crate::dtype::bf16;
+use crate::simd::vec::transpose_words;
 use crate::view::Src;
 use std::arch::x86_64::*;
 use std::num::Wrapping;
@@ -228,7 +229,7 @@ unsafe fn pack<S: Part>(
                             *row = _mm512_maskz_loadu_epi8(mask, line(i).wrapping_add(q * S::PARTS).cast());
                         }
                     }
-                    let block = transpose(block);
+                    let block = transpose_words(block);
                     let to = dst.wrapping_add((q - ks.start) * width + at);
                     for (i, row) in block.iter().enumerate() {
                         if i < words {
@@ -264,36 +265,4 @@ unsafe fn pack<S: Part>(
             }
         }
     }
-}
-
-/// 16 x 16 words.
-#[inline]
-#[target_feature(enable = "avx512f")]
-fn transpose(r: [__m512i; 16]) -> [__m512i; 16] {
-    let (mut t, mut s) = (r, r);
-    for i in 0..8 {
-        t[2 * i] = _mm512_unpacklo_epi32(r[2 * i], r[2 * i + 1]);
-        t[2 * i + 1] = _mm512_unpackhi_epi32(r[2 * i], r[2 * i + 1]);
-    }
-    // Now columns 0, 1, 2, 3 (and those 4, 8, 12 further) of rows 4i..4i+4.
-    for i in [0, 4, 8, 12] {
-        s[i] = _mm512_unpacklo_epi64(t[i], t[i + 2]);
-        s[i + 1] = _mm512_unpackhi_epi64(t[i], t[i + 2]);
-        s[i + 2] = _mm512_unpacklo_epi64(t[i + 1], t[i + 3]);
-        s[i + 3] = _mm512_unpackhi_epi64(t[i + 1], t[i + 3]);
-    }
-    // Quarters of vectors: columns c and c + 8 of rows 0..8, c + 4 and c + 12; the same of rows 8..16.
-    for c in 0..4 {
-        t[c] = _mm512_shuffle_i32x4::<0x88>(s[c], s[c + 4]);
-        t[c + 4] = _mm512_shuffle_i32x4::<0xDD>(s[c], s[c + 4]);
-        t[c + 8] = _mm512_shuffle_i32x4::<0x88>(s[c + 8], s[c + 12]);
-        t[c + 12] = _mm512_shuffle_i32x4::<0xDD>(s[c + 8], s[c + 12]);
-    }
-    for c in 0..4 {
-        s[c] = _mm512_shuffle_i32x4::<0x88>(t[c], t[c + 8]);
-        s[c + 4] = _mm512_shuffle_i32x4::<0x88>(t[c + 4], t[c + 12]);
-        s[c + 8] = _mm512_shuffle_i32x4::<0xDD>(t[c], t[c + 8]);
-        s[c + 12] = _mm512_shuffle_i32x4::<0xDD>(t[c + 4], t[c + 12]);
-    }
-    s
 }

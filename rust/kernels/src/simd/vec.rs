@@ -93,6 +93,16 @@ pub trait Lanes<T>: Copy {
     /// # Safety
     /// See the trait. All `BLOCK` elements of each written row are touched.
     unsafe fn transpose(self, rows: &[*const T], offset: isize, cols: usize, dst: *mut T, ld: usize);
+    /// Side of the block that [`Lanes::transpose_large`] moves.
+    const LARGE: usize = Self::BLOCK;
+    /// [`Lanes::transpose`] of blocks of another side.
+    /// # Safety
+    /// As there, for `LARGE`.
+    #[inline(always)]
+    unsafe fn transpose_large(self, rows: &[*const T], offset: isize, cols: usize, dst: *mut T, ld: usize) {
+        // SAFETY: the caller's promise.
+        unsafe { self.transpose(rows, offset, cols, dst, ld) }
+    }
 }
 
 /// One lane.
@@ -223,6 +233,8 @@ macro_rules! even_one_by_one {
 }
 
 #[cfg(target_arch = "x86_64")]
+pub(crate) use x86::transpose_words;
+#[cfg(target_arch = "x86_64")]
 pub use x86::{Avx2, Avx512};
 
 #[cfg(target_arch = "x86_64")]
@@ -258,6 +270,38 @@ mod x86 {
 
     /// 8 x 8 floats through 24 shuffles.
     ///
+    /// 16 x 16 words.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    pub(crate) fn transpose_words(r: [__m512i; 16]) -> [__m512i; 16] {
+        let (mut t, mut s) = (r, r);
+        for i in 0..8 {
+            t[2 * i] = _mm512_unpacklo_epi32(r[2 * i], r[2 * i + 1]);
+            t[2 * i + 1] = _mm512_unpackhi_epi32(r[2 * i], r[2 * i + 1]);
+        }
+        // Now columns 0, 1, 2, 3 (and those 4, 8, 12 further) of rows 4i..4i+4.
+        for i in [0, 4, 8, 12] {
+            s[i] = _mm512_unpacklo_epi64(t[i], t[i + 2]);
+            s[i + 1] = _mm512_unpackhi_epi64(t[i], t[i + 2]);
+            s[i + 2] = _mm512_unpacklo_epi64(t[i + 1], t[i + 3]);
+            s[i + 3] = _mm512_unpackhi_epi64(t[i + 1], t[i + 3]);
+        }
+        // Quarters of vectors: columns c and c + 8 of rows 0..8, c + 4 and c + 12; the same of rows 8..16.
+        for c in 0..4 {
+            t[c] = _mm512_shuffle_i32x4::<0x88>(s[c], s[c + 4]);
+            t[c + 4] = _mm512_shuffle_i32x4::<0xDD>(s[c], s[c + 4]);
+            t[c + 8] = _mm512_shuffle_i32x4::<0x88>(s[c + 8], s[c + 12]);
+            t[c + 12] = _mm512_shuffle_i32x4::<0xDD>(s[c + 8], s[c + 12]);
+        }
+        for c in 0..4 {
+            s[c] = _mm512_shuffle_i32x4::<0x88>(t[c], t[c + 8]);
+            s[c + 4] = _mm512_shuffle_i32x4::<0x88>(t[c + 4], t[c + 12]);
+            s[c + 8] = _mm512_shuffle_i32x4::<0xDD>(t[c], t[c + 8]);
+            s[c + 12] = _mm512_shuffle_i32x4::<0xDD>(t[c + 4], t[c + 12]);
+        }
+        s
+    }
+
     /// # Safety
     /// See [`Lanes::transpose`]; the CPU has AVX2.
     #[inline(always)]
@@ -479,6 +523,26 @@ mod x86 {
                     self.store_n(p, _mm512_permutex2var_ps(even, low, odd), n);
                     if n > 16 {
                         self.store_n(p.wrapping_add(16), _mm512_permutex2var_ps(even, high, odd), n - 16);
+                    }
+                }
+            }
+            const LARGE: usize = 16;
+            #[inline(always)]
+            unsafe fn transpose_large(self, rows: &[*const f32], offset: isize, cols: usize, dst: *mut f32, ld: usize) {
+                // SAFETY: the caller's promise; masked columns and missing rows are not touched.
+                unsafe {
+                    let mut block = [_mm512_setzero_si512(); 16];
+                    let mask = ((1u32 << cols.min(16)) - 1) as u16;
+                    for i in 0..16 {
+                        if i < rows.len() {
+                            block[i] = _mm512_maskz_loadu_epi32(mask, rows[i].offset(offset).cast());
+                        }
+                    }
+                    let turned = transpose_words(block);
+                    for i in 0..16 {
+                        if i < cols {
+                            _mm512_storeu_si512(dst.wrapping_add(i * ld).cast(), turned[i]);
+                        }
                     }
                 }
             }
