@@ -152,7 +152,7 @@ impl<T: Number> Gemm<T> {
             return unsafe { g.run_here(kernels) };
         }
         let want = (work / GRAIN).min(2 * threads);
-        if g.direct().is_none() {
+        if g.direct().is_none() && !g.is_few_turned() {
             // SAFETY: the caller's promise.
             return unsafe { packed::on_threads(&g, &g, kernels, threads) };
         }
@@ -213,6 +213,14 @@ impl<T: Number> Gemm<T> {
         unsafe {
             match g.direct() {
                 Some(h) => h.run_direct(kernels),
+                None if g.is_few_turned() => {
+                    (kernels.few[1])(&g.few(g.k, g.b_cs));
+                    // What is left is the epilogue.
+                    if !(g.plus.of.is_null() && g.row_bias.is_null() && g.col_bias.is_null()) || g.relu {
+                        let (k, from_c) = (0, true);
+                        Self { k, from_c, ..g }.run_here(kernels);
+                    }
+                }
                 None => packed::alone(&g, 0..g.n, &g, kernels),
             }
         }
@@ -226,6 +234,27 @@ impl<T: Number> Gemm<T> {
         let turn = self.m == 1 && self.b_cs != 1 && self.n > 1 && self.a_rs == 1 && self.c_rs == 1;
         let h = if turn { self.swapped() } else { self };
         ((h.b_cs == 1 || h.n == 1) && h.is_small()).then_some(h)
+    }
+
+    /// Few rows, and contiguous columns of B, which are turned on the way.
+    fn is_few_turned(&self) -> bool {
+        self.m <= few::MOST_ROWS && self.c_cs == 1 && self.b_rs == 1 && self.b_cs != 1 && self.k >= 32 && self.n >= 16
+    }
+
+    fn few(&self, k: usize, b_step: isize) -> FewArgs<T> {
+        FewArgs {
+            m: self.m,
+            n: self.n,
+            k,
+            a: self.a,
+            a_rs: self.a_rs,
+            a_cs: self.a_cs,
+            b: self.b,
+            b_step,
+            c: self.c,
+            c_rs: self.c_rs,
+            from_c: self.from_c,
+        }
     }
 
     /// Packing would cost more than it saves: few rows share B, or all stays near.
@@ -267,21 +296,8 @@ impl<T: Number> Gemm<T> {
         if large && self.m <= few::MOST_ROWS && self.n >= LONG {
             // The end of k is left to the tiles, which know the epilogue.
             p = (self.k - 1) / few::STREAMS * few::STREAMS;
-            let args = FewArgs {
-                m: self.m,
-                n: self.n,
-                k: p,
-                a: self.a,
-                a_rs: self.a_rs,
-                a_cs: self.a_cs,
-                b: self.b,
-                b_rs: self.b_rs,
-                c: self.c,
-                c_rs: self.c_rs,
-                from_c: self.from_c,
-            };
             // SAFETY: the caller's promise.
-            unsafe { (kernels.few)(&args) };
+            unsafe { (kernels.few[0])(&self.few(p, self.b_rs)) };
         }
         loop {
             let (k, last) = (depth.min(self.k - p), p + depth >= self.k);

@@ -6,7 +6,7 @@
 )]
 
 use super::epilogue::Summand;
-use super::few::{FewArgs, few};
+use super::few::{FewArgs, few, few_turned};
 use super::pack::{PackArgs, pack};
 use crate::conv::lines::{LineFn, LineTile, line_tile, spread_line};
 use crate::conv::pairs::{PairArgs, pair};
@@ -270,7 +270,8 @@ pub(crate) struct Products<T: 'static> {
     pub pack: unsafe fn(&PackArgs<T>),
     pub dot: unsafe fn(*const T, *const T, usize) -> T,
     pub finish: unsafe fn(&Tile<T>, usize),
-    pub few: unsafe fn(&FewArgs<T>),
+    /// `few[B's columns are contiguous, not its rows]`.
+    pub few: [unsafe fn(&FewArgs<T>); 2],
 }
 
 /// Those, and what convolutions need besides.
@@ -346,6 +347,13 @@ macro_rules! products {
                 // SAFETY: the caller's promise.
                 unsafe { few(<$l as Lanes<$t>>::assume(), args) }
             }
+            /// # Safety
+            /// As for what it calls; the CPU has the instruction set.
+            $(#[$feature])*
+            unsafe fn few_rows_turned(args: &FewArgs<$t>) {
+                // SAFETY: the caller's promise.
+                unsafe { few_turned(<$l as Lanes<$t>>::assume(), args) }
+            }
             pub(in super::super) const TABLE: Products<$t> = Products {
                 tiles: &[$([packed::<$mr, 1>, packed::<$mr, $nv>]),*],
                 tall: &[$([direct::<$mr, 1>, direct::<$mr, $nv>]),*],
@@ -356,7 +364,7 @@ macro_rules! products {
                 pack: pack_panel,
                 dot: dot64,
                 finish: end,
-                few: few_rows,
+                few: [few_rows, few_rows_turned],
             };
         }
     };

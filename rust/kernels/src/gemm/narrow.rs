@@ -16,7 +16,7 @@ use crate::view::{Dst, Src};
 
 #[cfg(target_arch = "x86_64")]
 mod tables {
-    use super::super::few::{FewArgs, few};
+    use super::super::few::{FewArgs, few, few_turned};
     use super::super::micro::{Products, Tile, dot, finish, products, tile};
     use super::super::pack::{PackArgs, pack};
     use crate::simd::dot::{Bf16Dot, ByteDot};

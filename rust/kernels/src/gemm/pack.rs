@@ -72,6 +72,9 @@ pub(crate) unsafe fn pack<T: Copy + Default, L: Lanes<T>>(l: L, g: &PackArgs<T>)
     }
 }
 
+/// Blocks that lines are asked for in advance: the processor does not follow so many streams by itself.
+const AHEAD: usize = 8;
+
 /// Packs contiguous lines in square blocks.
 ///
 /// # Safety
@@ -91,6 +94,9 @@ unsafe fn turn<T: Copy, L: Lanes<T>, const LARGE: bool>(l: L, g: &PackArgs<T>) {
             *row = g.src.wrapping_offset((at + i) as isize * g.line_stride);
         }
         for p in (0..g.k).step_by(side) {
+            for row in &rows[..lines] {
+                l.prefetch(row.wrapping_add(p + AHEAD * side));
+            }
             let dst = g.dst.wrapping_add(p * g.width + at);
             // SAFETY: the caller's promise.
             unsafe {

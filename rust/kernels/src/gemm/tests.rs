@@ -176,6 +176,11 @@ fn few_rows_of_a_large_matrix() {
         check::<f64>(m, 131, 700, [Strided, Rows, Strided], (true, true), f64::EPSILON);
         check::<f32>(m, 700, 300, [Rows, Reversed, Rows], (true, false), F32);
         check::<f32>(700, 300, m, [Rows, Columns, Columns], (true, false), F32);
+        for (k, n) in [(32, 16), (33, 17), (100, 40), (4097, 31)] {
+            check::<f32>(m, k, n, [Rows, Columns, Rows], (false, m % 2 == 0), F32);
+            check::<f32>(m, k, n, [Columns, Down, Rows], (true, true), F32);
+            check::<f64>(m, k, n, [Strided, Columns, Rows], (true, m % 2 == 1), f64::EPSILON);
+        }
     }
 }
 
