@@ -217,8 +217,8 @@ impl<T: Number> Gemm<T> {
                     (kernels.few[1])(&g.few(g.k, g.b_cs));
                     // What is left is the epilogue.
                     if !(g.plus.of.is_null() && g.row_bias.is_null() && g.col_bias.is_null()) || g.relu {
-                        let (k, from_c) = (0, true);
-                        Self { k, from_c, ..g }.run_here(kernels);
+                        let (k, b_cs, from_c) = (0, 1, true);
+                        Self { k, b_cs, from_c, ..g }.run_direct(kernels);
                     }
                 }
                 None => packed::alone(&g, 0..g.n, &g, kernels),

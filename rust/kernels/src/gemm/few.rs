@@ -152,8 +152,8 @@ unsafe fn turned<T: Copy + Default, L: Lanes<T>, const M: usize>(l: L, g: &FewAr
         unsafe {
             let mut sums = [l.splat(T::default()); M];
             if g.from_c {
-                for r in 0..M.min(g.m) {
-                    sums[r] = l.load_n(c(r, j), cols);
+                for (r, sum) in sums.iter_mut().enumerate().take(g.m) {
+                    *sum = l.load_n(c(r, j), cols);
                 }
             }
             for p in (0..g.k).step_by(L::LARGE) {
@@ -172,8 +172,8 @@ unsafe fn turned<T: Copy + Default, L: Lanes<T>, const M: usize>(l: L, g: &FewAr
                     }
                 }
             }
-            for r in 0..M.min(g.m) {
-                l.store_n(c(r, j), sums[r], cols);
+            for (r, sum) in sums.iter().enumerate().take(g.m) {
+                l.store_n(c(r, j), *sum, cols);
             }
         }
     }
