@@ -4,6 +4,7 @@
 //! The gradient of the input is itself a gathering: for a stride of s it falls apart into s phases per dim, each a
 //! convolution of stride one with its share of the taps.
 
+pub(crate) mod border;
 mod depthwise;
 mod finish;
 mod gather;
@@ -15,6 +16,7 @@ pub(crate) mod patches;
 pub(crate) mod plane;
 #[cfg(test)]
 mod tests;
+pub(crate) mod ring;
 mod turned;
 mod weight;
 pub(crate) mod window;
