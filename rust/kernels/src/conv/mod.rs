@@ -14,9 +14,9 @@ pub(crate) mod lines;
 pub(crate) mod pairs;
 pub(crate) mod patches;
 pub(crate) mod plane;
+pub(crate) mod ring;
 #[cfg(test)]
 mod tests;
-pub(crate) mod ring;
 mod turned;
 mod weight;
 pub(crate) mod window;
