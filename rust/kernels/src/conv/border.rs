@@ -151,6 +151,10 @@ impl Border {
             dst: start.wrapping_add(above * self.pitch),
             pitch: self.pitch,
             half: self.half,
+            ahead: match self.rows < g.grid[1] {
+                true => (self.rows * g.step[1]) as isize * planes.row,
+                false => planes.count as isize * planes.apart,
+            },
         };
         // SAFETY: the caller's promise; a line of the copy holds what vectors write behind a line of the plane.
         unsafe { (kernels.border_copies[g.step[2] - 1])(&args) };
@@ -178,6 +182,8 @@ pub(crate) struct CopyArgs<T> {
     dst: *mut T,
     pitch: usize,
     half: usize,
+    /// How far what will be copied next is; it is fetched meanwhile.
+    ahead: isize,
 }
 
 /// # Safety
@@ -195,6 +201,10 @@ pub(crate) unsafe fn border_copy<T: Copy + Default, L: Lanes<T>, const S: usize>
             g.dst.wrapping_add(plane * g.dst_plane),
         );
         for _ in 0..g.rows {
+            let next = src.wrapping_offset(g.ahead);
+            for at in (0..g.width).step_by(64 / size_of::<T>()) {
+                l.prefetch(next.wrapping_add(at));
+            }
             // SAFETY: the caller's promise; so below.
             unsafe {
                 if S == 1 {

@@ -1,4 +1,5 @@
-//! Convolutions whose groups have one channel on one side: planes are read where they lie ([`super::plane`]).
+//! Convolutions whose groups have one channel on one side: square windows are summed over
+//! copies with a border ([`super::ring`]), else planes are read where they lie ([`super::plane`]).
 
 use super::border::{Border, Planes};
 use super::finish::Block;
