@@ -1,11 +1,14 @@
-//! Convolutions whose groups have one channel on one side: planes are read where they lie ([`super::plane`]).
+//! Convolutions whose groups have one channel on one side: square windows are summed over
+//! copies with a border ([`super::ring`]), else planes are read where they lie ([`super::plane`]).
 
+use super::border::{Border, Planes};
 use super::finish::Block;
 use super::gather::{Images, Weights};
 use super::geometry::Gather;
 use super::plane::{CorrelateArgs, GRADIENTS, MOST_TAPS, PlaneArgs};
+use super::ring::RingArgs;
 use super::weight::Problem;
-use crate::gemm::{HasKernels, Kernels, even_part, join_rows};
+use crate::gemm::{HasKernels, Kernels, even_part, join_rows, new_name, with_scratch};
 use crate::parallel;
 use std::ops::Add;
 
@@ -50,6 +53,13 @@ pub(super) unsafe fn planes<T: Copy + Default + HasKernels + Send + Sync>(
     bias: *const T,
     flat: bool,
 ) -> bool {
+    if weights.channels == 1
+        && (images.dst_strides[4] == 1 || g.grid[2] == 1)
+        && let Some(border) = Border::of(kernels, g, images.src_strides[4], false)
+    {
+        // SAFETY: the caller's promise.
+        return unsafe { bordered(kernels, g, &border, weights, images, bias, flat) };
+    }
     let [_, height, width] = g.grid;
     let taps = g.offsets[1].len() * g.offsets[2].len();
     let line = (weights.channels * taps * width).max(1);
@@ -122,6 +132,101 @@ pub(super) unsafe fn planes<T: Copy + Default + HasKernels + Send + Sync>(
                 }
             }
         }
+    });
+    flat
+}
+
+/// [`planes`] of one channel each, copied with their border.
+///
+/// # Safety
+/// As for `gather`.
+unsafe fn bordered<T: Copy + Default + HasKernels + Send + Sync>(
+    kernels: &'static Kernels<T>,
+    g: &Gather,
+    border: &Border,
+    weights: Weights<T>,
+    images: Images<T>,
+    bias: *const T,
+    flat: bool,
+) -> bool {
+    let [_, height, width] = g.grid;
+    let (blocks, name) = (height.div_ceil(border.rows), new_name());
+    let batch = border.batch::<T>(g, weights.groups);
+    let batches = weights.groups.div_ceil(batch);
+    let work = batch * weights.rows * g.taps() * width * border.rows;
+    let shared = Shared(weights, images, bias);
+    let tasks = shared.1.count * batches * blocks;
+    parallel::for_range(tasks, (GRAIN / work.max(1)).max(1), |tasks| {
+        let Shared(weights, images, bias) = &shared;
+        let [xi, xc, _, xr, _] = images.src_strides;
+        let [yi, yc, _, yr, _] = images.dst_strides;
+        let of = |bias: *const T, row: usize| match bias.is_null() {
+            true => bias,
+            false => bias.wrapping_add(row),
+        };
+        with_scratch(|[copy, twins, ..]| {
+            let size = border.elements(g, batch);
+            // SAFETY: as many are reserved.
+            let zeros = |to| unsafe { std::slice::from_raw_parts_mut(to, size) }.fill(T::default());
+            let copy = copy.filled(size, name, zeros);
+            let twins = twins.reserve::<T>(border.rows.next_multiple_of(2) * kernels.narrow / 2);
+            for task in tasks {
+                let (image, rest) = ((task / (batches * blocks)) as isize, task % (batches * blocks));
+                let (group, from) = (rest / blocks * batch, rest % blocks * border.rows);
+                let (count, to) = (batch.min(weights.groups - group), height.min(from + border.rows));
+                let planes = Planes {
+                    count,
+                    first: images.src.wrapping_offset(image * xi + group as isize * xc),
+                    apart: xc,
+                    row: xr,
+                };
+                // SAFETY: the caller's promise.
+                let src = unsafe { border.fill(kernels, g, &planes, (from, to), copy) };
+                // Neighbouring planes follow each other in all operands if each has one of the result.
+                let together = if weights.rows == 1 { count } else { 1 };
+                for index in 0..count * weights.rows / together {
+                    let (plane, row) = (index / weights.rows, index % weights.rows);
+                    let out = (group + plane) * weights.rows + row;
+                    let from_weights =
+                        (group + plane) as isize * weights.group_stride + row as isize * weights.row_stride;
+                    let dst = images
+                        .dst
+                        .wrapping_offset(image * yi + out as isize * yc + from as isize * yr);
+                    let src = src.wrapping_add(plane * border.plane(g));
+                    for first in 0..border.apart.min(to - from) {
+                        let args = RingArgs {
+                            planes: together,
+                            src_plane: border.plane(g),
+                            weights_plane: weights.group_stride as usize,
+                            dst_plane: yc,
+                            src: src.wrapping_add(first * border.pitch),
+                            line: border.pitch * border.apart,
+                            cols: &border.cols,
+                            weights: weights.data.wrapping_offset(from_weights),
+                            bias: of(*bias, out),
+                            dst: dst.wrapping_offset(first as isize * yr),
+                            dst_row: border.apart as isize * yr,
+                            rows: (to - from - first).div_ceil(border.apart),
+                            width,
+                            twins: if border.twins { twins } else { std::ptr::null_mut() },
+                        };
+                        // SAFETY: the caller's promise.
+                        unsafe { (kernels.rings[border.side][g.step[1] - 1])(&args) };
+                    }
+                    if let Some(f) = images.finish.filter(|_| flat) {
+                        let block = Block {
+                            image: image as usize,
+                            channel: out,
+                            channels: together,
+                            from: from * width,
+                            count: (to - from) * width,
+                        };
+                        // SAFETY: the block is written.
+                        unsafe { f.block(block) };
+                    }
+                }
+            }
+        });
     });
     flat
 }

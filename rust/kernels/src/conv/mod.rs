@@ -4,6 +4,7 @@
 //! The gradient of the input is itself a gathering: for a stride of s it falls apart into s phases per dim, each a
 //! convolution of stride one with its share of the taps.
 
+pub(crate) mod border;
 mod depthwise;
 mod finish;
 mod gather;
@@ -13,6 +14,7 @@ pub(crate) mod lines;
 pub(crate) mod pairs;
 pub(crate) mod patches;
 pub(crate) mod plane;
+pub(crate) mod ring;
 #[cfg(test)]
 mod tests;
 mod turned;

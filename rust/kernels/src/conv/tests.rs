@@ -642,6 +642,67 @@ fn planes_in_place_agree() {
     }
 }
 
+/// Square windows over copies with a border: all sides, strides of each dim, dilations, paddings wider than the window,
+/// planes of all widths from less than half a vector on, several planes at a time, and parts of planes.
+#[test]
+fn bordered_planes_agree() {
+    let base = ConvShape {
+        n: 2,
+        c_in: 5,
+        c_out: 5,
+        groups: 5,
+        ..PLAIN
+    };
+    for (side, stride, dilation, padding) in [
+        (3, [1, 1], [1, 1], [1, 1]),
+        (3, [1, 1], [1, 1], [0, 0]),
+        (3, [1, 1], [2, 3], [2, 3]),
+        (3, [2, 2], [1, 1], [1, 1]),
+        (3, [2, 1], [1, 2], [0, 2]),
+        (3, [1, 2], [3, 1], [4, 5]),
+        (5, [1, 1], [1, 1], [2, 2]),
+        (5, [2, 2], [1, 1], [2, 1]),
+        (5, [1, 1], [1, 1], [9, 18]),
+        (7, [1, 1], [1, 1], [3, 3]),
+        (7, [2, 2], [1, 1], [3, 3]),
+        (7, [1, 1], [2, 1], [6, 0]),
+    ] {
+        for [h, w] in [[7, 7], [1, 5], [6, 3], [14, 14], [9, 16], [4, 33], [29, 41]] {
+            let reach = |d: usize, size: usize| size + 2 * padding[d] > dilation[d] * (side - 1);
+            if !reach(0, h) || !reach(1, w) {
+                continue;
+            }
+            let s = ConvShape {
+                input: [1, h, w],
+                kernel: [1, side, side],
+                stride: [1, stride[0], stride[1]],
+                dilation: [1, dilation[0], dilation[1]],
+                padding: [0, padding[0], padding[1]],
+                ..base
+            };
+            check::<f32>(&s, NCHW, h % 2 == 0, f32::EPSILON as f64);
+            check::<f64>(&ConvShape { c_out: 10, ..s }, NCHW, h % 2 == 1, f64::EPSILON);
+        }
+    }
+    // Planes of which a part is copied at a time; images whose columns do not follow each other.
+    for (side, stride) in [(3, 1), (3, 2), (5, 1), (7, 2)] {
+        let s = ConvShape {
+            n: 1,
+            c_in: 2,
+            c_out: 2,
+            groups: 2,
+            input: [1, 75, 230],
+            kernel: [1, side, side],
+            stride: [1, stride, stride],
+            padding: [0, side / 2, side / 2],
+            ..PLAIN
+        };
+        check::<f32>(&s, NCHW, true, f32::EPSILON as f64);
+        check::<f32>(&s, [0, 1, 4, 3, 2], false, f32::EPSILON as f64);
+    }
+    check::<f32>(&ConvShape { n: 0, ..base }, NCHW, true, f32::EPSILON as f64);
+}
+
 #[test]
 fn sums_over_many_positions_agree() {
     let wide = ConvShape {

@@ -8,10 +8,12 @@
 use super::epilogue::Summand;
 use super::few::{FewArgs, few, few_turned};
 use super::pack::{PackArgs, pack};
+use crate::conv::border::{CopyArgs, border_copy};
 use crate::conv::lines::{LineFn, LineTile, line_tile, spread_line};
 use crate::conv::pairs::{PairArgs, pair};
 use crate::conv::patches::{LineArgs, PatchArgs, TapArgs, copy_lines, pack_patches, pack_taps};
 use crate::conv::plane::{CorrelateArgs, PlaneArgs, correlate, plane};
+use crate::conv::ring::{RingArgs, ring};
 use crate::conv::window::{STRETCHES, ShiftArgs, WindowArgs, shifts, window};
 use crate::conv::winograd::{Stage, stage};
 use crate::simd::Isa;
@@ -284,6 +286,9 @@ pub(crate) struct Kernels<T: 'static> {
     pub shifts: unsafe fn(&ShiftArgs<T>),
     /// `planes[column step - 1]`.
     pub planes: [unsafe fn(&PlaneArgs<T>); 2],
+    /// `border_copies[column step - 1]`, `rings[window's side][row step - 1]`.
+    pub border_copies: [unsafe fn(&CopyArgs<T>); 2],
+    pub rings: [[unsafe fn(&RingArgs<T>); 2]; 3],
     pub pairs: unsafe fn(&PairArgs<T>),
     /// `correlate[gradient planes - 1][column step - 1]`.
     pub correlate: [[unsafe fn(&CorrelateArgs<T>); 2]; 3],
@@ -414,6 +419,20 @@ macro_rules! kernels {
             /// # Safety
             /// As for what it calls; the CPU has the instruction set.
             $(#[$feature])*
+            unsafe fn plane_copy<const S: usize>(args: &CopyArgs<$t>) {
+                // SAFETY: the caller's promise.
+                unsafe { border_copy::<$t, $l, S>(<$l as Lanes<$t>>::assume(), args) }
+            }
+            /// # Safety
+            /// As for what it calls; the CPU has the instruction set.
+            $(#[$feature])*
+            unsafe fn rings<const K: usize, const S: usize>(args: &RingArgs<$t>) {
+                // SAFETY: the caller's promise.
+                unsafe { ring::<$t, $l, K, S>(<$l as Lanes<$t>>::assume(), args) }
+            }
+            /// # Safety
+            /// As for what it calls; the CPU has the instruction set.
+            $(#[$feature])*
             unsafe fn plane_pairs(args: &PairArgs<$t>) {
                 // SAFETY: the caller's promise.
                 unsafe { pair::<$t, $l>(<$l as Lanes<$t>>::assume(), args) }
@@ -461,6 +480,12 @@ macro_rules! kernels {
                 windows: [[windows::<1, STRETCHES, 1>, windows::<1, STRETCHES, 2>], [windows::<4, 1, 1>, windows::<4, 1, 2>]],
                 shifts: shift_dots,
                 pairs: plane_pairs,
+                border_copies: [plane_copy::<1>, plane_copy::<2>],
+                rings: [
+                    [rings::<3, 1>, rings::<3, 2>],
+                    [rings::<5, 1>, rings::<5, 2>],
+                    [rings::<7, 1>, rings::<7, 2>],
+                ],
                 planes: [one_plane::<1>, one_plane::<2>],
                 correlate: [
                     [correlation::<1, 1>, correlation::<1, 2>],
