@@ -182,7 +182,9 @@ pub(super) fn mul<T: Real, L: Fold<T>>(l: L, a: L::V, b: L::V) -> L::V {
 }
 
 /// How far memory is asked for in advance, in elements.
-pub(super) const AHEAD: usize = 1024;
+pub(super) const AHEAD: usize = 2048;
+/// And memory that is to be written.
+const AHEAD_WRITTEN: usize = 1024;
 
 /// Asks for the `count` vectors of a run that lie `AHEAD` of its element `i`: beyond its end, for those of the next run.
 #[inline(always)]
@@ -195,6 +197,13 @@ pub(super) fn ahead<T, L: Fold<T>>(l: L, run: *const T, step: isize, len: usize,
     };
     let bytes = count * L::N * size_of::<T>();
     (0..bytes.div_ceil(64)).for_each(|line| l.prefetch(at.wrapping_byte_add(64 * line)));
+}
+
+/// Asks for the line of a vector to be written that lies `AHEAD_WRITTEN` of element `i`: in this run only, for the next one's
+/// begin is soon found.
+#[inline(always)]
+pub(super) fn ahead_written<T, L: Fold<T>>(l: L, run: *const T, i: usize) {
+    l.prefetch_write(run.wrapping_add(i + AHEAD_WRITTEN));
 }
 
 /// Asks for short runs in advance: those that lie `AHEAD` elements after run `run` of `count`, beyond the last one those of

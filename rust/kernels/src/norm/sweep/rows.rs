@@ -44,22 +44,17 @@ pub(in crate::norm) struct RowNorm<T> {
     pub rstd: *mut T,
 }
 
-/// Bytes of a row up to which four, or two, go together: they and what is made of them stay in the first-level cache.
+/// Bytes of a row up to which four go together. Longer ones wait little, and more streams of memory cost more.
 const FOUR: usize = 2 << 10;
-const TWO: usize = 8 << 10;
 
-/// Calls `$some` with as many rows at a time as the cache has room for: what is waited for in one row, the sums and roots,
-/// hides behind the others, and weights are loaded once for all of them.
+/// Calls `$some` with four rows at a time or one: what is waited for in one row, the sums and roots, hides behind the others,
+/// and weights are loaded once for all of them.
 macro_rules! together {
     ($rows:expr, $bytes:expr; $some:ident::<$($g:ty),*; $u:ident $(, $flag:tt)?>($l:ident, $r:ident)) => {{
         let (mut row, rows, bytes) = (0, $rows, $bytes);
         while bytes <= FOUR && row + 4 <= rows {
             $some::<$($g,)* $u, 4 $(, $flag)?>($l, $r, row);
             row += 4;
-        }
-        while bytes <= TWO && row + 2 <= rows {
-            $some::<$($g,)* $u, 2 $(, $flag)?>($l, $r, row);
-            row += 2;
         }
         while row < rows {
             $some::<$($g,)* $u, 1 $(, $flag)?>($l, $r, row);

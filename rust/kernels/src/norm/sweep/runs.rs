@@ -1,6 +1,6 @@
 //! Sums and values of one channel: runs of contiguous elements, a fixed distance apart.
 
-use super::lanes::{AHEAD, Fold, SEGMENT, Sum, ahead, first, grouped, later, load, store, sub};
+use super::lanes::{AHEAD, Fold, SEGMENT, Sum, ahead, ahead_written, first, grouped, later, load, store, sub};
 use crate::reduce::real::Real;
 
 /// `count` runs of `len` contiguous elements in up to three views, `steps` apart.
@@ -186,6 +186,9 @@ pub(super) unsafe fn scale<T: Real, L: Fold<T>, const U: usize>(l: L, r: &Runs<T
         let x = r.x.wrapping_offset(run as isize * r.steps[0]);
         let y = r.y.wrapping_offset(run as isize * r.steps[2]);
         grouped!(l: L, T, U; 0, r.len; |_u, i, n, whole| {
+            if whole {
+                ahead_written(l, y, i);
+            }
             // SAFETY: the caller's promise.
             unsafe { store(l, y.add(i), l.fma(load(l, x.add(i), n, whole), a, b), n, whole) };
         });
@@ -204,6 +207,9 @@ pub(super) unsafe fn blend<T: Real, L: Fold<T>, const U: usize>(l: L, r: &Runs<T
         let g = r.g.wrapping_offset(run as isize * r.steps[1]);
         let y = r.y.wrapping_offset(run as isize * r.steps[2]);
         grouped!(l: L, T, U; 0, r.len; |_u, i, n, whole| {
+            if whole {
+                ahead_written(l, y, i);
+            }
             // SAFETY: the caller's promise.
             unsafe {
                 let (x, g) = (load(l, x.add(i), n, whole), load(l, g.add(i), n, whole));
