@@ -182,7 +182,7 @@ pub(super) fn mul<T: Real, L: Fold<T>>(l: L, a: L::V, b: L::V) -> L::V {
 }
 
 /// How far memory is asked for in advance, in elements.
-pub(super) const AHEAD: usize = 2048;
+pub(super) const AHEAD: usize = 1024;
 /// And memory that is to be written.
 const AHEAD_WRITTEN: usize = 1024;
 

@@ -221,14 +221,20 @@ unsafe fn grad_some<T: Real, L: Fold<T>, const U: usize, const R: usize, const A
             if !wants_x {
                 continue;
             }
-            let [sum, dot] = row_dots::<T, L, U>(l, [g[k], x[k], gx[k].cast_const()], weight, weighted, mean, r.len);
+            let [sum, dot] = row_dots::<T, L, U>(l, [g[k], x[k]], weight, weighted, mean, r.len);
             let (count, rstd) = (r.len as f64, rstd.to_f64());
             // The row minus its mean minus its share along the normalised row.
             let along = if centred { sum / count } else { 0.0 };
             a[k] = l.splat(T::from_f64(-along * rstd));
             b[k] = l.splat(T::from_f64(-(dot / count * rstd * rstd) * rstd));
         }
-        grouped!(l: L, T, U; 0, r.len; |_u, i, n, whole| {
+        grouped!(l: L, T, U; 0, r.len; |u, i, n, whole| {
+            if u == 0 && whole {
+                for k in 0..R {
+                    ahead(l, x[k].wrapping_add((R - 1) * r.len), 0, r.len, i, U);
+                    ahead(l, gx[k].cast_const().wrapping_add((R - 1) * r.len), 0, r.len, i, U);
+                }
+            }
             let w = if weighted { load(l, weight.add(i), n, whole) } else { zero[0] };
             let mut of_weight = if wants_weight { load(l, gweight.add(i), n, whole) } else { zero[0] };
             let mut of_bias = if wants_bias { load(l, gbias.add(i), n, whole) } else { zero[0] };
@@ -263,7 +269,7 @@ unsafe fn grad_some<T: Real, L: Fold<T>, const U: usize, const R: usize, const A
 #[inline(always)]
 unsafe fn row_dots<T: Real, L: Fold<T>, const U: usize>(
     l: L,
-    [g, x, gx]: [*const T; 3],
+    [g, x]: [*const T; 2],
     weight: *const T,
     weighted: bool,
     mean: T,
@@ -276,9 +282,7 @@ unsafe fn row_dots<T: Real, L: Fold<T>, const U: usize>(
         let to = len.min(from + SEGMENT);
         grouped!(l: L, T, U; from, to; |u, i, n, whole| {
             if u == 0 && whole {
-                ahead(l, x, 0, len, i, U);
                 ahead(l, g, 0, len, i, U);
-                ahead(l, gx, 0, len, i, U);
             }
             let m = if whole { m } else { first(l, mean, n) };
             // SAFETY: the caller's promise.
