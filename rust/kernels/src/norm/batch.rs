@@ -93,8 +93,8 @@ unsafe fn block_moments<T: HasSweeps>(
     let count = (block.count * block.len) as f64;
     // SAFETY: the caller's promise.
     unsafe {
-        for c in 0..block.channels {
-            centers[c] = (sweeps.near)(&runs(c));
+        for (c, center) in centers[..block.channels].iter_mut().enumerate() {
+            *center = (sweeps.near)(&runs(c));
         }
         (sweeps.block_squares)(block, &centers, &mut sums);
         for (c, to) in to.iter_mut().enumerate() {
