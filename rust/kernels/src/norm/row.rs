@@ -10,7 +10,7 @@ use crate::scratch;
 use crate::view::{AnyDst, AnySrc, Dst, Src};
 use std::ops::Range;
 
-/// Rows whose share of a weight's gradient is added up in one go.
+/// Rows that one call takes, and whose share of a weight's gradient is added up in one go.
 const ROWS: usize = 32;
 
 /// `y = (x - mean) * rstd * weight + bias` by rows of `x` `[outer, inner]`; `weight` and `bias` are `[inner]`, `mean` and
@@ -95,31 +95,40 @@ fn forward<T: HasSweeps>(
     let (out, r_out) = (Share::new(y.ptr()), Share::new(rstd.ptr()));
     let m_out = mean.map(|m| (Share::new(m.ptr()), m.strides()[0]));
     let rs = rstd.strides()[0];
-    let kernel = T::sweeps().norm_row;
+    let kernel = T::sweeps().norm_rows;
     let null = std::ptr::null();
     let list = |v: &Option<Vec<T>>| Share::new(v.as_ref().map_or(null, |v| v.as_ptr()).cast_mut());
     let (weight, bias) = (list(&weight), list(&bias));
     parallel::for_range(outer, grain(4 * inner), |range| {
         let mut keep = Vec::new();
         let mut scratch = if yc == 1 { Vec::new() } else { vec![T::ZERO; inner] };
-        for r in range {
-            let i = r as isize;
-            // SAFETY: row r of each view.
+        let (mut means, mut rstds) = ([T::ZERO; ROWS], [T::ZERO; ROWS]);
+        // Rows that must be copied go one by one.
+        let count = if sc == 1 && yc == 1 { ROWS } else { 1 };
+        for first in range.clone().step_by(count) {
+            let (i, rows) = (first as isize, count.min(range.end - first));
+            // SAFETY: rows from `first` on of each view.
             unsafe {
-                let row = line(x.ptr().offset(i * sr), inner, sc, &mut keep);
                 let to = out.get().offset(i * yr);
-                let [m, s] = kernel(&RowNorm {
-                    x: row.as_ptr(),
+                kernel(&RowNorm {
+                    x: line(x.ptr().offset(i * sr), inner, sc, &mut keep).as_ptr(),
                     y: if yc == 1 { to } else { scratch.as_mut_ptr() },
                     weight: weight.get(),
                     bias: bias.get(),
                     eps,
                     center: m_out.is_some(),
+                    rows,
                     len: inner,
+                    steps: [sr, yr],
+                    mean: means.as_mut_ptr(),
+                    rstd: rstds.as_mut_ptr(),
                 });
-                *r_out.get().offset(i * rs) = s;
-                if let Some((p, step)) = &m_out {
-                    *p.get().offset(i * step) = m;
+                for k in 0..rows {
+                    let at = (first + k) as isize;
+                    *r_out.get().offset(at * rs) = rstds[k];
+                    if let Some((p, step)) = &m_out {
+                        *p.get().offset(at * step) = means[k];
+                    }
                 }
                 for (j, &v) in scratch.iter().enumerate() {
                     *to.offset(j as isize * yc) = v;

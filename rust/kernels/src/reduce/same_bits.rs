@@ -105,7 +105,8 @@ fn norms(d: &mut Digest) {
     let (n, c) = (40usize, 50usize);
     let data = numbers(n * c * 81);
     let w = numbers(c * 81);
-    for s in [1, 81] {
+    // Side by side, in blocks of short runs, and channel by channel.
+    for (n, s) in [(n, 1), (n, 81), (2, 1620)] {
         let shape = [n, c, s];
         let (x, weight) = (any(&data, &shape), any(&w, &[c]));
         let (mut m, mut i) = (vec![0f32; c], vec![0f32; c]);

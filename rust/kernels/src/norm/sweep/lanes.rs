@@ -1,0 +1,237 @@
+//! What all sweeps are made of: vectors whose lanes are joined in a fixed order, loads and stores of parts, memory asked for
+//! in advance.
+
+use crate::reduce::real::Real;
+#[cfg(target_arch = "aarch64")]
+use crate::simd::vec::Neon;
+#[cfg(target_arch = "x86_64")]
+use crate::simd::vec::{Avx2, Avx512};
+use crate::simd::vec::{Lanes, Scalar};
+
+/// Elements after which lanes are joined.
+pub(super) const SEGMENT: usize = 4096;
+/// Goes through elements `from..to` in groups of U vectors: the body is given the vector's number in its group, where it
+/// begins, how many lanes it has, and whether these are known to be all. (A closure might not be inlined, and would then
+/// lack the instruction set.)
+macro_rules! grouped {
+    ($l:ident: $lanes:ty, $t:ty, $groups:ident; $from:expr, $to:expr; |$u:ident, $i:ident, $n:ident, $whole:ident| $body:block) => {{
+        let (mut at, to, lanes) = ($from, $to, <$lanes as crate::simd::vec::Lanes<$t>>::N);
+        while at + $groups * lanes <= to {
+            for $u in 0..$groups {
+                let ($i, $n, $whole) = (at + $u * lanes, lanes, true);
+                $body
+            }
+            at += $groups * lanes;
+        }
+        if at < to {
+            for $u in 0..$groups {
+                let $i = at + $u * lanes;
+                if $i < to {
+                    let ($n, $whole) = ((to - $i).min(lanes), false);
+                    $body
+                }
+            }
+        }
+    }};
+}
+pub(super) use grouped;
+
+/// Vectors whose lanes can be added up.
+pub(super) trait Fold<T>: Lanes<T> {
+    /// The sum of the lanes, in a halving tree: lane i and lane i + N / 2 first.
+    fn fold(self, v: Self::V) -> T;
+}
+
+impl<T> Fold<T> for Scalar
+where
+    Scalar: Lanes<T, V = T>,
+{
+    #[inline(always)]
+    fn fold(self, v: T) -> T {
+        v
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use super::{Avx2, Avx512, Fold};
+    use std::arch::x86_64::*;
+
+    impl Fold<f32> for Avx2 {
+        #[inline(always)]
+        fn fold(self, v: __m256) -> f32 {
+            // SAFETY: the token proves the instruction set; so in every method here.
+            unsafe {
+                let four = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps::<1>(v));
+                let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+                _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)))
+            }
+        }
+    }
+    impl Fold<f64> for Avx2 {
+        #[inline(always)]
+        fn fold(self, v: __m256d) -> f64 {
+            // SAFETY: as above.
+            unsafe {
+                let two = _mm_add_pd(_mm256_castpd256_pd128(v), _mm256_extractf128_pd::<1>(v));
+                _mm_cvtsd_f64(_mm_add_sd(two, _mm_unpackhi_pd(two, two)))
+            }
+        }
+    }
+    impl Fold<f32> for Avx512 {
+        #[inline(always)]
+        fn fold(self, v: __m512) -> f32 {
+            // SAFETY: as above.
+            unsafe {
+                let eight = _mm256_add_ps(_mm512_castps512_ps256(v), _mm512_extractf32x8_ps::<1>(v));
+                let four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps::<1>(eight));
+                let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+                _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)))
+            }
+        }
+    }
+    impl Fold<f64> for Avx512 {
+        #[inline(always)]
+        fn fold(self, v: __m512d) -> f64 {
+            // SAFETY: as above.
+            unsafe {
+                let four = _mm256_add_pd(_mm512_castpd512_pd256(v), _mm512_extractf64x4_pd::<1>(v));
+                let two = _mm_add_pd(_mm256_castpd256_pd128(four), _mm256_extractf128_pd::<1>(four));
+                _mm_cvtsd_f64(_mm_add_sd(two, _mm_unpackhi_pd(two, two)))
+            }
+        }
+    }
+}
+
+#[cfg(target_arch = "aarch64")]
+impl<T: Real> Fold<T> for Neon
+where
+    Neon: Lanes<T>,
+{
+    #[inline(always)]
+    fn fold(self, v: Self::V) -> T {
+        let mut one = [T::ZERO; 16];
+        // SAFETY: no vector is longer than the array.
+        unsafe { self.store(one.as_mut_ptr(), v) };
+        let mut width = <Self as Lanes<T>>::N / 2;
+        while width > 0 {
+            for i in 0..width {
+                one[i] = one[i] + one[i + width];
+            }
+            width /= 2;
+        }
+        one[0]
+    }
+}
+/// A sum's lanes, and what was joined.
+pub(super) struct Sum<T, L: Fold<T>, const U: usize> {
+    pub lanes: [L::V; U],
+    pub count: usize,
+    total: f64,
+}
+
+impl<T: Real, L: Fold<T>, const U: usize> Sum<T, L, U> {
+    #[inline(always)]
+    pub(super) fn new(l: L) -> Self {
+        Self {
+            lanes: [l.splat(T::ZERO); U],
+            count: 0,
+            total: 0.0,
+        }
+    }
+
+    #[inline(always)]
+    pub(super) fn join(&mut self, l: L) {
+        let mut width = U / 2;
+        while width > 0 {
+            for i in 0..width {
+                self.lanes[i] = l.add(self.lanes[i], self.lanes[i + width]);
+            }
+            width /= 2;
+        }
+        self.total += l.fold(self.lanes[0]).to_f64();
+        self.lanes = [l.splat(T::ZERO); U];
+        self.count = 0;
+    }
+
+    #[inline(always)]
+    pub(super) fn finish(mut self, l: L) -> f64 {
+        if self.count > 0 {
+            self.join(l);
+        }
+        self.total
+    }
+}
+
+/// The first `n` lanes of `v` in all lanes, zero in the others.
+#[inline(always)]
+pub(super) fn first<T: Real, L: Fold<T>>(l: L, v: T, n: usize) -> L::V {
+    let all = [v; 16];
+    // SAFETY: no vector is longer than the array.
+    unsafe { l.load_n(all.as_ptr(), n) }
+}
+
+#[inline(always)]
+pub(super) fn sub<T: Real, L: Fold<T>>(l: L, a: L::V, b: L::V) -> L::V {
+    l.fma(b, l.splat(-T::ONE), a)
+}
+
+#[inline(always)]
+pub(super) fn mul<T: Real, L: Fold<T>>(l: L, a: L::V, b: L::V) -> L::V {
+    l.fma(a, b, l.splat(-T::ZERO))
+}
+
+/// How far memory is asked for in advance, in elements.
+pub(super) const AHEAD: usize = 1024;
+/// And memory that is to be written.
+const AHEAD_WRITTEN: usize = 1024;
+
+/// Asks for the `count` vectors of a run that lie `AHEAD` of its element `i`: beyond its end, for those of the next run.
+#[inline(always)]
+pub(super) fn ahead<T, L: Fold<T>>(l: L, run: *const T, step: isize, len: usize, i: usize, count: usize) {
+    let at = i + AHEAD;
+    let at = if at < len || step == 0 {
+        run.wrapping_add(at)
+    } else {
+        run.wrapping_offset(step).wrapping_add(at - len)
+    };
+    let bytes = count * L::N * size_of::<T>();
+    (0..bytes.div_ceil(64)).for_each(|line| l.prefetch(at.wrapping_byte_add(64 * line)));
+}
+
+/// Asks for the line of a vector to be written that lies `AHEAD_WRITTEN` of element `i`: in this run only, for the next one's
+/// begin is soon found.
+#[inline(always)]
+pub(super) fn ahead_written<T, L: Fold<T>>(l: L, run: *const T, i: usize) {
+    l.prefetch_write(run.wrapping_add(i + AHEAD_WRITTEN));
+}
+
+/// Asks for short runs in advance: those that lie `AHEAD` elements after run `run` of `count`, beyond the last one those of
+/// the next channel, which lies behind this one. The processor does not see such a stride by itself.
+#[inline(always)]
+pub(super) fn later<T, L: Fold<T>>(l: L, runs: *const T, step: isize, count: usize, len: usize, run: usize) {
+    let at = run + (AHEAD / len).clamp(1, count);
+    let at = if at < count {
+        runs.wrapping_offset(at as isize * step)
+    } else {
+        runs.wrapping_offset((at - count) as isize * step).wrapping_add(len)
+    };
+    let bytes = len * size_of::<T>();
+    (0..=bytes / 64).for_each(|line| l.prefetch(at.wrapping_byte_add(64 * line)));
+}
+
+/// # Safety
+/// `n` (whole: all) lanes lie at `p`.
+#[inline(always)]
+pub(super) unsafe fn load<T, L: Fold<T>>(l: L, p: *const T, n: usize, whole: bool) -> L::V {
+    // SAFETY: the caller's promise.
+    unsafe { if whole { l.load(p) } else { l.load_n(p, n) } }
+}
+
+/// # Safety
+/// As for `load`.
+#[inline(always)]
+pub(super) unsafe fn store<T, L: Fold<T>>(l: L, p: *mut T, v: L::V, n: usize, whole: bool) {
+    // SAFETY: the caller's promise.
+    unsafe { if whole { l.store(p, v) } else { l.store_n(p, v, n) } }
+}
