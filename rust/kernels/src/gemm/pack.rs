@@ -172,12 +172,14 @@ impl Scratch {
 
     /// At least `n` elements of `T` (a number type), plus `SLACK`.
     pub fn reserve<T>(&mut self, n: usize) -> *mut T {
-        let lines = ((n + SLACK) * size_of::<T>()).div_ceil(64);
+        // One line more, since the allocator gives less alignment than a line's.
+        let lines = ((n + SLACK) * size_of::<T>()).div_ceil(64) + 1;
         if self.lines.len() < lines {
             // Not `resize`: the old contents need not be copied.
             (self.lines, self.holds) = (vec![[0; 8]; lines], 0);
         }
-        self.lines.as_mut_ptr().cast()
+        let start = self.lines.as_mut_ptr().cast::<u8>();
+        start.wrapping_add(start.align_offset(64)).cast()
     }
 
     /// The same, filled by `fill` unless it holds `name` already: what the chunks of a job that run on one thread share.
