@@ -60,6 +60,10 @@ impl Border {
         } else {
             g.grid[2]
         };
+        // Of seven lines most lie outside so small a plane, and a vector holds one short line: masks cost less.
+        if side == 2 && own <= kernels.narrow / 2 {
+            return None;
+        }
         let gap = (-least).max(width as isize + most - own as isize).max(0) as usize;
         let twins = !whole && g.step == [g.step[0], 1, 1] && apart == 1 && own + gap <= kernels.narrow / 2;
         let half = match twins {
@@ -113,8 +117,8 @@ impl Border {
         }
     }
 
-    /// Copies what lines `from..to` of the result read to `copy`, which was zero but for copies of such planes. Returns
-    /// where the first plane's first line begins. There are several planes only where they are copied as a whole.
+    /// Copies what lines `from..to` of the result read to `copy`, which was zero but for copies of such planes, and begins
+    /// with a cache line, as lines then do. Returns where the first plane's first line begins. There are several planes only where they are copied as a whole.
     ///
     /// # Safety
     /// The planes are of `g.size`; `copy` has [`Border::elements`]; `kernels` fit the CPU.
@@ -128,8 +132,7 @@ impl Border {
     ) -> *const T {
         let first = (from * g.step[1]) as isize + self.low;
         let lines = self.lines(g, to - from);
-        // Lines begin with cache lines; wherever the copy is, it is so each time.
-        let start = copy.wrapping_add(copy.align_offset(64) + self.front);
+        let start = copy.wrapping_add(self.front);
         debug_assert!(planes.count == 1 || self.rows == g.grid[1]);
         let above = ((-first).max(0) as usize).min(lines);
         let inside = ((g.size[1] as isize - first).max(0) as usize).clamp(above, lines);
