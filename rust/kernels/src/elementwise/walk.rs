@@ -235,17 +235,49 @@ pub(crate) const fn scratch() -> Scratch {
     [MaybeUninit::uninit(); BLOCK]
 }
 
-/// Fills the first `n` elements of a block with a scalar.
+/// Elements of a compute type that fit a block.
+fn room(ty: DType) -> usize {
+    BLOCK * size_of::<u64>() / ty.size()
+}
+
+/// Fills the first `n` elements of a block, as far as there are so many, with a scalar.
 fn splat(value: Scalar, ty: DType, n: usize, block: &mut Scratch) {
-    let n = n.min(BLOCK);
+    let n = n.min(room(ty));
     let ptr = block.as_mut_ptr();
-    // SAFETY: a block holds `BLOCK` elements of any compute type, aligned for the widest.
+    // SAFETY: a block holds so many elements, aligned for the widest type.
     unsafe {
         match ty {
             DType::F32 => std::slice::from_raw_parts_mut(ptr.cast::<f32>(), n).fill(value.to()),
             DType::F64 => std::slice::from_raw_parts_mut(ptr.cast::<f64>(), n).fill(value.to()),
             DType::Bool => std::slice::from_raw_parts_mut(ptr.cast::<Bool>(), n).fill(value.to()),
             _ => std::slice::from_raw_parts_mut(ptr.cast::<i64>(), n).fill(value.to()),
+        }
+    }
+}
+
+/// The one element of a view, as an element of the compute type `ty`.
+///
+/// # Safety
+/// `at` points to it.
+unsafe fn single(at: *const u8, from: DType, ty: DType) -> Scalar {
+    let (rows, cols) = (1, 1);
+    let (row_stride, col_stride) = (0, 0);
+    let mut element = 0u64;
+    let to = (&raw mut element).cast::<u8>();
+    let rect = Rect {
+        rows,
+        row_stride,
+        cols,
+        col_stride,
+    };
+    // SAFETY: the caller's promise; no compute type is wider than the word.
+    unsafe {
+        loader(from, ty)(at, rect, to);
+        match ty {
+            DType::F32 => Scalar::Float(to.cast::<f32>().read() as f64),
+            DType::F64 => Scalar::Float(to.cast::<f64>().read()),
+            DType::Bool => Scalar::Bool(to.read() != 0),
+            _ => Scalar::Int(to.cast::<i64>().read()),
         }
     }
 }
@@ -439,6 +471,11 @@ impl Work<'_> {
         for (i, (operand, ty)) in inputs.iter().enumerate() {
             feeds[i] = match operand {
                 Operand::Scalar(s) => Feed::Splat(*s),
+                Operand::View(v) if plan.strides[i + 1][..plan.rank].iter().all(|&s| s == 0) => {
+                    let at = plan.offset(i + 1, &plan.index(0)) * v.dtype().size() as isize;
+                    // SAFETY: every index of the walk lies inside the views' shape.
+                    Feed::Splat(unsafe { single(v.ptr().offset(at), v.dtype(), *ty) })
+                }
                 Operand::View(v) if v.dtype() == *ty && in_place(i + 1) => {
                     let same_elements = *ty == result && plan.strides[i + 1] == plan.strides[0];
                     aliased.note(i, v.ptr() == out.ptr().cast_const(), same_elements);
@@ -458,8 +495,19 @@ impl Work<'_> {
             }
         };
         scratch_used |= !matches!(sink, Sink::Direct(_));
-        let most = if scratch_used { BLOCK } else { usize::MAX };
-        let (feeds, sink) = (&feeds[..inputs.len()], &sink);
+        let feeds = &feeds[..inputs.len()];
+        // Scalars alone need short blocks, but no new place for each of them.
+        let loaded = feeds.iter().any(|f| matches!(f, Feed::Loaded(..)));
+        let pieces = (!loaded && matches!(sink, Sink::Direct(_))).then(|| {
+            let splats = feeds.iter().zip(inputs).filter(|(f, _)| matches!(f, Feed::Splat(_)));
+            splats.map(|(_, input)| room(input.1)).min().unwrap_or(usize::MAX)
+        });
+        let most = if scratch_used && pieces.is_none() {
+            BLOCK
+        } else {
+            usize::MAX
+        };
+        let sink = &sink;
 
         for_range(n, grain, |range| {
             let mut blocks = [const { scratch() }; MAX_IN];
@@ -504,7 +552,19 @@ impl Work<'_> {
                     let held = results.as_mut_ptr().cast::<u8>();
                     let size = result.size();
                     match *sink {
-                        Sink::Direct(base) => kernel(&ptrs, base.offset(plan.offset(0, &index) * size as isize), len),
+                        Sink::Direct(base) => {
+                            let to = base.offset(plan.offset(0, &index) * size as isize);
+                            let piece = pieces.unwrap_or(usize::MAX);
+                            kernel(&ptrs, to, piece.min(len));
+                            for at in (0..len).step_by(piece).skip(1) {
+                                for (i, feed) in feeds.iter().enumerate() {
+                                    if let Feed::Direct(_) = feed {
+                                        ptrs[i] = ptrs[i].add(piece * inputs[i].1.size());
+                                    }
+                                }
+                                kernel(&ptrs, to.add(at * size), piece.min(len - at));
+                            }
+                        }
                         Sink::Delayed(base) => {
                             kernel(&ptrs, held, len);
                             let at = base.offset(plan.offset(0, &index) * size as isize);
