@@ -194,6 +194,7 @@ impl Gather {
             phases: a.step[2],
             phase: a.phase,
             dst: copy,
+            dst_line: row,
         };
         let mut dst = copy;
         for c in 0..source.channels as isize {

@@ -34,7 +34,7 @@ use gather::{Images, Weights, gather};
 use geometry::Gather;
 use pairs::Pair;
 use std::ops::Add;
-use winograd::{Filters, Plan};
+use winograd::{Filters, Phases, Plan};
 
 /// Sizes of a convolution. `padding` is on both sides of each dim.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -285,6 +285,9 @@ where
             let filters = Filters::new(&plan, weights.data, [groups, rows, channels], false);
             winograd::convolve(T::kernels(isa), plan, filters, images, bias);
             false
+        } else if let Some(phases) = Phases::of::<T>(s, strides[0], strides[1]) {
+            phases.convolve(T::kernels(isa), s, weights.data, images, bias);
+            false
         } else {
             gather(T::kernels(isa), &geometry, weights, images, bias)
         };
@@ -455,16 +458,21 @@ where
         gy_strides: five(gy.strides()),
     };
     let (strides, geometry, size) = (five(gw.strides()), s.patches(), gw.numel());
+    let kernels = T::kernels(isa);
+    let phases = Phases::of::<T>(s, problem.x_strides, problem.gy_strides);
+    // SAFETY: the views span what `s` says.
+    let compute = |out: &mut [T]| unsafe {
+        match phases {
+            Some(phases) => phases.gradient(kernels, s, &problem, out),
+            None => weight::gradient(kernels, &geometry, problem, out),
+        }
+    };
     if gw.is_contiguous() {
-        // SAFETY: the views span what `s` says.
-        return unsafe {
-            let out = std::slice::from_raw_parts_mut(gw.ptr(), size);
-            weight::gradient(T::kernels(isa), &geometry, problem, out)
-        };
+        // SAFETY: as above.
+        return compute(unsafe { std::slice::from_raw_parts_mut(gw.ptr(), size) });
     }
     let mut sums = vec![T::default(); size];
-    // SAFETY: as above.
-    unsafe { weight::gradient(T::kernels(isa), &geometry, problem, &mut sums) };
+    compute(&mut sums);
     let (taps, [_, kh, kw]) = (s.taps(), s.kernel);
     let k = size / s.c_out;
     for (i, &v) in sums.iter().enumerate() {

@@ -142,6 +142,8 @@ pub(crate) struct LineArgs<T> {
     pub phases: usize,
     pub phase: usize,
     pub dst: *mut T,
+    /// From one line of the copy to the next.
+    pub dst_line: usize,
 }
 
 /// Most vectors of a line whose masks are made once for all lines.
@@ -155,13 +157,12 @@ pub(crate) unsafe fn copy_lines<T: Copy + Default, L: Lanes<T>>(l: L, g: &LineAr
     let stride = g.stride * g.phases as isize;
     // The known elements of each phase.
     let part = |i: usize, side: usize| i.saturating_sub(side).div_ceil(g.phases).min(g.phase);
-    let row = g.phases * g.phase;
     if !matches!(stride, 1 | 2) || L::N == 1 {
         for (line, side) in (0..g.lines).flat_map(|line| (0..g.phases).map(move |side| (line, side))) {
             let src = g
                 .src
                 .wrapping_offset(line as isize * g.line_stride + side as isize * g.stride);
-            let dst = g.dst.wrapping_add(line * row + side * g.phase);
+            let dst = g.dst.wrapping_add(line * g.dst_line + side * g.phase);
             let known = part(g.known.start, side)..part(g.known.end, side);
             for j in 0..g.phase {
                 let from = src.wrapping_offset(j as isize * stride);
@@ -188,7 +189,7 @@ pub(crate) unsafe fn copy_lines<T: Copy + Default, L: Lanes<T>>(l: L, g: &LineAr
         }
         for line in 0..g.lines {
             let src = g.src.wrapping_offset(line as isize * g.line_stride);
-            let dst = g.dst.wrapping_add(line * row);
+            let dst = g.dst.wrapping_add(line * g.dst_line);
             for &(from, to, mask, even) in &pieces[..all] {
                 // SAFETY: the caller's promise; what the last vector writes too much is written again or slack.
                 unsafe {
@@ -206,7 +207,7 @@ pub(crate) unsafe fn copy_lines<T: Copy + Default, L: Lanes<T>>(l: L, g: &LineAr
         let src = g
             .src
             .wrapping_offset(line as isize * g.line_stride + side as isize * g.stride);
-        let dst = g.dst.wrapping_add(line * row + side * g.phase);
+        let dst = g.dst.wrapping_add(line * g.dst_line + side * g.phase);
         let (start, end) = (part(g.known.start, side), part(g.known.end, side));
         for at in (0..g.phase).step_by(L::N) {
             let inside = |i: usize| i.saturating_sub(at).min(L::N);

@@ -491,6 +491,7 @@ impl<T: Copy + Default + HasKernels> Share<'_, T> {
                             phases: 1,
                             phase: b.cols,
                             dst,
+                            dst_line: 0,
                         });
                         dst = dst.wrapping_add(b.cols);
                     }

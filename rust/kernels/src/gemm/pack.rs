@@ -203,7 +203,7 @@ pub(crate) const BUFFERS: usize = 4;
 
 thread_local! {
     static SCRATCH: RefCell<[Scratch; BUFFERS]> = const { RefCell::new([const { Scratch::new() }; BUFFERS]) };
-    static SHARED: RefCell<Scratch> = const { RefCell::new(Scratch::new()) };
+    static SHARED: RefCell<Vec<Scratch>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Runs `f` with this thread's buffers; buffers made for the call, should they be in use.
@@ -214,10 +214,10 @@ pub(crate) fn with_scratch<R>(f: impl FnOnce(&mut [Scratch; BUFFERS]) -> R) -> R
     })
 }
 
-/// The same with one more buffer, for what a caller prepares for all threads.
+/// The same with one more buffer, for what a caller prepares for all threads; nested calls have one each.
 pub(crate) fn with_shared<R>(f: impl FnOnce(&mut Scratch) -> R) -> R {
-    SHARED.with(|s| match s.try_borrow_mut() {
-        Ok(mut s) => f(&mut s),
-        Err(_) => f(&mut Scratch::new()),
-    })
+    let mut buffer = SHARED.with(|s| s.borrow_mut().pop()).unwrap_or(Scratch::new());
+    let result = f(&mut buffer);
+    SHARED.with(|s| s.borrow_mut().push(buffer));
+    result
 }

@@ -3,7 +3,7 @@
 //! All compute with polynomials known at a few points (Cook 1966, Toom 1963; Winograd 1980). The error depends on the points
 //! alone (Barabasz, Anderson, Soodhalter and Gregg, ACM TOMS 46(4), 2020, arXiv:1803.10986; Alam, Anderson, Barabasz and
 //! Gregg, arXiv:2201.10369). F(4, 3) takes 0, ±a, ±b and infinity: a = 3/4, b = 3/2 have about half of the error of the
-//! usual 0, ±1, ±2. F(4, 2) takes ±a, ±b and infinity: a = 1/2, b = 5/4 err least of a dozen choices. All factors but
+//! usual 0, ±1, ±2; F(3, 4) takes the same. F(4, 2) takes ±a, ±b and infinity: a = 1/2, b = 5/4 err least of a dozen choices. All factors but
 //! those of the filters are exact in binary.
 //!
 //! A stride of two is the sum, or the interleaving, of two convolutions of stride one, with every second tap each: what
@@ -17,6 +17,8 @@ use crate::simd::vec::Lanes;
 pub(crate) enum Form {
     /// Stride one, three taps.
     Near,
+    /// Stride one, four taps.
+    Four,
     /// Stride two, three taps.
     Halving,
     /// The gradient of the input with stride two and three taps, or four. The padding is odd.
@@ -28,7 +30,7 @@ impl Form {
     /// Points of a line.
     pub const fn points(self) -> usize {
         match self {
-            Form::Near => 6,
+            Form::Near | Form::Four => 6,
             Form::Halving | Form::Doubling => 9,
             Form::Doubling4 => 10,
         }
@@ -44,13 +46,18 @@ impl Form {
 
     /// Taps of a line.
     pub const fn taps(self) -> usize {
-        if matches!(self, Form::Doubling4) { 4 } else { 3 }
+        if matches!(self, Form::Four | Form::Doubling4) {
+            4
+        } else {
+            3
+        }
     }
 
     /// Elements of a line that a window sees, and from one window to the next.
     pub const fn window(self) -> [usize; 2] {
         match self {
             Form::Near => [6, 4],
+            Form::Four => [6, 3],
             Form::Halving => [9, 8],
             Form::Doubling => [5, 4],
             Form::Doubling4 => [6, 4],
@@ -61,6 +68,7 @@ impl Form {
     pub const fn side(self) -> usize {
         match self {
             Form::Near | Form::Halving => 4,
+            Form::Four => 3,
             Form::Doubling | Form::Doubling4 => 8,
         }
     }
@@ -89,35 +97,6 @@ const AT_C: f32 = 1.0 / (2.0 * C * (C2 - D2));
 const AT_D: f32 = 1.0 / (2.0 * D * (D2 - C2));
 
 impl<T: Copy + Default + From<f32>, L: Lanes<T>> Math<T, L> {
-    /// A line of a filter of four, as the gradient of the weights takes the output's gradient.
-    #[inline(always)]
-    pub fn four(self, g: [L::V; 4]) -> [L::V; 6] {
-        let even_a = self.more(self.times(g[0], AT_A), g[2], A2 * AT_A);
-        let even_b = self.more(self.times(g[0], AT_B), g[2], B2 * AT_B);
-        let odd_a = self.more(self.times(g[1], A * AT_A), g[3], A2 * A * AT_A);
-        let odd_b = self.more(self.times(g[1], B * AT_B), g[3], B2 * B * AT_B);
-        [
-            self.times(g[0], AT_0),
-            self.add(even_a, odd_a),
-            self.sub(even_a, odd_a),
-            self.add(even_b, odd_b),
-            self.sub(even_b, odd_b),
-            g[3],
-        ]
-    }
-
-    /// A line of three results, as the gradient of the weights has them.
-    #[inline(always)]
-    pub fn to_three(self, m: [L::V; 6]) -> [L::V; 3] {
-        let (sum_a, difference_a) = (self.add(m[1], m[2]), self.sub(m[1], m[2]));
-        let (sum_b, difference_b) = (self.add(m[3], m[4]), self.sub(m[3], m[4]));
-        [
-            self.add(m[0], self.add(sum_a, sum_b)),
-            self.more(self.times(difference_a, A), difference_b, B),
-            self.more(self.more(m[5], sum_a, A2), sum_b, B2),
-        ]
-    }
-
     /// F(4, 2): a window.
     #[inline(always)]
     fn five(self, d: [L::V; 5]) -> [L::V; 5] {
@@ -206,6 +185,41 @@ impl<T: Copy + Default + From<f32>, L: Lanes<T>> Lines<T, L, 6, 6, 3, 6, 4> for 
             m.more(m.times(difference_a, A), difference_b, B),
             m.more(m.times(sum_a, A2), sum_b, B2),
             m.more(m.more(sums[5], difference_a, A2 * A), difference_b, B2 * B),
+        ]
+    }
+}
+
+pub(super) struct Four;
+impl<T: Copy + Default + From<f32>, L: Lanes<T>> Lines<T, L, 6, 6, 4, 6, 3> for Four {
+    #[inline(always)]
+    fn window(m: Math<T, L>, d: [L::V; 6]) -> [L::V; 6] {
+        Near::window(m, d)
+    }
+
+    #[inline(always)]
+    fn filter(m: Math<T, L>, g: [L::V; 4]) -> [L::V; 6] {
+        let even_a = m.more(m.times(g[0], AT_A), g[2], A2 * AT_A);
+        let even_b = m.more(m.times(g[0], AT_B), g[2], B2 * AT_B);
+        let odd_a = m.more(m.times(g[1], A * AT_A), g[3], A2 * A * AT_A);
+        let odd_b = m.more(m.times(g[1], B * AT_B), g[3], B2 * B * AT_B);
+        [
+            m.times(g[0], AT_0),
+            m.add(even_a, odd_a),
+            m.sub(even_a, odd_a),
+            m.add(even_b, odd_b),
+            m.sub(even_b, odd_b),
+            g[3],
+        ]
+    }
+
+    #[inline(always)]
+    fn results(m: Math<T, L>, sums: [L::V; 6]) -> [L::V; 3] {
+        let (sum_a, difference_a) = (m.add(sums[1], sums[2]), m.sub(sums[1], sums[2]));
+        let (sum_b, difference_b) = (m.add(sums[3], sums[4]), m.sub(sums[3], sums[4]));
+        [
+            m.add(sums[0], m.add(sum_a, sum_b)),
+            m.more(m.times(difference_a, A), difference_b, B),
+            m.more(m.more(sums[5], sum_a, A2), sum_b, B2),
         ]
     }
 }

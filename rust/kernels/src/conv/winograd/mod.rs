@@ -1,6 +1,8 @@
 //! Minimal filtering (Winograd 1980; Lavin and Gray, arXiv:1509.09308): three by three taps with stride one, where each tile
 //! of four by four positions takes 36 products per pair of channels instead of 144, in the forward pass and in both
-//! gradients; and with stride two forward and by the input, 81 instead of 144 ([`forms`]).
+//! gradients; and with stride two forward and by the input, 81 instead of 144 ([`forms`]). Five to eight taps with stride
+//! two become three or four with stride one ([`phases`]), forward and for the weights' gradient: of 7x7 taps 48 products
+//! per position instead of 147.
 //!
 //! Every pass is some products of matrices, one per point at which the transforms know a tile's polynomial: of tiles by
 //! channels and channels by outputs, or, for the weights' gradient, of outputs by tiles and tiles by channels. Tiles,
@@ -11,13 +13,16 @@
 
 mod forms;
 mod passes;
+mod phases;
 #[cfg(test)]
 mod tests;
 mod transform;
 mod weight;
 
 pub(super) use passes::{Filters, convolve};
+pub(super) use phases::Phases;
 pub(crate) use transform::{Stage, stage};
+use weight::sums;
 pub(super) use weight::{gradient, takes_gradient};
 
 use super::ConvShape;
@@ -27,8 +32,9 @@ use forms::Form;
 use std::ops::Range;
 use transform::WindowArgs;
 
-/// Points of a tile with stride one.
+/// Points of a tile with stride one, of three or four taps.
 const POINTS: usize = Form::Near.points() * Form::Near.points();
+const _: () = assert!(Form::Four.points() == Form::Near.points());
 /// Least terms of a sum at a point: below, the transforms err more than the plain sum's roundings.
 const LEAST: usize = 16;
 
@@ -167,7 +173,7 @@ struct Planes<T> {
     /// Line and column at which the first tile begins.
     start: [isize; 2],
     form: Form,
-    /// Tiles of 4x4 that are themselves the filters, else windows.
+    /// Tiles of results that are themselves the filters, else windows.
     filters: bool,
 }
 

@@ -3,6 +3,7 @@
 use super::super::geometry::Gather;
 use super::super::tests::{NCHW, PLAIN, check, output, strides};
 use super::super::{ConvElement, ConvShape, backward_data, backward_weight, forward};
+use super::Phases;
 use crate::view::{Dst, Src};
 
 /// Whether the gradient of the input with stride two is computed by a form.
@@ -10,6 +11,12 @@ fn doubled(s: &ConvShape) -> bool {
     let x = [1, 1, 1, 1, 1];
     let channels = [s.c_out, s.c_in].map(|c| c / s.groups);
     super::Plan::doubling(s).is_some_and(|p| p.takes::<f32>(s.n, channels, x, x))
+}
+
+/// Whether a stride of two is computed as four times the channels.
+fn apart(s: &ConvShape) -> bool {
+    let x = [1, 1, 1, 1, 1];
+    Phases::of::<f32>(s, x, x).is_some()
 }
 
 fn taken(s: &ConvShape) -> bool {
@@ -149,6 +156,85 @@ fn stride_two_agrees_with_the_definition() {
         ConvShape {
             kernel: [2, 3, 3],
             input: [3, 17, 33],
+            ..wide
+        },
+    ] {
+        for order in [NCHW, [2, 1, 0, 3, 4], [0, 3, 2, 1, 4], [0, 2, 3, 4, 1]] {
+            check::<f32>(&s, order, true, 4.0 * f32::EPSILON as f64);
+        }
+    }
+    check::<f64>(&wide, NCHW, true, f64::EPSILON);
+}
+
+#[test]
+fn stride_two_of_five_to_eight_taps_agrees_with_the_definition() {
+    let mut count = 0;
+    for (h, w) in [(8, 65), (15, 16), (17, 63), (33, 15), (30, 31), (20, 129)] {
+        for (taps, pad) in [
+            ([5, 5], [2, 2]),
+            ([6, 5], [0, 5]),
+            ([7, 7], [3, 3]),
+            ([7, 8], [6, 0]),
+            ([8, 8], [1, 4]),
+            ([8, 7], [0, 2]),
+        ] {
+            if h + 2 * pad[0] < taps[0] || w + 2 * pad[1] < taps[1] {
+                continue;
+            }
+            let mut s = ConvShape {
+                kernel: [1, taps[0], taps[1]],
+                stride: [1, 2, 2],
+                input: [1, h, w],
+                padding: [0, pad[0], pad[1]],
+                c_in: 3,
+                ..BASE
+            };
+            s.output = output(&s);
+            count += apart(&s) as usize;
+            check::<f32>(&s, NCHW, w % 2 == 0, 4.0 * f32::EPSILON as f64);
+        }
+    }
+    assert!(count > 20, "only {count} of these shapes are taken");
+    let wide = ConvShape {
+        kernel: [1, 7, 7],
+        stride: [1, 2, 2],
+        input: [1, 21, 37],
+        padding: [0, 3, 3],
+        c_in: 5,
+        ..BASE
+    };
+    for s in [
+        // More images than are split at once.
+        ConvShape { n: 7, c_in: 4, ..wide },
+        ConvShape {
+            n: 3,
+            c_in: 12,
+            c_out: 38,
+            groups: 2,
+            ..wide
+        },
+        ConvShape {
+            n: 1,
+            c_in: 70,
+            c_out: 66,
+            kernel: [1, 5, 5],
+            padding: [0, 2, 2],
+            ..wide
+        },
+        // One channel, depth, dilation, too few outputs, padding that a position may see alone: no form.
+        ConvShape { c_in: 1, ..wide },
+        ConvShape { c_out: 15, ..wide },
+        ConvShape {
+            dilation: [1, 2, 2],
+            ..wide
+        },
+        ConvShape {
+            kernel: [2, 7, 7],
+            input: [3, 21, 37],
+            ..wide
+        },
+        ConvShape {
+            padding: [0, 7, 3],
             ..wide
         },
     ] {
@@ -314,6 +400,10 @@ fn the_error_stays_within_four_times_that_of_the_plain_sum() {
         (8, 48, 512, 14, 1, 3, 2),
         (4, 17, 16, 32, 1, 4, 2),
         (2, 48, 128, 28, 1, 4, 2),
+        (2, 3, 64, 64, 3, 7, 2),
+        (1, 4, 16, 60, 2, 6, 2),
+        (1, 3, 24, 80, 2, 5, 2),
+        (2, 16, 32, 40, 0, 8, 2),
     ] {
         for kind in [Values::Normal, Values::Uniform, Values::Positive, Values::Rectified] {
             let mut s = ConvShape {
@@ -327,8 +417,9 @@ fn the_error_stays_within_four_times_that_of_the_plain_sum() {
                 ..PLAIN
             };
             s.output = output(&s);
-            let here = [taken(&s), stride == 1 || doubled(&s), stride == 1];
-            assert!(here[1] && here[0] == (taps == 3), "{s:?}: {here:?}");
+            let phases = apart(&s);
+            let here = [taken(&s) || phases, stride == 1 || doubled(&s), stride == 1 || phases];
+            assert!(here[1] != phases && here[0] == (taps != 4), "{s:?}: {here:?}");
             let want = passes::<f64>(&s, NCHW, kind);
             let got = passes::<f32>(&s, NCHW, kind);
             // Lines that are no neighbours in memory leave the plain sum in place.

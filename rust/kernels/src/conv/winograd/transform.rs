@@ -8,14 +8,11 @@
     reason = "indices over registers, unrolled by the compiler, read best as such"
 )]
 
-use super::forms::{Doubling, Doubling4, Form, Halving, Lines, Near};
+use super::forms::{Doubling, Doubling4, Form, Four, Halving, Lines, Near};
 use crate::simd::vec::Lanes;
 
-/// Taps of a filter of three by three, and most taps.
-const TAPS: usize = 9;
+/// Most taps of a filter.
 const MOST: usize = 16;
-/// Side of a tile of the gradient that is itself a filter.
-const SIDE: usize = 4;
 /// Most lanes of a vector.
 const LANES: usize = 16;
 /// Filters turned at once.
@@ -45,7 +42,7 @@ pub(crate) struct WindowArgs<T> {
     pub rows: usize,
     pub cols: usize,
     pub form: Form,
-    /// Tiles of 4x4 that are themselves the filters, else windows.
+    /// Tiles of results that are themselves the filters, else windows.
     pub filters: bool,
     pub dst: *mut T,
     pub dst_tile: usize,
@@ -90,12 +87,14 @@ pub(crate) struct OutputArgs<T> {
     pub strip: *mut T,
 }
 
-/// Sums at the points to the gradients of one output channel's filters.
+/// Sums at the points to the gradients of one channel's filters.
 pub(crate) struct TapsArgs<T> {
+    pub form: Form,
     pub src: *const T,
     pub src_point: usize,
     pub channels: usize,
     pub dst: *mut T,
+    pub dst_channel: usize,
 }
 
 /// Elements of the strip for this many tiles.
@@ -119,8 +118,11 @@ pub(crate) unsafe fn stage<T: Copy + Default + From<f32>, L: Lanes<T>>(l: L, sta
             Stage::Window(g) => {
                 turn_in(l, g);
                 match g.form {
-                    _ if g.filters => c.filters(g),
+                    // The gradient of three taps from four results has the transforms of four taps and three results.
+                    Form::Near if g.filters => c.filters::<Four, 4, 3>(g),
+                    Form::Four if g.filters => c.filters::<Near, 3, 4>(g),
                     Form::Near => c.windows::<Near, 4, 6, 6, 3, 6, 4>(g),
+                    Form::Four => c.windows::<Four, 3, 6, 6, 4, 6, 3>(g),
                     Form::Halving => c.windows::<Halving, 8, 9, 9, 3, 6, 4>(g),
                     Form::Doubling => c.windows::<Doubling, 4, 5, 9, 3, 6, 8>(g),
                     Form::Doubling4 => c.windows::<Doubling4, 4, 6, 10, 4, 10, 8>(g),
@@ -128,17 +130,22 @@ pub(crate) unsafe fn stage<T: Copy + Default + From<f32>, L: Lanes<T>>(l: L, sta
             }
             Stage::Filter(g) => match g.form {
                 Form::Near => c.filter::<Near, 6, 6, 3, 6, 4>(g),
+                Form::Four => c.filter::<Four, 6, 6, 4, 6, 3>(g),
                 Form::Halving => c.filter::<Halving, 9, 9, 3, 6, 4>(g),
                 Form::Doubling => c.filter::<Doubling, 5, 9, 3, 6, 8>(g),
                 Form::Doubling4 => c.filter::<Doubling4, 6, 10, 4, 10, 8>(g),
             },
             Stage::Output(g) => match g.form {
                 Form::Near => c.output::<Near, 6, 6, 3, 6, 4>(g),
+                Form::Four => c.output::<Four, 6, 6, 4, 6, 3>(g),
                 Form::Halving => c.output::<Halving, 9, 9, 3, 6, 4>(g),
                 Form::Doubling => c.output::<Doubling, 5, 9, 3, 6, 8>(g),
                 Form::Doubling4 => c.output::<Doubling4, 6, 10, 4, 10, 8>(g),
             },
-            Stage::Taps(g) => c.taps(g),
+            Stage::Taps(g) => match g.form {
+                Form::Four => c.taps::<Near, 3, 4, 16>(g),
+                _ => c.taps::<Four, 4, 3, 9>(g),
+            },
             &Stage::Add(to, from, count) => {
                 for at in (0..count).step_by(L::N) {
                     let (to, from) = (to.wrapping_add(at), from.wrapping_add(at));
@@ -155,7 +162,7 @@ pub(crate) unsafe fn stage<T: Copy + Default + From<f32>, L: Lanes<T>>(l: L, sta
 /// As for [`stage`].
 #[inline(always)]
 unsafe fn turn_in<T: Copy + Default, L: Lanes<T>>(l: L, g: &WindowArgs<T>) {
-    let [window, step] = if g.filters { [SIDE; 2] } else { g.form.window() };
+    let [window, step] = if g.filters { [g.form.side(); 2] } else { g.form.window() };
     let (lines, width) = (step * g.rows + window - step, step * g.cols + window - step);
     let zero = l.splat(T::default());
     let known = |first: isize, count: usize, size: usize| {
@@ -317,15 +324,18 @@ impl<T: Copy + Default + From<f32>, L: Lanes<T>> Math<T, L> {
     /// # Safety
     /// As for [`stage`].
     #[inline(always)]
-    unsafe fn filters(self, g: &WindowArgs<T>) {
-        let line = SIDE * g.cols * L::N;
+    unsafe fn filters<F, const S: usize, const O: usize>(self, g: &WindowArgs<T>)
+    where
+        F: Lines<T, L, 6, 6, S, 6, O>,
+    {
+        let line = S * g.cols * L::N;
         let mut dst = g.dst;
         for (row, col) in (0..g.rows * g.cols).map(|i| (i / g.cols, i % g.cols)) {
-            let at = g.strip.wrapping_add(SIDE * row * line + SIDE * col * L::N);
-            let mut columns = [[self.zero; 6]; 4];
-            for c in 0..4 {
+            let at = g.strip.wrapping_add(S * row * line + S * col * L::N);
+            let mut columns = [[self.zero; 6]; S];
+            for c in 0..S {
                 // SAFETY: the caller's promise; so below.
-                columns[c] = self.four(unsafe { self.get(at.wrapping_add(c * L::N), line) });
+                columns[c] = F::filter(self, unsafe { self.get(at.wrapping_add(c * L::N), line) });
             }
             for r in 0..6 {
                 // SAFETY: as above.
@@ -333,7 +343,7 @@ impl<T: Copy + Default + From<f32>, L: Lanes<T>> Math<T, L> {
                     self.put(
                         dst.wrapping_add(6 * r * g.dst_point),
                         g.dst_point,
-                        self.four(row_of(&columns, r)),
+                        F::filter(self, row_of(&columns, r)),
                     )
                 };
             }
@@ -440,33 +450,44 @@ impl<T: Copy + Default + From<f32>, L: Lanes<T>> Math<T, L> {
     /// # Safety
     /// As for [`stage`].
     #[inline(always)]
-    unsafe fn taps(self, g: &TapsArgs<T>) {
+    unsafe fn taps<F, const S: usize, const O: usize, const TAPS: usize>(self, g: &TapsArgs<T>)
+    where
+        F: Lines<T, L, 6, 6, S, 6, O>,
+    {
         let l = self.l;
-        let mut turned = [T::default(); TAPS * LANES];
+        let mut turned = [T::default(); MOST * LANES];
         for from in (0..g.channels).step_by(L::N) {
-            let mut columns = [[self.zero; 3]; 6];
+            let mut columns = [[self.zero; O]; 6];
             for c in 0..6 {
                 let at = g.src.wrapping_add(c * g.src_point + from);
                 // SAFETY: the caller's promise.
-                columns[c] = self.to_three(unsafe { self.get(at, 6 * g.src_point) });
+                columns[c] = F::results(self, unsafe { self.get(at, 6 * g.src_point) });
             }
-            for r in 0..3 {
-                let to = turned.as_mut_ptr().wrapping_add(3 * r * L::N);
+            for r in 0..O {
+                let to = turned.as_mut_ptr().wrapping_add(O * r * L::N);
                 // SAFETY: the buffer holds all taps in all lanes.
-                unsafe { self.put(to, L::N, self.to_three(row_of(&columns, r))) };
+                unsafe { self.put(to, L::N, F::results(self, row_of(&columns, r))) };
             }
             let rows = starts(turned.as_ptr(), L::N as isize);
             let whole = TAPS / L::BLOCK * L::BLOCK;
             for lane in (0..L::N.min(g.channels - from)).step_by(L::BLOCK) {
                 let count = (g.channels - from - lane).min(L::BLOCK);
-                let dst = g.dst.wrapping_add((from + lane) * TAPS);
+                let dst = g.dst.wrapping_add((from + lane) * g.dst_channel);
                 for t in (0..whole).step_by(L::BLOCK) {
                     // SAFETY: the caller's promise; a block of taps is no longer than a filter.
-                    unsafe { l.transpose(&rows[t..t + L::BLOCK], lane as isize, count, dst.wrapping_add(t), TAPS) };
+                    unsafe {
+                        l.transpose(
+                            &rows[t..t + L::BLOCK],
+                            lane as isize,
+                            count,
+                            dst.wrapping_add(t),
+                            g.dst_channel,
+                        )
+                    };
                 }
                 for (t, i) in (whole..TAPS).flat_map(|t| (0..count).map(move |i| (t, i))) {
                     // SAFETY: as above.
-                    unsafe { *dst.wrapping_add(i * TAPS + t) = turned[t * L::N + lane + i] };
+                    unsafe { *dst.wrapping_add(i * g.dst_channel + t) = turned[t * L::N + lane + i] };
                 }
             }
         }

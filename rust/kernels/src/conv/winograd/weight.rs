@@ -19,9 +19,9 @@ const SUMS: usize = 16 << 20;
 /// Outputs and channels whose sums one task keeps.
 const ROWS: usize = 56;
 const COLS: usize = 128;
-/// Outputs of one task where each thread transforms the images for itself, and the bytes of sums up to which it does:
+/// Channels of one task where each thread transforms the other operand for itself, and the bytes of sums up to which it does:
 /// with more channels the products outweigh the transforms (512 channels on 7², 8 images: 2.2 ms together, 9 ms apart).
-const OWN_ROWS: usize = 32;
+const OWN_CHANNELS: usize = 32;
 const OWN_SUMS: usize = 4 << 20;
 
 /// Whether [`gradient`] computes this; `parts` are those that the plain sum would have, which bound its error.
@@ -33,10 +33,17 @@ pub(in crate::conv) fn takes_gradient<T>(g: &Gather, p: &Problem<T>, parts: usiz
     plan.takes::<T>(p.count, [p.channels, p.rows], p.x_strides, p.gy_strides) && count >= LEAST * parts
 }
 
+/// The operands.
+const LEFT: usize = 0;
+const RIGHT: usize = 1;
+
 struct Pass<T: 'static> {
     kernels: &'static Kernels<T>,
-    x: Planes<T>,
-    gy: Planes<T>,
+    /// Operands: the output's gradients and the images, or, where a vector of channels would be mostly empty, the other
+    /// way round; between the gradients of neighbouring ones' filters.
+    a: Planes<T>,
+    b: Planes<T>,
+    steps: [usize; 2],
     all: [usize; 2],
     /// Blocks of tiles: their size, all tiles.
     chain: usize,
@@ -64,53 +71,79 @@ pub(in crate::conv) unsafe fn gradient<T>(
 ) where
     T: Copy + Default + HasKernels + Send + Sync,
 {
-    let all = [
-        g.grid[1].div_ceil(Form::Near.side()),
-        g.grid[2].div_ceil(Form::Near.side()),
-    ];
+    if let Some(plan) = Plan::of(g) {
+        // SAFETY: the caller's promise.
+        unsafe { sums(kernels, &plan, problem, parts, out) };
+    }
+}
+
+/// [`gradient`] for a plan with stride one.
+///
+/// # Safety
+/// As for [`gradient`], of the plan's taps.
+pub(super) unsafe fn sums<T>(
+    kernels: &'static Kernels<T>,
+    plan: &Plan,
+    problem: &Problem<T>,
+    parts: usize,
+    out: &mut [T],
+) where
+    T: Copy + Default + HasKernels + Send + Sync,
+{
+    let (all, taps, form) = (plan.tiles(), plan.form.taps().pow(2), plan.form);
     let tiles = problem.count * all[0] * all[1];
     let (rows, channels) = (problem.rows, problem.channels);
-    let most = (SUMS / (POINTS * whole(kernels, channels) * size_of::<T>())).max(ROWS);
+    let few = channels < kernels.nr.min(rows);
+    let (high, wide) = if few { (channels, rows) } else { (rows, channels) };
+    let most = (SUMS / (POINTS * whole(kernels, wide) * size_of::<T>())).max(ROWS);
     // One chain alone leaves no sums to be kept.
-    let some = if tiles <= CHAIN { rows } else { even_part(rows, most) };
-    for (group, first) in (0..problem.groups).flat_map(|g| (0..rows).step_by(some).map(move |r| (g, r))) {
-        let count = some.min(rows - first);
+    let some = if tiles <= CHAIN { high } else { even_part(high, most) };
+    for (group, first) in (0..problem.groups).flat_map(|g| (0..high).step_by(some).map(move |r| (g, r))) {
+        let count = some.min(high - first);
         let [xi, xc, _, xr, _] = problem.x_strides;
         let [yi, yc, _, yr, _] = problem.gy_strides;
+        let x = Planes {
+            src: problem.x.wrapping_offset((group * channels) as isize * xc),
+            strides: [xi, xc, xr],
+            channels,
+            size: plan.size,
+            start: plan.start,
+            form,
+            filters: false,
+        };
+        let gy = Planes {
+            src: problem.gy.wrapping_offset((group * rows) as isize * yc),
+            strides: [yi, yc, yr],
+            channels: rows,
+            size: plan.grid,
+            start: [0, 0],
+            form,
+            filters: true,
+        };
+        let (a, b) = if few { (x, gy) } else { (gy, x) };
         let pass = Pass {
             kernels,
-            x: Planes {
-                src: problem.x.wrapping_offset((group * channels) as isize * xc),
-                strides: [xi, xc, xr],
-                channels,
-                size: [g.size[1], g.size[2]],
-                start: [g.offsets[1][0], g.offsets[2][0]],
-                form: Form::Near,
-                filters: false,
-            },
-            gy: Planes {
-                src: problem.gy.wrapping_offset((group * rows + first) as isize * yc),
-                strides: [yi, yc, yr],
+            a: Planes {
+                src: a.src.wrapping_offset(first as isize * a.strides[1]),
                 channels: count,
-                size: [g.grid[1], g.grid[2]],
-                start: [0, 0],
-                form: Form::Near,
-                filters: true,
+                ..a
             },
+            b,
+            steps: if few { [1, channels] } else { [channels, 1] }.map(|n| n * taps),
             all,
             chain: even_part(tiles, CHAIN.min(tiles / parts)),
             tiles,
         };
-        let from = (group * rows + first) * channels * 9;
+        let filters = &mut out[group * rows * channels * taps..][..rows * channels * taps];
         // SAFETY: the caller's promise.
-        unsafe { pass.run(&mut out[from..][..count * channels * 9]) };
+        unsafe { pass.run(&mut filters[first * pass.steps[0]..]) };
     }
 }
 
 impl<T: Copy + Default + HasKernels + Send + Sync> Pass<T> {
     /// Tiles of a batch.
     fn batch(&self) -> usize {
-        let [high, wide] = [&self.gy, &self.x].map(|p| whole(self.kernels, p.channels));
+        let [high, wide] = self.sizes();
         let bytes = POINTS * self.chain * (high + wide) * size_of::<T>();
         even_part(self.tiles.div_ceil(self.chain), (BATCH / bytes).max(1)) * self.chain
     }
@@ -119,77 +152,109 @@ impl<T: Copy + Default + HasKernels + Send + Sync> Pass<T> {
     /// As for [`gradient`].
     unsafe fn run(&self, out: &mut [T]) {
         let threads = parallel::threads();
-        let [high, wide] = [&self.gy, &self.x].map(|p| whole(self.kernels, p.channels));
-        let own = (2..=OWN_THREADS).contains(&threads)
-            && high >= threads * self.kernels.narrow
-            && POINTS * high * wide * size_of::<T>() <= OWN_SUMS;
+        let sizes = self.sizes();
+        let own = (2..=OWN_THREADS).contains(&threads) && POINTS * sizes[0] * sizes[1] * size_of::<T>() <= OWN_SUMS;
+        let large = |side: &usize| sizes[*side] >= threads * self.kernels.narrow;
         // SAFETY: the caller's promise.
         unsafe {
-            if own {
-                self.by_rows(out, threads)
-            } else {
-                self.together(out, threads)
+            match [LEFT, RIGHT].into_iter().find(large).filter(|_| own) {
+                Some(side) => self.apart(out, threads, side),
+                None => self.together(out, threads),
             }
         }
     }
 
-    /// Each thread takes some of the outputs, and transforms the images for itself: reading what another core has just
-    /// written takes longer.
+    /// Channels of the operands, whole vectors.
+    fn sizes(&self) -> [usize; 2] {
+        [&self.a, &self.b].map(|p| whole(self.kernels, p.channels))
+    }
+
+    /// Each thread takes some channels of the operand on one side, and transforms the other operand for itself: reading
+    /// what another core has just written takes longer.
     ///
     /// # Safety
     /// As for [`gradient`].
-    unsafe fn by_rows(&self, out: &mut [T], threads: usize) {
+    unsafe fn apart(&self, out: &mut [T], threads: usize, side: usize) {
         let kernels = self.kernels;
-        let (rows, channels) = (self.gy.channels, self.x.channels);
-        let (high, wide) = (whole(kernels, rows), whole(kernels, channels));
-        let (batch, vectors) = (self.batch(), high / kernels.narrow);
-        let parts = (high / OWN_ROWS).next_multiple_of(threads).clamp(threads, vectors);
-        let some_rows = vectors.div_ceil(parts) * kernels.narrow;
-        let parts = high.div_ceil(some_rows);
-        let some_cols = COLS.next_multiple_of(kernels.nr).min(wide);
-        let across = wide.div_ceil(some_cols);
-        let (v_point, w_point, point) = (
-            apart(batch * wide),
-            apart(batch * some_rows),
-            apart(some_rows * some_cols),
-        );
+        let (rows, sizes) = (self.a.channels, self.sizes());
+        let batch = self.batch();
+        let vectors = sizes[side] / kernels.narrow;
+        let parts = (sizes[side] / OWN_CHANNELS)
+            .next_multiple_of(threads)
+            .clamp(threads, vectors);
+        let some = vectors.div_ceil(parts) * kernels.narrow;
+        let parts = sizes[side].div_ceil(some);
+        let (some_rows, some_cols) = match side {
+            LEFT => (some, COLS.next_multiple_of(kernels.nr).min(sizes[RIGHT])),
+            _ => (sizes[LEFT], some),
+        };
+        let across = if side == LEFT {
+            sizes[RIGHT].div_ceil(some_cols)
+        } else {
+            1
+        };
+        let mut held = sizes;
+        held[side] = some;
+        let points = held.map(|n| apart(batch * n));
+        let point = apart(some_rows * some_cols);
         let gw = At(out.as_mut_ptr());
         with_shared(|shared| {
             let sums = At(shared.reserve::<T>(parts * across * POINTS * point));
             for first in (0..self.tiles).step_by(batch) {
-                let some = first..self.tiles.min(first + batch);
+                let tiles = first..self.tiles.min(first + batch);
                 let name = new_name();
                 parallel::for_range(parts, 1, |tasks| {
                     let (sums, gw) = (&sums, &gw);
-                    with_scratch(|[space, part, w, v]| {
-                        let space = space.reserve::<T>(strip(Form::Near, self.chain));
+                    with_scratch(|[space, part, mine, all]| {
+                        let space = space.reserve::<T>(strip(self.b.form, self.chain));
                         let part = part.reserve::<T>(some_rows * some_cols);
-                        let w = w.reserve::<T>(POINTS * w_point);
-                        // SAFETY: the buffers hold a batch; sums and gradients of some rows are one task's. So below.
-                        let v = v.filled(POINTS * v_point, name, |v: *mut T| unsafe {
-                            for at in (0..wide).step_by(kernels.narrow) {
-                                self.images(some.clone(), at, wide, v, v_point, space);
+                        let mine = mine.reserve::<T>(POINTS * points[side]);
+                        let other = 1 - side;
+                        // SAFETY: the buffers hold a batch; sums and gradients of some channels are one task's. So below.
+                        let all = all.filled(POINTS * points[other], name, |all: *mut T| unsafe {
+                            for at in (0..sizes[other]).step_by(kernels.narrow) {
+                                self.operand(other, tiles.clone(), at, [at, sizes[other]], all, points[other], space);
                             }
                         });
                         for task in tasks {
-                            let from = task * some_rows;
-                            let here = some_rows.min(high - from);
-                            for at in (0..here).step_by(kernels.narrow) {
-                                unsafe { self.gradients(some.clone(), from + at, [at, here], w, w_point, space) };
+                            let from = task * some;
+                            let mut here = sizes;
+                            here[side] = some.min(sizes[side] - from);
+                            for at in (0..here[side]).step_by(kernels.narrow) {
+                                let channel = from + at;
+                                unsafe {
+                                    self.operand(
+                                        side,
+                                        tiles.clone(),
+                                        channel,
+                                        [at, here[side]],
+                                        mine,
+                                        points[side],
+                                        space,
+                                    )
+                                };
                             }
+                            let operands = if side == LEFT { [mine, all] } else { [all, mine] };
                             for j in 0..across {
-                                let area = [
-                                    from..rows.min(from + some_rows),
-                                    (j * some_cols)..wide.min((j + 1) * some_cols),
-                                ];
+                                // Where the area lies in the operands, and in the result.
+                                let (start, area) = match side {
+                                    LEFT => (
+                                        [0, j * some_cols],
+                                        [
+                                            from..rows.min(from + some),
+                                            j * some_cols..sizes[RIGHT].min((j + 1) * some_cols),
+                                        ],
+                                    ),
+                                    _ => ([0, 0], [0..rows, from..from + here[RIGHT]]),
+                                };
                                 let to = sums.0.wrapping_add((task * across + j) * POINTS * point);
                                 for p in 0..POINTS {
-                                    let w = w.wrapping_add(p * w_point).wrapping_sub(from);
-                                    let operands = [v.wrapping_add(p * v_point), w];
+                                    let operands = [LEFT, RIGHT].map(|s| operands[s].wrapping_add(p * points[s]));
                                     let to = to.wrapping_add(p * point);
-                                    unsafe { self.add(some.clone(), operands, [here, wide], &area, to, part) };
+                                    let size = [area[0].len(), area[1].len()];
+                                    unsafe { self.add(tiles.clone(), operands, here, start, size, to, part) };
                                 }
-                                if some.end == self.tiles {
+                                if tiles.end == self.tiles {
                                     unsafe { self.taps(&area, to, point, gw.0) };
                                 }
                             }
@@ -200,46 +265,42 @@ impl<T: Copy + Default + HasKernels + Send + Sync> Pass<T> {
         });
     }
 
-    /// Transforms the images of a batch, a vector of channels from `at` on.
+    /// Transforms an operand's tiles of a batch, a vector of channels from `channel` on, to place `at` among `size`: the
+    /// right one's lie in panels.
     ///
     /// # Safety
-    /// `v` holds the batch, `space` a strip.
-    unsafe fn images(&self, some: Range<usize>, at: usize, wide: usize, v: *mut T, v_point: usize, space: *mut T) {
-        for from in some.clone().step_by(self.chain) {
-            let tiles = from..some.end.min(from + self.chain);
-            let (place, width) = in_panel(self.kernels, at, tiles.len(), wide);
-            let to = Place {
-                dst: v.wrapping_add((from - some.start) * wide + place),
-                tile: width,
-                point: v_point,
-            };
-            // SAFETY: the caller's promise.
-            unsafe { fill(self.kernels, &self.x, at, self.all, tiles, &to, space) };
-        }
-    }
-
-    /// Transforms the output's gradients of a batch, a vector of outputs from `first` on, to column `at` of `high`.
-    ///
-    /// # Safety
-    /// `w` holds the batch, `space` a strip.
-    unsafe fn gradients(
+    /// `to` holds the batch, `space` a strip.
+    #[allow(clippy::too_many_arguments, reason = "one call of one kernel")]
+    unsafe fn operand(
         &self,
+        side: usize,
         some: Range<usize>,
-        first: usize,
-        [at, high]: [usize; 2],
-        w: *mut T,
-        w_point: usize,
+        channel: usize,
+        [at, size]: [usize; 2],
+        to: *mut T,
+        point: usize,
         space: *mut T,
     ) {
         for from in some.clone().step_by(self.chain) {
             let tiles = from..some.end.min(from + self.chain);
-            let to = Place {
-                dst: w.wrapping_add((from - some.start) * high + at),
-                tile: high,
-                point: w_point,
+            let (place, tile) = match side {
+                LEFT => (at, size),
+                _ => in_panel(self.kernels, at, tiles.len(), size),
             };
+            let dst = to.wrapping_add((from - some.start) * size + place);
+            let planes = [&self.a, &self.b][side];
             // SAFETY: the caller's promise.
-            unsafe { fill(self.kernels, &self.gy, first, self.all, tiles, &to, space) };
+            unsafe {
+                fill(
+                    self.kernels,
+                    planes,
+                    channel,
+                    self.all,
+                    tiles,
+                    &Place { dst, tile, point },
+                    space,
+                )
+            };
         }
     }
 
@@ -249,8 +310,7 @@ impl<T: Copy + Default + HasKernels + Send + Sync> Pass<T> {
     /// As for [`gradient`].
     unsafe fn together(&self, out: &mut [T], threads: usize) {
         let kernels = self.kernels;
-        let (rows, channels) = (self.gy.channels, self.x.channels);
-        let (high, wide) = (whole(kernels, rows), whole(kernels, channels));
+        let (rows, [high, wide]) = (self.a.channels, self.sizes());
         let batch = self.batch();
         // Sums in rectangles; where these are few, the points are shared out as well.
         let (some_rows, some_cols) = (even_part(rows, ROWS), COLS.next_multiple_of(kernels.nr).min(wide));
@@ -274,7 +334,7 @@ impl<T: Copy + Default + HasKernels + Send + Sync> Pass<T> {
                 parallel::for_range(blocks * (vectors[0] + vectors[1]), (512 / self.chain).max(1), |tasks| {
                     let (v, w) = (&v, &w);
                     with_scratch(|[space, ..]| {
-                        let space = space.reserve::<T>(strip(Form::Near, self.chain));
+                        let space = space.reserve::<T>(strip(self.b.form, self.chain));
                         for task in tasks {
                             let (vector, block) = (task / blocks, task % blocks);
                             let from = first + block * self.chain;
@@ -284,11 +344,12 @@ impl<T: Copy + Default + HasKernels + Send + Sync> Pass<T> {
                             unsafe {
                                 if vector < vectors[0] {
                                     let at = vector * kernels.narrow;
-                                    self.images(tiles, at, wide, v.0.wrapping_add(before * wide), v_point, space);
+                                    let to = v.0.wrapping_add(before * wide);
+                                    self.operand(RIGHT, tiles, at, [at, wide], to, v_point, space);
                                 } else {
                                     let at = (vector - vectors[0]) * kernels.narrow;
                                     let to = w.0.wrapping_add(before * high);
-                                    self.gradients(tiles, at, [at, high], to, w_point, space);
+                                    self.operand(LEFT, tiles, at, [at, high], to, w_point, space);
                                 }
                             }
                         }
@@ -314,8 +375,9 @@ impl<T: Copy + Default + HasKernels + Send + Sync> Pass<T> {
                             unsafe {
                                 for p in points {
                                     let to = mine.wrapping_add(p * point);
-                                    let operands = [v.0.wrapping_add(p * v_point), w.0.wrapping_add(p * w_point)];
-                                    self.add(some.clone(), operands, [high, wide], &area, to, part);
+                                    let operands = [w.0.wrapping_add(p * w_point), v.0.wrapping_add(p * v_point)];
+                                    let size = [area[0].len(), area[1].len()];
+                                    self.add(some.clone(), operands, [high, wide], [i, j], size, to, part);
                                 }
                                 if own {
                                     self.taps(&area, mine, point, gw.0);
@@ -340,16 +402,18 @@ impl<T: Copy + Default + HasKernels + Send + Sync> Pass<T> {
         });
     }
 
-    /// Adds a batch's products at one point to the sums of an area.
+    /// Adds a batch's products at one point to the sums of an area, which begins at `start` in operands of `held` channels.
     ///
     /// # Safety
     /// The operands hold the batch, `to` and `part` the area.
+    #[allow(clippy::too_many_arguments, reason = "two operands, a result, and an area of them")]
     unsafe fn add(
         &self,
         some: Range<usize>,
-        [v, w]: [*mut T; 2],
-        [high, wide]: [usize; 2],
-        [rows, cols]: &[Range<usize>; 2],
+        [a, b]: [*mut T; 2],
+        held: [usize; 2],
+        start: [usize; 2],
+        [rows, cols]: [usize; 2],
         to: *mut T,
         part: *mut T,
     ) {
@@ -358,18 +422,18 @@ impl<T: Copy + Default + HasKernels + Send + Sync> Pass<T> {
             let first = some.start + at == 0;
             let c = if first { to } else { part };
             let product = Product {
-                a: w.wrapping_add(at * high + rows.start),
-                a_strides: [1, high as isize],
-                b: v.wrapping_add(at * wide + cols.start * count),
+                a: a.wrapping_add(at * held[LEFT] + start[LEFT]),
+                a_strides: [1, held[LEFT] as isize],
+                b: b.wrapping_add(at * held[RIGHT] + start[RIGHT] * count),
                 c,
-                c_row: cols.len(),
+                c_row: cols,
                 from_c: false,
             };
             // SAFETY: the caller's promise.
             unsafe {
-                product.run(self.kernels, [rows.len(), cols.len(), count]);
+                product.run(self.kernels, [rows, cols, count]);
                 if !first {
-                    (self.kernels.winograd)(&Stage::Add(to, part, rows.len() * cols.len()));
+                    (self.kernels.winograd)(&Stage::Add(to, part, rows * cols));
                 }
             }
         }
@@ -380,13 +444,14 @@ impl<T: Copy + Default + HasKernels + Send + Sync> Pass<T> {
     /// # Safety
     /// `sums` holds the area at all points, `gw` all gradients.
     unsafe fn taps(&self, [rows, cols]: &[Range<usize>; 2], sums: *mut T, point: usize, gw: *mut T) {
-        let channels = self.x.channels;
         for (i, row) in rows.clone().enumerate() {
             let args = TapsArgs {
+                form: self.a.form,
                 src: sums.wrapping_add(i * cols.len()),
                 src_point: point,
-                channels: cols.end.min(channels) - cols.start,
-                dst: gw.wrapping_add((row * channels + cols.start) * 9),
+                channels: self.b.channels.min(cols.end).saturating_sub(cols.start),
+                dst: gw.wrapping_add(row * self.steps[0] + cols.start * self.steps[1]),
+                dst_channel: self.steps[1],
             };
             // SAFETY: the caller's promise.
             unsafe { (self.kernels.winograd)(&Stage::Taps(args)) };

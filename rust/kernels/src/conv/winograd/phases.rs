@@ -1,0 +1,262 @@
+//! A stride of two as four times the channels with stride one: the even and the odd lines and columns of an image become
+//! planes of their own, and so do the even and the odd taps. Five to eight taps a dim become three or four, which have a
+//! form; a missing last one is zero.
+
+use super::super::ConvShape;
+use super::super::gather::Images;
+use super::super::patches::LineArgs;
+use super::super::weight::Problem;
+use super::{Filters, Form, LEAST, Plan, convolve, sums};
+use crate::gemm::{HasKernels, Kernels, with_shared};
+use crate::parallel;
+use std::ops::{Add, Range};
+
+/// Bytes of planes at a time, so that they stay near.
+const SOME: usize = if cfg!(test) { 64 << 10 } else { 4 << 20 };
+/// Least planes of a group: below, a vector of them is mostly empty, and the transforms err more than the plain sum.
+const LEAST_PLANES: usize = 12;
+
+/// How a forward pass, or the weights' gradient, falls apart.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::conv) struct Phases {
+    plan: Plan,
+    /// Taps of a phase, elements of a line in all planes, and columns between planes.
+    taps: usize,
+    line: usize,
+    row: usize,
+}
+
+impl Phases {
+    /// The passes of `s`, should they be computed so: strides of the images in and out.
+    pub fn of<T>(s: &ConvShape, src: [isize; 5], dst: [isize; 5]) -> Option<Phases> {
+        let flat = s.kernel[0] == 1 && s.stride[0] == 1 && s.padding[0] == 0 && s.input[0] == 1;
+        let form = match s.kernel[1..] {
+            [5 | 6, 5 | 6] => Form::Near,
+            [7 | 8, 7 | 8] => Form::Four,
+            _ => return None,
+        };
+        // A position that sees nothing but padding is to be zero exactly.
+        let sees = |d: usize| {
+            let last = (s.output[d].saturating_sub(1) * 2) as isize - (s.padding[d] as isize);
+            s.output[d] > 0 && s.padding[d] < s.kernel[d] && last < s.input[d] as isize
+        };
+        if !flat || s.stride[1..] != [2, 2] || s.dilation[1..] != [1, 1] || !sees(1) || !sees(2) {
+            return None;
+        }
+        let taps = form.taps();
+        let grid = [s.output[1], s.output[2]];
+        let plan = Plan {
+            form,
+            size: grid.map(|n| n + taps - 1),
+            start: [0, 0],
+            grid,
+        };
+        let (channels, rows) = (s.c_in / s.groups(), s.c_out / s.groups());
+        let tiles = plan.tiles().iter().product::<usize>() * 4 * form.points().pow(2);
+        let products = grid.iter().product::<usize>() * s.kernel[1] * s.kernel[2];
+        let takes = size_of::<T>() == 4
+            && src[4] == 1
+            && dst[4] == 1
+            && dst[1] >= 0
+            && 4 * channels >= LEAST_PLANES
+            && rows >= LEAST
+            && 5 * tiles <= 3 * products
+            && s.n * (products - tiles) >= 6 * 4 * form.values().pow(2);
+        // Whole vectors of any instruction set: the number of images at a time must not depend on it.
+        let row = plan.size[1].next_multiple_of(16);
+        takes.then_some(Phases {
+            plan,
+            taps,
+            line: 4 * s.c_in * row,
+            row,
+        })
+    }
+
+    /// The pass, for weights that are contiguous.
+    ///
+    /// # Safety
+    /// [`Phases::of`] said yes to these strides; all addresses that the arguments describe are live; `bias` is null or has
+    /// one element per output channel; `kernels` fit the CPU.
+    pub unsafe fn convolve<T>(
+        self,
+        kernels: &'static Kernels<T>,
+        s: &ConvShape,
+        weights: *const T,
+        images: Images<T>,
+        bias: *const T,
+    ) where
+        T: Copy + Default + HasKernels + Send + Sync,
+    {
+        let (groups, rows) = (s.groups(), s.c_out / s.groups());
+        let channels = 4 * s.c_in / groups;
+        let filters = self.filters(s, weights);
+        let (image, some) = self.images::<T>(s);
+        with_shared(|planes| {
+            let planes = planes.reserve::<T>(some * image);
+            for first in (0..s.n).step_by(some) {
+                let count = some.min(s.n - first);
+                // SAFETY: the caller's promise; the buffer holds so many images' planes.
+                unsafe {
+                    self.split(kernels, s, (images.src, images.src_strides), first, count, planes);
+                    convolve(
+                        kernels,
+                        self.plan,
+                        Filters::new(&self.plan, filters.as_ptr(), [groups, rows, channels], false),
+                        Images {
+                            count,
+                            src: planes,
+                            src_strides: self.strides(),
+                            dst: images.dst.wrapping_offset(first as isize * images.dst_strides[0]),
+                            dst_strides: images.dst_strides,
+                            finish: None,
+                        },
+                        bias,
+                    );
+                }
+            }
+        });
+    }
+
+    /// The weights' gradient, written to `out` as if contiguous; `parts` as the plain sum would have, for all images.
+    ///
+    /// # Safety
+    /// [`Phases::of`] said yes to these strides; all addresses that the arguments describe are live; `kernels` fit the CPU;
+    /// `out` has the weights' size.
+    pub unsafe fn gradient<T>(self, kernels: &'static Kernels<T>, s: &ConvShape, problem: &Problem<T>, out: &mut [T])
+    where
+        T: Copy + Default + HasKernels + Send + Sync + Add<Output = T>,
+    {
+        let (image, some) = self.images::<T>(s);
+        let (filter, size) = (self.taps * self.taps, out.len() / (s.kernel[1] * s.kernel[2]));
+        let mut sum = vec![T::default(); size * 4 * filter];
+        out.fill(T::default());
+        with_shared(|planes| {
+            let planes = planes.reserve::<T>(some * image);
+            for first in (0..s.n).step_by(some) {
+                let count = some.min(s.n - first);
+                // SAFETY: the caller's promise; the buffer holds so many images' planes.
+                unsafe {
+                    self.split(kernels, s, (problem.x, problem.x_strides), first, count, planes);
+                    let problem = Problem {
+                        count,
+                        channels: 4 * problem.channels,
+                        x: planes,
+                        x_strides: self.strides(),
+                        gy: problem.gy.wrapping_offset(first as isize * problem.gy_strides[0]),
+                        ..*problem
+                    };
+                    sums(kernels, &self.plan, &problem, 1, &mut sum);
+                }
+                for (all, part) in sum
+                    .chunks_exact(4 * filter)
+                    .zip(out.chunks_exact_mut(s.kernel[1] * s.kernel[2]))
+                {
+                    for (i, to) in part.iter_mut().enumerate() {
+                        *to = *to + all[self.place(i / s.kernel[2], i % s.kernel[2])];
+                    }
+                }
+            }
+        });
+    }
+
+    /// Elements of an image's planes, and images at a time.
+    fn images<T>(self, s: &ConvShape) -> (usize, usize) {
+        let image = self.plan.size[0] * self.line;
+        (image, (SOME / (image * size_of::<T>())).clamp(1, s.n.max(1)))
+    }
+
+    /// Strides of the planes.
+    fn strides(self) -> [isize; 5] {
+        let image = self.plan.size[0] * self.line;
+        [image as isize, self.row as isize, 0, self.line as isize, 1]
+    }
+
+    /// Place of a tap among those of a channel's phases: phase (i, j) has the taps 2 t + i and 2 u + j.
+    fn place(self, k: usize, l: usize) -> usize {
+        ((k % 2 * 2 + l % 2) * self.taps + k / 2) * self.taps + l / 2
+    }
+
+    /// Filters of the planes.
+    fn filters<T: Copy + Default>(self, s: &ConvShape, weights: *const T) -> Vec<T> {
+        let ([_, high, wide], taps) = (s.kernel, self.taps);
+        let mut all = vec![T::default(); s.c_out * s.c_in / s.groups() * 4 * taps * taps];
+        for (filter, to) in all.chunks_exact_mut(4 * taps * taps).enumerate() {
+            let from = weights.wrapping_add(filter * high * wide);
+            for (k, l) in (0..high).flat_map(|k| (0..wide).map(move |l| (k, l))) {
+                // SAFETY: the caller of `convolve` promised so many weights.
+                to[self.place(k, l)] = unsafe { *from.wrapping_add(k * wide + l) };
+            }
+        }
+        all
+    }
+
+    /// Planes of some images, as `[image][line][channel][phase][column]`: element (t, u) of phase (i, j) is that in line
+    /// 2 t + i and column 2 u + j, counted from the padding's first.
+    ///
+    /// # Safety
+    /// The images from `first` on lie in live memory; `planes` has room for `count`.
+    unsafe fn split<T: Copy + Default + HasKernels + Send + Sync>(
+        self,
+        kernels: &'static Kernels<T>,
+        s: &ConvShape,
+        (src, strides): (*const T, [isize; 5]),
+        first: usize,
+        count: usize,
+        planes: *mut T,
+    ) {
+        struct Shared<T>(*const T, *mut T);
+        // SAFETY: plain data; tasks write disjoint lines.
+        unsafe impl<T: Sync> Sync for Shared<T> {}
+        let [image, channel, _, line, _] = strides;
+        let (lines, back) = (self.plan.size[0], [1, 2].map(|d| s.padding[d] as isize));
+        let known = s.padding[2].min(2 * self.row)..(s.padding[2] + s.input[2]).min(2 * self.row);
+        let src = src.wrapping_offset(first as isize * image - back[0] * line - back[1]);
+        let shared = Shared(src, planes);
+        let copy = |at: usize, some: Range<usize>| {
+            let shared = &shared;
+            for (c, i) in (0..s.c_in).flat_map(|c| [(c, 0), (c, 1)]) {
+                let inside = |from: usize| {
+                    (s.padding[1] + from)
+                        .saturating_sub(i)
+                        .div_ceil(2)
+                        .clamp(some.start, some.end)
+                };
+                let inside = inside(0)..inside(s.input[1]);
+                for (part, known) in [
+                    (some.start..inside.start, 0..0),
+                    (inside.clone(), known.clone()),
+                    (inside.end..some.end, 0..0),
+                ] {
+                    let args = LineArgs {
+                        src: shared.0.wrapping_offset(
+                            at as isize * image + c as isize * channel + (2 * part.start + i) as isize * line,
+                        ),
+                        stride: 1,
+                        lines: part.len(),
+                        line_stride: 2 * line,
+                        known,
+                        phases: 2,
+                        phase: self.row,
+                        dst: shared
+                            .1
+                            .wrapping_add((at * lines + part.start) * self.line + (2 * c + i) * 2 * self.row),
+                        dst_line: self.line,
+                    };
+                    // SAFETY: the caller's promise; only lines and columns of the image are read, and whole vectors of
+                    // one plane's line written.
+                    unsafe { (kernels.copy_lines)(&args) };
+                }
+            }
+        };
+        // Threads copy what they will read.
+        parallel::for_range(count * lines, (16_384 / self.line).max(1), |tasks| {
+            let mut from = tasks.start;
+            while from < tasks.end {
+                let (at, top) = (from / lines, from % lines);
+                let some = top..lines.min(top + tasks.end - from);
+                from += some.len();
+                copy(at, some);
+            }
+        });
+    }
+}
