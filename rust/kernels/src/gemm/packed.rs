@@ -240,7 +240,9 @@ unsafe fn by_rows<T: Number>(g: &Gemm<T>, operands: &impl Operands<T>, kernels: 
     let deep = kc * (B_BYTES / size / (kc * nc)).clamp(1, g.k.div_ceil(kc));
     let tall = kernels.tiles.len();
     let most = (A_BYTES / size / kc).max(tall);
-    let rows = even_part(g.m, most.min(g.m.div_ceil(4 * threads).next_multiple_of(tall)));
+    // As many parts for each thread.
+    let parts = g.m.div_ceil(most.min(g.m.div_ceil(4 * threads).next_multiple_of(tall)));
+    let rows = g.m.div_ceil(parts.next_multiple_of(threads));
     let stays = operands.rows_stay();
     for cols in pieces(g.n, nc) {
         for deep_ks in pieces(g.k, deep) {
