@@ -5,7 +5,7 @@ use super::infer::arithmetic;
 use super::support::{by, c_name, not_for, one, packed};
 use crate::args::Args;
 use crate::core::Core;
-use crate::device::{cpu, gpu};
+use crate::device::{Device, cpu, gpu};
 use crate::dtype::{DType, legacy_name};
 use crate::ensure;
 use crate::error::{Error, Result};
@@ -146,9 +146,16 @@ fn worked(d: DType) -> DType {
     }
 }
 
-/// The values in that dtype.
+/// The values in that dtype, dims in the same order in memory: turning them would cost more than widening.
 fn computed(c: &Core) -> Result<Core> {
-    cpu::cast(c, worked(c.dtype))
+    let dtype = worked(c.dtype);
+    if c.dtype == dtype {
+        return Ok(c.clone());
+    }
+    let layout = Layout::dense_like(*c.shape(), &c.layout);
+    let out = Core::empty_with(layout, dtype, Device::Cpu)?;
+    cpu::copy(c, &out);
+    Ok(out)
 }
 
 /// What is added to the product.
