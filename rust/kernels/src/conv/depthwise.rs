@@ -1,12 +1,13 @@
 //! Convolutions whose groups have one channel on one side: square windows are summed over
 //! copies with a border ([`super::ring`]), else planes are read where they lie ([`super::plane`]).
 
-use super::border::{Border, Planes};
+use super::border::{Border, Planes, SIDES};
 use super::finish::Block;
 use super::gather::{Images, Weights};
 use super::geometry::Gather;
 use super::plane::{CorrelateArgs, GRADIENTS, MOST_TAPS, PlaneArgs};
 use super::ring::RingArgs;
+use super::taps::TapSums;
 use super::weight::Problem;
 use crate::gemm::{HasKernels, Kernels, even_part, join_rows, new_name, with_scratch};
 use crate::parallel;
@@ -20,6 +21,8 @@ const ROWS_OF_MANY: usize = 2;
 /// Gradients of weights: with as many output planes no sum is cut into parts; else into as many as this.
 const ENOUGH: usize = 32;
 const PARTS: usize = 16;
+/// Bytes of sums that stay near.
+const NEAR: usize = 12 << 10;
 
 /// One plane deep, columns that follow each other, taps that the kernels take.
 fn is_planar(g: &Gather, column_stride: isize) -> bool {
@@ -244,6 +247,82 @@ struct Parts<T>(Problem<T>, *mut T);
 // SAFETY: plain data; tasks write disjoint sums.
 unsafe impl<T: Sync> Sync for Parts<T> {}
 
+/// Which of [`SIDES`] a window has whose lines follow each other, with one step for rows and columns.
+fn square(g: &Gather) -> Option<usize> {
+    let [_, lines, cols] = &g.offsets;
+    let dense = lines.windows(2).all(|w| w[1] - w[0] == 1);
+    // A grid of one line or column has step one whatever the other's is.
+    let equal = g.step[1] == g.step[2];
+    SIDES
+        .iter()
+        .position(|&k| dense && equal && k == lines.len() && k == cols.len())
+}
+
+/// [`correlations`] for windows that are [`square`].
+///
+/// # Safety
+/// As for `gradient`.
+unsafe fn sums<T>(kernels: &'static Kernels<T>, g: &Gather, side: usize, p: Problem<T>, out: &mut [T])
+where
+    T: Copy + Default + HasKernels + Send + Sync + Add<Output = T>,
+{
+    let (all, taps) = (p.groups * p.rows, g.taps());
+    let parts = if all >= ENOUGH { 1 } else { PARTS.min(p.count) };
+    let area = all * taps;
+    let mut joined = vec![T::default(); if parts > 1 { parts * area } else { 0 }];
+    let target = if parts > 1 { joined.as_mut_ptr() } else { out.as_mut_ptr() };
+    let work = (taps * g.positions()).saturating_mul(p.count.div_ceil(parts)).max(1);
+    // Channels whose sums stay near are taken together, image by image: planes are read in the order in which they lie.
+    let some = NEAR / (64 * taps);
+    let shared = Parts(p, target);
+    parallel::for_range(parts * all, GRAIN.div_ceil(work), |range| {
+        let Parts(p, target) = &shared;
+        with_scratch(|[near, ..]| {
+            let near = near.reserve::<T>(some * taps * 64 / size_of::<T>());
+            let mut next = range.start;
+            while next < range.end {
+                let (part, channel) = (next / all, next % all);
+                // Pairs of planes are evenly apart where each channel has one.
+                let many = if p.rows == 1 { some } else { 1 };
+                let planes = many.min(range.end - next).min(all - channel);
+                next += planes;
+                let (from, to) = (p.count * part / parts, p.count * (part + 1) / parts);
+                for image in from..to {
+                    let args = TapSums {
+                        planes,
+                        x: p.x.wrapping_offset(
+                            image as isize * p.x_strides[0] + (channel / p.rows) as isize * p.x_strides[1],
+                        ),
+                        x_plane: p.x_strides[1],
+                        x_row: p.x_strides[3],
+                        x_size: [g.size[1], g.size[2]],
+                        gy: p
+                            .gy
+                            .wrapping_offset(image as isize * p.gy_strides[0] + channel as isize * p.gy_strides[1]),
+                        gy_plane: p.gy_strides[1],
+                        gy_row: p.gy_strides[3],
+                        grid: [g.grid[1], g.grid[2]],
+                        low: g.offsets[1][0],
+                        cols: &g.offsets[2],
+                        sums: near,
+                        first: image == from,
+                        out: match image + 1 == to {
+                            true => target.wrapping_add(part * area + channel * taps),
+                            false => std::ptr::null_mut(),
+                        },
+                    };
+                    // SAFETY: the caller's promise; each range has its own sums.
+                    unsafe { (kernels.tap_sums[side][g.step[2] - 1])(&args) };
+                }
+            }
+        });
+    });
+    if parts > 1 {
+        join_rows(&mut joined, area);
+        out.copy_from_slice(&joined[..area]);
+    }
+}
+
 /// [`super::weight::gradient`] for what [`correlates`] accepts.
 ///
 /// # Safety
@@ -252,6 +331,10 @@ pub(super) unsafe fn correlations<T>(kernels: &'static Kernels<T>, g: &Gather, p
 where
     T: Copy + Default + HasKernels + Send + Sync + Add<Output = T>,
 {
+    if let Some(side) = square(g) {
+        // SAFETY: the caller's promise.
+        return unsafe { sums(kernels, g, side, p, out) };
+    }
     let taps = g.offsets[1].len() * g.offsets[2].len();
     // Three by three taps of three planes would not leave registers for what serves three taps at once.
     let most = GRADIENTS[(kernels.narrow * size_of::<T>() < 64 || taps <= 9) as usize];

@@ -15,6 +15,7 @@ pub(crate) mod pairs;
 pub(crate) mod patches;
 pub(crate) mod plane;
 pub(crate) mod ring;
+pub(crate) mod taps;
 #[cfg(test)]
 mod tests;
 mod turned;
