@@ -270,7 +270,11 @@ where
     let parts = if all >= ENOUGH { 1 } else { PARTS.min(p.count) };
     let area = all * taps;
     let mut joined = vec![T::default(); if parts > 1 { parts * area } else { 0 }];
-    let target = if parts > 1 { joined.as_mut_ptr() } else { out.as_mut_ptr() };
+    let target = if parts > 1 {
+        joined.as_mut_ptr()
+    } else {
+        out.as_mut_ptr()
+    };
     let work = (taps * g.positions()).saturating_mul(p.count.div_ceil(parts)).max(1);
     // Channels whose sums stay near are taken together, image by image: planes are read in the order in which they lie.
     let some = NEAR / (64 * taps);

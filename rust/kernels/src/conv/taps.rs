@@ -75,7 +75,7 @@ where
 /// # Safety
 /// As for [`tap_sums`].
 #[inline(always)]
-unsafe fn join<T: Copy + Default + Add<Output = T>>(sums: *const T, count: usize, out: *mut T) {
+pub(super) unsafe fn join<T: Copy + Default + Add<Output = T>>(sums: *const T, count: usize, out: *mut T) {
     let lanes = 64 / size_of::<T>();
     for t in 0..count {
         let mut all = [T::default(); 16];

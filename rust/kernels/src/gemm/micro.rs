@@ -9,6 +9,8 @@ use super::epilogue::Summand;
 use super::few::{FewArgs, few, few_turned};
 use super::pack::{PackArgs, pack};
 use crate::conv::border::{CopyArgs, border_copy};
+use crate::conv::doubles::{DoubleArgs, double};
+use crate::conv::flat::{FlatSums, flat_sums};
 use crate::conv::lines::{LineFn, LineTile, line_tile, spread_line};
 use crate::conv::pairs::{PairArgs, pair};
 use crate::conv::patches::{LineArgs, PatchArgs, TapArgs, copy_lines, pack_patches, pack_taps};
@@ -295,6 +297,9 @@ pub(crate) struct Kernels<T: 'static> {
     pub correlate: [[unsafe fn(&CorrelateArgs<T>); 2]; 3],
     /// `tap_sums[window's side][step - 1]`.
     pub tap_sums: [[unsafe fn(&TapSums<T>); 2]; 3],
+    pub flat_sums: unsafe fn(&FlatSums<T>),
+    /// `doubles[even rows have two taps][even columns have two taps]`.
+    pub doubles: [[unsafe fn(&DoubleArgs<T>); 2]; 2],
     pub winograd: unsafe fn(&Stage<T>),
     pub copy_lines: unsafe fn(&LineArgs<T>),
     pub spread_line: unsafe fn(*const T, usize, *mut T),
@@ -457,6 +462,20 @@ macro_rules! kernels {
             /// # Safety
             /// As for what it calls; the CPU has the instruction set.
             $(#[$feature])*
+            unsafe fn sums_of_positions(args: &FlatSums<$t>) {
+                // SAFETY: the caller's promise.
+                unsafe { flat_sums::<$t, $l>(<$l as Lanes<$t>>::assume(), args) }
+            }
+            /// # Safety
+            /// As for what it calls; the CPU has the instruction set.
+            $(#[$feature])*
+            unsafe fn doubled<const LE: bool, const CE: bool>(args: &DoubleArgs<$t>) {
+                // SAFETY: the caller's promise.
+                unsafe { double::<$t, $l, LE, CE>(<$l as Lanes<$t>>::assume(), args) }
+            }
+            /// # Safety
+            /// As for what it calls; the CPU has the instruction set.
+            $(#[$feature])*
             unsafe fn minimal_filtering(args: &Stage<$t>) {
                 // SAFETY: the caller's promise.
                 unsafe { stage::<$t, $l>(<$l as Lanes<$t>>::assume(), args) }
@@ -506,6 +525,11 @@ macro_rules! kernels {
                     [sums_of_taps::<3, 1>, sums_of_taps::<3, 2>],
                     [sums_of_taps::<5, 1>, sums_of_taps::<5, 2>],
                     [sums_of_taps::<7, 1>, sums_of_taps::<7, 2>],
+                ],
+                flat_sums: sums_of_positions,
+                doubles: [
+                    [doubled::<false, false>, doubled::<false, true>],
+                    [doubled::<true, false>, doubled::<true, true>],
                 ],
                 winograd: minimal_filtering,
                 copy_lines: line_copy,
