@@ -5,6 +5,7 @@ use super::border::{Border, Planes, SIDES};
 use super::finish::Block;
 use super::gather::{Images, Weights};
 use super::geometry::Gather;
+use super::inplace::InPlaceArgs;
 use super::plane::{CorrelateArgs, GRADIENTS, MOST_TAPS, PlaneArgs};
 use super::ring::RingArgs;
 use super::taps::TapSums;
@@ -56,10 +57,16 @@ pub(super) unsafe fn planes<T: Copy + Default + HasKernels + Send + Sync>(
     bias: *const T,
     flat: bool,
 ) -> bool {
-    if weights.channels == 1
-        && (images.dst_strides[4] == 1 || g.grid[2] == 1)
-        && let Some(border) = Border::of(kernels, g, images.src_strides[4], false)
+    let dense = weights.channels == 1 && (images.dst_strides[4] == 1 || g.grid[2] == 1);
+    // Half-empty vectors are better filled with two rows of a copy.
+    if dense
+        && let Some(side @ 0..2) = square(g)
+        && g.size[2] >= std::env::var("FS_LEAST").map_or(kernels.narrow / 2, |v| v.parse().unwrap())
     {
+        // SAFETY: the caller's promise.
+        return unsafe { in_place(kernels, g, side, weights, images, bias, flat) };
+    }
+    if dense && let Some(border) = Border::of(kernels, g, images.src_strides[4], false) {
         // SAFETY: the caller's promise.
         return unsafe { bordered(kernels, g, &border, weights, images, bias, flat) };
     }
@@ -131,6 +138,84 @@ pub(super) unsafe fn planes<T: Copy + Default + HasKernels + Send + Sync>(
                         channels: planes,
                         from: from * width,
                         count: (args.to - from) * width,
+                    });
+                }
+            }
+        }
+    });
+    flat
+}
+
+/// [`planes`] of one channel each and windows that are [`square`], read where they lie.
+///
+/// # Safety
+/// As for `gather`.
+unsafe fn in_place<T: Copy + Default + HasKernels + Send + Sync>(
+    kernels: &'static Kernels<T>,
+    g: &Gather,
+    side: usize,
+    weights: Weights<T>,
+    images: Images<T>,
+    bias: *const T,
+    flat: bool,
+) -> bool {
+    let [_, height, width] = g.grid;
+    let line = (g.taps() * width).max(1);
+    let blocks = (line * height).div_ceil(GRAIN);
+    let lines = height.div_ceil(blocks);
+    let (blocks, all) = (height.div_ceil(lines), weights.groups * weights.rows);
+    let shared = Shared(weights, images, bias);
+    let tasks = shared.1.count * all * blocks;
+    parallel::for_range(tasks, GRAIN.div_ceil(line * lines), |range| {
+        let Shared(weights, images, bias) = &shared;
+        let [xi, xc, _, xr, _] = images.src_strides;
+        let [yi, yc, _, yr, _] = images.dst_strides;
+        // Neighbouring planes follow each other in all operands if each has one of the result.
+        let together = weights.rows == 1 && blocks == 1;
+        let mut next = range.start;
+        while next < range.end {
+            let (image, out, from) = (next / (all * blocks), next / blocks % all, next % blocks * lines);
+            let most = if together { range.end - next } else { 1 };
+            // A norm or the like finds the result in the cache.
+            let most = if images.finish.is_some() { most.min(4) } else { most };
+            let planes = most.min(all - out);
+            next += planes;
+            let (group, row) = (out / weights.rows, out % weights.rows);
+            let rows = lines.min(height - from);
+            let args = InPlaceArgs {
+                planes,
+                src: images.src.wrapping_offset(image as isize * xi + group as isize * xc),
+                src_plane: xc,
+                src_row: xr,
+                size: [g.size[1], g.size[2]],
+                low: (from * g.step[1]) as isize + g.offsets[1][0],
+                cols: &g.offsets[2],
+                weights: weights
+                    .data
+                    .wrapping_offset(group as isize * weights.group_stride + row as isize * weights.row_stride),
+                weights_plane: weights.group_stride as usize,
+                bias: match bias.is_null() {
+                    true => *bias,
+                    false => bias.wrapping_add(out),
+                },
+                dst: images
+                    .dst
+                    .wrapping_offset(image as isize * yi + out as isize * yc + from as isize * yr),
+                dst_plane: yc,
+                dst_row: yr,
+                rows,
+                width,
+            };
+            // SAFETY: the caller's promise; each task has its own lines.
+            unsafe {
+                (kernels.in_place[side][g.step[2] - 1])(&args);
+                if let Some(f) = images.finish.filter(|_| flat) {
+                    f.block(Block {
+                        image,
+                        channel: out,
+                        channels: planes,
+                        from: from * width,
+                        count: rows * width,
                     });
                 }
             }

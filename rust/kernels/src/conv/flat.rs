@@ -117,11 +117,16 @@ unsafe fn some<T: Copy + Default, L: Lanes<T>, const M: usize, const G: usize>(
     // Taps that are missing repeat the last one; their sums are not stored.
     let x: [*const T; G] = std::array::from_fn(|t| g.sheets.wrapping_offset(g.offsets[first + t.min(count - 1)]));
     let y: [*const T; M] = std::array::from_fn(|m| g.gy.wrapping_offset((plane + m) as isize * g.gy_plane));
+    // What comes next: these planes' next positions, or the planes behind them.
+    let ahead = match g.positions > CHUNK / size_of::<T>() {
+        true => (CHUNK / size_of::<T>()) as isize,
+        false => M as isize * g.gy_plane,
+    };
     let mut p = chunk.start;
     while p + L::N <= chunk.end {
         if first == 0 {
             for m in 0..M {
-                l.prefetch(y[m].wrapping_offset(M as isize * g.gy_plane).wrapping_add(p));
+                l.prefetch(y[m].wrapping_offset(ahead).wrapping_add(p));
             }
         }
         // SAFETY: as above.

@@ -11,12 +11,15 @@ mod finish;
 pub(crate) mod flat;
 mod gather;
 mod geometry;
+pub(crate) mod inplace;
 mod int;
 pub(crate) mod lines;
 mod one_channel;
 pub(crate) mod pairs;
 pub(crate) mod patches;
 pub(crate) mod plane;
+#[cfg(test)]
+mod plane_tests;
 pub(crate) mod ring;
 mod sheets;
 pub(crate) mod taps;

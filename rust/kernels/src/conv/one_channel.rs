@@ -17,7 +17,7 @@ const GRAIN: usize = 1 << 18;
 /// Bytes of the result that are computed at a time.
 const RESULT: usize = 384 << 10;
 /// Gradients of weights: parts of the sum, least output channels of a group, bytes of sums at a time.
-const PARTS: usize = 16;
+const PARTS: usize = 4;
 const ROWS: usize = 4;
 const SUMS: usize = 64 << 10;
 

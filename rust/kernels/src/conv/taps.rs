@@ -7,6 +7,7 @@
     reason = "indices over registers, unrolled by the compiler, read best as such"
 )]
 
+use super::inplace::ahead;
 use super::plane::{Column, inside};
 use crate::simd::vec::Lanes;
 use std::ops::Add;
@@ -45,9 +46,15 @@ where
     T: Copy + Default + Add<Output = T>,
 {
     let lanes = 64 / size_of::<T>();
+    let next = [
+        ahead::<T>(g.x_plane, g.x_size[0] * g.x_size[1]),
+        ahead::<T>(g.gy_plane, g.grid[0] * g.grid[1]),
+    ];
+    let first = columns::<T, L, K, S>(l, g, 0);
     for plane in 0..g.planes {
         let some = Plane {
             g,
+            next,
             x: g.x.wrapping_offset(plane as isize * g.x_plane),
             gy: g.gy.wrapping_offset(plane as isize * g.gy_plane),
             sums: g.sums.wrapping_add(plane * K * K * lanes),
@@ -55,12 +62,12 @@ where
         // SAFETY: the caller's promise; so below.
         unsafe {
             match K {
-                3 => some.lines::<L, 3, 3, S>(l, 0),
-                5 => some.lines::<L, 5, 5, S>(l, 0),
+                3 => some.lines::<L, 3, K, S>(l, &first, 0),
+                5 => some.lines::<L, 5, K, S>(l, &first, 0),
                 _ => {
                     // As many sums as there are registers for.
-                    some.lines::<L, 3, 7, S>(l, 0);
-                    some.lines::<L, 4, 7, S>(l, 3);
+                    some.lines::<L, 3, K, S>(l, &first, 0);
+                    some.lines::<L, 4, K, S>(l, &first, 3);
                 }
             }
             if !g.out.is_null() {
@@ -99,6 +106,8 @@ pub(super) unsafe fn join<T: Copy + Default + Add<Output = T>>(sums: *const T, c
 /// One pair of planes.
 struct Plane<'a, T> {
     g: &'a TapSums<'a, T>,
+    /// How far what is fetched meanwhile lies ahead, in the image and in the gradient.
+    next: [isize; 2],
     x: *const T,
     gy: *const T,
     sums: *mut T,
@@ -111,13 +120,36 @@ struct Block<T, L: Lanes<T>, const K: usize> {
     at: usize,
 }
 
+/// The vector that begins at column `at`.
+#[inline(always)]
+fn columns<T, L: Lanes<T>, const K: usize, const S: usize>(l: L, g: &TapSums<T>, at: usize) -> Block<T, L, K> {
+    let left = (g.grid[1] - at).min(L::N);
+    let mut cols = [Column::<T, L>::new(l, 0, (0, 0)); K];
+    for c in 0..K {
+        let offset = (at * S) as isize + g.cols[c];
+        let (from, to) = inside(offset, S, g.x_size[1], L::N);
+        // Columns past the end of the gradient's line are of no use.
+        cols[c] = Column::new(l, offset, (from, to.min(left).max(from)));
+    }
+    Block {
+        cols,
+        own: l.mask(0, left),
+        at,
+    }
+}
+
 impl<T: Copy + Default> Plane<'_, T> {
     /// The sums of `G` lines of taps from `tap` on.
     ///
     /// # Safety
     /// As for [`tap_sums`].
     #[inline(always)]
-    unsafe fn lines<L: Lanes<T>, const G: usize, const K: usize, const S: usize>(&self, l: L, tap: usize) {
+    unsafe fn lines<L: Lanes<T>, const G: usize, const K: usize, const S: usize>(
+        &self,
+        l: L,
+        first: &Block<T, L, K>,
+        tap: usize,
+    ) {
         let lanes = 64 / size_of::<T>();
         let (g, width) = (self.g, self.g.grid[1]);
         let sums = self.sums.wrapping_add(tap * K * lanes);
@@ -134,20 +166,14 @@ impl<T: Copy + Default> Plane<'_, T> {
                 }
             }
             for at in (v * L::N..width).step_by(lanes) {
-                let left = (width - at).min(L::N);
-                let mut cols = [Column::<T, L>::new(l, 0, (0, 0)); K];
-                for c in 0..K {
-                    let offset = (at * S) as isize + g.cols[c];
-                    let (from, to) = inside(offset, S, g.x_size[1], L::N);
-                    // Columns past the end of the gradient's line are of no use.
-                    cols[c] = Column::new(l, offset, (from, to.min(left).max(from)));
-                }
-                let block = Block {
-                    cols,
-                    own: l.mask(0, left),
-                    at,
+                let other;
+                let block = if at == 0 {
+                    first
+                } else {
+                    other = columns::<T, L, K, S>(l, g, at);
+                    &other
                 };
-                unsafe { self.block::<L, G, K, S>(l, &block, low, &mut acc) };
+                unsafe { self.block::<L, G, K, S>(l, block, low, &mut acc) };
             }
             for t in 0..G {
                 for c in 0..K {
@@ -212,6 +238,7 @@ impl<T: Copy + Default> Plane<'_, T> {
         }
         if ALL || t < rows {
             let from = self.gy.wrapping_offset(t as isize * g.gy_row).wrapping_add(block.at);
+            l.prefetch(from.wrapping_offset(self.next[1]));
             // SAFETY: the caller's promise; so below.
             y[0] = unsafe { l.load_more(l.splat(T::default()), from, block.own) };
         }
@@ -221,6 +248,9 @@ impl<T: Copy + Default> Plane<'_, T> {
                 continue;
             }
             let from = self.x.wrapping_offset(line * g.x_row);
+            for c in 0..S {
+                l.prefetch(from.wrapping_offset(self.next[0]).wrapping_add(block.at * S + c * L::N));
+            }
             for c in 0..K {
                 let x = unsafe { block.cols[c].load::<S>(l, from, true) };
                 for a in 0..active {

@@ -11,6 +11,7 @@ use super::pack::{PackArgs, pack};
 use crate::conv::border::{CopyArgs, border_copy};
 use crate::conv::doubles::{DoubleArgs, double};
 use crate::conv::flat::{FlatSums, flat_sums};
+use crate::conv::inplace::{InPlaceArgs, in_place};
 use crate::conv::lines::{LineFn, LineTile, line_tile, spread_line};
 use crate::conv::pairs::{PairArgs, pair};
 use crate::conv::patches::{LineArgs, PatchArgs, TapArgs, copy_lines, pack_patches, pack_taps};
@@ -298,6 +299,8 @@ pub(crate) struct Kernels<T: 'static> {
     /// `tap_sums[window's side][step - 1]`.
     pub tap_sums: [[unsafe fn(&TapSums<T>); 2]; 3],
     pub flat_sums: unsafe fn(&FlatSums<T>),
+    /// `in_place[window's side][step - 1]`, for the smaller sides.
+    pub in_place: [[unsafe fn(&InPlaceArgs<T>); 2]; 2],
     /// `doubles[even rows have two taps][even columns have two taps]`.
     pub doubles: [[unsafe fn(&DoubleArgs<T>); 2]; 2],
     pub winograd: unsafe fn(&Stage<T>),
@@ -476,6 +479,13 @@ macro_rules! kernels {
             /// # Safety
             /// As for what it calls; the CPU has the instruction set.
             $(#[$feature])*
+            unsafe fn planes_in_place<const K: usize, const S: usize>(args: &InPlaceArgs<$t>) {
+                // SAFETY: the caller's promise.
+                unsafe { in_place::<$t, $l, K, S>(<$l as Lanes<$t>>::assume(), args) }
+            }
+            /// # Safety
+            /// As for what it calls; the CPU has the instruction set.
+            $(#[$feature])*
             unsafe fn minimal_filtering(args: &Stage<$t>) {
                 // SAFETY: the caller's promise.
                 unsafe { stage::<$t, $l>(<$l as Lanes<$t>>::assume(), args) }
@@ -527,6 +537,10 @@ macro_rules! kernels {
                     [sums_of_taps::<7, 1>, sums_of_taps::<7, 2>],
                 ],
                 flat_sums: sums_of_positions,
+                in_place: [
+                    [planes_in_place::<3, 1>, planes_in_place::<3, 2>],
+                    [planes_in_place::<5, 1>, planes_in_place::<5, 2>],
+                ],
                 doubles: [
                     [doubled::<false, false>, doubled::<false, true>],
                     [doubled::<true, false>, doubled::<true, true>],
