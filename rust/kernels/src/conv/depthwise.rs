@@ -1,5 +1,6 @@
-//! Convolutions whose groups have one channel on one side: square windows are summed over
-//! copies with a border ([`super::ring`]), else planes are read where they lie ([`super::plane`]).
+//! Convolutions whose groups have one channel on one side: planes are read where they lie, line by line for square windows
+//! ([`super::inplace`], [`super::taps`]), else tap by tap ([`super::plane`]); some are copied with a border
+//! ([`super::ring`]).
 
 use super::border::{Border, Planes, SIDES};
 use super::finish::Block;
@@ -58,15 +59,15 @@ pub(super) unsafe fn planes<T: Copy + Default + HasKernels + Send + Sync>(
     flat: bool,
 ) -> bool {
     let dense = weights.channels == 1 && (images.dst_strides[4] == 1 || g.grid[2] == 1);
-    // Half-empty vectors are better filled with two rows of a copy.
+    // Weights of seven by seven taps do not fit the registers: over wide planes two vectors of a copy share them.
     if dense
-        && let Some(side @ 0..2) = square(g)
-        && g.size[2] >= std::env::var("FS_LEAST").map_or(kernels.narrow / 2, |v| v.parse().unwrap())
+        && let Some(side) = square(g)
+        && (side < 2 || g.grid[2] <= kernels.narrow)
     {
         // SAFETY: the caller's promise.
         return unsafe { in_place(kernels, g, side, weights, images, bias, flat) };
     }
-    if dense && let Some(border) = Border::of(kernels, g, images.src_strides[4], false) {
+    if dense && let Some(border) = Border::of(kernels, g, images.src_strides[4]) {
         // SAFETY: the caller's promise.
         return unsafe { bordered(kernels, g, &border, weights, images, bias, flat) };
     }

@@ -299,8 +299,8 @@ pub(crate) struct Kernels<T: 'static> {
     /// `tap_sums[window's side][step - 1]`.
     pub tap_sums: [[unsafe fn(&TapSums<T>); 2]; 3],
     pub flat_sums: unsafe fn(&FlatSums<T>),
-    /// `in_place[window's side][step - 1]`, for the smaller sides.
-    pub in_place: [[unsafe fn(&InPlaceArgs<T>); 2]; 2],
+    /// `in_place[window's side][step - 1]`.
+    pub in_place: [[unsafe fn(&InPlaceArgs<T>); 2]; 3],
     /// `doubles[even rows have two taps][even columns have two taps]`.
     pub doubles: [[unsafe fn(&DoubleArgs<T>); 2]; 2],
     pub winograd: unsafe fn(&Stage<T>),
@@ -540,6 +540,7 @@ macro_rules! kernels {
                 in_place: [
                     [planes_in_place::<3, 1>, planes_in_place::<3, 2>],
                     [planes_in_place::<5, 1>, planes_in_place::<5, 2>],
+                    [planes_in_place::<7, 1>, planes_in_place::<7, 2>],
                 ],
                 doubles: [
                     [doubled::<false, false>, doubled::<false, true>],
