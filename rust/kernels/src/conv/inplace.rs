@@ -7,6 +7,7 @@
 )]
 
 use super::plane::{Column, inside};
+use super::ring::unrolled;
 use crate::simd::vec::Lanes;
 
 /// Bytes that planes are fetched ahead at least.
@@ -149,10 +150,11 @@ impl<T: Copy + Default, V: Copy, const K: usize> Plane<'_, T, V, K> {
         sums: &mut [V; 7],
     ) {
         let (g, active) = (self.g, K.div_ceil(S));
-        for a in (1..active).rev() {
-            sums[a] = sums[a - 1];
-        }
-        sums[0] = l.splat(T::default());
+        let zero = l.splat(T::default());
+        unrolled!(a < active, {
+            let a = active - 1 - a;
+            sums[a] = if a > 0 { sums[a - 1] } else { zero };
+        });
         for s in 0..S {
             let line = g.low + (S * t + s) as isize;
             let known = ALL || (line >= 0 && line < g.size[0] as isize);
@@ -160,18 +162,18 @@ impl<T: Copy + Default, V: Copy, const K: usize> Plane<'_, T, V, K> {
             for c in 0..S {
                 l.prefetch(from.wrapping_offset(self.next).wrapping_add(at * S + c * L::N));
             }
-            for c in 0..K {
+            unrolled!(c < K, {
                 // SAFETY: the caller's promise; so below.
                 let x = match known {
                     true => unsafe { cols[c].load::<S>(l, from, true) },
-                    false => l.splat(T::default()),
+                    false => zero,
                 };
-                for a in 0..active {
+                unrolled!(a < active, {
                     if s + S * a < K && (ALL || (a <= t && t - a < g.rows)) {
                         sums[a] = l.fma(self.by[s + S * a][c], x, sums[a]);
                     }
-                }
-            }
+                });
+            });
         }
         if t + 1 >= active {
             let row = t + 1 - active;

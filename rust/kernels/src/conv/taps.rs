@@ -9,6 +9,7 @@
 
 use super::inplace::ahead;
 use super::plane::{Column, inside};
+use super::ring::unrolled;
 use crate::simd::vec::Lanes;
 use std::ops::Add;
 
@@ -233,9 +234,10 @@ impl<T: Copy + Default> Plane<'_, T> {
     ) {
         let g = self.g;
         let (rows, active) = (g.grid[0], G.div_ceil(S));
-        for a in (1..active).rev() {
-            y[a] = y[a - 1];
-        }
+        unrolled!(a < active, {
+            let a = active - 1 - a;
+            y[a] = y[a.saturating_sub(1)];
+        });
         if ALL || t < rows {
             let from = self.gy.wrapping_offset(t as isize * g.gy_row).wrapping_add(block.at);
             l.prefetch(from.wrapping_offset(self.next[1]));
@@ -251,14 +253,14 @@ impl<T: Copy + Default> Plane<'_, T> {
             for c in 0..S {
                 l.prefetch(from.wrapping_offset(self.next[0]).wrapping_add(block.at * S + c * L::N));
             }
-            for c in 0..K {
+            unrolled!(c < K, {
                 let x = unsafe { block.cols[c].load::<S>(l, from, true) };
-                for a in 0..active {
+                unrolled!(a < active, {
                     if s + S * a < G && (ALL || (a <= t && t - a < rows)) {
                         acc[s + S * a][c] = l.fma(y[a], x, acc[s + S * a][c]);
                     }
-                }
-            }
+                });
+            });
         }
     }
 }
