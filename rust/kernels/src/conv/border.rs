@@ -38,9 +38,8 @@ pub(super) struct Border {
 }
 
 impl Border {
-    /// `None` for windows that there is no kernel for. `whole`: vectors of 64 bytes are read to their end even where the
-    /// result's line is shorter, and what lies there must be zero.
-    pub fn of<T>(kernels: &Kernels<T>, g: &Gather, column_stride: isize, whole: bool) -> Option<Self> {
+    /// `None` for windows that there is no kernel for.
+    pub fn of<T>(kernels: &Kernels<T>, g: &Gather, column_stride: isize) -> Option<Self> {
         let [_, lines, cols] = &g.offsets;
         let side = SIDES.iter().position(|&k| k == lines.len() && k == cols.len())?;
         let apart = lines[1] - lines[0];
@@ -55,17 +54,12 @@ impl Border {
         let own = g.size[2].div_ceil(by_col).max(1);
         let least = cols.iter().map(|c| c.div_euclid(step)).min()?;
         let most = cols.iter().map(|c| c.div_euclid(step)).max()?;
-        let width = if whole {
-            g.grid[2].next_multiple_of(line)
-        } else {
-            g.grid[2]
-        };
         // Of seven lines most lie outside so small a plane, and a vector holds one short line: masks cost less.
         if side == 2 && own <= kernels.narrow / 2 {
             return None;
         }
-        let gap = (-least).max(width as isize + most - own as isize).max(0) as usize;
-        let twins = !whole && g.step == [g.step[0], 1, 1] && apart == 1 && own + gap <= kernels.narrow / 2;
+        let gap = (-least).max(g.grid[2] as isize + most - own as isize).max(0) as usize;
+        let twins = g.step == [g.step[0], 1, 1] && apart == 1 && own + gap <= kernels.narrow / 2;
         let half = match twins {
             true => kernels.narrow / 2,
             false => (own + gap).next_multiple_of(line),

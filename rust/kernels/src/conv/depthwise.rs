@@ -1,12 +1,15 @@
-//! Convolutions whose groups have one channel on one side: square windows are summed over
-//! copies with a border ([`super::ring`]), else planes are read where they lie ([`super::plane`]).
+//! Convolutions whose groups have one channel on one side: planes are read where they lie, line by line for square windows
+//! ([`super::inplace`], [`super::taps`]), else tap by tap ([`super::plane`]); some are copied with a border
+//! ([`super::ring`]).
 
-use super::border::{Border, Planes};
+use super::border::{Border, Planes, SIDES};
 use super::finish::Block;
 use super::gather::{Images, Weights};
 use super::geometry::Gather;
+use super::inplace::InPlaceArgs;
 use super::plane::{CorrelateArgs, GRADIENTS, MOST_TAPS, PlaneArgs};
 use super::ring::RingArgs;
+use super::taps::TapSums;
 use super::weight::Problem;
 use crate::gemm::{HasKernels, Kernels, even_part, join_rows, new_name, with_scratch};
 use crate::parallel;
@@ -20,6 +23,8 @@ const ROWS_OF_MANY: usize = 2;
 /// Gradients of weights: with as many output planes no sum is cut into parts; else into as many as this.
 const ENOUGH: usize = 32;
 const PARTS: usize = 16;
+/// Bytes of sums that stay near.
+const NEAR: usize = 12 << 10;
 
 /// One plane deep, columns that follow each other, taps that the kernels take.
 fn is_planar(g: &Gather, column_stride: isize) -> bool {
@@ -53,10 +58,16 @@ pub(super) unsafe fn planes<T: Copy + Default + HasKernels + Send + Sync>(
     bias: *const T,
     flat: bool,
 ) -> bool {
-    if weights.channels == 1
-        && (images.dst_strides[4] == 1 || g.grid[2] == 1)
-        && let Some(border) = Border::of(kernels, g, images.src_strides[4], false)
+    let dense = weights.channels == 1 && (images.dst_strides[4] == 1 || g.grid[2] == 1);
+    // Weights of seven by seven taps do not fit the registers: over wide planes two vectors of a copy share them.
+    if dense
+        && let Some(side) = square(g)
+        && (side < 2 || g.grid[2] <= kernels.narrow)
     {
+        // SAFETY: the caller's promise.
+        return unsafe { in_place(kernels, g, side, weights, images, bias, flat) };
+    }
+    if dense && let Some(border) = Border::of(kernels, g, images.src_strides[4]) {
         // SAFETY: the caller's promise.
         return unsafe { bordered(kernels, g, &border, weights, images, bias, flat) };
     }
@@ -128,6 +139,84 @@ pub(super) unsafe fn planes<T: Copy + Default + HasKernels + Send + Sync>(
                         channels: planes,
                         from: from * width,
                         count: (args.to - from) * width,
+                    });
+                }
+            }
+        }
+    });
+    flat
+}
+
+/// [`planes`] of one channel each and windows that are [`square`], read where they lie.
+///
+/// # Safety
+/// As for `gather`.
+unsafe fn in_place<T: Copy + Default + HasKernels + Send + Sync>(
+    kernels: &'static Kernels<T>,
+    g: &Gather,
+    side: usize,
+    weights: Weights<T>,
+    images: Images<T>,
+    bias: *const T,
+    flat: bool,
+) -> bool {
+    let [_, height, width] = g.grid;
+    let line = (g.taps() * width).max(1);
+    let blocks = (line * height).div_ceil(GRAIN);
+    let lines = height.div_ceil(blocks);
+    let (blocks, all) = (height.div_ceil(lines), weights.groups * weights.rows);
+    let shared = Shared(weights, images, bias);
+    let tasks = shared.1.count * all * blocks;
+    parallel::for_range(tasks, GRAIN.div_ceil(line * lines), |range| {
+        let Shared(weights, images, bias) = &shared;
+        let [xi, xc, _, xr, _] = images.src_strides;
+        let [yi, yc, _, yr, _] = images.dst_strides;
+        // Neighbouring planes follow each other in all operands if each has one of the result.
+        let together = weights.rows == 1 && blocks == 1;
+        let mut next = range.start;
+        while next < range.end {
+            let (image, out, from) = (next / (all * blocks), next / blocks % all, next % blocks * lines);
+            let most = if together { range.end - next } else { 1 };
+            // A norm or the like finds the result in the cache.
+            let most = if images.finish.is_some() { most.min(4) } else { most };
+            let planes = most.min(all - out);
+            next += planes;
+            let (group, row) = (out / weights.rows, out % weights.rows);
+            let rows = lines.min(height - from);
+            let args = InPlaceArgs {
+                planes,
+                src: images.src.wrapping_offset(image as isize * xi + group as isize * xc),
+                src_plane: xc,
+                src_row: xr,
+                size: [g.size[1], g.size[2]],
+                low: (from * g.step[1]) as isize + g.offsets[1][0],
+                cols: &g.offsets[2],
+                weights: weights
+                    .data
+                    .wrapping_offset(group as isize * weights.group_stride + row as isize * weights.row_stride),
+                weights_plane: weights.group_stride as usize,
+                bias: match bias.is_null() {
+                    true => *bias,
+                    false => bias.wrapping_add(out),
+                },
+                dst: images
+                    .dst
+                    .wrapping_offset(image as isize * yi + out as isize * yc + from as isize * yr),
+                dst_plane: yc,
+                dst_row: yr,
+                rows,
+                width,
+            };
+            // SAFETY: the caller's promise; each task has its own lines.
+            unsafe {
+                (kernels.in_place[side][g.step[2] - 1])(&args);
+                if let Some(f) = images.finish.filter(|_| flat) {
+                    f.block(Block {
+                        image,
+                        channel: out,
+                        channels: planes,
+                        from: from * width,
+                        count: rows * width,
                     });
                 }
             }
@@ -244,6 +333,86 @@ struct Parts<T>(Problem<T>, *mut T);
 // SAFETY: plain data; tasks write disjoint sums.
 unsafe impl<T: Sync> Sync for Parts<T> {}
 
+/// Which of [`SIDES`] a window has whose lines follow each other, with one step for rows and columns.
+fn square(g: &Gather) -> Option<usize> {
+    let [_, lines, cols] = &g.offsets;
+    let dense = lines.windows(2).all(|w| w[1] - w[0] == 1);
+    // A grid of one line or column has step one whatever the other's is.
+    let equal = g.step[1] == g.step[2];
+    SIDES
+        .iter()
+        .position(|&k| dense && equal && k == lines.len() && k == cols.len())
+}
+
+/// [`correlations`] for windows that are [`square`].
+///
+/// # Safety
+/// As for `gradient`.
+unsafe fn sums<T>(kernels: &'static Kernels<T>, g: &Gather, side: usize, p: Problem<T>, out: &mut [T])
+where
+    T: Copy + Default + HasKernels + Send + Sync + Add<Output = T>,
+{
+    let (all, taps) = (p.groups * p.rows, g.taps());
+    let parts = if all >= ENOUGH { 1 } else { PARTS.min(p.count) };
+    let area = all * taps;
+    let mut joined = vec![T::default(); if parts > 1 { parts * area } else { 0 }];
+    let target = if parts > 1 {
+        joined.as_mut_ptr()
+    } else {
+        out.as_mut_ptr()
+    };
+    let work = (taps * g.positions()).saturating_mul(p.count.div_ceil(parts)).max(1);
+    // Channels whose sums stay near are taken together, image by image: planes are read in the order in which they lie.
+    let some = NEAR / (64 * taps);
+    let shared = Parts(p, target);
+    parallel::for_range(parts * all, GRAIN.div_ceil(work), |range| {
+        let Parts(p, target) = &shared;
+        with_scratch(|[near, ..]| {
+            let near = near.reserve::<T>(some * taps * 64 / size_of::<T>());
+            let mut next = range.start;
+            while next < range.end {
+                let (part, channel) = (next / all, next % all);
+                // Pairs of planes are evenly apart where each channel has one.
+                let many = if p.rows == 1 { some } else { 1 };
+                let planes = many.min(range.end - next).min(all - channel);
+                next += planes;
+                let (from, to) = (p.count * part / parts, p.count * (part + 1) / parts);
+                for image in from..to {
+                    let args = TapSums {
+                        planes,
+                        x: p.x.wrapping_offset(
+                            image as isize * p.x_strides[0] + (channel / p.rows) as isize * p.x_strides[1],
+                        ),
+                        x_plane: p.x_strides[1],
+                        x_row: p.x_strides[3],
+                        x_size: [g.size[1], g.size[2]],
+                        gy: p
+                            .gy
+                            .wrapping_offset(image as isize * p.gy_strides[0] + channel as isize * p.gy_strides[1]),
+                        gy_plane: p.gy_strides[1],
+                        gy_row: p.gy_strides[3],
+                        grid: [g.grid[1], g.grid[2]],
+                        low: g.offsets[1][0],
+                        cols: &g.offsets[2],
+                        sums: near,
+                        first: image == from,
+                        out: match image + 1 == to {
+                            true => target.wrapping_add(part * area + channel * taps),
+                            false => std::ptr::null_mut(),
+                        },
+                    };
+                    // SAFETY: the caller's promise; each range has its own sums.
+                    unsafe { (kernels.tap_sums[side][g.step[2] - 1])(&args) };
+                }
+            }
+        });
+    });
+    if parts > 1 {
+        join_rows(&mut joined, area);
+        out.copy_from_slice(&joined[..area]);
+    }
+}
+
 /// [`super::weight::gradient`] for what [`correlates`] accepts.
 ///
 /// # Safety
@@ -252,6 +421,10 @@ pub(super) unsafe fn correlations<T>(kernels: &'static Kernels<T>, g: &Gather, p
 where
     T: Copy + Default + HasKernels + Send + Sync + Add<Output = T>,
 {
+    if let Some(side) = square(g) {
+        // SAFETY: the caller's promise.
+        return unsafe { sums(kernels, g, side, p, out) };
+    }
     let taps = g.offsets[1].len() * g.offsets[2].len();
     // Three by three taps of three planes would not leave registers for what serves three taps at once.
     let most = GRADIENTS[(kernels.narrow * size_of::<T>() < 64 || taps <= 9) as usize];

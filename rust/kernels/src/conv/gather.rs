@@ -4,6 +4,7 @@ use super::depthwise;
 use super::finish::{Block, Finishing};
 use super::geometry::{Address, Gather, Source};
 use super::lines::LineTile;
+use super::one_channel;
 use super::patches::PatchArgs;
 use super::window::{STRETCHES, Stretch, WINDOW_ROWS, WindowArgs};
 use crate::gemm::{
@@ -76,6 +77,11 @@ pub(super) unsafe fn gather<T: Copy + Default + HasKernels + Send + Sync>(
     if flat && m <= WINDOW_ROWS {
         // SAFETY: the caller's promise.
         unsafe { few_rows(kernels, geometry, &address, weights, images, bias) };
+        return true;
+    }
+    if flat && let Some(sheets) = one_channel::takes(geometry, &weights) {
+        // SAFETY: the caller's promise.
+        unsafe { one_channel::products(kernels, geometry, &sheets, weights, images, bias) };
         return true;
     }
     let (panels, threads) = (positions.div_ceil(kernels.nr), parallel::threads());

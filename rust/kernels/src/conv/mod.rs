@@ -6,15 +6,23 @@
 
 pub(crate) mod border;
 mod depthwise;
+pub(crate) mod doubles;
 mod finish;
+pub(crate) mod flat;
 mod gather;
 mod geometry;
+pub(crate) mod inplace;
 mod int;
 pub(crate) mod lines;
+mod one_channel;
 pub(crate) mod pairs;
 pub(crate) mod patches;
 pub(crate) mod plane;
+#[cfg(test)]
+mod plane_tests;
 pub(crate) mod ring;
+mod sheets;
+pub(crate) mod taps;
 #[cfg(test)]
 mod tests;
 mod turned;
@@ -28,6 +36,7 @@ use crate::parallel;
 use crate::reduce::real::Real;
 use crate::simd::{Isa, isa};
 use crate::view::{Dst, Src};
+use doubles::Doubled;
 pub use finish::Finish;
 use finish::Finishing;
 use gather::{Images, Weights, gather};
@@ -411,7 +420,10 @@ where
             dst_strides: strides[1],
             finish,
         };
-        // SAFETY: as above.
+        // SAFETY: as above; so below.
+        if let Some(doubled) = Doubled::of(&pairs) {
+            return unsafe { doubles::doubles(T::kernels(isa), &doubled, &pairs, images, [s.input[1], s.input[2]]) };
+        }
         return unsafe { pairs::pairs(T::kernels(isa), &pairs, images, [s.input[1], s.input[2]]) };
     }
     for phase in &all {

@@ -367,11 +367,6 @@ where
         let tap = |t: usize| first + t.min(count - 1);
         let lines: [isize; TAPS] = std::array::from_fn(|t| g.lines[tap(t) / g.cols.len()]);
         let all = inner(&lines, g.step[0], g.x_size[0], g.grid[0]);
-        let three = count == 9
-            && S == 1
-            && g.step[0] == 1
-            && (0..TAPS).all(|t| lines[t] == lines[0] + (t / 3) as isize)
-            && g.cols.len() == 3;
         let mut acc = [[[zero; TAPS]; M]; 16];
         for at in (0..g.grid[1]).step_by(lanes) {
             for v in 0..vectors {
@@ -392,10 +387,6 @@ where
                 for image in 0..g.images as isize {
                     // SAFETY: the caller's promise.
                     unsafe {
-                        if three {
-                            correlate_three(l, g, &block, image, &mut acc[v]);
-                            continue;
-                        }
                         correlate_rows::<T, L, M, S, false>(l, g, &block, image, 0..all.start, &mut acc[v]);
                         correlate_rows::<T, L, M, S, true>(l, g, &block, image, all.clone(), &mut acc[v]);
                         correlate_rows::<T, L, M, S, false>(l, g, &block, image, all.end..g.grid[0], &mut acc[v]);
@@ -470,57 +461,6 @@ unsafe fn correlate_rows<T: Copy + Default, L: Lanes<T>, const M: usize, const S
         }
         gy = gy.wrapping_offset(g.gy_row);
         offset += step;
-    }
-    *sums = acc;
-}
-
-/// All lines for three by three taps whose lines follow each other: what is loaded serves three taps. Each tap meets the
-/// lines in the same order as in [`correlate_rows`].
-///
-/// # Safety
-/// As for `correlate`.
-#[inline(always)]
-unsafe fn correlate_three<T: Copy + Default, L: Lanes<T>, const M: usize>(
-    l: L,
-    g: &CorrelateArgs<T>,
-    block: &Block<T, L>,
-    image: isize,
-    sums: &mut [[L::V; TAPS]; M],
-) {
-    let mut acc = *sums;
-    let (first, rows) = (block.lines[0], g.grid[0] as isize);
-    let gy = g.gy.wrapping_offset(image * g.gy_image + block.at as isize);
-    let x = g.x.wrapping_offset(image * g.x_image);
-    for line in first.max(0)..(first + rows + 2).min(g.x_size[0] as isize) {
-        let x = x.wrapping_offset(line * g.x_row);
-        if block.at == 0 {
-            // The next image's plane lies elsewhere; fetched meanwhile.
-            let row = (line - first).min(rows - 1);
-            let (next, next_gy) = (
-                x.wrapping_offset(g.x_image),
-                gy.wrapping_offset(g.gy_image + row * g.gy_row),
-            );
-            for at in (0..g.grid[1]).step_by(64 / size_of::<T>()) {
-                l.prefetch(next.wrapping_add(at));
-                l.prefetch(next_gy.wrapping_add(at));
-            }
-        }
-        // SAFETY: the caller's promise.
-        let x: [L::V; 3] = std::array::from_fn(|t| unsafe { block.cols[t].load::<1>(l, x, true) });
-        for k in 0..3 {
-            let row = line - first - k as isize;
-            if row < 0 || row >= rows {
-                continue;
-            }
-            for m in 0..M {
-                let from = gy.wrapping_offset(m as isize * g.gy_channel + row * g.gy_row);
-                // SAFETY: the caller's promise.
-                let y = unsafe { l.load_n(from, block.left) };
-                for t in 0..3 {
-                    acc[m][3 * k + t] = l.fma(y, x[t], acc[m][3 * k + t]);
-                }
-            }
-        }
     }
     *sums = acc;
 }

@@ -43,6 +43,7 @@ macro_rules! unrolled {
         })*
     };
 }
+pub(super) use unrolled;
 
 /// Windows of `K` by `K` taps, rows with step `S`.
 ///

@@ -5,6 +5,7 @@
 
 use super::depthwise;
 use super::geometry::{Gather, Source};
+use super::one_channel;
 use super::patches::TapArgs;
 use super::turned::{Share, Turn};
 use super::window::{ShiftArgs, Stretch};
@@ -66,6 +67,10 @@ unsafe fn gradient_with<T>(
     let (groups, area) = (problem.groups, problem.groups * m * n);
     if area == 0 || positions == 0 || problem.count == 0 {
         return out.fill(T::default());
+    }
+    if let Some(sheets) = one_channel::takes_gradient(geometry, &problem) {
+        // SAFETY: the caller's promise.
+        return unsafe { one_channel::gradient(kernels, geometry, &sheets, problem, out) };
     }
     if depthwise::correlates(geometry, &problem) {
         // SAFETY: the caller's promise.

@@ -9,11 +9,15 @@ use super::epilogue::Summand;
 use super::few::{FewArgs, few, few_turned};
 use super::pack::{PackArgs, pack};
 use crate::conv::border::{CopyArgs, border_copy};
+use crate::conv::doubles::{DoubleArgs, double};
+use crate::conv::flat::{FlatSums, flat_sums};
+use crate::conv::inplace::{InPlaceArgs, in_place};
 use crate::conv::lines::{LineFn, LineTile, line_tile, spread_line};
 use crate::conv::pairs::{PairArgs, pair};
 use crate::conv::patches::{LineArgs, PatchArgs, TapArgs, copy_lines, pack_patches, pack_taps};
 use crate::conv::plane::{CorrelateArgs, PlaneArgs, correlate, plane};
 use crate::conv::ring::{RingArgs, ring};
+use crate::conv::taps::{TapSums, tap_sums};
 use crate::conv::window::{STRETCHES, ShiftArgs, WindowArgs, shifts, window};
 use crate::conv::winograd::{Stage, stage};
 use crate::simd::Isa;
@@ -292,6 +296,13 @@ pub(crate) struct Kernels<T: 'static> {
     pub pairs: unsafe fn(&PairArgs<T>),
     /// `correlate[gradient planes - 1][column step - 1]`.
     pub correlate: [[unsafe fn(&CorrelateArgs<T>); 2]; 3],
+    /// `tap_sums[window's side][step - 1]`.
+    pub tap_sums: [[unsafe fn(&TapSums<T>); 2]; 3],
+    pub flat_sums: unsafe fn(&FlatSums<T>),
+    /// `in_place[window's side][step - 1]`.
+    pub in_place: [[unsafe fn(&InPlaceArgs<T>); 2]; 3],
+    /// `doubles[even rows have two taps][even columns have two taps]`.
+    pub doubles: [[unsafe fn(&DoubleArgs<T>); 2]; 2],
     pub winograd: unsafe fn(&Stage<T>),
     pub copy_lines: unsafe fn(&LineArgs<T>),
     pub spread_line: unsafe fn(*const T, usize, *mut T),
@@ -447,6 +458,34 @@ macro_rules! kernels {
             /// # Safety
             /// As for what it calls; the CPU has the instruction set.
             $(#[$feature])*
+            unsafe fn sums_of_taps<const K: usize, const S: usize>(args: &TapSums<$t>) {
+                // SAFETY: the caller's promise.
+                unsafe { tap_sums::<$t, $l, K, S>(<$l as Lanes<$t>>::assume(), args) }
+            }
+            /// # Safety
+            /// As for what it calls; the CPU has the instruction set.
+            $(#[$feature])*
+            unsafe fn sums_of_positions(args: &FlatSums<$t>) {
+                // SAFETY: the caller's promise.
+                unsafe { flat_sums::<$t, $l>(<$l as Lanes<$t>>::assume(), args) }
+            }
+            /// # Safety
+            /// As for what it calls; the CPU has the instruction set.
+            $(#[$feature])*
+            unsafe fn doubled<const LE: bool, const CE: bool>(args: &DoubleArgs<$t>) {
+                // SAFETY: the caller's promise.
+                unsafe { double::<$t, $l, LE, CE>(<$l as Lanes<$t>>::assume(), args) }
+            }
+            /// # Safety
+            /// As for what it calls; the CPU has the instruction set.
+            $(#[$feature])*
+            unsafe fn planes_in_place<const K: usize, const S: usize>(args: &InPlaceArgs<$t>) {
+                // SAFETY: the caller's promise.
+                unsafe { in_place::<$t, $l, K, S>(<$l as Lanes<$t>>::assume(), args) }
+            }
+            /// # Safety
+            /// As for what it calls; the CPU has the instruction set.
+            $(#[$feature])*
             unsafe fn minimal_filtering(args: &Stage<$t>) {
                 // SAFETY: the caller's promise.
                 unsafe { stage::<$t, $l>(<$l as Lanes<$t>>::assume(), args) }
@@ -491,6 +530,21 @@ macro_rules! kernels {
                     [correlation::<1, 1>, correlation::<1, 2>],
                     [correlation::<2, 1>, correlation::<2, 2>],
                     [correlation::<3, 1>, correlation::<3, 2>],
+                ],
+                tap_sums: [
+                    [sums_of_taps::<3, 1>, sums_of_taps::<3, 2>],
+                    [sums_of_taps::<5, 1>, sums_of_taps::<5, 2>],
+                    [sums_of_taps::<7, 1>, sums_of_taps::<7, 2>],
+                ],
+                flat_sums: sums_of_positions,
+                in_place: [
+                    [planes_in_place::<3, 1>, planes_in_place::<3, 2>],
+                    [planes_in_place::<5, 1>, planes_in_place::<5, 2>],
+                    [planes_in_place::<7, 1>, planes_in_place::<7, 2>],
+                ],
+                doubles: [
+                    [doubled::<false, false>, doubled::<false, true>],
+                    [doubled::<true, false>, doubled::<true, true>],
                 ],
                 winograd: minimal_filtering,
                 copy_lines: line_copy,
