@@ -110,6 +110,7 @@ impl Sheets {
                         phases: 1,
                         phase: width,
                         dst: copy.wrapping_add(c * self.pitch + (phase * self.part + some.start) * width),
+                        dst_line: width,
                     };
                     // SAFETY: the caller's promise; only columns and lines inside are read.
                     unsafe { (kernels.copy_lines)(&args) };
