@@ -61,7 +61,7 @@ impl<'a> Wide<'a> {
             return None;
         }
         let two = s.kernel == [1, 2, 2] && s.stride == [1, 2, 2] && s.padding == [0; 3] && s.dilation == [1; 3];
-        // Small planes the processor fetches ahead by itself.
+        // For small planes this costs more than it saves, but where windows are two by two.
         let large = size[1] * size[2] * 4 > 4 * AHEAD;
         let outputs = windows[2].len();
         let width = size[2] as isize;
