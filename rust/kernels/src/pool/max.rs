@@ -297,13 +297,8 @@ pub fn max_pool_input<T: MaxElement + Add<Output = T>>(s: &PoolShape, gy: Src<T>
             let outputs = gy.shape()[2..].iter().product::<usize>();
             // SAFETY: f32, as `wide` found; planes are disjoint.
             unsafe {
-                let (g, to) = (gy.ptr().add(plane * outputs).cast(), gx.ptr().add(plane * size));
-                if wide.two {
-                    wide.two_input(src, g, to.cast());
-                } else {
-                    std::slice::from_raw_parts_mut(to, size).fill(T::default());
-                    wide.max_input(src, g, to.cast());
-                }
+                let (g, to) = (gy.ptr().add(plane * outputs), gx.ptr().add(plane * size));
+                wide.max_input(src, g.cast(), to.cast());
             }
         });
     }

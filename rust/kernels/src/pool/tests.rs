@@ -372,3 +372,69 @@ fn float32_agrees_with_float64() {
         }
     }
 }
+
+/// Gradients of float32 into dense planes, which AVX-512 writes in whole lines, and into planes that lie apart, which
+/// nothing but the walk over positions takes: the same bits.
+#[test]
+fn gradients_into_dense_planes_and_others_agree() {
+    let three = |h: usize, w: usize| PoolShape {
+        kernel: [1, 3, 3],
+        stride: [1, 2, 2],
+        padding: [0, h, w],
+        dilation: [1; 3],
+    };
+    let mut all = vec![(TWO, [2, 6, 70]), (TWO, [1, 7, 33]), (TWO, [1, 4, 4])];
+    for (h, w) in [(1, 1), (0, 0), (0, 1), (1, 0)] {
+        all.extend(
+            [
+                [1, 3, 4],
+                [2, 4, 31],
+                [1, 5, 32],
+                [1, 6, 33],
+                [1, 7, 34],
+                [1, 8, 65],
+                [1, 11, 112],
+            ]
+            .map(|i| (three(h, w), i)),
+        );
+    }
+    for ((s, input), ceil) in all.into_iter().flat_map(|c| [(c, false), (c, true)]) {
+        let out = output(&s, input, ceil);
+        let (xs, ys) = ([2, 2, input[0], input[1], input[2]], [2, 2, out[0], out[1], out[2]]);
+        let (sx, sy) = (strides(&xs, ORDERS[0]), strides(&ys, ORDERS[0]));
+        let n: usize = xs.iter().product();
+        let apart = sx.map(|s| 2 * s);
+        let mut g: Vec<f32> = (0..ys.iter().product())
+            .map(|i: usize| ((i * 7919 + 13) % 1009) as f32 / 77.0 - 6.0)
+            .collect();
+        g.iter_mut().step_by(3).for_each(|v| *v = -0.0);
+        let bits = |v: &[f32], step: usize| v.iter().step_by(step).map(|v| v.to_bits()).collect::<Vec<_>>();
+        for kind in 0..4 {
+            let value = |i: usize| match (kind, i % 17, i % 3) {
+                (1, 4, _) => f32::NAN,
+                (1, _, 0) | (2, _, _) => f32::NEG_INFINITY,
+                (3, _, t) => [0.0, -0.0, -0.0][t],
+                _ => ((i * 7919) % 97) as f32 - 48.0,
+            };
+            let x: Vec<f32> = (0..n).map(value).collect();
+            let (mut near, mut far) = (vec![9f32; n], vec![9f32; 2 * n]);
+            max_pool_input(&s, src(&g, &ys, &sy), src(&x, &xs, &sx), dst(&mut near, &xs, &sx));
+            max_pool_input(&s, src(&g, &ys, &sy), src(&x, &xs, &sx), dst(&mut far, &xs, &apart));
+            if s != TWO {
+                assert_eq!(bits(&near, 1), bits(&far, 2), "{s:?} {input:?} {ceil} {kind}");
+            } else {
+                // Without overlap gradients are put down, not added, and keep the sign of a zero.
+                assert!(
+                    near.iter().zip(far.iter().step_by(2)).all(|(a, b)| a == b),
+                    "{s:?} {input:?} {ceil} {kind}"
+                );
+            }
+        }
+        for include in [true, false] {
+            let (mut near, mut far) = (vec![9f32; n], vec![9f32; 2 * n]);
+            avg_pool_backward(&s, src(&g, &ys, &sy), dst(&mut near, &xs, &sx), include, None);
+            avg_pool_backward(&s, src(&g, &ys, &sy), dst(&mut far, &xs, &apart), include, None);
+            assert_eq!(bits(&near, 1), bits(&far, 2), "{s:?} {input:?} {ceil} {include}");
+        }
+    }
+}

@@ -39,6 +39,10 @@ impl<T> Block<T> {
 pub(super) const SQUARES: bool = false;
 pub(super) const DOTS: bool = true;
 
+/// How many runs ahead memory is asked for: the processor does not see such a stride by itself, and one run takes less time
+/// than memory to answer.
+const LATER: usize = 3;
+
 /// Lanes of sums, in memory.
 type Kept<T> = [T; 64];
 
@@ -67,12 +71,16 @@ pub(super) unsafe fn block_sums<T: Real, L: Fold<T>, const U: usize, const KIND:
     for run in 0..r.count {
         held += r.len;
         let full = held >= SEGMENT || run + 1 == r.count;
+        // Beyond the last run the first ones of the next channels.
+        let over = if run + LATER < r.count { 0 } else { r.count as isize };
+        let later = |d: usize| (LATER as isize - over) * r.steps[d] + over.signum() * r.channels as isize * r.across[d];
+        let (later_x, later_g) = (later(0), later(1));
         for c in 0..r.channels {
             let (x, g, _) = r.at(run, c);
             for line in 0..lines {
-                l.prefetch(x.wrapping_offset(r.steps[0]).wrapping_byte_add(64 * line));
+                l.prefetch(x.wrapping_offset(later_x).wrapping_byte_add(64 * line));
                 if KIND == DOTS {
-                    l.prefetch(g.wrapping_offset(r.steps[1]).wrapping_byte_add(64 * line));
+                    l.prefetch(g.wrapping_offset(later_g).wrapping_byte_add(64 * line));
                 }
             }
             let [first, second] = &mut lanes[c];
@@ -144,9 +152,14 @@ pub(super) unsafe fn block_values<T: Real, L: Fold<T>, const U: usize, const KIN
 ) {
     let close = r.across == [r.len as isize; 3];
     // From the end, which was read last.
+    let lines = r.len * size_of::<T>() / 64 + 1;
     for run in (0..r.count).rev() {
         for c in 0..r.channels {
             let (x, g, y) = r.at(run, c);
+            for line in 0..lines {
+                let to = y.wrapping_offset(-(LATER as isize) * r.steps[2]);
+                l.prefetch_write(to.wrapping_byte_add(64 * line));
+            }
             let k = k[c];
             let [gain, slope, center, shift] = [k.gain, k.slope, k.center, k.shift].map(|v| l.splat(v));
             // What is stored beyond the run is the next channel's, and written again.
