@@ -10,7 +10,7 @@ use crate::dtype::{DType, legacy_name};
 use crate::ensure;
 use crate::error::{Error, Result};
 use crate::layout::{Dims, Layout, broadcast, expands_to};
-use firesteel_kernels::dtype::Element;
+use firesteel_kernels::dtype::{Element, bf16, f16};
 use firesteel_kernels::gemm::{self, Epilogue};
 
 /// Operands and result as stacks of matrices of one rank, and the shape that a program sees.
@@ -211,8 +211,9 @@ fn multiply(p: &Plan, a: &Core, b: &Core, bias: &Bias, after: &After, out: &Core
     }
 }
 
-/// Products of bfloat16 that are worth the processor's own instruction; false when they are not. `bias` is float32.
-fn multiply_bf16(p: &Plan, a: &Core, b: &Core, bias: &Bias, out: &Core) -> Result<bool> {
+/// Products of float16 and bfloat16 that are worth the processor's own instruction, or widening while they are packed;
+/// false when they are not. `bias` is float32.
+fn multiply_narrow(p: &Plan, a: &Core, b: &Core, bias: &Bias, out: &Core) -> Result<bool> {
     const LEAST: usize = 1 << 15;
     let rank = p.c.len();
     let (m, n, k) = (p.c[rank - 2], p.c[rank - 1], p.a.shape[rank - 1]);
@@ -221,7 +222,10 @@ fn multiply_bf16(p: &Plan, a: &Core, b: &Core, bias: &Bias, out: &Core) -> Resul
         Bias::Row(v) if v.dtype == DType::F32 => gemm::Bias::Columns(cpu::typed::<f32>(v)),
         _ => return Ok(false),
     };
-    if a.dtype != DType::BF16 || !gemm::has_bf16() || m.min(n) < 2 || m.saturating_mul(n).saturating_mul(k) < LEAST {
+    let words =
+        a.dtype == DType::BF16 && gemm::has_bf16() && m.min(n) >= 2 && m.saturating_mul(n).saturating_mul(k) >= LEAST;
+    let widened = matches!(a.dtype, DType::F16 | DType::BF16) && gemm::widens([m, n, k]);
+    if !words && !widened {
         return Ok(false);
     }
     let (x, y) = (cpu::src_as(a, &p.a), cpu::src_as(b, &p.b));
@@ -231,7 +235,11 @@ fn multiply_bf16(p: &Plan, a: &Core, b: &Core, bias: &Bias, out: &Core) -> Resul
     };
     let wide = cpu::output(out, DType::F32)?;
     let z = cpu::dst_as(&wide.core, &packed(p.c, wide.core.layout.offset));
-    gemm::matmul_bf16(x.typed(), y.typed(), z.typed(), ep);
+    match a.dtype {
+        _ if words => gemm::matmul_bf16(x.typed(), y.typed(), z.typed(), ep),
+        DType::F16 => gemm::matmul_widened::<f16>(x.typed(), y.typed(), z.typed(), ep),
+        _ => gemm::matmul_widened::<bf16>(x.typed(), y.typed(), z.typed(), ep),
+    }
     wide.store();
     Ok(true)
 }
@@ -263,7 +271,7 @@ fn int_mm_run(c: &Call) -> Result<()> {
 
 fn run(c: &Call) -> Result<()> {
     let (a, b) = (c.args.tensor(0), c.args.tensor(1));
-    if multiply_bf16(&plan(&a.layout, &b.layout)?, a, b, &Bias::None, &c.outs[0])? {
+    if multiply_narrow(&plan(&a.layout, &b.layout)?, a, b, &Bias::None, &c.outs[0])? {
         return Ok(());
     }
     let out = cpu::output(&c.outs[0], worked(a.dtype))?;
@@ -504,7 +512,7 @@ pub(super) fn linear_with(c: &Call, relu: bool) -> Result<()> {
             Bias::Written
         }
     };
-    if !relu && multiply_bf16(&p, x, w, &bias, &c.outs[0])? {
+    if !relu && multiply_narrow(&p, x, w, &bias, &c.outs[0])? {
         return Ok(());
     }
     let (x, w) = (computed(x)?, computed(w)?);

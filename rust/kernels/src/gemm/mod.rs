@@ -17,6 +17,7 @@ mod packed;
 #[cfg(test)]
 mod tests;
 mod vector;
+mod widened;
 #[cfg(target_arch = "x86_64")]
 mod words;
 
@@ -28,6 +29,7 @@ pub use narrow::{has_bf16, matmul_bf16, matmul_i8};
 pub(crate) use pack::{Scratch, new_name, with_scratch, with_shared};
 pub(crate) use packed::{even_part, longest_k, pack_a, panel, panel_width};
 pub(crate) use vector::join_rows;
+pub use widened::{matmul_widened, widens};
 
 use self::epilogue::{Summand, pointer};
 use crate::dtype::Element;

@@ -472,6 +472,54 @@ fn bfloat16_agrees_with_the_reference() {
     }
 }
 
+/// The bits of the product of operands widened before.
+#[test]
+fn products_widened_while_packing_agree() {
+    use crate::dtype::{bf16, f16};
+    use Layout::*;
+    fn case<S: Element>([m, k, n]: [usize; 3], [la, lb]: [Layout; 2], wide: fn(S) -> f32) {
+        let (a, b) = (Matrix::<S>::new(m, k, la, 1), Matrix::<S>::new(k, n, lb, 2));
+        let dense = |x: &Matrix<S>, rows: usize, cols: usize| -> Vec<f32> {
+            (0..rows)
+                .flat_map(|i| (0..cols).map(move |j| (i, j)))
+                .map(|(i, j)| wide(x.get(i, j)))
+                .collect()
+        };
+        let (x, y) = (dense(&a, m, k), dense(&b, k, n));
+        let mut want = Matrix::<f32>::new(m, n, Rows, 4);
+        // SAFETY: the vectors hold the matrices.
+        let (x, y) = unsafe {
+            (
+                Src::new(x.as_ptr(), &[m, k], &[k as isize, 1]),
+                Src::new(y.as_ptr(), &[k, n], &[n as isize, 1]),
+            )
+        };
+        matmul(x, y, want.dst(), Epilogue::default());
+        for (threads, lc) in [(1, Rows), (2, Rows), (2, Columns)] {
+            let mut got = Matrix::<f32>::new(m, n, lc, 5);
+            let _guard = parallel::with_threads(threads);
+            matmul_widened(a.src(), b.src(), got.dst(), Epilogue::default());
+            for (i, j) in (0..m).flat_map(|i| (0..n).map(move |j| (i, j))) {
+                let (got, want) = (got.get(i, j), want.get(i, j));
+                assert_eq!(got.to_bits(), want.to_bits(), "{m}x{k}x{n} {la:?} {lb:?} at {i},{j}");
+            }
+        }
+    }
+    for size in [[256, 256, 256], [257, 300, 271], [400, 1030, 259], [259, 513, 1100]] {
+        assert!(widens([size[0], size[2], size[1]]));
+        for layouts in [
+            [Rows, Rows],
+            [Columns, Columns],
+            [Rows, Columns],
+            [Strided, Down],
+            [Broadcast, Reversed],
+        ] {
+            case::<f16>(size, layouts, f16::to_f32);
+            case::<bf16>(size, layouts, bf16::to_f32);
+        }
+    }
+}
+
 /// The bits of the product, the sum, the bias and the ReLU one after another.
 #[test]
 fn an_epilogue_equals_the_ops_one_by_one() {
