@@ -6,7 +6,9 @@ use super::row::{self, Places, Unwanted, Wanted};
 #[cfg(target_arch = "x86_64")]
 use super::wide::Wide;
 use super::{PoolShape, Strides, Window, adaptive_windows, each_plane, zero_plane};
-use crate::dtype::{DType, Element};
+#[cfg(target_arch = "x86_64")]
+use crate::dtype::DType;
+use crate::dtype::Element;
 use crate::multiversion;
 use crate::view::{Dst, Src};
 use std::marker::PhantomData;

@@ -254,6 +254,10 @@ struct Bundle<T> {
     /// The places again, line by line.
     turned: [[i32; TILE]; LINES],
     best: [T; LINES],
+    #[cfg_attr(
+        not(target_arch = "x86_64"),
+        allow(dead_code, reason = "only the AVX-512 walk keeps it")
+    )]
     last: [i32; LINES],
 }
 
