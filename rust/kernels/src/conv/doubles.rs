@@ -167,6 +167,7 @@ impl<T: Copy + Default, V: Copy> Plane<'_, T, V> {
                     // A vector may lie wholly behind the line.
                     let left = g.grid[1].saturating_sub(first);
                     if W == 1 || left > 0 {
+                        // SAFETY: the caller's promise; no more than is left of the line.
                         unsafe { l.store_pairs(to.wrapping_add(first), sums[0], sums[1], left) };
                     }
                 }

@@ -77,10 +77,12 @@ pub(crate) unsafe fn in_place<T: Copy + Default, L: Lanes<T>, const K: usize, co
                 by[j][c] = l.splat(unsafe { *weights.add(j * K + c) });
             }
         }
+        // SAFETY: as above.
+        let bias = (!g.bias.is_null()).then(|| l.splat(unsafe { *g.bias.add(plane) }));
         let some = Plane {
             g,
             by,
-            bias: (!g.bias.is_null()).then(|| l.splat(unsafe { *g.bias.add(plane) })),
+            bias,
             src: g.src.wrapping_offset(plane as isize * g.src_plane),
             dst: g.dst.wrapping_offset(plane as isize * g.dst_plane),
             next,
@@ -90,6 +92,7 @@ pub(crate) unsafe fn in_place<T: Copy + Default, L: Lanes<T>, const K: usize, co
             // The last vector steps back rather than be part of one.
             let at = at.min(g.width.saturating_sub(L::N));
             let cols = if at == 0 { first } else { columns(at) };
+            // SAFETY: as above.
             unsafe { some.rows::<L, S>(l, &cols, at) };
         }
     }
@@ -180,6 +183,7 @@ impl<T: Copy + Default, V: Copy, const K: usize> Plane<'_, T, V, K> {
             let to = self.dst.wrapping_offset(row as isize * g.dst_row).wrapping_add(at);
             let sum = sums[active - 1];
             let sum = self.bias.map_or(sum, |b| l.add(sum, b));
+            // SAFETY: the caller's promise; what a full vector writes behind the row lies in later rows.
             unsafe {
                 if ALL || row < self.room {
                     l.store(to, sum);

@@ -90,6 +90,7 @@ pub(super) unsafe fn products<T: Copy + Default + HasKernels + Send + Sync>(
                     .dst
                     .wrapping_offset(image as isize * yi + row as isize * yc + from as isize * yr);
                 let positions = (to - from) * width;
+                // SAFETY: the caller's promise; the buffer holds the sheets.
                 unsafe { sheets.fill(kernels, g, src, [xr, xw], (from, to), copy) };
                 for index in 0..panels {
                     let (i, rows) = panel(m, panels, index);
@@ -117,6 +118,7 @@ pub(super) unsafe fn products<T: Copy + Default + HasKernels + Send + Sync>(
                             next: dst.wrapping_add(j + kernels.nr),
                             ..tile
                         };
+                        // SAFETY: the tile lies in the result; vectors are read to the end of the sheets' slack.
                         unsafe { kernels.line_tiles[1][rows - 1][(n > kernels.narrow) as usize](&some) };
                     }
                 }

@@ -68,10 +68,12 @@ pub(crate) unsafe fn ring<T: Copy + Default, L: Lanes<T>, const K: usize, const 
                 by[j][c] = l.splat(unsafe { *g.weights.add(j * K + c) });
             }
         }
+        // SAFETY: as above.
         let bias = (!g.bias.is_null()).then(|| l.splat(unsafe { *g.bias.add(plane) }));
         let mut now = Columns { g, cols, by, bias };
         // Only rows of step 1 have twins.
         if S != 1 || g.twins.is_null() {
+            // SAFETY: as above.
             unsafe { now.all::<L, S>(l) };
             continue;
         }
@@ -83,6 +85,7 @@ pub(crate) unsafe fn ring<T: Copy + Default, L: Lanes<T>, const K: usize, const 
             ..*g
         };
         now.g = &all;
+        // SAFETY: as above; the twins' rows are of one vector each.
         unsafe {
             now.all::<L, 2>(l);
             apart(g, L::N / 2);
