@@ -12,14 +12,14 @@ use crate::parallel;
 use std::ops::{Add, Range};
 
 /// Bytes of planes at a time, so that they stay near.
-const SOME: usize = if cfg!(test) { 64 << 10 } else { 4 << 20 };
+pub(super) const SOME: usize = if cfg!(test) { 64 << 10 } else { 4 << 20 };
 /// Least planes of a group: below, a vector of them is mostly empty, and the transforms err more than the plain sum.
 const LEAST_PLANES: usize = 12;
 
 /// How a forward pass, or the weights' gradient, falls apart.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::conv) struct Phases {
-    plan: Plan,
+    pub(super) plan: Plan,
     /// Taps of a phase, elements of a line in all planes, and columns between planes.
     taps: usize,
     line: usize,
@@ -90,6 +90,10 @@ impl Phases {
         let (groups, rows) = (s.groups(), s.c_out / s.groups());
         let channels = 4 * s.c_in / groups;
         let filters = self.filters(s, weights);
+        if self.across(s) {
+            // SAFETY: the caller's promise.
+            return unsafe { self.convolve_across(kernels, s, &filters, images, bias) };
+        }
         let (image, some) = self.images::<T>(s);
         with_shared(|planes| {
             let planes = planes.reserve::<T>(some * image);
