@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from .convolution import conv, conv_input
 from .matrix import SUMS, WHY, linear
-from .network import POSITIVE, batch_norm, conv, conv_input
+from .normalization import POSITIVE, batch_norm
 from .spec import F, Row, S
 
 ROWS: dict[str, Row] = {}
