@@ -2,6 +2,7 @@
 
 use super::def::{Builder, Call, Kernel, Meta, Metas, op};
 use super::infer::{check_fits, default_dtype};
+use super::support::float_only;
 use crate::args::{Arg, Args};
 use crate::device::cpu::{self, dst, operand};
 use crate::device::{Device, gpu};
@@ -207,12 +208,7 @@ fn randint_run(c: &Call, low: i64, high: i64, generator: usize) -> Result<()> {
 }
 
 fn float_dtype(m: Metas) -> Result<Metas> {
-    if !m[0].dtype.is_float() {
-        return Error::unsupported(format!(
-            "not implemented for '{}'",
-            crate::dtype::legacy_name(m[0].dtype)
-        ));
-    }
+    float_only(m[0].dtype)?;
     Ok(m)
 }
 
