@@ -5,6 +5,7 @@ pub use crate::bind::{Tensors, default_argument, parameter_index};
 use crate::cell::GilCell;
 use crate::convert;
 use crate::error::{guarded, runtime, to_python, type_error};
+use crate::foreign;
 use crate::graph;
 use crate::mode::{Mode, mode};
 use crate::record;
@@ -478,7 +479,7 @@ pub fn operator<'py>(
         let mut tensors = Tensors::new();
         if !operands(this, other, reflected, &mut args, &mut tensors)? {
             if matches!(op.name, "eq" | "ne")
-                && let Ok(Some(core)) = convert::from_buffer(other)
+                && let Ok(Some(core)) = foreign::from_buffer(other)
             {
                 // Without an answer of ours Python would compare identities.
                 let array = Bound::new(py, Tensor::new(core))?;

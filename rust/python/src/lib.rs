@@ -14,22 +14,24 @@ mod call;
 #[allow(unsafe_code)] // the one accessor of state under the GIL
 mod cell;
 mod construct;
-#[allow(unsafe_code)] // buffer protocol
+#[allow(unsafe_code)] // plain queries of CPython's
 mod convert;
 #[allow(unsafe_code)] // the C calling convention
 mod entries;
 mod error;
 mod files;
+#[allow(unsafe_code)] // buffer protocol
+mod foreign;
 mod graph;
 mod index;
 #[allow(unsafe_code)] // the C calling convention
 mod make;
 mod mode;
+mod nested;
 mod node;
 mod record;
 mod rows;
 mod safetensors;
-#[allow(unsafe_code)] // lending cores
 mod tensor;
 mod types;
 
