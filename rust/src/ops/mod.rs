@@ -10,6 +10,7 @@ pub mod index;
 pub mod infer;
 pub mod join;
 pub mod loss;
+pub mod masks;
 pub mod matmul;
 pub mod norm;
 pub mod optim;
@@ -19,6 +20,7 @@ pub mod resample;
 pub mod rnn;
 pub mod scan;
 pub mod scatter;
+pub mod search;
 pub mod softmax;
 pub mod sort;
 mod spatial;
@@ -59,6 +61,8 @@ static TABLE: LazyLock<Vec<&'static Op>> = LazyLock::new(|| {
         loss::ops(),
         sort::ops(),
         index::ops(),
+        masks::ops(),
+        search::ops(),
         scatter::ops(),
         join::ops(),
         attention::ops(),

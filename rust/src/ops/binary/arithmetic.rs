@@ -84,21 +84,18 @@ fn sub_infer(a: &Args) -> Result<Metas> {
     check_alpha(a, infer::promoted(a, 0..2)?)
 }
 
-/// Raises as PyTorch does where an integer would be divided by zero.
-fn no_zero_divisor(c: &Call) -> Result<()> {
-    if c.compute != DType::I64 {
-        return Ok(());
-    }
-    let zero = match &c.args[1] {
-        Arg::Tensor(t) => elementwise::any_zero(src(t)),
-        Arg::Scalar(s) => s.to_i64() == 0,
-        _ => false,
-    };
+/// A quotient or remainder; where an integer would be divided by zero it raises, as PyTorch does.
+fn divide(kind: Binary, c: &Call) -> Result<()> {
+    let zero = c.compute == DType::I64
+        && match &c.args[1] {
+            Arg::Tensor(t) => elementwise::any_zero(src(t)),
+            Arg::Scalar(s) => s.to_i64() == 0,
+            _ => false,
+        };
     if zero {
-        Error::runtime("ZeroDivisionError")
-    } else {
-        Ok(())
+        return Error::runtime("ZeroDivisionError");
     }
+    run(kind, c)
 }
 
 fn div_infer(a: &Args) -> Result<Metas> {
@@ -239,17 +236,8 @@ pub fn ops() -> Vec<Builder> {
             "input / other, broadcast; integers become floats unless `rounding_mode` is 'trunc' or 'floor'.",
         )
         .compute(div_infer, |c| match rounding(c.args) {
-            Arg::Str(m) => {
-                no_zero_divisor(c)?;
-                run(
-                    if &**m == "floor" {
-                        Binary::FloorDivide
-                    } else {
-                        Binary::TruncDivide
-                    },
-                    c,
-                )
-            }
+            Arg::Str(m) if &**m == "floor" => divide(Binary::FloorDivide, c),
+            Arg::Str(_) => divide(Binary::TruncDivide, c),
             _ => run(Binary::Div, c),
         })
         .elementwise()
@@ -262,37 +250,25 @@ pub fn ops() -> Vec<Builder> {
             "floor_divide(input, other: Operand)",
             "floor(input / other), broadcast.",
         )
-        .compute(no_bool, |c| {
-            no_zero_divisor(c)?;
-            run(Binary::FloorDivide, c)
-        })
+        .compute(no_bool, |c| divide(Binary::FloorDivide, c))
         .gpu(|c| shade(c, &float("fs_floor_divide(a, b)")))
         .elementwise(),
         op(
             "remainder(input, other: Operand)",
             "Python's input % other: the sign is the divisor's.",
         )
-        .compute(no_bool, |c| {
-            no_zero_divisor(c)?;
-            run(Binary::Remainder, c)
-        })
+        .compute(no_bool, |c| divide(Binary::Remainder, c))
         .gpu(|c| shade(c, &float("fs_remainder(a, b)")))
         .elementwise(),
         op(
             "remainder.scalar(input: Scalar, other)",
             "Python's input % other for a number and a tensor.",
         )
-        .compute(no_bool, |c| {
-            no_zero_divisor(c)?;
-            run(Binary::Remainder, c)
-        })
+        .compute(no_bool, |c| divide(Binary::Remainder, c))
         .gpu(|c| shade(c, &float("fs_remainder(a, b)")))
         .function_only(),
         op("fmod(input, other: Operand)", "C's fmod: the sign is the dividend's.")
-            .compute(no_bool, |c| {
-                no_zero_divisor(c)?;
-                run(Binary::Fmod, c)
-            })
+            .compute(no_bool, |c| divide(Binary::Fmod, c))
             .gpu(|c| shade(c, &float("fs_fmod(a, b)")))
             .elementwise(),
         op(

@@ -5,12 +5,12 @@ use crate::args::Args;
 use crate::core::Core;
 use crate::device::gpu::{self, Fold, Word};
 use crate::device::{Device, cpu};
-use crate::dtype::{DType, Scalar, legacy_name, promote};
-use crate::error::{Error, Result};
+use crate::dtype::{DType, Scalar, promote};
+use crate::error::Result;
 use crate::layout::Dims;
 use crate::ops::def::{Builder, Call, Metas, op};
 use crate::ops::infer::{axes, reduced};
-use crate::ops::support::{Mask, one};
+use crate::ops::support::{Mask, comparable, one};
 use firesteel_kernels::reduce::{self, Reduce};
 use firesteel_kernels::{AnyDst, AnySrc, MAX_RANK};
 
@@ -68,14 +68,8 @@ fn shade_count(c: &Call) -> Result<()> {
 fn equal_run(c: &Call) -> Result<()> {
     let (a, b) = (c.args.tensor(0), c.args.tensor(1));
     let same = a.shape() == b.shape() && {
-        let Some(d) = promote(a.dtype, b.dtype) else {
-            return Error::runtime(format!(
-                "cannot compare {} with {}",
-                legacy_name(a.dtype),
-                legacy_name(b.dtype)
-            ));
-        };
-        let (a, b) = (cpu::cast(a, d.compute())?, cpu::cast(b, d.compute())?);
+        let work = comparable(a, b)?.compute();
+        let (a, b) = (cpu::cast(a, work)?, cpu::cast(b, work)?);
         reduce::equal(cpu::src(&a), cpu::src(&b))
     };
     cpu::fill(&c.outs[0], Scalar::Bool(same));
