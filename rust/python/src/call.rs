@@ -425,6 +425,7 @@ impl Common {
     }
     #[inline(always)]
     pub fn get(&self) -> &'static Op {
+        // Keys are literals of this crate, so this can fail in development only.
         self.0.get_or_init(|| ops::get(self.1).expect("operators have records"))
     }
 }

@@ -32,6 +32,7 @@ mod node;
 mod record;
 mod rows;
 mod safetensors;
+mod saved;
 mod tensor;
 mod types;
 
@@ -266,8 +267,8 @@ fn init(m: &Bound<'_, PyModule>) -> PyResult<()> {
         graph::active::_graph_module,
         graph::active::_graph_group,
         graph::active::_next_counts,
-        graph::recording::_graph_end,
-        node::_record_function,
+        graph::recording::finish::_graph_end,
+        record::_record_function,
         rows::register,
         rows::_row_keys,
         entries::_op_table,
