@@ -23,7 +23,7 @@ use std::ffi::CString;
 pub type Outs<'py> = SmallVec<[Bound<'py, Tensor>; 1]>;
 
 /// Elements above which the GIL is released while kernels run.
-const RELEASE: usize = 32 * 1024;
+pub const RELEASE: usize = 32 * 1024;
 
 /// Runs an op and records it.
 pub fn apply<'py>(py: Python<'py>, op: &'static Op, args: &Args, tensors: &Tensors<'py>) -> PyResult<Outs<'py>> {

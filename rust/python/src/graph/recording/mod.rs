@@ -3,6 +3,7 @@
 use super::active::{self, Bind};
 use super::guards::{Group, Module};
 use super::tree::{self, Tree};
+use crate::call::RELEASE;
 use crate::error::{guarded, to_python};
 use crate::mode::mode;
 use crate::tensor::Tensor;
@@ -15,9 +16,6 @@ use pyo3::pyclass::{PyTraverseError, PyVisit};
 use pyo3::types::{PyDict, PyList, PyTuple};
 
 pub mod finish;
-
-/// Elements above which the GIL is released while a graph runs.
-const RELEASE: usize = 32 * 1024;
 
 struct Slot {
     bind: Bind,
