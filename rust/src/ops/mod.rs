@@ -3,6 +3,7 @@
 pub mod attention;
 pub mod binary;
 pub mod conv;
+pub mod copy;
 pub mod creation;
 pub mod def;
 pub mod fused;
@@ -15,6 +16,7 @@ pub mod matmul;
 pub mod norm;
 pub mod optim;
 pub mod pool;
+pub mod random;
 pub mod reduce;
 pub mod resample;
 pub mod rnn;
@@ -47,6 +49,8 @@ static TABLE: LazyLock<Vec<&'static Op>> = LazyLock::new(|| {
         unary::ops(),
         binary::ops(),
         creation::ops(),
+        random::ops(),
+        copy::ops(),
         views::ops(),
         reduce::ops(),
         optim::ops(),
