@@ -44,8 +44,9 @@ UNSAFE = (
     "rust/python/src/cell.rs",
     "rust/python/src/convert.rs",
     "rust/python/src/entries.rs",
+    "rust/python/src/foreign.rs",
     "rust/python/src/make.rs",
-    "rust/python/src/tensor.rs",
+    "rust/python/src/tensor/mod.rs",
 )
 NOT_CODE = re.compile(
     r"""//[^\n]*|/\*.*?\*/|r(\#*)".*?"\1|b?"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])'""",

@@ -85,6 +85,7 @@ impl std::ops::Index<usize> for Args {
     }
 }
 
+/// A rule or kernel that reads its record wrongly: arguments are of the record's types once they are bound, whatever Python gave.
 #[cold]
 #[inline(never)]
 fn wrong(i: usize, want: &str) -> ! {
@@ -161,13 +162,6 @@ impl Args {
         match &self.items[i] {
             Arg::Float(v) => *v,
             _ => wrong(i, "a float"),
-        }
-    }
-    pub fn opt_float(&self, i: usize) -> Option<f64> {
-        match &self.items[i] {
-            Arg::Float(v) => Some(*v),
-            Arg::None => None,
-            _ => wrong(i, "an optional float"),
         }
     }
     pub fn floats(&self, i: usize) -> &[f64] {

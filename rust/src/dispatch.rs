@@ -205,7 +205,7 @@ fn run(op: &'static Op, args: &Args, outs: &mut Outputs) -> Result<()> {
             }
             outs.extend(run(args)?);
         }
-        Kind::Composite => panic!("{} is a composite; the binding calls it", op.key),
+        Kind::Composite => return Error::runtime("the op is made of others, which the binding calls"),
     }
     Ok(())
 }

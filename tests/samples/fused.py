@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from .matrix import SUMS, WHY, linear
-from .network import POSITIVE, batch_norm, conv, conv_input
+from .convolution import conv, conv_input
+from .matrix import LARGE_LAYERS, LAYERS, SUMS, WHY, linear
+from .normalization import POSITIVE, batch_norm
 from .spec import F, Row, S
 
 ROWS: dict[str, Row] = {}
@@ -60,19 +61,7 @@ def row(reference, samples, medium=()) -> Row:
     return Row(reference, samples, "F", tolerance=SUMS, why=WHY, medium=list(medium), domain=(-1.5, 1.5))
 
 
-ROWS["_linear_relu"] = row(
-    lambda x, w, b=None: relu(linear(x, w, b)),
-    [
-        S(F(2, 3), F(2, 3), F(2)),
-        S(F(2, 3), F(4, 3)),
-        S(F(3), F(4, 3), F(4)),
-        S(F(2, 2, 3), F(4, 3), F(4)),
-        S(F(2, 3), F(3)),
-        S(F(0, 3), F(4, 3), F(4)),
-        S(F(2, 0), F(4, 0), F(4)),
-    ],
-    [S(F(64, 784), F(128, 784), F(128)), S(F(64, 128), F(10, 128), F(10))],
-)
+ROWS["_linear_relu"] = row(lambda x, w, b=None: relu(linear(x, w, b)), LAYERS, LARGE_LAYERS)
 ROWS["_conv_act"] = row(
     act,
     [

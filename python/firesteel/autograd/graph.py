@@ -9,6 +9,7 @@ from __future__ import annotations
 from heapq import heappop, heappush
 
 from .. import _C
+from .hooks import add_hook
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -93,20 +94,12 @@ def differentiate_composite(node, composite, grad):
 
 def _register_hook(self: Any, hook: Callable[..., Any]) -> RemovableHandle:
     """Calls `hook(grad_inputs, grad_outputs)` after the node's derivative; what it returns replaces the former."""
-    return _handle(self._hook_table("post"), hook)
+    return add_hook(self._hook_table("post"), hook)
 
 
 def _register_prehook(self: Any, hook: Callable[..., Any]) -> RemovableHandle:
     """Calls `hook(grad_outputs)` before the node's derivative; what it returns replaces them."""
-    return _handle(self._hook_table("pre"), hook)
-
-
-def _handle(table, hook):
-    from .hooks import RemovableHandle
-
-    handle = RemovableHandle(table)
-    table[handle.id] = hook
-    return handle
+    return add_hook(self._hook_table("pre"), hook)
 
 
 for _name, _method in (("register_hook", _register_hook), ("register_prehook", _register_prehook)):

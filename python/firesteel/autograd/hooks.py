@@ -6,7 +6,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["RemovableHandle"]
+__all__ = ["RemovableHandle", "add_hook"]
 
 
 class RemovableHandle:
@@ -50,3 +50,19 @@ class RemovableHandle:
 
     def __exit__(self, *error: object) -> None:
         self.remove()
+
+
+def add_hook(table: Any, hook: Any, *extra: dict[Any, Any], prepend: bool = False) -> RemovableHandle:
+    """Puts a hook into an ordered table, at its end or before those already there.
+
+    Args:
+        table: id → hook.
+        hook: the function.
+        extra: further tables that may hold something under the hook's id.
+        prepend: put it first; the table is an `OrderedDict` then.
+    """
+    handle = RemovableHandle(table, extra=extra)
+    table[handle.id] = hook
+    if prepend:
+        table.move_to_end(handle.id, last=False)
+    return handle

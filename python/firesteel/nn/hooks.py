@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict
 
 from firesteel import _C
-from firesteel.autograd.hooks import RemovableHandle
+from firesteel.autograd.hooks import RemovableHandle, add_hook
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -52,12 +52,6 @@ class _Tables:
 everywhere = _Tables()
 
 
-def _add(table: dict[int, Any], hook: Any, *extra: dict[int, Any]) -> RemovableHandle:
-    handle = RemovableHandle(table, extra=extra)
-    table[handle.id] = hook
-    return handle
-
-
 def through(table: dict[int, Any], module: Module, name: str, value: Any) -> Any:
     """The value that the registration hooks make of a newly registered one."""
     for hook in table.values():
@@ -92,11 +86,9 @@ class Hooks:
             prepend: put it before the hooks already there.
             with_kwargs: call `hook(module, args, kwargs)`, which returns nothing or a pair.
         """
-        handle = _add(self._forward_pre_hooks, hook, self._forward_pre_hooks_with_kwargs)
+        handle = add_hook(self._forward_pre_hooks, hook, self._forward_pre_hooks_with_kwargs, prepend=prepend)
         if with_kwargs:
             self._forward_pre_hooks_with_kwargs[handle.id] = True
-        if prepend:
-            self._forward_pre_hooks.move_to_end(handle.id, last=False)
         self._hooked = True
         return handle
 
@@ -111,13 +103,17 @@ class Hooks:
             with_kwargs: call `hook(module, args, kwargs, output)`.
             always_call: call it also when the forward raised.
         """
-        handle = _add(self._forward_hooks, hook, self._forward_hooks_with_kwargs, self._forward_hooks_always_called)
+        handle = add_hook(
+            self._forward_hooks,
+            hook,
+            self._forward_hooks_with_kwargs,
+            self._forward_hooks_always_called,
+            prepend=prepend,
+        )
         if with_kwargs:
             self._forward_hooks_with_kwargs[handle.id] = True
         if always_call:
             self._forward_hooks_always_called[handle.id] = True
-        if prepend:
-            self._forward_hooks.move_to_end(handle.id, last=False)
         self._hooked = True
         return handle
 
@@ -128,9 +124,7 @@ class Hooks:
             hook: the function.
             prepend: put it before the hooks already there.
         """
-        handle = _add(self._backward_pre_hooks, hook)
-        if prepend:
-            self._backward_pre_hooks.move_to_end(handle.id, last=False)
+        handle = add_hook(self._backward_pre_hooks, hook, prepend=prepend)
         self._hooked = True
         return handle
 
@@ -145,10 +139,7 @@ class Hooks:
             RuntimeError: if the module already has hooks of the older kind.
         """
         self._set_backward_kind(True)
-        handle = _add(self._backward_hooks, hook)
-        if prepend:
-            self._backward_hooks.move_to_end(handle.id, last=False)
-        return handle
+        return add_hook(self._backward_hooks, hook, prepend=prepend)
 
     def register_backward_hook(self, hook: Callable) -> RemovableHandle:
         """Calls `hook(module, grad_input, grad_output)` at the last operation of the module: the older, partial form.
@@ -160,7 +151,7 @@ class Hooks:
             RuntimeError: if the module already has full backward hooks.
         """
         self._set_backward_kind(False)
-        return _add(self._backward_hooks, hook)
+        return add_hook(self._backward_hooks, hook)
 
     def _set_backward_kind(self, full: bool) -> None:
         if self._is_full_backward_hook is (not full):
@@ -271,7 +262,7 @@ class Hooks:
 def register_module_forward_pre_hook(hook: Callable) -> RemovableHandle:
     """Calls `hook(module, args)` before the forward of every module."""
     Hooks._hooked = True
-    return _add(everywhere.forward_pre, hook)
+    return add_hook(everywhere.forward_pre, hook)
 
 
 def register_module_forward_hook(
@@ -279,7 +270,7 @@ def register_module_forward_hook(
 ) -> RemovableHandle:
     """Calls `hook(module, args, output)` after the forward of every module."""
     Hooks._hooked = True
-    handle = _add(everywhere.forward, hook, everywhere.forward_with_kwargs, everywhere.forward_always)
+    handle = add_hook(everywhere.forward, hook, everywhere.forward_with_kwargs, everywhere.forward_always)
     if with_kwargs:
         everywhere.forward_with_kwargs[handle.id] = True
     if always_call:
@@ -300,31 +291,31 @@ def _set_global_backward_kind(full: bool) -> None:
 def register_module_backward_hook(hook: Callable) -> RemovableHandle:
     """Calls `hook(module, grad_input, grad_output)` at the last operation of every module."""
     _set_global_backward_kind(False)
-    return _add(everywhere.backward, hook)
+    return add_hook(everywhere.backward, hook)
 
 
 def register_module_full_backward_hook(hook: Callable) -> RemovableHandle:
     """Calls `hook(module, grad_input, grad_output)` after the backward of every module."""
     _set_global_backward_kind(True)
-    return _add(everywhere.backward, hook)
+    return add_hook(everywhere.backward, hook)
 
 
 def register_module_full_backward_pre_hook(hook: Callable) -> RemovableHandle:
     """Calls `hook(module, grad_output)` before the backward of every module."""
     Hooks._hooked = True
-    return _add(everywhere.backward_pre, hook)
+    return add_hook(everywhere.backward_pre, hook)
 
 
 def register_module_parameter_registration_hook(hook: Callable) -> RemovableHandle:
     """Calls `hook(module, name, parameter)` at every registration; its result replaces the parameter."""
-    return _add(everywhere.new_parameter, hook)
+    return add_hook(everywhere.new_parameter, hook)
 
 
 def register_module_buffer_registration_hook(hook: Callable) -> RemovableHandle:
     """Calls `hook(module, name, buffer)` at every registration; its result replaces the buffer."""
-    return _add(everywhere.new_buffer, hook)
+    return add_hook(everywhere.new_buffer, hook)
 
 
 def register_module_module_registration_hook(hook: Callable) -> RemovableHandle:
     """Calls `hook(module, name, submodule)` at every registration; its result replaces the submodule."""
-    return _add(everywhere.new_module, hook)
+    return add_hook(everywhere.new_module, hook)

@@ -11,14 +11,16 @@ from collections import OrderedDict
 
 from firesteel import _C
 from firesteel.autograd import no_grad
+from firesteel.autograd.hooks import add_hook
 
-from .hooks import RemovableHandle
 from .parameter import Parameter, is_lazy
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any
+
+    from .hooks import RemovableHandle
 
 __all__ = ["IncompatibleKeys", "State"]
 
@@ -143,28 +145,20 @@ class State:
                 "Cannot register the same function as the state dict post hook that was "
                 "previously registered via register_state_dict_post_hook"
             )
-        handle = RemovableHandle(self._state_dict_hooks)
-        self._state_dict_hooks[handle.id] = hook
-        return handle
+        return add_hook(self._state_dict_hooks, hook)
 
     def register_state_dict_post_hook(self, hook: Any) -> RemovableHandle:
         """Calls `hook(module, state_dict, prefix, local_metadata)` after the module's tensors were collected."""
         hook._from_public_api = True
-        handle = RemovableHandle(self._state_dict_hooks)
-        self._state_dict_hooks[handle.id] = hook
-        return handle
+        return add_hook(self._state_dict_hooks, hook)
 
     def register_state_dict_pre_hook(self, hook: Callable) -> RemovableHandle:
         """Calls `hook(module, prefix, keep_vars)` before the module's tensors are collected."""
-        handle = RemovableHandle(self._state_dict_pre_hooks)
-        self._state_dict_pre_hooks[handle.id] = hook
-        return handle
+        return add_hook(self._state_dict_pre_hooks, hook)
 
     def _register_load_state_dict_pre_hook(self, hook: Callable, with_module: bool = False) -> RemovableHandle:
         """As `register_load_state_dict_pre_hook`, with the module as the hook's first argument only if asked for."""
-        handle = RemovableHandle(self._load_state_dict_pre_hooks)
-        self._load_state_dict_pre_hooks[handle.id] = _Hook(hook, self if with_module else None)
-        return handle
+        return add_hook(self._load_state_dict_pre_hooks, _Hook(hook, self if with_module else None))
 
     def register_load_state_dict_pre_hook(self, hook: Callable) -> RemovableHandle:
         """Calls the hook before the module's part of a state is looked at.
@@ -177,9 +171,7 @@ class State:
 
     def register_load_state_dict_post_hook(self, hook: Callable) -> RemovableHandle:
         """Calls `hook(module, incompatible_keys)` after loading; it may change the two lists in place."""
-        handle = RemovableHandle(self._load_state_dict_post_hooks)
-        self._load_state_dict_post_hooks[handle.id] = hook
-        return handle
+        return add_hook(self._load_state_dict_post_hooks, hook)
 
     def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
         """Puts the module's own parameters, persistent buffers and extra state into `destination`."""

@@ -262,6 +262,20 @@ def scalar_tensor(
 # ---- filled -----------------------------------------------------------------------------------------------------------
 
 
+def _filled(
+    value: float, shape: Any, size: Any, out: Tensor | None, dtype: Any, layout: Any, device: Any, requires_grad: bool
+) -> Tensor:
+    """What `zeros` and `ones` are."""
+    if layout is not None:
+        _strided_only(layout)
+    if size is not None or len(shape) < 2:
+        shape = sizes(shape, size)
+    if out is not None:
+        return deliver(_C._full(shape, value, dtype=dtype or out.dtype, device=device), out)
+    made = _C._full(shape, value, dtype=dtype, device=device)
+    return made.requires_grad_() if requires_grad else made
+
+
 @native
 def zeros(
     *shape: Any, size: Any = None, out: Tensor | None = None, dtype: Any = None, layout: Any = None,
@@ -274,14 +288,7 @@ def zeros(
     tensor([[0., 0.],
             [0., 0.]])
     """
-    if layout is not None:
-        _strided_only(layout)
-    if size is not None or len(shape) < 2:
-        shape = sizes(shape, size)
-    if out is not None:
-        return deliver(_C._full(shape, 0.0, dtype=dtype or out.dtype, device=device), out)
-    made = _C._full(shape, 0.0, dtype=dtype, device=device)
-    return made.requires_grad_() if requires_grad else made
+    return _filled(0.0, shape, size, out, dtype, layout, device, requires_grad)
 
 
 @native
@@ -290,14 +297,7 @@ def ones(
     device: Any = None, pin_memory: bool = False, requires_grad: bool = False,
 ) -> Tensor:  # fmt: skip
     """Ones, in a shape given as ints or as one sequence."""
-    if layout is not None:
-        _strided_only(layout)
-    if size is not None or len(shape) < 2:
-        shape = sizes(shape, size)
-    if out is not None:
-        return deliver(_C._full(shape, 1.0, dtype=dtype or out.dtype, device=device), out)
-    made = _C._full(shape, 1.0, dtype=dtype, device=device)
-    return made.requires_grad_() if requires_grad else made
+    return _filled(1.0, shape, size, out, dtype, layout, device, requires_grad)
 
 
 @native

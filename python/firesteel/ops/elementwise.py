@@ -6,7 +6,7 @@ import math
 
 from .. import _C
 from .._formats import finfo
-from ._args import FLOATS, as_float, cast, deliver, float_dtype, in_place, require_tensor
+from ._args import FLOATS, as_float, cast, deliver, in_place, require_tensor
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -222,11 +222,6 @@ def mvlgamma(input: Tensor, p: int, *, out: Tensor | None = None) -> Tensor:
     steps = _C._arange(0, p, 1, dtype=x.dtype) * -0.5
     terms = _C.lgamma(x.unsqueeze(-1) + steps)
     return deliver(terms.sum(-1) + p * (p - 1) / 4 * math.log(math.pi), out)
-
-
-def true_float(input: Tensor) -> Any:
-    """The dtype that division of this tensor gives."""
-    return float_dtype(input.dtype)
 
 
 def rrelu(

@@ -11,13 +11,14 @@ from itertools import chain
 import firesteel as fs
 from firesteel import _C
 from firesteel.autograd import enable_grad, no_grad
+from firesteel.autograd.hooks import add_hook
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import Any
 
-    from firesteel.nn.hooks import RemovableHandle
+    from firesteel.autograd.hooks import RemovableHandle
 
 __all__ = [
     "Optimizer",
@@ -65,16 +66,6 @@ class _Required:
 required = _Required()
 
 
-def _add_hook(table: OrderedDict[int, Any], hook: Any, prepend: bool = False) -> RemovableHandle:
-    from firesteel.nn.hooks import RemovableHandle
-
-    handle = RemovableHandle(table)
-    table[handle.id] = hook
-    if prepend:
-        table.move_to_end(handle.id, last=False)
-    return handle
-
-
 def register_optimizer_step_pre_hook(hook: Callable[[Optimizer, tuple, dict], Any]) -> RemovableHandle:
     """Calls `hook(optimizer, args, kwargs)` before each step of every optimizer.
 
@@ -84,7 +75,7 @@ def register_optimizer_step_pre_hook(hook: Callable[[Optimizer, tuple, dict], An
     Returns:
         a handle whose `remove()` takes the hook out again.
     """
-    return _add_hook(_global_pre_hooks, hook)
+    return add_hook(_global_pre_hooks, hook)
 
 
 def register_optimizer_step_post_hook(hook: Callable[[Optimizer, tuple, dict], None]) -> RemovableHandle:
@@ -96,7 +87,7 @@ def register_optimizer_step_post_hook(hook: Callable[[Optimizer, tuple, dict], N
     Returns:
         a handle whose `remove()` takes the hook out again.
     """
-    return _add_hook(_global_post_hooks, hook)
+    return add_hook(_global_post_hooks, hook)
 
 
 def _step_with_hooks(step: Callable[..., Any]) -> Callable[..., Any]:
@@ -220,29 +211,29 @@ class Optimizer:
 
     def register_step_pre_hook(self, hook: Callable[[Any, tuple, dict], Any]) -> RemovableHandle:
         """Calls `hook(optimizer, args, kwargs)` before each step; it may return `(args, kwargs)` to use instead."""
-        return _add_hook(self._optimizer_step_pre_hooks, hook)
+        return add_hook(self._optimizer_step_pre_hooks, hook)
 
     def register_step_post_hook(self, hook: Callable[[Any, tuple, dict], None]) -> RemovableHandle:
         """Calls `hook(optimizer, args, kwargs)` after each step."""
-        return _add_hook(self._optimizer_step_post_hooks, hook)
+        return add_hook(self._optimizer_step_post_hooks, hook)
 
     def register_state_dict_pre_hook(self, hook: Callable[[Any], None], prepend: bool = False) -> RemovableHandle:
         """Calls `hook(optimizer)` before the state is collected; `prepend` puts it before hooks already there."""
-        return _add_hook(self._optimizer_state_dict_pre_hooks, hook, prepend)
+        return add_hook(self._optimizer_state_dict_pre_hooks, hook, prepend=prepend)
 
     def register_state_dict_post_hook(self, hook: Callable[[Any, dict], Any], prepend: bool = False) -> RemovableHandle:
         """Calls `hook(optimizer, state_dict)` on the collected state; what it returns, if anything, replaces it."""
-        return _add_hook(self._optimizer_state_dict_post_hooks, hook, prepend)
+        return add_hook(self._optimizer_state_dict_post_hooks, hook, prepend=prepend)
 
     def register_load_state_dict_pre_hook(
         self, hook: Callable[[Any, dict], Any], prepend: bool = False
     ) -> RemovableHandle:
         """Calls `hook(optimizer, state_dict)` before loading; what it returns, if anything, is loaded instead."""
-        return _add_hook(self._optimizer_load_state_dict_pre_hooks, hook, prepend)
+        return add_hook(self._optimizer_load_state_dict_pre_hooks, hook, prepend=prepend)
 
     def register_load_state_dict_post_hook(self, hook: Callable[[Any], None], prepend: bool = False) -> RemovableHandle:
         """Calls `hook(optimizer)` after a state was loaded."""
-        return _add_hook(self._optimizer_load_state_dict_post_hooks, hook, prepend)
+        return add_hook(self._optimizer_load_state_dict_post_hooks, hook, prepend=prepend)
 
     def state_dict(self) -> dict[str, Any]:
         """The state and the groups, parameters replaced by numbers in their order; PyTorch's format.

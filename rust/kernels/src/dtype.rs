@@ -295,3 +295,30 @@ macro_rules! with_element {
         }
     }};
 }
+
+/// As [`with_element!`](crate::with_element), of the types that numbers are computed in.
+macro_rules! with_computed {
+    ($dtype:expr, $t:ident => $body:expr) => {{
+        use $crate::dtype::DType as D;
+        match $dtype {
+            D::F32 => {
+                type $t = f32;
+                $body
+            }
+            D::F64 => {
+                type $t = f64;
+                $body
+            }
+            D::I64 => {
+                type $t = i64;
+                $body
+            }
+            D::Bool => {
+                type $t = $crate::dtype::Bool;
+                $body
+            }
+            other => panic!("no kernel is compiled for {}", other.name()),
+        }
+    }};
+}
+pub(crate) use with_computed;

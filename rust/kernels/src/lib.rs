@@ -30,6 +30,8 @@ mod scratch;
 pub mod simd;
 pub mod softmax;
 pub mod sort;
+#[cfg(test)]
+mod testing;
 pub mod view;
 
 pub use dtype::DType;

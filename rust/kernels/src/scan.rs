@@ -179,21 +179,12 @@ struct Job<T> {
 // SAFETY: threads read the input and write different lines.
 unsafe impl<T: Sync> Sync for Job<T> {}
 
-fn axis_steps(rank: usize, axis: usize, strides: [&[isize]; 3]) -> [isize; 3] {
-    if rank == 0 { [0; 3] } else { strides.map(|s| s[axis]) }
-}
-
 fn along<F: Fold>(src: &Src<F::T>, axis: usize, dst: &Dst<F::T>) {
     if src.numel() == 0 {
         return;
     }
     let strides = [src.strides(), dst.strides(), dst.strides()];
-    let (n, skip) = if src.rank() == 0 {
-        (1, usize::MAX)
-    } else {
-        (src.shape()[axis], axis)
-    };
-    let step = axis_steps(src.rank(), axis, strides);
+    let (n, step, mut lines) = Walk::along(src.shape(), strides, axis);
     let job = Job {
         src: src.ptr(),
         dst: dst.ptr(),
@@ -201,7 +192,6 @@ fn along<F: Fold>(src: &Src<F::T>, axis: usize, dst: &Dst<F::T>) {
         n,
         step,
     };
-    let mut lines = Walk::without(src.shape(), strides, skip);
     lines.sort();
     let lines = lines.coalesce();
     let mut outer = lines;

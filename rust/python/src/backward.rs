@@ -43,7 +43,10 @@ pub fn step<'py>(node: &Bound<'py, Node>, grad: &Bound<'py, PyAny>, hooked: bool
     } else if copies {
         copy_slices(node, &grad)?
     } else {
-        let op = this.op.expect("a node without an op is a Function's");
+        // The node of a Function has no op; the collector may have taken its context.
+        let op = this
+            .op
+            .ok_or_else(|| runtime("the derivative of this node was given up: its Function is gone"))?;
         derive(node, op, &grad)?
     };
     let out = PyList::empty(py);
@@ -260,11 +263,10 @@ fn copy_slices<'py>(
 ) -> PyResult<SmallVec<[Option<Bound<'py, PyAny>>; 3]>> {
     let py = node.py();
     let this = node.get();
-    let op = this.op.expect("an in-place op was recorded");
-    let (chain, base, dtype) = this.state(py, |s| {
-        let c = s.copy.as_ref().expect("a CopySlices node");
-        (c.chain.clone(), c.base, c.base_dtype)
-    });
+    let copy = this.state(py, |s| s.copy.as_ref().map(|c| (c.chain.clone(), c.base, c.base_dtype)));
+    let (Some(op), Some((chain, base, dtype))) = (this.op, copy) else {
+        return Err(runtime("CopySlices stands for an in-place op, which is gone"));
+    };
     let grad = grad
         .cast::<Tensor>()
         .map_err(|_| runtime("CopySlices has one gradient"))?;

@@ -5,6 +5,7 @@ pub use crate::bind::{Tensors, default_argument, parameter_index};
 use crate::cell::GilCell;
 use crate::convert;
 use crate::error::{guarded, runtime, to_python, type_error};
+use crate::foreign;
 use crate::graph;
 use crate::mode::{Mode, mode};
 use crate::record;
@@ -22,7 +23,7 @@ use std::ffi::CString;
 pub type Outs<'py> = SmallVec<[Bound<'py, Tensor>; 1]>;
 
 /// Elements above which the GIL is released while kernels run.
-const RELEASE: usize = 32 * 1024;
+pub const RELEASE: usize = 32 * 1024;
 
 /// Runs an op and records it.
 pub fn apply<'py>(py: Python<'py>, op: &'static Op, args: &Args, tensors: &Tensors<'py>) -> PyResult<Outs<'py>> {
@@ -424,6 +425,7 @@ impl Common {
     }
     #[inline(always)]
     pub fn get(&self) -> &'static Op {
+        // Keys are literals of this crate, so this can fail in development only.
         self.0.get_or_init(|| ops::get(self.1).expect("operators have records"))
     }
 }
@@ -478,7 +480,7 @@ pub fn operator<'py>(
         let mut tensors = Tensors::new();
         if !operands(this, other, reflected, &mut args, &mut tensors)? {
             if matches!(op.name, "eq" | "ne")
-                && let Ok(Some(core)) = convert::from_buffer(other)
+                && let Ok(Some(core)) = foreign::from_buffer(other)
             {
                 // Without an answer of ours Python would compare identities.
                 let array = Bound::new(py, Tensor::new(core))?;

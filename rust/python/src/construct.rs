@@ -1,7 +1,9 @@
 //! New tensors for Python from data, from foreign memory and over other tensors' memory.
 
-use crate::convert::{self, from_data};
+use crate::convert;
 use crate::error::{guarded, runtime, to_python, type_error};
+use crate::foreign;
+use crate::nested::from_data;
 use crate::tensor::Tensor;
 use firesteel::device::{Device, cpu};
 use firesteel::dtype::{DType, Scalar, legacy_name};
@@ -83,7 +85,7 @@ pub fn dtype_argument(d: &Bound<'_, PyAny>) -> PyResult<DType> {
 /// The memory of an array, shared.
 #[pyfunction]
 pub fn _from_buffer(array: &Bound<'_, PyAny>) -> PyResult<Option<Tensor>> {
-    Ok(convert::from_buffer(array)?.map(Tensor::new))
+    Ok(foreign::from_buffer(array)?.map(Tensor::new))
 }
 
 /// A tensor over part of another's buffer (checkpoints, shared storages).

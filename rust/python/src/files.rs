@@ -1,7 +1,7 @@
 //! Memory for files: mapped ones, parts of them, and the bytes under a tensor.
 
-use crate::convert::Bytes;
 use crate::error::{runtime, to_python};
+use crate::foreign::Bytes;
 use crate::tensor::Tensor;
 use firesteel::Core;
 use firesteel::buffer::Buffer;

@@ -8,6 +8,8 @@ use crate::bind::push;
 use crate::call::{self, Common, Outs, Tensors, default_argument};
 use crate::convert;
 use crate::error::{runtime, to_python};
+use crate::foreign;
+use crate::nested;
 use crate::tensor::Tensor;
 use firesteel::device::cpu;
 use firesteel::dtype::DType;
@@ -131,7 +133,7 @@ fn is_legacy_tuple(key: &Bound<'_, PyAny>) -> bool {
             || o.is_instance_of::<PySlice>()
             || o.is_instance_of::<Tensor>()
             || is_index_sequence(&o)
-            || matches!(convert::from_buffer(&o), Ok(Some(_)))
+            || matches!(foreign::from_buffer(&o), Ok(Some(_)))
     };
     // A plain number is asked about first: the rest is slow.
     let plain = |o: &Bound<'_, PyAny>| o.is_instance_of::<PyInt>();
@@ -140,7 +142,7 @@ fn is_legacy_tuple(key: &Bound<'_, PyAny>) -> bool {
 
 fn as_index_tensor<'py>(o: &Bound<'py, PyAny>) -> PyResult<Bound<'py, Tensor>> {
     let py = o.py();
-    let mut core = convert::from_data(o, None)?;
+    let mut core = nested::from_data(o, None)?;
     if core.numel() == 0 && core.dtype.is_float() {
         core = Core::empty(*core.shape(), DType::I64, firesteel::Device::Cpu).map_err(to_python)?;
     }
@@ -202,13 +204,13 @@ fn parts<'py>(x: &Bound<'py, Tensor>, key: &Bound<'py, PyAny>) -> PyResult<Small
                 out.push(Part::Tensor(t.clone()));
             }
         } else if i.is_instance_of::<PyBool>() {
-            let core = convert::from_data(i, None)?;
+            let core = nested::from_data(i, None)?;
             out.push(Part::Tensor(Bound::new(py, Tensor::new(core))?));
         } else if i.is_instance_of::<PyInt>() {
             out.push(Part::Int(i.extract()?));
         } else if is_index_sequence(i) {
             out.push(Part::Tensor(as_index_tensor(i)?));
-        } else if let Some(core) = convert::from_buffer(i)? {
+        } else if let Some(core) = foreign::from_buffer(i)? {
             if core.rank() == 0 && core.dtype.is_int() {
                 out.push(Part::Int(cpu::item(&core).to_i64()));
             } else {
@@ -412,14 +414,14 @@ pub fn set<'py>(
         Ok(t) => t.clone(),
         Err(_) => {
             let is_number = convert::number(value)?.is_some();
-            if !is_number && convert::from_buffer(value)?.is_none() && !is_index_sequence(value) {
+            if !is_number && foreign::from_buffer(value)?.is_none() && !is_index_sequence(value) {
                 return Err(PyTypeError::new_err(format!(
                     "can't assign a {} to a torch.{}Tensor",
                     value.get_type().name()?,
                     firesteel::dtype::legacy_name(dtype)
                 )));
             }
-            Bound::new(py, Tensor::new(convert::from_data(value, is_number.then_some(dtype))?))?
+            Bound::new(py, Tensor::new(nested::from_data(value, is_number.then_some(dtype))?))?
         }
     };
     if let Some(mask) = whole_mask(x, key)?

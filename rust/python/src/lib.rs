@@ -14,22 +14,25 @@ mod call;
 #[allow(unsafe_code)] // the one accessor of state under the GIL
 mod cell;
 mod construct;
-#[allow(unsafe_code)] // buffer protocol
+#[allow(unsafe_code)] // plain queries of CPython's
 mod convert;
 #[allow(unsafe_code)] // the C calling convention
 mod entries;
 mod error;
 mod files;
+#[allow(unsafe_code)] // buffer protocol
+mod foreign;
 mod graph;
 mod index;
 #[allow(unsafe_code)] // the C calling convention
 mod make;
 mod mode;
+mod nested;
 mod node;
 mod record;
 mod rows;
 mod safetensors;
-#[allow(unsafe_code)] // lending cores
+mod saved;
 mod tensor;
 mod types;
 
@@ -264,8 +267,8 @@ fn init(m: &Bound<'_, PyModule>) -> PyResult<()> {
         graph::active::_graph_module,
         graph::active::_graph_group,
         graph::active::_next_counts,
-        graph::recording::_graph_end,
-        node::_record_function,
+        graph::recording::finish::_graph_end,
+        record::_record_function,
         rows::register,
         rows::_row_keys,
         entries::_op_table,

@@ -136,7 +136,7 @@ fn filled<'py>(py: Python<'py>, kind: usize, given: &Given<'_, 'py>) -> PyResult
     call::apply_into(py, op, &args, &Tensors::new(), &mut outs)?;
     let made = outs.pop().ok_or_else(|| runtime("one new tensor"))?;
     if options.requires_grad {
-        Tensor::require_grad(&made)?;
+        Tensor::want_grad(&made, true)?;
     }
     Ok(Some(made))
 }
@@ -195,7 +195,7 @@ fn from_items<'py, I: Iterator<Item = Bound<'py, PyAny>>>(
     let Some(core) = core else { return Ok(None) };
     let made = Bound::new(py, Tensor::new(core))?;
     if options.requires_grad {
-        Tensor::require_grad(&made)?;
+        Tensor::want_grad(&made, true)?;
     }
     Ok(Some(made))
 }

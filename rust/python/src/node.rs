@@ -3,17 +3,16 @@
 use crate::bind::boxed;
 use crate::call;
 use crate::cell::GilCell;
-use crate::convert::argument_object;
 use crate::error::{runtime, type_error};
-use crate::mode;
+use crate::saved;
 use crate::tensor::{Link, Tensor, size_object};
 use crate::types::{PyDevice, dtype_object};
 use firesteel::Device;
-use firesteel::dtype::{DType, legacy_name};
+use firesteel::dtype::DType;
 use firesteel::layout::{Dims, Layout};
-use firesteel::ops::{self, Op};
+use firesteel::ops::Op;
 use firesteel::shared::Shared;
-use firesteel::{Arg, Args, Core};
+use firesteel::{Args, Core};
 use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
 use pyo3::types::{PyDict, PyList, PyString, PyTuple};
@@ -193,120 +192,6 @@ impl Node {
         self.op.map_or_else(|| "Node".into(), |op| title_of(op.name))
     }
 
-    /// The saved value at `index` of inputs or outputs, checked against its version.
-    fn unpack<'py>(slf: &Bound<'py, Node>, index: usize, is_output: bool) -> PyResult<Option<Bound<'py, Tensor>>> {
-        let py = slf.py();
-        let this = slf.get();
-        let found = this.state(py, |s| {
-            s.saved
-                .iter()
-                .find(|v| v.index as usize == index && v.is_output == is_output)
-                .map(|v| (v.core.clone(), v.version, v.edge.clone_ref(py)))
-        });
-        let Some((core, version, edge)) = found else {
-            if this.state(py, |s| s.released) {
-                return Err(runtime(
-                    "Trying to backward through the graph a second time (or directly access saved tensors after they have \
-                     already been freed). Saved intermediate values of the graph are freed when you call .backward() or \
-                     autograd.grad(). Specify retain_graph=True if you need to backward through the graph a second time or \
-                     if you need to access saved tensors after calling backward.",
-                ));
-            }
-            return Ok(None);
-        };
-        let now = core.version().get();
-        if now != version {
-            let writer = core
-                .version()
-                .last_op()
-                .and_then(|i| ops::table().get(i as usize))
-                .map_or("an in-place op", |o| {
-                    if o.inplace_name.is_empty() {
-                        o.name
-                    } else {
-                        o.inplace_name
-                    }
-                });
-            let what = if is_output {
-                format!("output {index} of {}", this.title(py))
-            } else {
-                match &edge {
-                    Edge::Node(n, i) => format!("output {i} of {}", n.get().title(py)),
-                    _ => format!("an input of {}", this.title(py)),
-                }
-            };
-            return Err(runtime(format!(
-                "one of the variables needed for gradient computation has been modified by an inplace operation: \
-                 [torch.{}Tensor {}], which is {what}, is at version {now}; expected version {version} instead. It was last \
-                 overwritten by {writer}. Hint: enable anomaly detection to find the operation that failed to compute its \
-                 gradient, with torch.autograd.set_detect_anomaly(True).",
-                legacy_name(core.dtype),
-                core.shape()
-            )));
-        }
-        let edge = if is_output {
-            Edge::Node(slf.clone().unbind(), index as u32)
-        } else {
-            edge
-        };
-        let diff = core.dtype.is_float();
-        let tensor = Bound::new(py, Tensor::new(core))?;
-        if diff && !edge.is_none() {
-            let old = tensor.get().state_mut(py, |s| std::mem::replace(&mut s.edge, edge));
-            drop(old);
-        }
-        Ok(Some(tensor))
-    }
-
-    /// A parameter's value: a number and the like, or the saved tensor(s).
-    fn parameter<'py>(slf: &Bound<'py, Node>, op: &'static Op, position: usize) -> PyResult<Bound<'py, PyAny>> {
-        use firesteel::ops::Ty;
-        let py = slf.py();
-        let this = slf.get();
-        match op.params[position].ty {
-            Ty::Tensor | Ty::Operand | Ty::Tensors | Ty::OptTensors => {
-                let at: SmallVec<[usize; 4]> = this.state(py, |s| {
-                    s.inputs
-                        .iter()
-                        .enumerate()
-                        .filter(|(_, i)| i.param as usize == position)
-                        .map(|(k, _)| k)
-                        .collect()
-                });
-                if matches!(op.params[position].ty, Ty::Tensors | Ty::OptTensors) {
-                    // Lists with gaps left a mask of what was given.
-                    let given = this.state(py, |s| match &s.args.items[position] {
-                        Arg::Ints(mask) => mask.clone(),
-                        _ => at.iter().map(|_| 1).collect(),
-                    });
-                    let list = PyList::empty(py);
-                    let mut at = at.into_iter();
-                    for present in given {
-                        match if present == 1 { at.next() } else { None } {
-                            Some(k) => list.append(Node::unpack(slf, k, false)?)?,
-                            None => list.append(py.None())?,
-                        }
-                    }
-                    return Ok(list.into_any());
-                }
-                if let [k] = at[..] {
-                    return match Node::unpack(slf, k, false)? {
-                        Some(t) => Ok(t.into_any()),
-                        None => Err(runtime(format!(
-                            "{} did not save '{}'",
-                            this.title(py),
-                            op.params[position].name
-                        ))),
-                    };
-                }
-            }
-            _ => {}
-        }
-        let arg = this.state(py, |s| s.args.items.get(position).cloned());
-        let arg = arg.unwrap_or_else(|| call::default_argument(&op.params[position]));
-        Ok(argument_object(py, &arg)?.into_bound(py))
-    }
-
     /// Index among the inputs of the parameter called `name`.
     fn input_named(&self, py: Python<'_>, name: &str) -> PyResult<Option<usize>> {
         let Some(op) = self.op else { return Ok(None) };
@@ -344,17 +229,17 @@ impl Node {
     fn __getattribute__<'py>(slf: &Bound<'py, Self>, name: &Bound<'py, PyString>) -> PyResult<Bound<'py, PyAny>> {
         if let Some(op) = slf.get().op {
             if let Some(p) = call::parameter_index(slf.py(), op, name) {
-                return Node::parameter(slf, op, p);
+                return saved::parameter(slf, op, p);
             }
             let text = name.to_cow()?;
             if text.starts_with('_') {
                 return call::generic_getattr(slf.as_any(), name);
             }
             if let Some(p) = op.param(&text) {
-                return Node::parameter(slf, op, p);
+                return saved::parameter(slf, op, p);
             }
             if let Some(i) = op.outputs.iter().position(|o| *o == text) {
-                return match Node::unpack(slf, i, true)? {
+                return match saved::unpack(slf, i, true)? {
                     Some(t) => Ok(t.into_any()),
                     None => Err(runtime(format!("{} did not save '{text}'", slf.get().title(slf.py())))),
                 };
@@ -602,63 +487,4 @@ impl Node {
             drop(hooks);
         });
     }
-}
-
-/// A node for a custom `Function`: `ctx._backward(grads)` is its derivative. Sets the outputs' edges.
-#[pyfunction]
-pub fn _record_function<'py>(
-    ctx: &Bound<'py, PyAny>,
-    inputs: &Bound<'py, PyTuple>,
-    outputs: &Bound<'py, PyList>,
-) -> PyResult<Bound<'py, Node>> {
-    let py = inputs.py();
-    let mut state = NodeState::new(mode::trace(py)?);
-    state.python = Some(ctx.clone().unbind());
-    for i in inputs.iter() {
-        match i.cast::<Tensor>() {
-            Ok(t) => {
-                let core = t.get().core(py);
-                let edge = crate::record::edge_of(t)?;
-                state.inputs.push(Input {
-                    edge,
-                    shape: *core.shape(),
-                    dtype: core.dtype,
-                    device: core.device(),
-                    param: 0,
-                });
-            }
-            Err(_) => state.inputs.push(Input {
-                edge: Edge::None,
-                shape: Dims::EMPTY,
-                dtype: DType::F32,
-                device: Device::Cpu,
-                param: 0,
-            }),
-        }
-    }
-    let mut outs = Vec::new();
-    for o in outputs.iter() {
-        if o.is_none() {
-            state.outputs.push((Dims::EMPTY, DType::F32, Device::Cpu));
-            outs.push(None);
-            continue;
-        }
-        let t = o.cast::<Tensor>()?.clone();
-        let core = t.get().core(py);
-        state.outputs.push((*core.shape(), core.dtype, core.device()));
-        outs.push(Some(t));
-    }
-    let node = Bound::new(py, Node::new(None, state))?;
-    for (i, t) in outs.into_iter().enumerate() {
-        if let Some(t) = t {
-            let edge = Edge::Node(node.clone().unbind(), i as u32);
-            let old = t.get().state_mut(py, |s| {
-                s.generation += 1;
-                s.requires_grad = false;
-                std::mem::replace(&mut s.edge, edge)
-            });
-            drop(old);
-        }
-    }
-    Ok(node)
 }

@@ -5,14 +5,16 @@ use crate::call::{self, Tensors};
 use crate::error::{runtime, to_python};
 use crate::mode::{self, mode};
 use crate::node::{CopySlices, Edge, Input, Node, NodeState, Saved};
-use crate::rows::{Row, row};
+use crate::rows::{Row, Save, row};
 use crate::tensor::{Link, Tensor, ViewOf};
 use firesteel::dispatch;
 use firesteel::dtype::DType;
+use firesteel::layout::Dims;
 use firesteel::ops::Op;
 use firesteel::shared::Shared;
-use firesteel::{Arg, Args, Core};
+use firesteel::{Arg, Args, Core, Device};
 use pyo3::prelude::*;
+use pyo3::types::{PyList, PyTuple};
 use smallvec::{SmallVec, smallvec};
 
 /// Where the gradient of `t` goes. A view whose base was written in place since gets its edge anew.
@@ -209,6 +211,18 @@ fn inputs_into<'py>(py: Python<'py>, tensors: &Tensors<'py>, inputs: &mut SmallV
     Ok(())
 }
 
+/// What the row saves of the outputs, or of the inputs, for the gradients that are wanted.
+#[inline]
+fn needed<'a>(row: &'a Row, inputs: &[Input], of_outputs: bool) -> impl Iterator<Item = &'a Save> + use<'a> {
+    let wanted = inputs
+        .iter()
+        .filter(|i| !i.edge.is_none())
+        .fold(0u32, |m, i| m | 1 << i.param);
+    row.saves
+        .iter()
+        .filter(move |s| s.is_output == of_outputs && (s.needed_by == 0 || s.needed_by & wanted != 0))
+}
+
 fn save_inputs<'py>(
     py: Python<'py>,
     row: &Row,
@@ -217,15 +231,7 @@ fn save_inputs<'py>(
     saved: &mut SmallVec<[Saved; 2]>,
     overwritten: Option<&Core>,
 ) -> PyResult<()> {
-    let wanted = inputs
-        .iter()
-        .filter(|i| !i.edge.is_none())
-        .fold(0u32, |m, i| m | 1 << i.param);
-    for save in row
-        .saves
-        .iter()
-        .filter(|s| !s.is_output && (s.needed_by == 0 || s.needed_by & wanted != 0))
-    {
+    for save in needed(row, inputs, false) {
         for (k, (param, t)) in tensors.iter().enumerate() {
             if *param != save.index {
                 continue;
@@ -256,15 +262,7 @@ fn save_inputs<'py>(
 }
 
 fn save_outputs(row: &Row, inputs: &[Input], outs: impl Fn(usize) -> Option<Core>, saved: &mut SmallVec<[Saved; 2]>) {
-    let wanted = inputs
-        .iter()
-        .filter(|i| !i.edge.is_none())
-        .fold(0u32, |m, i| m | 1 << i.param);
-    for save in row
-        .saves
-        .iter()
-        .filter(|s| s.is_output && (s.needed_by == 0 || s.needed_by & wanted != 0))
-    {
+    for save in needed(row, inputs, true) {
         if let Some(core) = outs(save.index as usize) {
             let version = core.version().get();
             add(saved, || Saved {
@@ -339,7 +337,9 @@ pub fn before_inplace<'py>(
     let target = &tensors[0].1;
     let (view, dtype) = target.get().with(py, |s| {
         (
-            s.view.as_ref().map(|v| (v.base.clone_ref(py), v.forbidden)),
+            s.view
+                .as_ref()
+                .map(|v| (v.base.clone_ref(py), v.chain.clone(), v.forbidden)),
             s.core.dtype,
         )
     });
@@ -347,7 +347,7 @@ pub fn before_inplace<'py>(
     for (_, t) in tensors {
         wanted |= wants_grad(t)?;
     }
-    if let Some((base, _)) = &view {
+    if let Some((base, ..)) = &view {
         wanted |= wants_grad(base.bind(py))?;
     }
     if !wanted || !dtype.is_float() {
@@ -359,7 +359,7 @@ pub fn before_inplace<'py>(
             "a leaf Variable that requires grad is being used in an in-place operation.",
         ));
     }
-    if let Some((base, forbidden)) = &view {
+    if let Some((base, _, forbidden)) = &view {
         if leaf(base.bind(py)) {
             return Err(runtime(
                 "a view of a leaf Variable that requires grad is being used in an in-place operation.",
@@ -391,13 +391,9 @@ pub fn before_inplace<'py>(
         let written = Some(&target_core);
         save_inputs(py, row, &state.inputs, tensors, &mut state.saved, written)?;
     }
-    if let Some((base, _)) = view {
+    if let Some((base, chain, _)) = view {
         let base = base.bind(py);
-        let (chain, layout, base_dtype) = target.get().with(py, |s| {
-            let v = s.view.as_ref().expect("a view");
-            let (l, d) = base.get().with(py, |b| (b.core.layout, b.core.dtype));
-            (v.chain.clone(), l, d)
-        });
+        let (layout, base_dtype) = base.get().with(py, |b| (b.core.layout, b.core.dtype));
         state.inputs[0].edge = edge_of(base)?;
         state.outputs = smallvec![(layout.shape, base_dtype, target_core.device())];
         state.copy = Some(Box::new(CopySlices {
@@ -458,4 +454,63 @@ pub fn can_require_grad(d: DType) -> PyResult<()> {
     Err(runtime(
         "only Tensors of floating point and complex dtype can require gradients",
     ))
+}
+
+/// A node for a custom `Function`: `ctx._backward(grads)` is its derivative. Sets the outputs' edges.
+#[pyfunction]
+pub fn _record_function<'py>(
+    ctx: &Bound<'py, PyAny>,
+    inputs: &Bound<'py, PyTuple>,
+    outputs: &Bound<'py, PyList>,
+) -> PyResult<Bound<'py, Node>> {
+    let py = inputs.py();
+    let mut state = NodeState::new(mode::trace(py)?);
+    state.python = Some(ctx.clone().unbind());
+    for i in inputs.iter() {
+        match i.cast::<Tensor>() {
+            Ok(t) => {
+                let core = t.get().core(py);
+                let edge = edge_of(t)?;
+                state.inputs.push(Input {
+                    edge,
+                    shape: *core.shape(),
+                    dtype: core.dtype,
+                    device: core.device(),
+                    param: 0,
+                });
+            }
+            Err(_) => state.inputs.push(Input {
+                edge: Edge::None,
+                shape: Dims::EMPTY,
+                dtype: DType::F32,
+                device: Device::Cpu,
+                param: 0,
+            }),
+        }
+    }
+    let mut outs = Vec::new();
+    for o in outputs.iter() {
+        if o.is_none() {
+            state.outputs.push((Dims::EMPTY, DType::F32, Device::Cpu));
+            outs.push(None);
+            continue;
+        }
+        let t = o.cast::<Tensor>()?.clone();
+        let core = t.get().core(py);
+        state.outputs.push((*core.shape(), core.dtype, core.device()));
+        outs.push(Some(t));
+    }
+    let node = Bound::new(py, Node::new(None, state))?;
+    for (i, t) in outs.into_iter().enumerate() {
+        if let Some(t) = t {
+            let edge = Edge::Node(node.clone().unbind(), i as u32);
+            let old = t.get().state_mut(py, |s| {
+                s.generation += 1;
+                s.requires_grad = false;
+                std::mem::replace(&mut s.edge, edge)
+            });
+            drop(old);
+        }
+    }
+    Ok(node)
 }

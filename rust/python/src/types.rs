@@ -21,6 +21,7 @@ static DTYPES: PyOnceLock<Vec<Py<PyDType>>> = PyOnceLock::new();
 
 /// The one object of a dtype.
 pub fn dtype_object(py: Python<'_>, d: DType) -> Py<PyDType> {
+    // Filled while the module is imported: later calls allocate nothing that could fail.
     let all = DTYPES.get_or_init(py, || {
         DType::ALL
             .iter()

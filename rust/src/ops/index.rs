@@ -1,19 +1,18 @@
-//! Indexing by tensors: of indices per dim, of flat places, of truth values.
+//! Indexing by tensors: of indices per dim, of truth values, of flat places.
 
 use super::def::{Builder, Call, Metas, op};
-use super::infer::axes;
-use super::support::{computed, not_for, one, out_of_range, packed, row};
+use super::masks::{hits, nonzero_places};
+use super::support::{one, out_of_range, packed, row};
 use crate::args::Args;
 use crate::core::Core;
 use crate::device::{Device, cpu, gpu};
-use crate::dtype::{DType, legacy_name, promote};
+use crate::dtype::{DType, legacy_name};
 use crate::ensure;
 use crate::error::{Error, Result};
 use crate::layout::{Dims, Layout, broadcast, expands_to};
 use firesteel_kernels::Src;
 use firesteel_kernels::elementwise;
 use firesteel_kernels::index::{self, IndexError};
-use firesteel_kernels::reduce;
 use smallvec::SmallVec;
 
 /// What indexes one dim.
@@ -30,16 +29,6 @@ enum Slot {
 struct Plan {
     slots: SmallVec<[Slot; 4]>,
     indices: Dims,
-}
-
-/// How many elements of a mask are true.
-fn hits(mask: &Core) -> Result<usize> {
-    match mask.device() {
-        Device::Cpu => {}
-        Device::Meta => return Error::unsupported("the size of the result depends on values, which meta tensors lack"),
-        Device::Gpu => return Error::unsupported("by a mask is not implemented on device 'gpu'"),
-    }
-    Ok(reduce::count_nonzero(cpu::src(&computed(mask)?)))
 }
 
 impl Plan {
@@ -190,19 +179,6 @@ impl Plan {
     }
 }
 
-/// Coordinates of what is not zero, `[n, rank]`.
-fn nonzero_places(t: &Core) -> Result<Core> {
-    let (t, rank) = (computed(t)?, t.rank());
-    let n = reduce::count_nonzero(cpu::src(&t));
-    let out = Core::empty(row(&[n, rank]), DType::I64, Device::Cpu)?;
-    let written = index::nonzero(cpu::src(&t), cpu::slice_mut(&out));
-    ensure!(
-        written == n || rank == 0,
-        "the tensor was changed while it was looked at"
-    );
-    Ok(out)
-}
-
 fn index_infer(a: &Args) -> Result<Metas> {
     let t = a.tensor(0);
     one(Plan::new(t, a.opt_tensors(1))?.shape(t.shape())?, t.dtype)
@@ -244,9 +220,7 @@ impl Plan {
         }
         Ok(found)
     }
-}
 
-impl Plan {
     /// For each element of the indices its place in the first dims of `shape` taken as one; negative ones count from the
     /// end, and what is out of range is told and has no place.
     fn linear(&self, numbers: &[Core], shape: &Dims) -> Result<Core> {
@@ -474,174 +448,6 @@ fn take_run(c: &Call) -> Result<()> {
     })
 }
 
-// ---- masks ------------------------------------------------------------------------------------------------------------
-
-fn masked_select(a: &Args) -> Result<Vec<Core>> {
-    let (t, m) = (a.tensor(0), a.tensor(1));
-    ensure!(m.dtype == DType::Bool, "masked_select: expected BoolTensor for mask");
-    let shape = broadcast(t.shape(), m.shape())?;
-    let mask = m.with_layout(m.layout.broadcast_to(&shape));
-    let out = Core::empty(row(&[hits(&mask)?]), t.dtype, Device::Cpu)?;
-    let from = cpu::src_as(t, &t.layout.broadcast_to(&shape));
-    let n = index::masked_select(from, cpu::typed(&mask), cpu::dst(&out));
-    ensure!(n == out.numel(), "the mask was changed while it was used");
-    Ok(vec![out])
-}
-
-fn masked_scatter_infer(a: &Args) -> Result<Metas> {
-    let (t, m, s) = (a.tensor(0), a.tensor(1), a.tensor(2));
-    ensure!(
-        t.dtype == s.dtype,
-        "masked_scatter: expected self and source to have same dtypes but got {} and {}",
-        legacy_name(t.dtype),
-        legacy_name(s.dtype)
-    );
-    ensure!(
-        m.dtype == DType::Bool,
-        "masked_scatter_ only supports boolean masks, but got mask with dtype {}",
-        legacy_name(m.dtype)
-    );
-    one(broadcast(t.shape(), m.shape())?, t.dtype)
-}
-
-fn masked_scatter_run(c: &Call) -> Result<()> {
-    let (t, m, s) = (c.args.tensor(0), c.args.tensor(1), c.args.tensor(2));
-    let out = &c.outs[0];
-    let mask = m.with_layout(m.layout.broadcast_to(out.shape()));
-    ensure!(
-        hits(&mask)? <= s.numel(),
-        "Number of elements of source < number of ones in mask"
-    );
-    if !t.same_elements(out) {
-        cpu::copy(&t.with_layout(t.layout.broadcast_to(out.shape())), out);
-    }
-    let enough = index::masked_scatter(cpu::dst(out), cpu::typed(&mask), cpu::src(s));
-    ensure!(enough, "Number of elements of source < number of ones in mask");
-    Ok(())
-}
-
-// ---- counting and searching -------------------------------------------------------------------------------------------
-
-fn bincount(a: &Args) -> Result<Vec<Core>> {
-    const INTEGRAL: &str = "bincount only supports 1-d non-negative integral inputs.";
-    let (t, weights, least) = (a.tensor(0), a.opt_tensor(1), a.int(2));
-    if !t.dtype.is_int() {
-        return not_for(t.dtype);
-    }
-    ensure!(t.rank() == 1, "{INTEGRAL}");
-    ensure!(least >= 0, "minlength should be >= 0");
-    if let Some(w) = weights {
-        ensure!(
-            w.shape() == t.shape(),
-            "weights should be 1-d and have the same length as input"
-        );
-    }
-    let x = cpu::contiguous(t, DType::I64)?;
-    let (smallest, largest) = index::bounds(cpu::typed(&x)).unwrap_or((0, -1));
-    ensure!(smallest >= 0, "{INTEGRAL}");
-    // Allocated here once as a trial, so that a huge value is an error and not the end of the process.
-    let n = largest.saturating_add(1).max(least);
-    drop(Core::empty(Dims::from_ints(&[n])?, DType::I64, Device::Cpu)?);
-    let bad = |_: IndexError| Error::new(crate::error::ErrorKind::Runtime, INTEGRAL);
-    let least = least as usize;
-    // No elements: PyTorch's result is int64 then, weights or not.
-    let Some(w) = weights.filter(|_| t.numel() > 0) else {
-        let counts = index::bincount(cpu::typed(&x), least).map_err(bad)?;
-        return Ok(vec![cpu::from_slice(&counts, row(&[counts.len()]))?]);
-    };
-    let d = if w.dtype == DType::F32 { DType::F32 } else { DType::F64 };
-    let sums = index::bincount_weighted(cpu::typed(&x), cpu::src(&cpu::cast(w, d)?), least).map_err(bad)?;
-    Ok(vec![cpu::cast(&cpu::from_slice(&sums, row(&[sums.len()]))?, d)?])
-}
-
-fn histc_infer(a: &Args) -> Result<Metas> {
-    let (t, bins) = (a.tensor(0), a.int(1));
-    ensure!(bins > 0, "bins must be > 0, but got {bins} for dimension 0");
-    let (lo, hi) = (a.scalar(2).to_f64(), a.scalar(3).to_f64());
-    ensure!(lo.is_finite() && hi.is_finite(), "range of [{lo}, {hi}] is not finite");
-    if lo > hi {
-        return Error::runtime("max must be larger than min");
-    }
-    one(Dims::from_ints(&[bins])?, super::support::float_only(t.dtype)?)
-}
-
-fn histc_run(c: &Call) -> Result<()> {
-    let (x, out) = (computed(c.args.tensor(0))?, &c.outs[0]);
-    let (mut lo, mut hi) = (c.args.scalar(2).to_f64(), c.args.scalar(3).to_f64());
-    if lo == hi && x.numel() > 0 {
-        let end = |kind| -> Result<f64> {
-            let at = Core::empty(Dims::EMPTY, x.dtype, Device::Cpu)?;
-            let one = packed(row(&[1, 1, 1, 1, 1, 1, 1, 1][..x.rank()]), 0);
-            reduce::reduce(
-                kind,
-                cpu::src(&x),
-                &axes(None, x.rank())?[..x.rank()],
-                cpu::dst_as(&at, &one),
-            );
-            Ok(cpu::item(&at).to_f64())
-        };
-        (lo, hi) = (end(reduce::Reduce::Min)?, end(reduce::Reduce::Max)?);
-    }
-    if lo == hi {
-        (lo, hi) = (lo - 1.0, hi + 1.0);
-    }
-    ensure!(lo.is_finite() && hi.is_finite(), "range of [{lo}, {hi}] is not finite");
-    drop(Core::empty(*out.shape(), DType::I64, Device::Cpu)?); // as a trial, see `bincount`
-    let counts = index::histc(cpu::src(&x), out.numel(), lo, hi);
-    cpu::copy(&cpu::from_slice(&counts, row(&[counts.len()]))?, out);
-    Ok(())
-}
-
-fn searchsorted_infer(a: &Args) -> Result<Metas> {
-    let (s, v) = (a.tensor(0), a.tensor(1));
-    ensure!(
-        s.rank() > 0,
-        "boundaries tensor should have positive dimension, but got 0 dimension"
-    );
-    ensure!(
-        v.rank() > 0 || s.rank() == 1,
-        "input value can be a scalar only when boundaries tensor dimension is 1, but we got boundaries tensor dim({}) and \
-         input value's dim(0) numel(1)",
-        s.rank()
-    );
-    let lead = |d: &Dims| d.len().saturating_sub(1);
-    ensure!(
-        s.rank() == 1 || s.rank() == v.rank() && s.shape()[..lead(s.shape())] == v.shape()[..lead(v.shape())],
-        "boundaries tensor should be 1 dimension or the first N-1 dimensions of boundaries tensor and input value tensor must \
-         match, but we got boundaries tensor {} and input value tensor {}",
-        s.shape(),
-        v.shape()
-    );
-    if matches!(search_dtype(s, v)?, DType::Bool | DType::U64) {
-        return not_for(DType::Bool);
-    }
-    one(*v.shape(), if a.bool(2) { DType::I32 } else { DType::I64 })
-}
-
-fn search_dtype(s: &Core, v: &Core) -> Result<DType> {
-    match promote(s.dtype, v.dtype) {
-        Some(d) => Ok(d),
-        None => Error::runtime(format!(
-            "cannot compare {} with {}",
-            legacy_name(s.dtype),
-            legacy_name(v.dtype)
-        )),
-    }
-}
-
-fn searchsorted_run(c: &Call) -> Result<()> {
-    let (s, v) = (c.args.tensor(0), c.args.tensor(1));
-    let work = search_dtype(s, v)?.compute();
-    let (s, v, out) = (
-        cpu::cast(s, work)?,
-        cpu::cast(v, work)?,
-        cpu::output(&c.outs[0], DType::I64)?,
-    );
-    index::searchsorted(cpu::src(&s), cpu::src(&v), c.args.bool(3), out.dst().typed());
-    out.store();
-    Ok(())
-}
-
 pub fn ops() -> Vec<Builder> {
     vec![
         op("index(input, indices: Tensor?[])", "The elements at the given indices, one tensor per dim (None: all of it), broadcast together; bool and uint8 tensors pick where they are true. An index out of range raises IndexError.")
@@ -653,17 +459,5 @@ pub fn ops() -> Vec<Builder> {
             .updates_self(),
         op("take(input, index)", "The elements at places of the flattened input; negative ones count from the end. A place out of range raises IndexError.")
             .compute(take_infer, take_run),
-        op("masked_select(input, mask)", "The elements where the mask is true, in row-major order, as one dim; both are broadcast.").data_shape(masked_select),
-        op("masked_scatter(input, mask, source)", "The input with the elements of source, in order, where the mask is true. Too few of them raise RuntimeError.")
-            .compute(masked_scatter_infer, masked_scatter_run)
-            .updates_self(),
-        op("nonzero(input)", "The indices of the elements that are not zero, a row for each: int64 [n, dims].\n\n>>> firesteel.tensor([0, 5, 7]).nonzero()\ntensor([[1],\n        [2]])")
-            .data_shape(|a| Ok(vec![nonzero_places(a.tensor(0))?])),
-        op("bincount(input, weights: Tensor? = None, minlength: int = 0)", "How often each of 0, 1, … occurs among integers, or the sum of its weights. Negative values raise RuntimeError.").data_shape(bincount),
-        op("histc(input, bins: int = 100, min: Scalar = 0, max: Scalar = 0)", "Counts of the elements in equal bins from min to max, or over all of the input's range if both are equal. Only floats; a range that is not finite raises RuntimeError.")
-            .compute(histc_infer, histc_run),
-        op("searchsorted(sorted_sequence, input, *, out_int32: bool = False, right: bool = False)", "Where in the sorted last dim each value would go: before its equals, or after them (`right`). Shapes that do not fit raise RuntimeError.")
-            .compute(searchsorted_infer, searchsorted_run)
-            .function_only(),
     ]
 }

@@ -1,11 +1,12 @@
 //! Rules for shapes and dtypes that several ops share.
 
+use super::def::{Meta, Metas};
+use super::support::{self, not_for};
 use crate::args::{Arg, Args};
 use crate::core::Core;
 use crate::dtype::{DType, Scalar, category, legacy_name, promote};
 use crate::error::{Error, ErrorKind, Result};
 use crate::layout::{Dims, Layout, broadcast, wrap_dim};
-use crate::ops::def::{Meta, Metas};
 use smallvec::smallvec;
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -65,7 +66,7 @@ fn no_promotion(a: DType, b: DType) -> Error {
 /// Refuses uint16, uint32 and uint64, which only store, copy, index and compare.
 pub fn arithmetic(d: DType) -> Result<DType> {
     match d {
-        DType::U16 | DType::U32 | DType::U64 => Error::unsupported(format!("not implemented for '{}'", legacy_name(d))),
+        DType::U16 | DType::U32 | DType::U64 => not_for(d),
         d => Ok(d),
     }
 }
@@ -122,7 +123,7 @@ pub fn same(args: &Args) -> Result<Metas> {
 pub fn same_no_bool(args: &Args) -> Result<Metas> {
     let d = arithmetic(args.tensor(0).dtype)?;
     if d == DType::Bool {
-        return Error::unsupported("not implemented for 'Bool'");
+        return not_for(d);
     }
     elementwise(args, 0..1, d, d)
 }
@@ -148,10 +149,7 @@ pub fn negated(args: &Args) -> Result<Metas> {
 
 /// Unary: floats only.
 pub fn float_only(args: &Args) -> Result<Metas> {
-    let d = args.tensor(0).dtype;
-    if !d.is_float() {
-        return Error::unsupported(format!("not implemented for '{}'", legacy_name(d)));
-    }
+    let d = support::float_only(args.tensor(0).dtype)?;
     elementwise(args, 0..1, d, d)
 }
 
@@ -171,7 +169,7 @@ pub fn predicate(args: &Args) -> Result<Metas> {
 pub fn integral(args: &Args, range: std::ops::Range<usize>) -> Result<Metas> {
     let d = arithmetic(result_type(args.items[range.clone()].iter())?)?;
     if d.is_float() {
-        return Error::unsupported(format!("not implemented for '{}'", legacy_name(d)));
+        return not_for(d);
     }
     elementwise(args, range, d, d)
 }
@@ -291,7 +289,6 @@ pub mod quick {
     pub use integral as shift;
     pub use predicate as compared;
     pub use predicate as ordered;
-    pub use predicate as logical;
     pub use same as negated;
     pub use same as promoted;
     pub use same as same_no_bool;

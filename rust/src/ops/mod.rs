@@ -3,6 +3,7 @@
 pub mod attention;
 pub mod binary;
 pub mod conv;
+pub mod copy;
 pub mod creation;
 pub mod def;
 pub mod fused;
@@ -10,15 +11,18 @@ pub mod index;
 pub mod infer;
 pub mod join;
 pub mod loss;
+pub mod masks;
 pub mod matmul;
 pub mod norm;
 pub mod optim;
 pub mod pool;
+pub mod random;
 pub mod reduce;
 pub mod resample;
 pub mod rnn;
 pub mod scan;
 pub mod scatter;
+pub mod search;
 pub mod softmax;
 pub mod sort;
 mod spatial;
@@ -45,6 +49,8 @@ static TABLE: LazyLock<Vec<&'static Op>> = LazyLock::new(|| {
         unary::ops(),
         binary::ops(),
         creation::ops(),
+        random::ops(),
+        copy::ops(),
         views::ops(),
         reduce::ops(),
         optim::ops(),
@@ -59,6 +65,8 @@ static TABLE: LazyLock<Vec<&'static Op>> = LazyLock::new(|| {
         loss::ops(),
         sort::ops(),
         index::ops(),
+        masks::ops(),
+        search::ops(),
         scatter::ops(),
         join::ops(),
         attention::ops(),

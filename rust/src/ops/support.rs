@@ -3,7 +3,7 @@
 use super::def::{Call, Meta, Metas};
 use crate::core::Core;
 use crate::device::{cpu, gpu};
-use crate::dtype::{DType, legacy_name};
+use crate::dtype::{DType, legacy_name, promote};
 use crate::error::{Error, ErrorKind, Result};
 use crate::layout::{Dims, Layout, wrap_dim};
 use firesteel_kernels::MAX_RANK;
@@ -43,6 +43,18 @@ pub fn shade_first(c: &Call, map: &gpu::Map, count: usize) -> Result<()> {
 /// The error for a dtype that the op does not take.
 pub fn not_for<T>(d: DType) -> Result<T> {
     Error::unsupported(format!("not implemented for '{}'", legacy_name(d)))
+}
+
+/// The dtype in which elements of two tensors are compared.
+pub fn comparable(a: &Core, b: &Core) -> Result<DType> {
+    match promote(a.dtype, b.dtype) {
+        Some(d) => Ok(d),
+        None => Error::runtime(format!(
+            "cannot compare {} with {}",
+            legacy_name(a.dtype),
+            legacy_name(b.dtype)
+        )),
+    }
 }
 
 pub fn float_only(d: DType) -> Result<DType> {

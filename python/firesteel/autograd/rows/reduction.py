@@ -21,11 +21,6 @@ def _like_input(n, x, dim):
     return spread(n, x, dim)
 
 
-def _one(n):
-    """The dim of an op that reduces a single one, as a tuple."""
-    return None if n.dim is None else (n.dim,)
-
-
 def _mean(n, g):
     shape, out = n._size("input"), n._output_meta(0)[0]
     count = shape.numel() // max(out.numel(), 1)

@@ -1,18 +1,9 @@
+//! Attention against the definition, and the same bits however many threads share a head.
+
 use super::*;
 use crate::random::Philox;
 use crate::reduce::walk::{view_mut, view_of};
-
-fn numbers(n: usize, seed: u32) -> Vec<f64> {
-    let mut state = seed.wrapping_mul(2_654_435_761).max(1);
-    (0..n)
-        .map(|_| {
-            state ^= state << 13;
-            state ^= state >> 17;
-            state ^= state << 5;
-            state as f64 / u32::MAX as f64 * 2.0 - 1.0
-        })
-        .collect()
-}
+use crate::testing::numbers;
 
 struct Case {
     heads: usize,

@@ -18,8 +18,6 @@ mod one_channel;
 pub(crate) mod pairs;
 pub(crate) mod patches;
 pub(crate) mod plane;
-#[cfg(test)]
-mod plane_tests;
 pub(crate) mod ring;
 mod sheets;
 pub(crate) mod taps;

@@ -3,25 +3,9 @@
 use crate::dtype::{Bool, DType, Scalar, f16};
 use crate::elementwise::*;
 use crate::optim::{Adam, Param, adam, sum_of_squares};
-use crate::parallel::set_threads;
 use crate::random::{Philox, dropout, normal, randint, uniform};
+use crate::testing::{self, Digest};
 use crate::view::{AnyDst, AnySrc};
-use std::process::Command;
-
-/// FNV-1a over what the kernels wrote; NaNs count as one, since their payloads are not promised.
-struct Digest(u64);
-
-impl Digest {
-    fn add(&mut self, word: u64) {
-        self.0 = (self.0 ^ word).wrapping_mul(0x0000_0100_0000_01b3).rotate_left(9);
-    }
-
-    fn floats(&mut self, values: &[f32]) {
-        for v in values {
-            self.add(if v.is_nan() { 1 } else { v.to_bits() as u64 });
-        }
-    }
-}
 
 const N: usize = 70_001;
 
@@ -35,8 +19,8 @@ fn dst<T>(data: &mut [T], dtype: DType) -> AnyDst<'_> {
     unsafe { AnyDst::new(data.as_mut_ptr().cast(), dtype, &[data.len()], &[1]) }
 }
 
-fn digest() -> u64 {
-    let mut d = Digest(0xcbf2_9ce4_8422_2325);
+fn digest() -> String {
+    let mut d = Digest::new();
     let philox = Philox { seed: 11, offset: 3 };
     let (mut a, mut b, mut out) = (vec![0f32; N], vec![0f32; N], vec![0f32; N]);
     normal(dst(&mut a, DType::F32), philox, 0.0, 3.0);
@@ -132,7 +116,7 @@ fn digest() -> u64 {
     );
     d.floats(&a);
     d.add(sum_of_squares(&[&a[..], &b[..7]]).to_bits());
-    d.0
+    d.text()
 }
 
 const UNARY: &[Unary] = {
@@ -216,27 +200,10 @@ const BINARY: &[Binary] = {
 #[test]
 #[ignore = "prints a digest for same_bits_everywhere"]
 fn print_digest() {
-    println!("digest {:x}", digest());
+    println!("{}", digest());
 }
 
 #[test]
 fn same_bits_everywhere() {
-    set_threads(1);
-    let here = format!("digest {:x}", digest());
-    set_threads(3);
-    assert_eq!(format!("digest {:x}", digest()), here, "three threads");
-    for isa in ["scalar", "avx2", "avx512"] {
-        let child = Command::new(std::env::current_exe().unwrap())
-            .args([
-                "elementwise::same_bits::print_digest",
-                "--exact",
-                "--ignored",
-                "--nocapture",
-            ])
-            .env("FIRESTEEL_ISA", isa)
-            .output()
-            .unwrap();
-        let text = String::from_utf8_lossy(&child.stdout);
-        assert!(text.contains(&here), "{isa}: {text}, not {here}");
-    }
+    testing::same_bits_everywhere(digest, "elementwise::same_bits::print_digest");
 }

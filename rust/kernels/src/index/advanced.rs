@@ -1,8 +1,8 @@
 //! Indexing by several index tensors, and triangles.
 
 use super::place::{BLOCK, Offsets, Place, Run, check, culprit, deal_out, pick};
-use super::{IndexError, Number, by_number, by_size, raw, raw_mut};
-use crate::dtype::DType;
+use super::{IndexError, Number, by_size, raw, raw_mut};
+use crate::dtype::with_computed;
 use crate::elementwise::rows::copy_rows_at;
 use crate::parallel;
 use crate::reduce::walk::{Share, Walk, grain};
@@ -166,7 +166,7 @@ fn check_all(indices: &[Src<i64>], shape: &[usize]) -> Result<(), IndexError> {
 pub fn index_put(dst: AnyDst, indices: &[Src<i64>], values: AnySrc, accumulate: bool) -> Result<(), IndexError> {
     let at = Places::new(dst.shape(), dst.strides(), indices, false)?;
     if accumulate {
-        by_number!(dst.dtype(), T => put(&dst, indices, &at, &values, values.typed::<T>().ptr(), dst.typed::<T>().ptr(), T::plus));
+        with_computed!(dst.dtype(), T => put(&dst, indices, &at, &values, values.typed::<T>().ptr(), dst.typed::<T>().ptr(), T::plus));
     } else {
         by_size!(dst.dtype(), T => put(&dst, indices, &at, &values, raw::<T>(&values).ptr(), raw_mut::<T>(&dst).ptr(), |_, v| v));
     }

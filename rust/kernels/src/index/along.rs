@@ -1,8 +1,8 @@
 //! One index per element along a dim: gather, scatter and its reductions.
 
 use super::place::{BLOCK, GRAIN, Offsets, Place, Run, check, culprit, deal_out, gather_run};
-use super::{IndexError, Number, axis_of, bits, by_number, by_size, raw, raw_mut};
-use crate::dtype::{DType, Scalar};
+use super::{IndexError, Number, axis_of, bits, by_size, raw, raw_mut};
+use crate::dtype::{Scalar, with_computed};
 use crate::multiversion;
 use crate::parallel;
 use crate::reduce::walk::{Share, Walk};
@@ -242,7 +242,7 @@ pub fn scatter_reduce(
 ) -> Result<(), IndexError> {
     let (size, _) = axis_of(dst.shape(), dst.strides(), axis);
     let place = place_in(&index, size, axis, fresh)?;
-    let good = by_number!(dst.dtype(), T => reduce_typed::<T>(&dst.typed(), axis, place, &index, &src.typed(), op, include_self));
+    let good = with_computed!(dst.dtype(), T => reduce_typed::<T>(&dst.typed(), axis, place, &index, &src.typed(), op, include_self));
     if good {
         Ok(())
     } else {

@@ -3,8 +3,8 @@
 //! A mask is read 64 elements at a time as the bits of a word, so that stretches of false cost next to nothing; AVX-512
 //! packs and spreads the elements themselves.
 
-use super::{Number, by_number, by_size, raw, raw_mut};
-use crate::dtype::{Bool, DType};
+use super::{Number, by_size, raw, raw_mut};
+use crate::dtype::{Bool, with_computed};
 use crate::parallel;
 use crate::reduce::walk::{Share, Walk};
 #[cfg(target_arch = "x86_64")]
@@ -236,7 +236,7 @@ unsafe fn spread<T: Copy>(mask: &[Bool], values: &[T], to: *mut T) {
 /// Writes the coordinates of the elements that are not zero to `rows`, one row of `rank` numbers each, in row-major
 /// order, until it is full. Returns how many rows were written.
 pub fn nonzero(src: AnySrc, rows: &mut [i64]) -> usize {
-    by_number!(src.dtype(), T => nonzero_typed::<T>(&src.typed(), rows))
+    with_computed!(src.dtype(), T => nonzero_typed::<T>(&src.typed(), rows))
 }
 
 fn nonzero_typed<T: Number>(src: &Src<T>, rows: &mut [i64]) -> usize {

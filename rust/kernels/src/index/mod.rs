@@ -89,32 +89,6 @@ macro_rules! by_size {
 }
 pub(crate) use by_size;
 
-/// Runs `$body` with `$t` one of the types that are computed with.
-macro_rules! by_number {
-    ($dtype:expr, $t:ident => $body:expr) => {
-        match $dtype {
-            DType::F32 => {
-                type $t = f32;
-                $body
-            }
-            DType::F64 => {
-                type $t = f64;
-                $body
-            }
-            DType::I64 => {
-                type $t = i64;
-                $body
-            }
-            DType::Bool => {
-                type $t = crate::dtype::Bool;
-                $body
-            }
-            other => panic!("indexing arithmetic on {}", other.name()),
-        }
-    };
-}
-use by_number;
-
 /// The view with elements of `T`, which has the dtype's size.
 pub(crate) fn raw<'a, T>(src: &AnySrc<'a>) -> Src<'a, T> {
     assert!(src.dtype().size() == size_of::<T>());

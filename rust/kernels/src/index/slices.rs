@@ -1,8 +1,8 @@
 //! One index per slice along a dim: index_select, index_add, index_copy, index_fill, and the gradient of an embedding.
 
 use super::place::{GRAIN, Run, deal_out, pick};
-use super::{IndexError, Number, axis_of, bits, by_number, by_size, checked, raw, raw_mut};
-use crate::dtype::{DType, Element, Scalar};
+use super::{IndexError, Number, axis_of, bits, by_size, checked, raw, raw_mut};
+use crate::dtype::{Element, Scalar, with_computed};
 use crate::elementwise::rows::{copy_row, copy_rows_at, prefetch};
 use crate::multiversion;
 use crate::parallel;
@@ -200,7 +200,7 @@ fn write<T: Copy + Send + Sync>(
 pub fn index_add(dst: AnyDst, axis: usize, index: Src<i64>, src: AnySrc, alpha: Scalar) -> Result<(), IndexError> {
     let (size, _) = axis_of(dst.shape(), dst.strides(), axis);
     let at = checked(&index, size, false, axis)?;
-    by_number!(dst.dtype(), T => {
+    with_computed!(dst.dtype(), T => {
         let (from, to) = (src.typed::<T>(), Share::new(dst.typed::<T>().ptr()));
         let slices = Slices::new(dst.shape(), axis, from.strides(), dst.strides());
         add::<T>(&slices, &at, None, from.ptr(), to, alpha.to());
@@ -212,7 +212,7 @@ pub fn index_add(dst: AnyDst, axis: usize, index: Src<i64>, src: AnySrc, alpha: 
 /// names, and that of `padding`, are zero. `grad` is `[n, d]`, `index` `[n]`, `gw` `[rows, d]`, of floats.
 pub fn embedding_backward(grad: AnySrc, index: Src<i64>, gw: AnyDst, padding: Option<i64>) -> Result<(), IndexError> {
     let at = checked(&index, gw.shape()[0], false, 0)?;
-    by_number!(gw.dtype(), T => {
+    with_computed!(gw.dtype(), T => {
         let (from, to) = (grad.typed::<T>(), Share::new(gw.typed::<T>().ptr()));
         crate::elementwise::fill(gw, Scalar::Int(0));
         let slices = Slices::new(gw.shape(), 0, from.strides(), gw.strides());

@@ -1,3 +1,5 @@
+//! Reading and writing by index, masks and counting, against values written out.
+
 use super::*;
 use crate::dtype::Bool;
 use crate::reduce::walk::{collect, dense, view_mut, view_of};

@@ -173,7 +173,7 @@ multiversion! {
 /// Normal, by the Box-Muller transform of neighbouring draws.
 pub fn normal(dst: AnyDst, philox: Philox, mean: f64, std: f64) {
     if dst.dtype() == DType::F64 {
-        return wide_normals(&dst, philox, |z| z.mul_add(std, mean));
+        return wide_normals(&dst, philox, mean, std);
     }
     let (mean, std) = (mean as f32, std as f32);
     produce(&dst, DType::F32, |pos, len, block| {
@@ -257,8 +257,8 @@ fn normals(words: &[u32; NORMALS], mean: f32, std: f32) -> [f32; NORMALS] {
     made
 }
 
-/// Standard normals in double precision, mapped by `f`.
-fn wide_normals(dst: &AnyDst, philox: Philox, f: impl Fn(f64) -> f64 + Sync) {
+/// Normals in double precision.
+fn wide_normals(dst: &AnyDst, philox: Philox, mean: f64, std: f64) {
     produce(dst, DType::F64, |pos, len, block| {
         let mut wide = [0; BLOCK];
         draw_wide(philox, pos, len, &mut wide);
@@ -267,44 +267,24 @@ fn wide_normals(dst: &AnyDst, philox: Philox, f: impl Fn(f64) -> f64 + Sync) {
         for (pair, w) in out.chunks_exact_mut(2).zip(wide.chunks_exact(2)) {
             let r = (-2.0 * (1.0 - unit(w[0])).ln()).sqrt();
             let (s, c) = (std::f64::consts::TAU * unit(w[1])).sin_cos();
-            pair[0] = f(r * c);
-            pair[1] = f(r * s);
+            pair[0] = (r * c).mul_add(std, mean);
+            pair[1] = (r * s).mul_add(std, mean);
         }
     });
 }
 
-/// exp of a normal.
-pub fn log_normal(dst: AnyDst, philox: Philox, mean: f64, std: f64) {
-    wide_normals(&dst, philox, |z| z.mul_add(std, mean).exp());
-}
-
-/// A function of a uniform number in (0, 1), in double precision.
-fn by_inversion(dst: &AnyDst, philox: Philox, f: impl Fn(f64) -> f64 + Sync) {
-    produce(dst, DType::F64, |pos, len, block| {
+/// Exponential with rate `lambd`, by inversion in double precision.
+pub fn exponential(dst: AnyDst, philox: Philox, lambd: f64) {
+    produce(&dst, DType::F64, |pos, len, block| {
         let mut wide = [0; BLOCK];
         draw_wide(philox, pos, len, &mut wide);
         // SAFETY: written only.
         let out = unsafe { room::<f64>(block, len) };
         for (o, w) in out.iter_mut().zip(&wide) {
-            *o = f(unit(*w) + 0.5 / 9_007_199_254_740_992.0);
+            // In (0, 1), so that the logarithm is finite.
+            let u = unit(*w) + 0.5 / 9_007_199_254_740_992.0;
+            *o = -u.ln() / lambd;
         }
-    });
-}
-
-/// Exponential with rate `lambd`.
-pub fn exponential(dst: AnyDst, philox: Philox, lambd: f64) {
-    by_inversion(&dst, philox, |u| -u.ln() / lambd);
-}
-
-/// Number of trials up to the first success.
-pub fn geometric(dst: AnyDst, philox: Philox, p: f64) {
-    let scale = (-p).ln_1p();
-    by_inversion(&dst, philox, |u| (u.ln() / scale).ceil().max(1.0));
-}
-
-pub fn cauchy(dst: AnyDst, philox: Philox, median: f64, sigma: f64) {
-    by_inversion(&dst, philox, |u| {
-        (std::f64::consts::PI * (u - 0.5)).tan().mul_add(sigma, median)
     });
 }
 

@@ -50,13 +50,6 @@ fn distributions() {
             99.0 / 12.0,
         ),
         ("exponential", made::<f32>(N, |d, p| exponential(d, p, 2.0)), 0.5, 0.25),
-        ("geometric", made::<i64>(N, |d, p| geometric(d, p, 0.25)), 4.0, 12.0),
-        (
-            "log_normal",
-            made::<f64>(N, |d, p| log_normal(d, p, 0.0, 0.5)),
-            1.1331484530668263,
-            0.3646958540123,
-        ),
     ];
     for (name, values, mean, variance) in table {
         let (m, v) = moments(&values);
@@ -67,14 +60,6 @@ fn distributions() {
             "{name}: variance {v}, not {variance}"
         );
     }
-    let mut c = made::<f64>(10_001, |d, p| cauchy(d, p, 1.0, 2.0));
-    c.sort_by(f64::total_cmp);
-    assert!(
-        (c[5000] - 1.0).abs() < 0.15 && (c[7500] - 3.0).abs() < 0.3,
-        "quartiles {} {}",
-        c[5000],
-        c[7500]
-    );
 }
 
 #[test]

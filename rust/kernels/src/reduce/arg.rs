@@ -33,19 +33,13 @@ fn typed<T: Ordered>(max: bool, src: &Src<T>, axis: usize, values: Option<Dst<T>
 }
 
 fn along<T: Ordered, const MAX: bool>(src: &Src<T>, axis: usize, values: Option<Dst<T>>, indices: &Dst<i64>) {
-    // Rank 0 counts as one element along an axis of size 1.
-    let (n, step) = if src.rank() == 0 {
-        (1, 0)
-    } else {
-        (src.shape()[axis], src.strides()[axis])
-    };
     let vs = values.map_or([0; 8], |v| {
         let mut s = [0; 8];
         s[..v.rank()].copy_from_slice(v.strides());
         s
     });
-    let skip = if src.rank() == 0 { usize::MAX } else { axis };
-    let mut lines = Walk::without(src.shape(), [src.strides(), indices.strides(), &vs[..src.rank()]], skip);
+    let strides = [src.strides(), indices.strides(), &vs[..src.rank()]];
+    let (n, [step, ..], mut lines) = Walk::along(src.shape(), strides, axis);
     let count = lines.count();
     if n == 0 || count == 0 {
         return;

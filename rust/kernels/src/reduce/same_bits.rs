@@ -4,27 +4,11 @@ use super::tests::{layouts, numbers};
 use super::walk::{collect, dense, view_of};
 use super::{Reduce, arg_reduce, keepdim, mean, reduce, var};
 use crate::dtype::{Bool, DType, Scalar};
-use crate::parallel::set_threads;
 use crate::random::{self, Philox};
 use crate::scan::{Scan, scan, scan_extremum};
+use crate::testing::{self, Digest};
 use crate::view::{AnyDst, AnySrc, Src};
 use crate::{index, loss, norm, softmax, sort};
-use std::process::Command;
-
-/// FNV-1a over what the kernels wrote; NaNs count as one, since their payloads are not promised.
-struct Digest(u64);
-
-impl Digest {
-    fn add(&mut self, word: u64) {
-        self.0 = (self.0 ^ word).wrapping_mul(0x0000_0100_0000_01b3).rotate_left(9);
-    }
-
-    fn floats(&mut self, values: &[f32]) {
-        for v in values {
-            self.add(if v.is_nan() { 1 } else { v.to_bits() as u64 });
-        }
-    }
-}
 
 /// Memory for one result of `shape`, and its digest after `f` wrote it.
 fn into(d: &mut Digest, shape: &[usize], f: impl FnOnce(AnyDst)) -> Vec<f32> {
@@ -230,13 +214,13 @@ fn moves(d: &mut Digest) {
 }
 
 fn digest() -> String {
-    let mut d = Digest(0xcbf2_9ce4_8422_2325);
+    let mut d = Digest::new();
     reductions(&mut d);
     lines(&mut d);
     norms(&mut d);
     indexed(&mut d);
     moves(&mut d);
-    format!("digest {:x}", d.0)
+    d.text()
 }
 
 /// Not a test: what the child processes of the test below run.
@@ -248,17 +232,5 @@ fn print_digest() {
 
 #[test]
 fn same_bits_everywhere() {
-    set_threads(1);
-    let here = digest();
-    set_threads(3);
-    assert_eq!(digest(), here, "three threads");
-    for isa in ["scalar", "avx2", "avx512"] {
-        let child = Command::new(std::env::current_exe().unwrap())
-            .args(["reduce::same_bits::print_digest", "--exact", "--ignored", "--nocapture"])
-            .env("FIRESTEEL_ISA", isa)
-            .output()
-            .unwrap();
-        let text = String::from_utf8_lossy(&child.stdout);
-        assert!(text.contains(&here), "{isa}: {text}, not {here}");
-    }
+    testing::same_bits_everywhere(digest, "reduce::same_bits::print_digest");
 }

@@ -1,3 +1,5 @@
+//! Reductions against sums in double precision, on layouts of all kinds.
+
 use super::walk::{collect, dense};
 use super::*;
 

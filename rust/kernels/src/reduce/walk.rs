@@ -40,6 +40,18 @@ impl<const N: usize> Walk<N> {
         walk
     }
 
+    /// Size and strides of the dim `axis`, and the walk over the lines along it; a view of rank 0 is a line of one element.
+    pub fn along(shape: &[usize], strides: [&[isize]; N], axis: usize) -> (usize, [isize; N], Self) {
+        if shape.is_empty() {
+            return (1, [0; N], Self::new());
+        }
+        (
+            shape[axis],
+            strides.map(|s| s[axis]),
+            Self::without(shape, strides, axis),
+        )
+    }
+
     /// Adds an innermost dim; one of size 1 changes nothing and is left out.
     pub fn push(&mut self, n: usize, strides: [isize; N]) {
         if n != 1 {

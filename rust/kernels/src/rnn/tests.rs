@@ -1,17 +1,12 @@
+//! LSTM and GRU against the definition, gradients against differences, the same bits at any number of threads.
+
 use super::*;
 use crate::parallel;
 use crate::simd::isa;
+use crate::testing;
 
 fn numbers<T: RnnElement>(n: usize, seed: u32) -> Vec<T> {
-    let mut state = seed.wrapping_mul(2_654_435_761).max(1);
-    (0..n)
-        .map(|_| {
-            state ^= state << 13;
-            state ^= state >> 17;
-            state ^= state << 5;
-            T::c(state as f64 / u32::MAX as f64 * 2.0 - 1.0)
-        })
-        .collect()
+    testing::numbers(n, seed).into_iter().map(T::c).collect()
 }
 
 const SIZES: [[usize; 3]; 8] = [

@@ -3,7 +3,7 @@
 //! Elements are compared as integers of the same order, in which NaN is the greatest: one comparison decides, and what
 //! waits for the element before is that comparison and a choice.
 
-use super::{Job, STRIP, axis_steps};
+use super::{Job, STRIP};
 use crate::dtype::{Bool, DType};
 use crate::multiversion;
 use crate::parallel;
@@ -133,19 +133,14 @@ fn extremum<T: Keyed>(max: bool, src: &Src<T>, axis: usize, values: &Dst<T>, ind
         return;
     }
     let strides = [src.strides(), values.strides(), indices.strides()];
-    let (n, skip) = if src.rank() == 0 {
-        (1, usize::MAX)
-    } else {
-        (src.shape()[axis], axis)
-    };
+    let (n, step, mut lines) = Walk::along(src.shape(), strides, axis);
     let job = Job {
         src: src.ptr(),
         dst: values.ptr(),
         index: indices.ptr(),
         n,
-        step: axis_steps(src.rank(), axis, strides),
+        step,
     };
-    let mut lines = Walk::without(src.shape(), strides, skip);
     lines.sort();
     let lines = lines.coalesce();
     let mut outer = lines;

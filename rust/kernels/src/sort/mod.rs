@@ -8,7 +8,7 @@ mod unique;
 
 pub use unique::{Unique, unique_consecutive, unique_sorted};
 
-use crate::dtype::{Bool, DType};
+use crate::dtype::with_computed;
 use crate::multiversion;
 use crate::parallel;
 use crate::reduce::walk::{Walk, grain, line};
@@ -16,31 +16,6 @@ use crate::scratch;
 use crate::view::{AnyDst, AnySrc, Dst, Src};
 use keys::{Entry, Sortable, sort_entries};
 use std::ops::Range;
-
-macro_rules! by_sortable {
-    ($dtype:expr, $t:ident => $body:expr) => {
-        match $dtype {
-            DType::F32 => {
-                type $t = f32;
-                $body
-            }
-            DType::F64 => {
-                type $t = f64;
-                $body
-            }
-            DType::I64 => {
-                type $t = i64;
-                $body
-            }
-            DType::Bool => {
-                type $t = Bool;
-                $body
-            }
-            other => panic!("sort of {}", other.name()),
-        }
-    };
-}
-pub(crate) use by_sortable;
 
 /// What is done with each line.
 #[derive(Clone, Copy)]
@@ -93,7 +68,7 @@ pub fn mode(src: AnySrc, axis: usize, values: AnyDst, indices: AnyDst) {
 
 fn run(src: AnySrc, axis: usize, task: Task, values: AnyDst, indices: AnyDst) {
     let indices = indices.typed::<i64>();
-    by_sortable!(src.dtype(), T => along::<T>(&src.typed(), axis, task, &values.typed(), &indices));
+    with_computed!(src.dtype(), T => along::<T>(&src.typed(), axis, task, &values.typed(), &indices));
 }
 
 struct Job<T> {
@@ -113,16 +88,8 @@ fn along<T: Sortable>(src: &Src<T>, axis: usize, task: Task, values: &Dst<T>, in
         return;
     }
     let strides = [src.strides(), values.strides(), indices.strides()];
-    let (n, skip) = if src.rank() == 0 {
-        (1, usize::MAX)
-    } else {
-        (src.shape()[axis], axis)
-    };
-    let step = if src.rank() == 0 {
-        [0; 3]
-    } else {
-        strides.map(|s| s[axis])
-    };
+    let (n, step, lines) = Walk::along(src.shape(), strides, axis);
+    let lines = lines.coalesce();
     let job = Job {
         src: src.ptr(),
         values: values.ptr(),
@@ -131,7 +98,6 @@ fn along<T: Sortable>(src: &Src<T>, axis: usize, task: Task, values: &Dst<T>, in
         step,
         task,
     };
-    let lines = Walk::without(src.shape(), strides, skip).coalesce();
     let small = T::BITS <= 32 && n <= u32::MAX as usize;
     parallel::for_range(lines.count(), grain(16 * n), |range| {
         if small {

@@ -1,5 +1,7 @@
+//! Sorting and what rests on it, against the standard library's order.
+
 use super::*;
-use crate::dtype::Element;
+use crate::dtype::{Bool, Element};
 use crate::reduce::walk::dense;
 
 fn any<'a, T: Element>(v: &'a [T], shape: &[usize]) -> AnySrc<'a> {

@@ -1,8 +1,8 @@
 //! Unique values of a whole view.
 
 use super::keys::{Entry, Sortable, sort_entries};
-use super::{FEW, by_sortable, pack, span};
-use crate::dtype::{Bool, DType};
+use super::{FEW, pack, span};
+use crate::dtype::with_computed;
 use crate::reduce::walk::{Walk, collect};
 use crate::scratch;
 use crate::view::{AnySrc, Src};
@@ -19,12 +19,12 @@ pub struct Unique {
 /// Groups of equal elements in ascending order of their values. `inverse`, where it is given, gets the group of each
 /// element.
 pub fn unique_sorted(src: AnySrc, inverse: Option<&mut [i64]>) -> Unique {
-    by_sortable!(src.dtype(), T => with_line::<T, _>(&src.typed(), |all| sorted(all, inverse)))
+    with_computed!(src.dtype(), T => with_line::<T, _>(&src.typed(), |all| sorted(all, inverse)))
 }
 
 /// Groups of equal neighbours, in the order they come.
 pub fn unique_consecutive(src: AnySrc, inverse: Option<&mut [i64]>) -> Unique {
-    by_sortable!(src.dtype(), T => with_line::<T, _>(&src.typed(), |all| consecutive(all, inverse)))
+    with_computed!(src.dtype(), T => with_line::<T, _>(&src.typed(), |all| consecutive(all, inverse)))
 }
 
 /// The elements side by side, in row-major order.
