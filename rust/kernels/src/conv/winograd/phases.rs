@@ -35,10 +35,12 @@ impl Phases {
             [7 | 8, 7 | 8] => Form::Four,
             _ => return None,
         };
-        // A position that sees nothing but padding is to be zero exactly.
+        // A position that sees nothing but padding is to be zero exactly, and so is the gradient of a tap that does.
         let sees = |d: usize| {
-            let last = (s.output[d].saturating_sub(1) * 2) as isize - (s.padding[d] as isize);
-            s.output[d] > 0 && s.padding[d] < s.kernel[d] && last < s.input[d] as isize
+            let last = s.output[d].saturating_sub(1) * 2;
+            let positions = s.padding[d] < s.kernel[d] && last < s.input[d] + s.padding[d];
+            let taps = last >= s.padding[d] && s.kernel[d] <= s.input[d] + s.padding[d];
+            s.output[d] > 0 && positions && taps
         };
         if !flat || s.stride[1..] != [2, 2] || s.dilation[1..] != [1, 1] || !sees(1) || !sees(2) {
             return None;
