@@ -185,12 +185,13 @@ impl Phases {
     /// Filters of the planes.
     fn filters<T: Copy + Default>(self, s: &ConvShape, weights: *const T) -> Vec<T> {
         let ([_, high, wide], taps) = (s.kernel, self.taps);
+        let places: Vec<usize> = (0..high * wide).map(|i| self.place(i / wide, i % wide)).collect();
         let mut all = vec![T::default(); s.c_out * s.c_in / s.groups() * 4 * taps * taps];
         for (filter, to) in all.chunks_exact_mut(4 * taps * taps).enumerate() {
             let from = weights.wrapping_add(filter * high * wide);
-            for (k, l) in (0..high).flat_map(|k| (0..wide).map(move |l| (k, l))) {
+            for (i, &place) in places.iter().enumerate() {
                 // SAFETY: the caller of `convolve` promised so many weights.
-                to[self.place(k, l)] = unsafe { *from.wrapping_add(k * wide + l) };
+                to[place] = unsafe { *from.wrapping_add(i) };
             }
         }
         all
