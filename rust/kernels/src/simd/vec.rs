@@ -9,6 +9,8 @@
     reason = "indices over registers, unrolled by the compiler, read best as such"
 )]
 
+use std::ops::Range;
+
 /// Operations on a vector of `N` lanes of `T`. `fma` rounds once in every set.
 ///
 /// # Safety
@@ -74,6 +76,41 @@ pub trait Lanes<T>: Copy {
             for i in 0..n.min(2 * Self::N) {
                 *p.wrapping_add(i) = lanes[i % 2][i / 2];
             }
+        }
+    }
+    /// Stores the lanes of three vectors, taken in turn.
+    /// # Safety
+    /// See the trait.
+    #[inline(always)]
+    unsafe fn store_triples(self, p: *mut T, v: [Self::V; 3])
+    where
+        T: Copy + Default,
+    {
+        let mut lanes = [[T::default(); 16]; 3];
+        // SAFETY: no vector is longer than an array; the caller's promise.
+        unsafe {
+            for i in 0..3 {
+                self.store(lanes[i].as_mut_ptr(), v[i]);
+            }
+            for i in 0..3 * Self::N {
+                *p.wrapping_add(i) = lanes[i % 3][i / 3];
+            }
+        }
+    }
+    /// Elements `part` of what [`Lanes::store_triples`] stores, the first of which would lie at `p`.
+    /// # Safety
+    /// See the trait; only these elements are touched.
+    #[inline(always)]
+    unsafe fn store_triples_part(self, p: *mut T, v: [Self::V; 3], part: Range<usize>)
+    where
+        T: Copy + Default,
+    {
+        let mut lanes = [T::default(); 48];
+        // SAFETY: three vectors are no longer than the array; the caller's promise.
+        unsafe { self.store_triples(lanes.as_mut_ptr(), v) };
+        for i in part.start..part.end.min(3 * Self::N) {
+            // SAFETY: as above.
+            unsafe { *p.wrapping_add(i) = lanes[i] };
         }
     }
     /// `a * b + c`

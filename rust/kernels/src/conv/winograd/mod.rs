@@ -11,6 +11,7 @@
 //! Only float32, and only where the error stays within a few times the plain sum's (`tests.rs` holds it to that): the sum
 //! over channels, or over tiles, must have at least [`LEAST`] terms.
 
+mod across;
 mod forms;
 mod passes;
 mod phases;

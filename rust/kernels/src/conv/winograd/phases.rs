@@ -12,14 +12,14 @@ use crate::parallel;
 use std::ops::{Add, Range};
 
 /// Bytes of planes at a time, so that they stay near.
-const SOME: usize = if cfg!(test) { 64 << 10 } else { 4 << 20 };
+pub(super) const SOME: usize = if cfg!(test) { 64 << 10 } else { 4 << 20 };
 /// Least planes of a group: below, a vector of them is mostly empty, and the transforms err more than the plain sum.
 const LEAST_PLANES: usize = 12;
 
 /// How a forward pass, or the weights' gradient, falls apart.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::conv) struct Phases {
-    plan: Plan,
+    pub(super) plan: Plan,
     /// Taps of a phase, elements of a line in all planes, and columns between planes.
     taps: usize,
     line: usize,
@@ -35,10 +35,12 @@ impl Phases {
             [7 | 8, 7 | 8] => Form::Four,
             _ => return None,
         };
-        // A position that sees nothing but padding is to be zero exactly.
+        // A position that sees nothing but padding is to be zero exactly, and so is the gradient of a tap that does.
         let sees = |d: usize| {
-            let last = (s.output[d].saturating_sub(1) * 2) as isize - (s.padding[d] as isize);
-            s.output[d] > 0 && s.padding[d] < s.kernel[d] && last < s.input[d] as isize
+            let last = s.output[d].saturating_sub(1) * 2;
+            let positions = s.padding[d] < s.kernel[d] && last < s.input[d] + s.padding[d];
+            let taps = last >= s.padding[d] && s.kernel[d] <= s.input[d] + s.padding[d];
+            s.output[d] > 0 && positions && taps
         };
         if !flat || s.stride[1..] != [2, 2] || s.dilation[1..] != [1, 1] || !sees(1) || !sees(2) {
             return None;
@@ -90,6 +92,10 @@ impl Phases {
         let (groups, rows) = (s.groups(), s.c_out / s.groups());
         let channels = 4 * s.c_in / groups;
         let filters = self.filters(s, weights);
+        if self.across(s) {
+            // SAFETY: the caller's promise.
+            return unsafe { self.convolve_across(kernels, s, &filters, images, bias) };
+        }
         let (image, some) = self.images::<T>(s);
         with_shared(|planes| {
             let planes = planes.reserve::<T>(some * image);
@@ -179,12 +185,13 @@ impl Phases {
     /// Filters of the planes.
     fn filters<T: Copy + Default>(self, s: &ConvShape, weights: *const T) -> Vec<T> {
         let ([_, high, wide], taps) = (s.kernel, self.taps);
+        let places: Vec<usize> = (0..high * wide).map(|i| self.place(i / wide, i % wide)).collect();
         let mut all = vec![T::default(); s.c_out * s.c_in / s.groups() * 4 * taps * taps];
         for (filter, to) in all.chunks_exact_mut(4 * taps * taps).enumerate() {
             let from = weights.wrapping_add(filter * high * wide);
-            for (k, l) in (0..high).flat_map(|k| (0..wide).map(move |l| (k, l))) {
+            for (i, &place) in places.iter().enumerate() {
                 // SAFETY: the caller of `convolve` promised so many weights.
-                to[self.place(k, l)] = unsafe { *from.wrapping_add(k * wide + l) };
+                to[place] = unsafe { *from.wrapping_add(i) };
             }
         }
         all

@@ -243,6 +243,52 @@ fn stride_two_of_five_to_eight_taps_agrees_with_the_definition() {
 }
 
 #[test]
+fn few_channels_agree_with_the_definition() {
+    let mut count = 0;
+    for (i, (h, w)) in [
+        (7, 49),
+        (8, 64),
+        (9, 65),
+        (15, 63),
+        (17, 127),
+        (65, 50),
+        (2, 200),
+        (33, 96),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        for (j, (taps, pad)) in [([7, 7], [3, 3]), ([7, 8], [6, 0]), ([8, 8], [4, 1]), ([8, 7], [5, 6])]
+            .into_iter()
+            .enumerate()
+        {
+            // Outputs around a block of eight, groups, both numbers of channels, images in several pieces.
+            let groups = 1 + (i + j) % 2;
+            let mut s = ConvShape {
+                n: 1 + (i + j) % 3,
+                c_in: groups * (3 + j % 2),
+                c_out: groups * [16, 17, 24, 33, 63][(i + j) % 5],
+                groups,
+                kernel: [1, taps[0], taps[1]],
+                stride: [1, 2, 2],
+                input: [1, h, w],
+                padding: [0, pad[0], pad[1]],
+                ..BASE
+            };
+            if h + 2 * pad[0] < taps[0] {
+                continue;
+            }
+            s.output = output(&s);
+            let x = [1, 1, 1, 1, 1];
+            count += Phases::of::<f32>(&s, x, x).is_some_and(|p| p.across(&s)) as usize;
+            let order = ORDERS[(i + j) % 3];
+            check::<f32>(&s, order, i % 2 == 0, 4.0 * f32::EPSILON as f64);
+        }
+    }
+    assert!(count > 20, "only {count} of these shapes are taken");
+}
+
+#[test]
 fn groups_many_channels_and_strided_memory_agree() {
     let cases = [
         // More channels than one part, and filters that are not all kept.

@@ -8,6 +8,7 @@
     reason = "indices over registers, unrolled by the compiler, read best as such"
 )]
 
+use super::across::{AcrossArgs, ColumnsArgs};
 use super::forms::{Doubling, Doubling4, Form, Four, Halving, Lines, Near};
 use crate::simd::vec::Lanes;
 
@@ -24,6 +25,8 @@ pub(crate) enum Stage<T> {
     Filter(FilterArgs<T>),
     Output(OutputArgs<T>),
     Taps(TapsArgs<T>),
+    Columns(ColumnsArgs<T>),
+    Across(AcrossArgs<T>),
     Add(*mut T, *const T, usize),
 }
 
@@ -146,6 +149,8 @@ pub(crate) unsafe fn stage<T: Copy + Default + From<f32>, L: Lanes<T>>(l: L, sta
                 Form::Four => c.taps::<Near, 3, 4, 16>(g),
                 _ => c.taps::<Four, 4, 3, 9>(g),
             },
+            Stage::Columns(g) => c.columns(g),
+            Stage::Across(g) => c.across(g),
             &Stage::Add(to, from, count) => {
                 for at in (0..count).step_by(L::N) {
                     let (to, from) = (to.wrapping_add(at), from.wrapping_add(at));
@@ -197,7 +202,7 @@ unsafe fn turn_in<T: Copy + Default, L: Lanes<T>>(l: L, g: &WindowArgs<T>) {
 
 /// Addresses at one distance.
 #[inline(always)]
-fn starts<T>(first: *const T, step: isize) -> [*const T; LANES] {
+pub(super) fn starts<T>(first: *const T, step: isize) -> [*const T; LANES] {
     let mut all = [first; LANES];
     for i in 0..LANES {
         all[i] = first.wrapping_offset(i as isize * step);
@@ -206,7 +211,7 @@ fn starts<T>(first: *const T, step: isize) -> [*const T; LANES] {
 }
 
 #[inline(always)]
-fn row_of<V: Copy, const R: usize, const C: usize>(columns: &[[V; R]; C], r: usize) -> [V; C] {
+pub(super) fn row_of<V: Copy, const R: usize, const C: usize>(columns: &[[V; R]; C], r: usize) -> [V; C] {
     let mut row = [columns[0][r]; C];
     for c in 0..C {
         row[c] = columns[c][r];
@@ -217,8 +222,8 @@ fn row_of<V: Copy, const R: usize, const C: usize>(columns: &[[V; R]; C], r: usi
 /// The arithmetic of the transforms.
 #[derive(Clone, Copy)]
 pub(super) struct Math<T, L: Lanes<T>> {
-    l: L,
-    zero: L::V,
+    pub l: L,
+    pub zero: L::V,
     minus: L::V,
 }
 
@@ -256,7 +261,7 @@ impl<T: Copy + Default + From<f32>, L: Lanes<T>> Math<T, L> {
     /// # Safety
     /// As for [`stage`].
     #[inline(always)]
-    unsafe fn get<const N: usize>(self, from: *const T, step: usize) -> [L::V; N] {
+    pub unsafe fn get<const N: usize>(self, from: *const T, step: usize) -> [L::V; N] {
         let mut all = [self.zero; N];
         for i in 0..N {
             // SAFETY: the caller's promise.
@@ -268,7 +273,7 @@ impl<T: Copy + Default + From<f32>, L: Lanes<T>> Math<T, L> {
     /// # Safety
     /// As for [`stage`].
     #[inline(always)]
-    unsafe fn put<const N: usize>(self, to: *mut T, step: usize, all: [L::V; N]) {
+    pub unsafe fn put<const N: usize>(self, to: *mut T, step: usize, all: [L::V; N]) {
         for i in 0..N {
             // SAFETY: the caller's promise.
             unsafe { self.l.store(to.wrapping_add(i * step), all[i]) };

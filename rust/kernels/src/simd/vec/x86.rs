@@ -2,6 +2,7 @@
 
 use super::Lanes;
 use std::arch::x86_64::*;
+use std::ops::Range;
 
 /// 512-bit vectors with masks.
 #[derive(Clone, Copy)]
@@ -29,7 +30,40 @@ unsafe fn mask4(n: usize) -> __m256i {
     unsafe { _mm256_loadu_si256(WINDOW.as_ptr().add(8 - 2 * n.min(4)).cast()) }
 }
 
-/// Columns of 16 x 16 words as rows, through 64 shuffles.
+/// Lanes of three vectors, taken in turn: lane i of vector j is element 3 i + j, so it goes to lane (3 i + j) % 16 of a
+/// result. Eleven undoes the three.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn in_turn(v: [__m512; 3]) -> [__m512; 3] {
+    const PLACES: [[i32; 16]; 3] = {
+        let mut all = [[0; 16]; 3];
+        let mut l = 0;
+        while l < 16 {
+            all[0][l as usize] = 11 * l % 16;
+            all[1][l as usize] = 11 * (l + 15) % 16;
+            all[2][l as usize] = 11 * (l + 14) % 16;
+            l += 1;
+        }
+        all
+    };
+    // Every third lane, from 0, 1 and 2.
+    const THIRDS: [u16; 3] = [0x9249, 0x2492, 0x4924];
+    let mut turned = v;
+    for j in 0..3 {
+        // SAFETY: sixteen numbers.
+        let places = unsafe { _mm512_loadu_si512(PLACES[j].as_ptr().cast()) };
+        turned[j] = _mm512_permutexvar_ps(places, v[j]);
+    }
+    let [a, b, c] = turned;
+    let mut result = v;
+    for (i, [second, third]) in [[1, 2], [0, 1], [2, 0]].into_iter().enumerate() {
+        let two = _mm512_mask_mov_ps(a, THIRDS[second], b);
+        result[i] = _mm512_mask_mov_ps(two, THIRDS[third], c);
+    }
+    result
+}
+
+/// 16 x 16 words.
 #[inline]
 #[target_feature(enable = "avx512f")]
 pub(crate) fn transpose_words(r: [__m512i; 16]) -> [__m512i; 16] {
@@ -61,6 +95,8 @@ pub(crate) fn transpose_words(r: [__m512i; 16]) -> [__m512i; 16] {
     s
 }
 
+/// 8 x 8 floats through 24 shuffles.
+///
 /// 8 x 8 floats through 24 shuffles.
 ///
 /// # Safety
@@ -287,6 +323,27 @@ lanes!(
                 }
             }
         }
+        #[inline(always)]
+        unsafe fn store_triples(self, p: *mut f32, v: [__m512; 3]) {
+            // SAFETY: the caller's promise.
+            unsafe {
+                let v = in_turn(v);
+                for i in 0..3 {
+                    self.store(p.wrapping_add(16 * i), v[i]);
+                }
+            }
+        }
+        #[inline(always)]
+        unsafe fn store_triples_part(self, p: *mut f32, v: [__m512; 3], part: Range<usize>) {
+            let mask = (1u64 << part.end.min(48)) - (1u64 << part.start.min(part.end).min(48));
+            // SAFETY: the caller's promise.
+            unsafe {
+                let v = in_turn(v);
+                for i in 0..3 {
+                    _mm512_mask_storeu_ps(p.wrapping_add(16 * i), (mask >> (16 * i)) as u16, v[i]);
+                }
+            }
+        }
         const LARGE: usize = 16;
         #[inline(always)]
         unsafe fn transpose_large(self, rows: &[*const f32], offset: isize, cols: usize, dst: *mut f32, ld: usize) {
@@ -371,6 +428,22 @@ lanes!(
                 if n > 8 {
                     self.store_n(p.wrapping_add(8), _mm256_permute2f128_ps::<0x31>(low, high), n - 8);
                 }
+            }
+        }
+        #[inline(always)]
+        unsafe fn store_triples(self, p: *mut f32, v: [__m256; 3]) {
+            // As with 512 bits.
+            // SAFETY: the caller's promise.
+            unsafe {
+                let a = _mm256_permutevar8x32_ps(v[0], _mm256_setr_epi32(0, 3, 6, 1, 4, 7, 2, 5));
+                let b = _mm256_permutevar8x32_ps(v[1], _mm256_setr_epi32(5, 0, 3, 6, 1, 4, 7, 2));
+                let c = _mm256_permutevar8x32_ps(v[2], _mm256_setr_epi32(2, 5, 0, 3, 6, 1, 4, 7));
+                let first = _mm256_blend_ps::<0x24>(_mm256_blend_ps::<0x92>(a, b), c);
+                let second = _mm256_blend_ps::<0x49>(_mm256_blend_ps::<0x24>(a, b), c);
+                let third = _mm256_blend_ps::<0x92>(_mm256_blend_ps::<0x49>(a, b), c);
+                self.store(p, first);
+                self.store(p.wrapping_add(8), second);
+                self.store(p.wrapping_add(16), third);
             }
         }
     }
