@@ -6,6 +6,7 @@
 
 pub mod dot;
 pub mod int;
+pub(crate) mod sweep;
 pub(crate) mod transpose;
 pub mod vec;
 

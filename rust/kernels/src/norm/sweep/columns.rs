@@ -1,6 +1,6 @@
 //! Channels side by side: a row of memory has one element of each.
 
-use super::lanes::{Fold, grouped, load, store, sub};
+use crate::simd::sweep::{Fold, grouped, load, store, sub};
 use super::planes::DOTS;
 use crate::reduce::real::Real;
 

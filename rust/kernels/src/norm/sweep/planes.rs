@@ -1,6 +1,6 @@
 //! Many channels of short runs: a block of them together, so that memory is read in longer pieces.
 
-use super::lanes::{Fold, SEGMENT, load, store};
+use crate::simd::sweep::{Fold, SEGMENT, load, store};
 use super::runs::Blend;
 use crate::reduce::real::Real;
 

@@ -1,6 +1,6 @@
 //! Rows of layer norm and RMS norm, some at a time.
 
-use super::lanes::{Fold, SEGMENT, Sum, ahead, first, grouped, load, mul, store, sub};
+use crate::simd::sweep::{Fold, SEGMENT, Sum, ahead, first, grouped, load, mul, store, sub};
 use super::runs::{Runs, far, squares, variance};
 use crate::reduce::real::Real;
 

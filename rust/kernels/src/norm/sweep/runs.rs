@@ -1,6 +1,6 @@
 //! Sums and values of one channel: runs of contiguous elements, a fixed distance apart.
 
-use super::lanes::{AHEAD, Fold, SEGMENT, Sum, ahead, ahead_written, first, grouped, later, load, store, sub};
+use crate::simd::sweep::{AHEAD, Fold, SEGMENT, Sum, ahead, ahead_written, first, grouped, later, load, store, sub};
 use crate::reduce::real::Real;
 
 /// `count` runs of `len` contiguous elements in up to three views, `steps` apart.

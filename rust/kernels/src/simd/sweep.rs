@@ -9,7 +9,7 @@ use crate::simd::vec::{Avx2, Avx512};
 use crate::simd::vec::{Lanes, Scalar};
 
 /// Elements after which lanes are joined.
-pub(super) const SEGMENT: usize = 4096;
+pub(crate) const SEGMENT: usize = 4096;
 /// Goes through elements `from..to` in groups of U vectors: the body is given the vector's number in its group, where it
 /// begins, how many lanes it has, and whether these are known to be all. (A closure might not be inlined, and would then
 /// lack the instruction set.)
@@ -34,10 +34,10 @@ macro_rules! grouped {
         }
     }};
 }
-pub(super) use grouped;
+pub(crate) use grouped;
 
 /// Vectors whose lanes can be added up.
-pub(super) trait Fold<T>: Lanes<T> {
+pub(crate) trait Fold<T>: Lanes<T> {
     /// The sum of the lanes, in a halving tree: lane i and lane i + N / 2 first.
     fn fold(self, v: Self::V) -> T;
 }
@@ -124,7 +124,7 @@ where
     }
 }
 /// A sum's lanes, and what was joined.
-pub(super) struct Sum<T, L: Fold<T>, const U: usize> {
+pub(crate) struct Sum<T, L: Fold<T>, const U: usize> {
     pub lanes: [L::V; U],
     pub count: usize,
     total: f64,
@@ -132,7 +132,7 @@ pub(super) struct Sum<T, L: Fold<T>, const U: usize> {
 
 impl<T: Real, L: Fold<T>, const U: usize> Sum<T, L, U> {
     #[inline(always)]
-    pub(super) fn new(l: L) -> Self {
+    pub(crate) fn new(l: L) -> Self {
         Self {
             lanes: [l.splat(T::ZERO); U],
             count: 0,
@@ -141,7 +141,7 @@ impl<T: Real, L: Fold<T>, const U: usize> Sum<T, L, U> {
     }
 
     #[inline(always)]
-    pub(super) fn join(&mut self, l: L) {
+    pub(crate) fn join(&mut self, l: L) {
         let mut width = U / 2;
         while width > 0 {
             for i in 0..width {
@@ -155,7 +155,7 @@ impl<T: Real, L: Fold<T>, const U: usize> Sum<T, L, U> {
     }
 
     #[inline(always)]
-    pub(super) fn finish(mut self, l: L) -> f64 {
+    pub(crate) fn finish(mut self, l: L) -> f64 {
         if self.count > 0 {
             self.join(l);
         }
@@ -165,30 +165,30 @@ impl<T: Real, L: Fold<T>, const U: usize> Sum<T, L, U> {
 
 /// The first `n` lanes of `v` in all lanes, zero in the others.
 #[inline(always)]
-pub(super) fn first<T: Real, L: Fold<T>>(l: L, v: T, n: usize) -> L::V {
+pub(crate) fn first<T: Real, L: Fold<T>>(l: L, v: T, n: usize) -> L::V {
     let all = [v; 16];
     // SAFETY: no vector is longer than the array.
     unsafe { l.load_n(all.as_ptr(), n) }
 }
 
 #[inline(always)]
-pub(super) fn sub<T: Real, L: Fold<T>>(l: L, a: L::V, b: L::V) -> L::V {
+pub(crate) fn sub<T: Real, L: Fold<T>>(l: L, a: L::V, b: L::V) -> L::V {
     l.fma(b, l.splat(-T::ONE), a)
 }
 
 #[inline(always)]
-pub(super) fn mul<T: Real, L: Fold<T>>(l: L, a: L::V, b: L::V) -> L::V {
+pub(crate) fn mul<T: Real, L: Fold<T>>(l: L, a: L::V, b: L::V) -> L::V {
     l.fma(a, b, l.splat(-T::ZERO))
 }
 
 /// How far memory is asked for in advance, in elements.
-pub(super) const AHEAD: usize = 1024;
+pub(crate) const AHEAD: usize = 1024;
 /// And memory that is to be written.
 const AHEAD_WRITTEN: usize = 1024;
 
 /// Asks for the `count` vectors of a run that lie `AHEAD` of its element `i`: beyond its end, for those of the next run.
 #[inline(always)]
-pub(super) fn ahead<T, L: Fold<T>>(l: L, run: *const T, step: isize, len: usize, i: usize, count: usize) {
+pub(crate) fn ahead<T, L: Fold<T>>(l: L, run: *const T, step: isize, len: usize, i: usize, count: usize) {
     let at = i + AHEAD;
     let at = if at < len || step == 0 {
         run.wrapping_add(at)
@@ -202,14 +202,14 @@ pub(super) fn ahead<T, L: Fold<T>>(l: L, run: *const T, step: isize, len: usize,
 /// Asks for the line of a vector to be written that lies `AHEAD_WRITTEN` of element `i`: in this run only, for the next one's
 /// begin is soon found.
 #[inline(always)]
-pub(super) fn ahead_written<T, L: Fold<T>>(l: L, run: *const T, i: usize) {
+pub(crate) fn ahead_written<T, L: Fold<T>>(l: L, run: *const T, i: usize) {
     l.prefetch_write(run.wrapping_add(i + AHEAD_WRITTEN));
 }
 
 /// Asks for short runs in advance: those that lie `AHEAD` elements after run `run` of `count`, beyond the last one those of
 /// the next channel, which lies behind this one. The processor does not see such a stride by itself.
 #[inline(always)]
-pub(super) fn later<T, L: Fold<T>>(l: L, runs: *const T, step: isize, count: usize, len: usize, run: usize) {
+pub(crate) fn later<T, L: Fold<T>>(l: L, runs: *const T, step: isize, count: usize, len: usize, run: usize) {
     let at = run + (AHEAD / len).clamp(1, count);
     let at = if at < count {
         runs.wrapping_offset(at as isize * step)
@@ -223,7 +223,7 @@ pub(super) fn later<T, L: Fold<T>>(l: L, runs: *const T, step: isize, count: usi
 /// # Safety
 /// `n` (whole: all) lanes lie at `p`.
 #[inline(always)]
-pub(super) unsafe fn load<T, L: Fold<T>>(l: L, p: *const T, n: usize, whole: bool) -> L::V {
+pub(crate) unsafe fn load<T, L: Fold<T>>(l: L, p: *const T, n: usize, whole: bool) -> L::V {
     // SAFETY: the caller's promise.
     unsafe { if whole { l.load(p) } else { l.load_n(p, n) } }
 }
@@ -231,7 +231,7 @@ pub(super) unsafe fn load<T, L: Fold<T>>(l: L, p: *const T, n: usize, whole: boo
 /// # Safety
 /// As for `load`.
 #[inline(always)]
-pub(super) unsafe fn store<T, L: Fold<T>>(l: L, p: *mut T, v: L::V, n: usize, whole: bool) {
+pub(crate) unsafe fn store<T, L: Fold<T>>(l: L, p: *mut T, v: L::V, n: usize, whole: bool) {
     // SAFETY: the caller's promise.
     unsafe { if whole { l.store(p, v) } else { l.store_n(p, v, n) } }
 }
