@@ -40,9 +40,36 @@ pub(crate) use grouped;
 pub(crate) trait Fold<T>: Lanes<T> {
     /// The sum of the lanes, in a halving tree: lane i and lane i + N / 2 first.
     fn fold(self, v: Self::V) -> T;
+    /// The first `n` lanes of `v`, zero in the others.
+    fn keep(self, v: Self::V, n: usize) -> Self::V;
+    /// Stores past the caches, where there is such an instruction; [`fence`] comes before anyone reads it.
+    ///
+    /// # Safety
+    /// As for a store; `p` is aligned to the vector.
+    #[inline(always)]
+    unsafe fn store_past(self, p: *mut T, v: Self::V) {
+        // SAFETY: the caller's promise.
+        unsafe { self.store(p, v) }
+    }
 }
 
-impl<T> Fold<T> for Scalar
+/// By way of memory.
+#[allow(unused_macros, reason = "not all sets lack an instruction")]
+macro_rules! keep_in_memory {
+    ($t:ty) => {
+        #[inline(always)]
+        fn keep(self, v: Self::V, n: usize) -> Self::V {
+            let mut all = [<$t>::ZERO; 16];
+            // SAFETY: no vector is longer than the array.
+            unsafe {
+                self.store(all.as_mut_ptr(), v);
+                self.load_n(all.as_ptr(), n)
+            }
+        }
+    };
+}
+
+impl<T: Real> Fold<T> for Scalar
 where
     Scalar: Lanes<T, V = T>,
 {
@@ -50,11 +77,16 @@ where
     fn fold(self, v: T) -> T {
         v
     }
+    #[inline(always)]
+    fn keep(self, v: T, n: usize) -> T {
+        if n == 0 { T::ZERO } else { v }
+    }
 }
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
     use super::{Avx2, Avx512, Fold};
+    use crate::simd::vec::Lanes;
     use std::arch::x86_64::*;
 
     impl Fold<f32> for Avx2 {
@@ -67,6 +99,16 @@ mod x86 {
                 _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)))
             }
         }
+        #[inline(always)]
+        fn keep(self, v: __m256, n: usize) -> __m256 {
+            // SAFETY: as above.
+            unsafe { _mm256_and_ps(v, _mm256_castsi256_ps(Lanes::<f32>::mask(self, 0, n.min(8)))) }
+        }
+        #[inline(always)]
+        unsafe fn store_past(self, p: *mut f32, v: __m256) {
+            // SAFETY: the caller's promise.
+            unsafe { _mm256_stream_ps(p, v) }
+        }
     }
     impl Fold<f64> for Avx2 {
         #[inline(always)]
@@ -76,6 +118,16 @@ mod x86 {
                 let two = _mm_add_pd(_mm256_castpd256_pd128(v), _mm256_extractf128_pd::<1>(v));
                 _mm_cvtsd_f64(_mm_add_sd(two, _mm_unpackhi_pd(two, two)))
             }
+        }
+        #[inline(always)]
+        fn keep(self, v: __m256d, n: usize) -> __m256d {
+            // SAFETY: as above.
+            unsafe { _mm256_and_pd(v, _mm256_castsi256_pd(Lanes::<f64>::mask(self, 0, n.min(4)))) }
+        }
+        #[inline(always)]
+        unsafe fn store_past(self, p: *mut f64, v: __m256d) {
+            // SAFETY: the caller's promise.
+            unsafe { _mm256_stream_pd(p, v) }
         }
     }
     impl Fold<f32> for Avx512 {
@@ -89,6 +141,16 @@ mod x86 {
                 _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)))
             }
         }
+        #[inline(always)]
+        fn keep(self, v: __m512, n: usize) -> __m512 {
+            // SAFETY: as above.
+            unsafe { _mm512_maskz_mov_ps(((1u32 << n.min(16)) - 1) as u16, v) }
+        }
+        #[inline(always)]
+        unsafe fn store_past(self, p: *mut f32, v: __m512) {
+            // SAFETY: the caller's promise.
+            unsafe { _mm512_stream_ps(p, v) }
+        }
     }
     impl Fold<f64> for Avx512 {
         #[inline(always)]
@@ -99,6 +161,16 @@ mod x86 {
                 let two = _mm_add_pd(_mm256_castpd256_pd128(four), _mm256_extractf128_pd::<1>(four));
                 _mm_cvtsd_f64(_mm_add_sd(two, _mm_unpackhi_pd(two, two)))
             }
+        }
+        #[inline(always)]
+        fn keep(self, v: __m512d, n: usize) -> __m512d {
+            // SAFETY: as above.
+            unsafe { _mm512_maskz_mov_pd(((1u32 << n.min(8)) - 1) as u8, v) }
+        }
+        #[inline(always)]
+        unsafe fn store_past(self, p: *mut f64, v: __m512d) {
+            // SAFETY: the caller's promise.
+            unsafe { _mm512_stream_pd(p, v) }
         }
     }
 }
@@ -122,6 +194,7 @@ where
         }
         one[0]
     }
+    keep_in_memory!(T);
 }
 /// A sum's lanes, and what was joined.
 pub(crate) struct Sum<T, L: Fold<T>, const U: usize> {
@@ -166,9 +239,7 @@ impl<T: Real, L: Fold<T>, const U: usize> Sum<T, L, U> {
 /// The first `n` lanes of `v` in all lanes, zero in the others.
 #[inline(always)]
 pub(crate) fn first<T: Real, L: Fold<T>>(l: L, v: T, n: usize) -> L::V {
-    let all = [v; 16];
-    // SAFETY: no vector is longer than the array.
-    unsafe { l.load_n(all.as_ptr(), n) }
+    l.keep(l.splat(v), n)
 }
 
 #[inline(always)]
@@ -178,7 +249,7 @@ pub(crate) fn sub<T: Real, L: Fold<T>>(l: L, a: L::V, b: L::V) -> L::V {
 
 #[inline(always)]
 pub(crate) fn mul<T: Real, L: Fold<T>>(l: L, a: L::V, b: L::V) -> L::V {
-    l.fma(a, b, l.splat(-T::ZERO))
+    l.mul(a, b)
 }
 
 /// How far memory is asked for in advance, in elements.
@@ -234,4 +305,38 @@ pub(crate) unsafe fn load<T, L: Fold<T>>(l: L, p: *const T, n: usize, whole: boo
 pub(crate) unsafe fn store<T, L: Fold<T>>(l: L, p: *mut T, v: L::V, n: usize, whole: bool) {
     // SAFETY: the caller's promise.
     unsafe { if whole { l.store(p, v) } else { l.store_n(p, v, n) } }
+}
+
+/// As [`store`]; with `past` vectors go past the caches, which are aligned then, all but the parts at both ends of a run.
+///
+/// # Safety
+/// As for `store`, and for [`Fold::store_past`].
+#[inline(always)]
+pub(crate) unsafe fn put<T, L: Fold<T>>(l: L, p: *mut T, v: L::V, n: usize, whole: bool, past: bool) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if past && (whole || n == L::N) {
+            l.store_past(p, v)
+        } else {
+            store(l, p, v, n, whole)
+        }
+    }
+}
+
+/// Orders what was stored past the caches before later stores. Not after each run: it waits for memory.
+#[inline(always)]
+pub(crate) fn fence(past: bool) {
+    #[cfg(target_arch = "x86_64")]
+    if past {
+        // SAFETY: every x86-64 has SSE.
+        unsafe { std::arch::x86_64::_mm_sfence() }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = past;
+}
+
+/// Elements of a run before the first line of the cache that begins in it.
+#[inline(always)]
+pub(crate) fn head<T>(run: *const T, len: usize) -> usize {
+    (run.addr().wrapping_neg() % 64 / size_of::<T>()).min(len)
 }

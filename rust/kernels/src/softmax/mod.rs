@@ -6,13 +6,12 @@
 
 pub(crate) mod row;
 pub(crate) mod strip;
-pub(crate) mod wave;
 #[cfg(test)]
 mod tests;
+pub(crate) mod wave;
 
 use crate::dtype::DType;
 use crate::elementwise::rows::prefetch;
-use crate::multiversion;
 use crate::parallel;
 use crate::reduce::walk::{Walk, apart, grain, line};
 use crate::view::{AnyDst, AnySrc, Dst, Src};
@@ -205,7 +204,7 @@ in_waves! {
         }
         if rows == 1 && range.len() > 1 {
             return match (job.backward, job.log) {
-                (true, false) => gradients_in_turn(l, job, lines, range),
+                (true, false) if job.n > row::BLOCK => gradients_in_turn(l, job, lines, range),
                 (false, false) if job.n <= row::BLOCK => in_turn::<T, L, { before::SCALED }>(l, job, lines, range),
                 (false, true) if job.n <= row::BLOCK => in_turn::<T, L, { before::LOWERED }>(l, job, lines, range),
                 _ => alone(l, job, lines, range),
@@ -240,14 +239,22 @@ fn in_turn<T: Soft, L: Wave<T>, const BEFORE: u8>(l: L, job: &Job<T>, lines: &Wa
         let (x, next) = unsafe { (job.of(lines, 0, i), job.of(lines, 0, (i + 1).min(range.end - 1))) };
         let [sum, after] = if i == range.start {
             top = row::top(l, x);
-            let sum = if log { row::sum_above(l, x, top) } else { row::exponentials(l, x, top, now) };
+            let sum = if log {
+                row::sum_above(l, x, top)
+            } else {
+                row::exponentials(l, x, top, now)
+            };
             [sum, row::top(l, next)]
         } else {
             // SAFETY: as above; line i - 1 of the result is this thread's.
             let (before, y) = unsafe { (if log { job.of(lines, 0, i - 1) } else { &*old }, job.to(lines, i - 1)) };
             row::step::<T, L, BEFORE>(l, next, x, top, now, before, by, y)
         };
-        by = if log { [-top, -sum.log_lowered()] } else { [T::ONE / sum, T::ZERO] };
+        by = if log {
+            [-top, -sum.log_lowered()]
+        } else {
+            [T::ONE / sum, T::ZERO]
+        };
         (now, old) = (old, now);
         top = after;
     }
@@ -261,7 +268,7 @@ fn in_turn<T: Soft, L: Wave<T>, const BEFORE: u8>(l: L, job: &Job<T>, lines: &Wa
     }
 }
 
-/// Gradients of softmax, each written while the next row's sum is made: what [`one`] makes of them.
+/// Gradients of softmax along long rows, each written while the next row's sum is made: what [`one`] makes of them.
 #[inline(always)]
 fn gradients_in_turn<T: Soft, L: Wave<T>>(l: L, job: &Job<T>, lines: &Walk<3>, range: Range<usize>) {
     // SAFETY: lines of the walk, of which that of the result is this thread's.
@@ -293,14 +300,7 @@ fn fetch<T>(job: &Job<T>, lines: &Walk<3>, i: usize, rows: usize) {
 
 /// Rows from `first` on: what [`one`] makes of each.
 #[inline(always)]
-fn group<T: Soft, L: Wave<T>>(
-    l: L,
-    job: &Job<T>,
-    lines: &Walk<3>,
-    first: usize,
-    rows: usize,
-    scratch: &mut [T],
-) {
+fn group<T: Soft, L: Wave<T>>(l: L, job: &Job<T>, lines: &Walk<3>, first: usize, rows: usize, scratch: &mut [T]) {
     let rows = rows.min(GROUP);
     let (mut top, mut sum) = ([T::ZERO; GROUP], [T::ONE; GROUP]);
     for (r, top) in top[..rows].iter_mut().enumerate() {
@@ -346,15 +346,7 @@ in_waves! {
 
 /// One row. The result is written once, from a scratch row that stays in the cache.
 #[inline(always)]
-fn one<T: Soft, L: Wave<T>>(
-    l: L,
-    x: &[T],
-    g: &[T],
-    y: &mut [T],
-    backward: bool,
-    log: bool,
-    scratch: &mut [T],
-) {
+fn one<T: Soft, L: Wave<T>>(l: L, x: &[T], g: &[T], y: &mut [T], backward: bool, log: bool, scratch: &mut [T]) {
     match (backward, log) {
         (false, false) => {
             let sum = row::exponentials(l, x, row::top(l, x), scratch);
@@ -369,8 +361,8 @@ fn one<T: Soft, L: Wave<T>>(
     }
 }
 
-multiversion! {
-    fn strips_of<T: Soft>(job: &Job<T>, outer: &Walk<3>, width: usize, range: Range<usize>) {
+in_waves! {
+    fn strips_of<T: Soft>(l: L; job: &Job<T>, outer: &Walk<3>, width: usize, range: Range<usize>) {
         let strips = width.div_ceil(strip::WIDTH);
         let mut scratch = vec![T::ZERO; if job.backward || job.log { 0 } else { job.n * strip::WIDTH }];
         for j in range {
@@ -385,7 +377,7 @@ multiversion! {
                     y: job.y.offset(at[2]),
                     step: job.step,
                 };
-                strip::run(lines, strip::WIDTH.min(width - first), job.backward, job.log, &mut scratch);
+                strip::run(l, lines, strip::WIDTH.min(width - first), job.backward, job.log, &mut scratch);
             }
         }
     }

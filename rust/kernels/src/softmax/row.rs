@@ -9,13 +9,16 @@
 use super::wave::Wave;
 use crate::elementwise::math;
 use crate::reduce::real::Real;
-use crate::simd::sweep::{AHEAD, load, store};
+use crate::simd::sweep::{load, store};
 use crate::simd::vec::Scalar;
 #[cfg(target_arch = "x86_64")]
 use crate::simd::vec::{Avx2, Avx512};
 
 /// Elements whose sum is taken by lanes; the sums of blocks are added in order.
 pub(crate) const BLOCK: usize = 2048;
+
+/// How far memory is asked for in advance, in elements: two rows of a thousand.
+const LATER: usize = 2048;
 
 /// Joins `$w` lanes in memory by halves. Written out, because a loop over widths is not made into vectors.
 macro_rules! joined {
@@ -205,7 +208,7 @@ macro_rules! walked {
 /// # Safety
 /// W vectors (whole) or `n` lanes lie at `p`.
 #[inline(always)]
-unsafe fn get<T: Soft, L: Wave<T>, const W: usize>(l: L, p: *const T, n: usize, whole: bool) -> [L::V; W] {
+pub(super) unsafe fn get<T: Soft, L: Wave<T>, const W: usize>(l: L, p: *const T, n: usize, whole: bool) -> [L::V; W] {
     let mut v = [l.splat(T::ZERO); W];
     for w in 0..W {
         // SAFETY: the caller's promise.
@@ -217,7 +220,7 @@ unsafe fn get<T: Soft, L: Wave<T>, const W: usize>(l: L, p: *const T, n: usize, 
 /// # Safety
 /// As for [`get`].
 #[inline(always)]
-unsafe fn put<T, L: Wave<T>, const W: usize>(l: L, p: *mut T, v: [L::V; W], n: usize, whole: bool) {
+pub(super) unsafe fn put<T, L: Wave<T>, const W: usize>(l: L, p: *mut T, v: [L::V; W], n: usize, whole: bool) {
     for w in 0..W {
         // SAFETY: the caller's promise.
         unsafe { store(l, p.add(w * L::N), v[w], n, whole) };
@@ -315,7 +318,11 @@ unsafe fn rise<T: Soft, L: Wave<T>>(l: L, tops: &mut L::Group, u: usize, p: *con
         // SAFETY: the caller's promise.
         let v = unsafe {
             let p = p.add(w * L::N);
-            if whole { l.load(p) } else { l.load_or(p, n, l.splat(-T::INF)) }
+            if whole {
+                l.load(p)
+            } else {
+                l.load_or(p, n, l.splat(-T::INF))
+            }
         };
         let to = &mut tops.as_mut()[u + w];
         *to = l.larger(v, *to);
@@ -396,7 +403,10 @@ pub(crate) fn step<T: Soft, L: Wave<T>, const BEFORE: u8>(
     let count = x.len();
     debug_assert!(count <= BLOCK);
     let (next, has_y) = (&next[..count], BEFORE != before::GONE);
-    let (old, y) = (&old[..if has_y { count } else { 0 }], &mut y[..if has_y { count } else { 0 }]);
+    let (old, y) = (
+        &old[..if has_y { count } else { 0 }],
+        &mut y[..if has_y { count } else { 0 }],
+    );
     let keep = BEFORE == before::SCALED;
     let exponentials = &mut exponentials[..if keep { count } else { 0 }];
     let lift = l.splat(if !keep && top == -T::INF { T::ZERO } else { -top });
@@ -410,7 +420,7 @@ pub(crate) fn step<T: Soft, L: Wave<T>, const BEFORE: u8>(
                 for w in 0..W {
                     v[w] = if keep { l.mul(v[w], by[0]) } else { l.add(l.add(v[w], by[0]), by[1]) };
                     if whole {
-                        l.prefetch_write(y.as_ptr().wrapping_add(AHEAD + i + w * L::N));
+                        l.prefetch_write(y.as_ptr().wrapping_add(LATER + i + w * L::N));
                     }
                 }
                 put(l, y.as_mut_ptr().add(i), v, n, whole);
@@ -421,6 +431,11 @@ pub(crate) fn step<T: Soft, L: Wave<T>, const BEFORE: u8>(
                 put(l, exponentials.as_mut_ptr().add(i), e, n, whole);
             }
             gather(l, &mut sums, u, e, n, whole);
+            if whole {
+                for w in 0..W {
+                    l.prefetch(next.as_ptr().wrapping_add(LATER + i + w * L::N));
+                }
+            }
             rise(l, &mut tops, u, next.as_ptr().add(i), W, n, whole);
         }
     });
@@ -446,9 +461,9 @@ pub(crate) fn gradient_step<T: Soft, L: Wave<T>>(l: L, next: [&[T]; 2], [g, p]: 
                 let v = times(l, lifted(l, v, less), get(l, p.as_ptr().add(at), n, whole));
                 if whole {
                     for w in 0..W {
-                        l.prefetch(next[0].as_ptr().wrapping_add(AHEAD + at + w * L::N));
-                        l.prefetch(next[1].as_ptr().wrapping_add(AHEAD + at + w * L::N));
-                        l.prefetch_write(y.as_ptr().wrapping_add(AHEAD + at + w * L::N));
+                        l.prefetch(next[0].as_ptr().wrapping_add(LATER + at + w * L::N));
+                        l.prefetch(next[1].as_ptr().wrapping_add(LATER + at + w * L::N));
+                        l.prefetch_write(y.as_ptr().wrapping_add(LATER + at + w * L::N));
                     }
                 }
                 put(l, y.as_mut_ptr().add(at), v, n, whole);
@@ -539,12 +554,19 @@ pub(crate) fn softmax_gradient<T: Soft, L: Wave<T>>(l: L, g: &[T], y: &[T], dot:
 pub(crate) fn probabilities<T: Soft, L: Wave<T>>(l: L, x: &[T], [top, scale, g]: [T; 3], to: &mut [T]) {
     let (lift, scale, g, count) = (l.splat(-top), l.splat(scale), l.splat(g), to.len());
     let (x, to) = (&x[..count], to.as_mut_ptr());
+    let x_ahead = x.as_ptr().wrapping_add(LATER);
     walked!(l: L, T; count; |_u, i, n, W, whole| {
         // SAFETY: lanes of both rows.
         unsafe {
             let x: [L::V; W] = get(l, x.as_ptr().add(i), n, whole);
             let e = raised(l, lifted(l, x, lift));
             let p = times(l, times(l, e, [scale; W]), [g; W]);
+            if whole {
+                for w in 0..W {
+                    l.prefetch(x_ahead.wrapping_add(i + w * L::N));
+                    l.prefetch_write(to.wrapping_add(LATER + i + w * L::N));
+                }
+            }
             put(l, to.add(i), p, n, whole);
         }
     });

@@ -20,8 +20,6 @@ pub(crate) trait Wave<T>: Fold<T> {
     fn largest(self, v: Self::V) -> T;
     /// 2^(k - bias) from the numbers whose last bits are k.
     fn power(self, v: Self::V) -> Self::V;
-    /// The first `n` lanes of `v`, zero in the others.
-    fn keep(self, v: Self::V, n: usize) -> Self::V;
     /// The first `n` lanes from memory, those of `v` in the others.
     /// # Safety
     /// `n` lanes lie at `p`.
@@ -52,15 +50,6 @@ macro_rules! parts_in_memory {
         #[inline(always)]
         fn largest(self, v: $v) -> $t {
             halved!(self, v, $t, |x, y| if y > x { y } else { x })
-        }
-        #[inline(always)]
-        fn keep(self, v: $v, n: usize) -> $v {
-            let mut all = [0.0; 16];
-            // SAFETY: no vector is longer than the array.
-            unsafe {
-                self.store(all.as_mut_ptr(), v);
-                self.load_n(all.as_ptr(), n)
-            }
         }
         #[inline(always)]
         unsafe fn load_or(self, p: *const $t, n: usize, v: $v) -> $v {
@@ -97,10 +86,6 @@ macro_rules! one_lane {
             #[inline(always)]
             fn power(self, v: $t) -> $t {
                 <$t>::from_bits(v.to_bits() << $bits)
-            }
-            #[inline(always)]
-            fn keep(self, v: $t, n: usize) -> $t {
-                if n == 0 { 0.0 } else { v }
             }
             #[inline(always)]
             unsafe fn load_or(self, p: *const $t, n: usize, v: $t) -> $t {
@@ -153,11 +138,6 @@ mod x86 {
             }
         }
         #[inline(always)]
-        fn keep(self, v: __m512, n: usize) -> __m512 {
-            // SAFETY: as above.
-            unsafe { _mm512_maskz_mov_ps(((1u32 << n.min(16)) - 1) as u16, v) }
-        }
-        #[inline(always)]
         unsafe fn load_or(self, p: *const f32, n: usize, v: __m512) -> __m512 {
             // SAFETY: as above; masked lanes are not touched.
             unsafe { _mm512_mask_loadu_ps(v, ((1u32 << n.min(16)) - 1) as u16, p) }
@@ -168,11 +148,6 @@ mod x86 {
         fn largest(self, v: __m256) -> f32 {
             // SAFETY: as above.
             unsafe { largest_of_8(v) }
-        }
-        #[inline(always)]
-        fn keep(self, v: __m256, n: usize) -> __m256 {
-            // SAFETY: as above.
-            unsafe { _mm256_and_ps(v, _mm256_castsi256_ps(Lanes::<f32>::mask(self, 0, n.min(8)))) }
         }
         #[inline(always)]
         unsafe fn load_or(self, p: *const f32, n: usize, v: __m256) -> __m256 {
@@ -231,12 +206,12 @@ mod arm {
             }
         };
     }
-    wave!(f32, float32x4_t, vcgtq_f32, vbslq_f32, |v| vreinterpretq_f32_u32(vshlq_n_u32::<23>(
-        vreinterpretq_u32_f32(v)
-    )));
-    wave!(f64, float64x2_t, vcgtq_f64, vbslq_f64, |v| vreinterpretq_f64_u64(vshlq_n_u64::<52>(
-        vreinterpretq_u64_f64(v)
-    )));
+    wave!(f32, float32x4_t, vcgtq_f32, vbslq_f32, |v| vreinterpretq_f32_u32(
+        vshlq_n_u32::<23>(vreinterpretq_u32_f32(v))
+    ));
+    wave!(f64, float64x2_t, vcgtq_f64, vbslq_f64, |v| vreinterpretq_f64_u64(
+        vshlq_n_u64::<52>(vreinterpretq_u64_f64(v))
+    ));
 }
 
 /// Compiles a function once per instruction set and picks one at run time, as [`multiversion!`](crate::multiversion) does,
