@@ -78,6 +78,10 @@ impl<T: LossElement> Lines<'_, T> {
     #[inline(always)]
     fn start(view: &Src<T>, i: usize) -> isize {
         let s = view.shape()[2];
+        if s == 1 {
+            // Two divisions would take as long as a short line.
+            return i as isize * view.strides()[0];
+        }
         (i / s) as isize * view.strides()[0] + (i % s) as isize * view.strides()[2]
     }
 
@@ -399,7 +403,7 @@ in_waves! {
         let mut apart = vec![T::ZERO; if s == 1 { 0 } else { c }];
         for i in range {
             let x = Lines::row(&lines.logits, i, &mut keep);
-            let first = i / s * c * s + i % s;
+            let first = if s == 1 { i * c } else { i / s * c * s + i % s };
             // SAFETY: line i of the result, which is this thread's.
             let to = unsafe { std::slice::from_raw_parts_mut(b.gx.at(first), if s == 1 { c } else { 0 }) };
             let to = if s == 1 { to } else { &mut apart[..] };

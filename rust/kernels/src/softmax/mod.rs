@@ -178,7 +178,10 @@ fn rows<T: Soft>(job: &Job<T>, lines: &Walk<3>, range: Range<usize>) {
 /// for each other, those of the next row do not.
 pub(crate) const GROUP: usize = 16;
 
-/// The longest rows that a softmax takes together.
+/// The longest rows whose exponentials are kept of two at once.
+const TWICE: usize = 1 << 16;
+
+/// The longest rows that log-softmax takes together; softmax, which takes no logarithms, those of half as many.
 pub(crate) const LONGEST: usize = 256;
 
 /// How many rows of `n` elements are taken together: as many as have `room` elements. One: rows are taken on their own.
@@ -194,7 +197,8 @@ pub(crate) fn together(n: usize, room: usize) -> usize {
 in_waves! {
     fn row_range<T: Soft>(l: L; job: &Job<T>, lines: &Walk<3>, range: Range<usize>) {
         let mut first = range.start;
-        let rows = if job.n > LONGEST || job.backward { 1 } else { together(job.n, 2048) };
+        let longest = if job.log { LONGEST } else { LONGEST / 2 - 1 };
+        let rows = if job.n > longest || job.backward { 1 } else { together(job.n, 2048) };
         if rows > 1 {
             let mut scratch = vec![T::ZERO; if job.log { 0 } else { rows * job.n }];
             while first + rows <= range.end {
@@ -205,7 +209,7 @@ in_waves! {
         if rows == 1 && range.len() > 1 {
             return match (job.backward, job.log) {
                 (true, false) if job.n > row::BLOCK => gradients_in_turn(l, job, lines, range),
-                (false, false) if job.n <= row::BLOCK => in_turn::<T, L, { before::SCALED }>(l, job, lines, range),
+                (false, false) if job.n <= TWICE => in_turn::<T, L, { before::SCALED }>(l, job, lines, range),
                 (false, true) if job.n <= row::BLOCK => in_turn::<T, L, { before::LOWERED }>(l, job, lines, range),
                 _ => alone(l, job, lines, range),
             };
@@ -226,7 +230,7 @@ fn alone<T: Soft, L: Wave<T>>(l: L, job: &Job<T>, lines: &Walk<3>, range: Range<
     }
 }
 
-/// Rows of at most [`row::BLOCK`] elements, of which each passes through [`row::step`] three times: what [`one`] makes of
+/// Rows (log: of at most [`row::BLOCK`] elements), of which each passes through [`row::step`] three times: what [`one`] makes of
 /// them.
 #[inline(always)]
 fn in_turn<T: Soft, L: Wave<T>, const BEFORE: u8>(l: L, job: &Job<T>, lines: &Walk<3>, range: Range<usize>) {

@@ -386,7 +386,7 @@ pub(crate) mod before {
     pub(crate) const LOWERED: u8 = 2;
 }
 
-/// Three rows of one length, at most [`BLOCK`], one step each: the next one's maximum, this one's sum of exponentials above
+/// Three rows of one length, one step each: the next one's maximum, this one's sum of exponentials above
 /// `top`, and the result of the one before. Alone each of these waits, the one for memory, the other for itself; what they
 /// give is that of [`top`], [`exponentials`] or [`sum_above`], and [`scaled`] or [`lowered`].
 #[inline(always)]
@@ -400,9 +400,8 @@ pub(crate) fn step<T: Soft, L: Wave<T>, const BEFORE: u8>(
     by: [T; 2],
     y: &mut [T],
 ) -> [T; 2] {
-    let count = x.len();
-    debug_assert!(count <= BLOCK);
-    let (next, has_y) = (&next[..count], BEFORE != before::GONE);
+    let (count, has_y) = (x.len(), BEFORE != before::GONE);
+    let next = &next[..count];
     let (old, y) = (
         &old[..if has_y { count } else { 0 }],
         &mut y[..if has_y { count } else { 0 }],
@@ -410,36 +409,43 @@ pub(crate) fn step<T: Soft, L: Wave<T>, const BEFORE: u8>(
     let keep = BEFORE == before::SCALED;
     let exponentials = &mut exponentials[..if keep { count } else { 0 }];
     let lift = l.splat(if !keep && top == -T::INF { T::ZERO } else { -top });
-    let (by, least) = (by.map(|v| l.splat(v)), l.splat(-T::INF));
-    let (mut sums, mut tops) = (l.group(l.splat(T::ZERO)), l.group(least));
-    walked!(l: L, T; count; |u, i, n, W, whole| {
-        // SAFETY: lanes of all rows.
-        unsafe {
-            if has_y {
-                let mut v: [L::V; W] = get(l, old.as_ptr().add(i), n, whole);
-                for w in 0..W {
-                    v[w] = if keep { l.mul(v[w], by[0]) } else { l.add(l.add(v[w], by[0]), by[1]) };
-                    if whole {
-                        l.prefetch_write(y.as_ptr().wrapping_add(LATER + i + w * L::N));
+    let by = [l.splat(by[0]), l.splat(by[1])];
+    let mut tops = l.group(l.splat(-T::INF));
+    let (mut all, mut from) = (T::ZERO, 0);
+    while from < count {
+        let mut sums = l.group(l.splat(T::ZERO));
+        walked!(l: L, T; (count - from).min(BLOCK); |u, i, n, W, whole| {
+            let i = from + i;
+            // SAFETY: lanes of all rows.
+            unsafe {
+                if has_y {
+                    let mut v: [L::V; W] = get(l, old.as_ptr().add(i), n, whole);
+                    for w in 0..W {
+                        v[w] = if keep { l.mul(v[w], by[0]) } else { l.add(l.add(v[w], by[0]), by[1]) };
+                        if whole {
+                            l.prefetch_write(y.as_ptr().wrapping_add(LATER + i + w * L::N));
+                        }
+                    }
+                    put(l, y.as_mut_ptr().add(i), v, n, whole);
+                }
+                let v: [L::V; W] = get(l, x.as_ptr().add(i), n, whole);
+                let e = raised(l, lifted(l, v, lift));
+                if keep {
+                    put(l, exponentials.as_mut_ptr().add(i), e, n, whole);
+                }
+                gather(l, &mut sums, u, e, n, whole);
+                if whole {
+                    for w in 0..W {
+                        l.prefetch(next.as_ptr().wrapping_add(LATER + i + w * L::N));
                     }
                 }
-                put(l, y.as_mut_ptr().add(i), v, n, whole);
+                rise(l, &mut tops, u, next.as_ptr().add(i), W, n, whole);
             }
-            let v: [L::V; W] = get(l, x.as_ptr().add(i), n, whole);
-            let e = raised(l, lifted(l, v, lift));
-            if keep {
-                put(l, exponentials.as_mut_ptr().add(i), e, n, whole);
-            }
-            gather(l, &mut sums, u, e, n, whole);
-            if whole {
-                for w in 0..W {
-                    l.prefetch(next.as_ptr().wrapping_add(LATER + i + w * L::N));
-                }
-            }
-            rise(l, &mut tops, u, next.as_ptr().add(i), W, n, whole);
-        }
-    });
-    [total(l, sums), highest(l, tops)]
+        });
+        all = all + total(l, sums);
+        from += BLOCK;
+    }
+    [all, highest(l, tops)]
 }
 
 /// The gradient of a row, and the sum of products of the next one with its own gradient: `y = (g - dot) * p`.

@@ -2,6 +2,11 @@
 //!
 //! Sums are chains over k, line by line, whatever the width of a strip.
 
+#![allow(
+    clippy::needless_range_loop,
+    reason = "indices over registers, unrolled by the compiler, read best as such"
+)]
+
 use super::row::{Soft, get, put, raised};
 use super::wave::Wave;
 
