@@ -109,13 +109,13 @@ def cases():
     for shape in ("64, 10", "1024, 128", "4096, 1000", "32, 50257"):
         name = shape.replace(", ", "x")
         setup = f"x = t.randn({shape})"
-        add("softmax", f"softmax {name}", setup, "F.softmax(x, 1)")
-        add_backward("softmax", f"softmax {name}", setup, "F.softmax(x, 1)")
-        add("softmax", f"log_softmax {name}", setup, "F.log_softmax(x, 1)")
+        add("softmax", f"softmax {name}", setup, "F.softmax(x, 1)", "2 * x.numel()")
+        add_backward("softmax", f"softmax {name}", setup, "F.softmax(x, 1)", moved="3 * x.numel()")
+        add("softmax", f"log_softmax {name}", setup, "F.log_softmax(x, 1)", "2 * x.numel()")
         rows, classes = shape.split(", ")
         setup = f"x = t.randn({shape}); target = t.randint(0, {classes}, ({rows},))"
-        add("softmax", f"cross_entropy {name}", setup, "F.cross_entropy(x, target)")
-        add_backward("softmax", f"cross_entropy {name}", setup, "F.cross_entropy(x, target)")
+        add("softmax", f"cross_entropy {name}", setup, "F.cross_entropy(x, target)", "x.numel()")
+        add_backward("softmax", f"cross_entropy {name}", setup, "F.cross_entropy(x, target)", moved="2 * x.numel()")
     add("softmax", "softmax(0) 1000x1000", "x = t.randn(1000, 1000)", "F.softmax(x, 0)")
     add("softmax", "softmax(1) 32x64x28x28", "x = t.randn(32, 64, 28, 28)", "F.softmax(x, 1)")
     add("softmax", "mse_loss 1e6", "x = t.randn(10**6); y = t.randn(10**6)", "F.mse_loss(x, y)")

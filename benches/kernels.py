@@ -3,11 +3,13 @@
     python benches/kernels.py                       all families, one thread and two
     python benches/kernels.py --family math --threads 1
     python benches/kernels.py --only topk --rounds 30
+    python benches/kernels.py --shares              firesteel beside a plain copy of as many bytes, nothing of PyTorch
 
 A time is the least of all rounds; a ratio is PyTorch's time over firesteel's: above 1, firesteel is faster. Each
 family closes with the geometric mean of its ratios. Results are freed between calls, so both libraries allocate as a
 program makes them do. Forward functions run under `no_grad`, a backward is timed alone (`autograd.grad` on a kept
-graph).
+graph). `--shares` takes the cases that must move `LARGE` bytes or more, in turns with a copy of a tensor that moves as many:
+the share of memory's rate that a kernel reaches is the copy's time over its own.
 """
 
 import argparse
@@ -48,6 +50,42 @@ def seconds(case, libs, rounds, budget, threads):
     return best
 
 
+# Bytes from which a case of `--shares` is large: operands that do not all stay in a cache of 32 MiB.
+LARGE = 25 * 10**6
+
+
+def share(case, lib, rounds):
+    """Bytes that must move, and the least times of the case and of a plain copy of as many, in turns, or None."""
+    space = {"t": lib}
+    with contextlib.nullcontext() if case.grad else lib.no_grad():
+        exec(case.setup, space)
+        code = compile(case.run, case.name, "exec")
+        exec(code, space)
+        moved = 4 * eval(case.moved, space)
+        if moved < LARGE:
+            return None
+        space |= {"source": lib.zeros(moved // 8)}
+        best = []
+        for run in (code, compile("source.clone()", "copy", "exec")) * rounds:
+            start = time.perf_counter()
+            exec(run, space)
+            best.append(time.perf_counter() - start)
+    return moved, min(best[::2]), min(best[1::2])
+
+
+def shares(chosen, thread_counts, rounds):
+    lib = importlib.import_module("firesteel")
+    print("case | threads | MB | µs | GB/s | copy GB/s | share")
+    for threads in thread_counts:
+        lib.set_num_threads(threads)
+        for case in (c for c in chosen if c.moved):
+            found = share(case, lib, rounds)
+            if found:
+                moved, taken, copy = found
+                rates = f"{moved / taken / 1e9:.0f} | {moved / copy / 1e9:.0f} | {copy / taken:.0%}"
+                print(f"{case.name} | {threads} | {moved / 1e6:.0f} | {taken * 1e6:.0f} | {rates}", flush=True)
+
+
 def rates(case, lib, taken, rounds):
     """Bytes read and written per second (each at least once), and those of a plain copy of as many."""
     space = {"t": lib}
@@ -71,10 +109,13 @@ def main():
     parser.add_argument("--threads", default="1,2")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--milliseconds", type=float, default=2.0, help="length of one round of one library")
+    parser.add_argument("--shares", action="store_true", help="large cases beside a plain copy instead of PyTorch")
     args = parser.parse_args()
+    chosen = [c for c in cases() if args.only in c.name and (not args.family or c.family in args.family.split(","))]
+    if args.shares:
+        return shares(chosen, map(int, args.threads.split(",")), 6 * args.rounds)
     libs = {name: importlib.import_module(name) for name in ("firesteel", "torch")}
     print(", ".join(f"{name} {lib.__version__}" for name, lib in libs.items()))
-    chosen = [c for c in cases() if args.only in c.name and (not args.family or c.family in args.family.split(","))]
     for threads in map(int, args.threads.split(",")):
         for lib in libs.values():
             lib.set_num_threads(threads)

@@ -87,6 +87,17 @@ def functions():
     return first + "\n\nCases below 1 (one thread / two threads):\n\n" + table(["family", "cases"], lost)
 
 
+def shares():
+    """Large pools, norms and softmaxes beside a plain copy of as many bytes."""
+    found = {}
+    for cells in rows("kernels.py", "--shares"):
+        if "share" not in cells:
+            case, threads, size, *rest = cells
+            found.setdefault((case, size), {})[threads] = [rest[1], rest[2], rest[3]]
+    header = ["case", "MB"] + [f"{n}: {name}" for n in (1, 2) for name in ("GB/s", "copy", "share")]
+    return table(header, [[*key, *by.get("1", [""] * 3), *by.get("2", [""] * 3)] for key, by in found.items()])
+
+
 def train():
     """Steps of whole models."""
     header, lines = [], []
@@ -110,7 +121,7 @@ def threads():
     return table(header, lines)
 
 
-TABLES = {f.__name__: f for f in (products, functions, train, threads)}
+TABLES = {f.__name__: f for f in (products, functions, shares, train, threads)}
 
 
 def main():

@@ -8,11 +8,11 @@ use super::{LossElement, Reduction, check, class, total, weights};
 use crate::index::IndexError;
 use crate::multiversion;
 use crate::parallel;
-use crate::reduce::real::Real;
 use crate::reduce::walk::{Share, grain, line};
-use crate::softmax::row::{self, Soft, by_width, each};
+use crate::softmax::row::{self, Soft, before};
 use crate::softmax::strip::{self, across, across_mut, by_parts};
-use crate::softmax::{COST, GROUP, together};
+use crate::softmax::wave::{Wave, in_waves};
+use crate::softmax::{COST, GROUP, LONGEST, together};
 use crate::view::Src;
 use std::ops::Range;
 
@@ -78,6 +78,10 @@ impl<T: LossElement> Lines<'_, T> {
     #[inline(always)]
     fn start(view: &Src<T>, i: usize) -> isize {
         let s = view.shape()[2];
+        if s == 1 {
+            // Two divisions would take as long as a short line.
+            return i as isize * view.strides()[0];
+        }
         (i / s) as isize * view.strides()[0] + (i % s) as isize * view.strides()[2]
     }
 
@@ -183,7 +187,8 @@ pub fn cross_entropy_forward<T: LossElement>(
 
 /// The numbers of the first lines of `range`, and their logarithms: of short lines a group, of long ones one.
 #[inline(always)]
-fn find<T: LossElement>(
+fn find<T: LossElement, L: Wave<T>>(
+    l: L,
     lines: &Lines<T>,
     range: Range<usize>,
     rows: usize,
@@ -193,23 +198,42 @@ fn find<T: LossElement>(
 ) {
     if rows > 1 {
         let count = range.len().min(rows);
-        for (l, i) in group[..count].iter_mut().zip(range.clone()) {
-            l.top = row::top(Lines::row(&lines.logits, i, keep));
+        if lines.classes() > LONGEST && lines.logits.strides()[1] == 1 {
+            // Each row's sum together with the next one's maximum.
+            group[0].top = row::top(l, Lines::row(&lines.logits, range.start, keep));
+            for r in 0..count {
+                let (mut none, mut other) = (Vec::new(), Vec::new());
+                let x = Lines::row(&lines.logits, range.start + r, &mut none);
+                let next = Lines::row(&lines.logits, range.start + (r + 1).min(count - 1), &mut other);
+                let top = group[r].top;
+                let both = row::step::<T, L, { before::GONE }>(l, next, x, top, &mut [], &[], [T::ZERO; 2], &mut []);
+                group[r].sum = both[0];
+                if r + 1 < count {
+                    group[r + 1].top = both[1];
+                }
+            }
+            for (to, line) in logs.iter_mut().zip(group) {
+                *to = line.log();
+            }
+            return;
         }
-        for (l, i) in group[..count].iter_mut().zip(range) {
-            l.sum = row::sum_above(Lines::row(&lines.logits, i, keep), l.top);
+        for (line, i) in group[..count].iter_mut().zip(range.clone()) {
+            line.top = row::top(l, Lines::row(&lines.logits, i, keep));
+        }
+        for (line, i) in group[..count].iter_mut().zip(range) {
+            line.sum = row::sum_above(l, Lines::row(&lines.logits, i, keep), line.top);
         }
     } else {
-        let (top, sum) = row::top_and_sum(Lines::row(&lines.logits, range.start, keep));
+        let (top, sum) = row::top_and_sum(l, Lines::row(&lines.logits, range.start, keep));
         group[0] = Line { top, sum };
     }
-    for (to, l) in logs.iter_mut().zip(group) {
-        *to = l.log();
+    for (to, line) in logs.iter_mut().zip(group) {
+        *to = line.log();
     }
 }
 
-multiversion! {
-    fn row_losses<T: LossElement>(lines: &Lines<T>, to: &Written<T>, range: Range<usize>) {
+in_waves! {
+    fn row_losses<T: LossElement>(l: L; lines: &Lines<T>, to: &Written<T>, range: Range<usize>) {
         let c = lines.classes();
         let (mut keep, mut keep_p) = (Vec::new(), Vec::new());
         let smooth = lines.smoothing != T::ZERO;
@@ -219,23 +243,23 @@ multiversion! {
             Expected::Classes { .. } if smooth => lines.weight.map_or_else(|| vec![T::ONE; c], |w| w.to_vec()),
             Expected::Classes { .. } => Vec::new(),
         };
-        let mut all = if smooth { row::sum(&asked_for, &asked_for) } else { T::ZERO };
+        let mut all = if smooth { row::sum(l, &asked_for, &asked_for) } else { T::ZERO };
         let mut group = [Line { top: T::ZERO, sum: T::ONE }; GROUP];
         let (mut logs, rows) = ([T::ZERO; GROUP], together(c, 16384));
         for i in range.clone() {
             let r = (i - range.start) % rows;
             if r == 0 {
-                find(lines, i..range.end, rows, &mut group, &mut logs, &mut keep);
+                find(l, lines, i..range.end, rows, &mut group, &mut logs, &mut keep);
             }
             let x = Lines::row(&lines.logits, i, &mut keep);
-            let (l, log, top) = (group[r], logs[r], group[r].top);
+            let (line, log, top) = (group[r], logs[r], group[r].top);
             let loss = match lines.expected {
                 Expected::Classes { target, ignore } => match class(target[i], c, ignore) {
                     None => T::ZERO,
                     Some(t) => {
                         let loss = lines.weight_of(t) * (log - (x[t] - top));
                         if smooth {
-                            let spread = all * log - row::shifted_dot(x, &asked_for, top);
+                            let spread = all * log - row::lifted_dot(l, x, &asked_for, -top);
                             let share = lines.smoothing / T::from_f64(c as f64);
                             loss * (T::ONE - lines.smoothing) + spread * share
                         } else {
@@ -246,11 +270,11 @@ multiversion! {
                 Expected::Probabilities(p) => {
                     let p = Lines::row(&p, i, &mut keep_p);
                     asked(p, lines.weight, lines.smoothing, &mut asked_for);
-                    all = row::sum(&asked_for, &asked_for);
-                    all * log - row::shifted_dot(x, &asked_for, top)
+                    all = row::sum(l, &asked_for, &asked_for);
+                    all * log - row::lifted_dot(l, x, &asked_for, -top)
                 }
             };
-            to.put(i, loss, l);
+            to.put(i, loss, line);
         }
     }
 }
@@ -364,28 +388,8 @@ impl<T: LossElement> Back<'_, T> {
     }
 }
 
-/// `to = p * g`, with the softmax p.
-#[inline(always)]
-fn probabilities<T: Soft>(x: &[T], top: T, scale: T, g: T, to: &mut [T]) {
-    #[inline(always)]
-    fn blocks<T: Soft, const W: usize>(x: &[T], top: T, scale: T, g: T, to: &mut [T]) {
-        each!(W, to, (x in x) => (x - top).exp_raised() * scale * g);
-    }
-    by_width!(T, to.len(), blocks(x, top, scale, g, to))
-}
-
-/// `to = p * g - q * by`
-#[inline(always)]
-fn differences<T: Soft>(x: &[T], q: &[T], [top, scale, g, by]: [T; 4], to: &mut [T]) {
-    #[inline(always)]
-    fn blocks<T: Soft, const W: usize>(x: &[T], q: &[T], [top, scale, g, by]: [T; 4], to: &mut [T]) {
-        each!(W, to, (x in x, q in q) => q.fma(-by, (x - top).exp_raised() * scale * g));
-    }
-    by_width!(T, to.len(), blocks(x, q, [top, scale, g, by], to))
-}
-
-multiversion! {
-    fn row_gradients<T: LossElement>(b: &Back<T>, range: Range<usize>) {
+in_waves! {
+    fn row_gradients<T: LossElement>(l: L; b: &Back<T>, range: Range<usize>) {
         let lines = b.lines;
         let (c, s) = (lines.classes(), lines.logits.shape()[2]);
         let (mut keep, mut keep_p) = (Vec::new(), Vec::new());
@@ -395,11 +399,11 @@ multiversion! {
             Expected::Classes { .. } if smooth => lines.weight.map_or_else(|| vec![T::ONE; c], |w| w.to_vec()),
             Expected::Classes { .. } => Vec::new(),
         };
-        let all = if smooth { row::sum(&asked_for, &asked_for) } else { T::ZERO };
+        let all = if smooth { row::sum(l, &asked_for, &asked_for) } else { T::ZERO };
         let mut apart = vec![T::ZERO; if s == 1 { 0 } else { c }];
         for i in range {
             let x = Lines::row(&lines.logits, i, &mut keep);
-            let first = i / s * c * s + i % s;
+            let first = if s == 1 { i * c } else { i / s * c * s + i % s };
             // SAFETY: line i of the result, which is this thread's.
             let to = unsafe { std::slice::from_raw_parts_mut(b.gx.at(first), if s == 1 { c } else { 0 }) };
             let to = if s == 1 { to } else { &mut apart[..] };
@@ -412,10 +416,10 @@ multiversion! {
                         if smooth {
                             let own = own * (T::ONE - lines.smoothing);
                             let by = g * (lines.smoothing / T::from_f64(c as f64));
-                            differences(x, &asked_for, [top, scale, by.fma(all, own), by], to);
+                            row::differences(l, x, &asked_for, [top, scale, by.fma(all, own), by], to);
                             to[t] = to[t] - own;
                         } else {
-                            probabilities(x, top, scale, own, to);
+                            row::probabilities(l, x, [top, scale, own], to);
                             to[t] = to[t] - own;
                         }
                     }
@@ -423,8 +427,8 @@ multiversion! {
                 Expected::Probabilities(p) => {
                     let p = Lines::row(&p, i, &mut keep_p);
                     asked(p, lines.weight, lines.smoothing, &mut asked_for);
-                    let all = row::sum(&asked_for, &asked_for);
-                    differences(x, &asked_for, [top, scale, g * all, g], to);
+                    let all = row::sum(l, &asked_for, &asked_for);
+                    row::differences(l, x, &asked_for, [top, scale, g * all, g], to);
                 }
             }
             if s != 1 {

@@ -4,7 +4,7 @@
 //! lies in the cache; channels of short runs go in blocks. Where channels lie side by side, sums go down the rows.
 
 use super::by_float;
-use super::channel::{Coefficients, apply, channel, inverse, lines, list, moments, put, scale_and_shift};
+use super::channel::{Coefficients, apply, channel, inverse, lines, list, moments, past, put, scale_and_shift};
 use super::sides::{self, Sides};
 use super::sweep::{BLOCK, Blend, Block, HasSweeps, Runs, Sweeps, far, variance};
 use crate::dtype::Element;
@@ -12,6 +12,7 @@ use crate::parallel;
 use crate::reduce::real::Real;
 use crate::reduce::walk::{Share, collect, grain, view_mut, view_of};
 use crate::reduce::{sum_and_dot, var_of};
+use crate::simd::sweep::fence;
 use crate::view::{AnyDst, AnySrc, Dst, Src};
 
 /// What batch norm by given statistics does to the elements of a channel.
@@ -161,6 +162,7 @@ pub fn batch_norm_train(
                         (sweeps.block_scale)(&block, &k);
                     }
                 }
+                fence(past(&y));
             });
         } else if let Some(rows) = Sides::of(x.shape(), [x.strides(), x.strides(), y.strides()]) {
             let all = sides::moments(&rows, &x);
@@ -330,6 +332,7 @@ pub fn batch_norm_backward(
                         }
                     }
                 }
+                fence(past(&to));
             });
         } else if let Some(rows) =
             Sides::of(x.shape(), [x.strides(), gy.strides(), gx.as_ref().map_or(x.strides(), |g| g.strides())])

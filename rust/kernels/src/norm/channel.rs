@@ -8,6 +8,8 @@ use super::sweep::{Across, Blend, HasSweeps, Rows, Runs, Sweeps};
 use crate::parallel;
 use crate::reduce::real::Real;
 use crate::reduce::walk::{Share, Walk, collect, grain};
+use crate::simd::cache::exceeds;
+use crate::simd::sweep::fence;
 use crate::view::{AnySrc, Dst, Src};
 
 /// Per channel: `y = slope * x + shift`, or `y = gain * g + slope * (x - center) + shift`.
@@ -81,7 +83,13 @@ pub(super) fn channel<T>(x: &Src<T>, g: Option<&Src<T>>, y: &Dst<T>, i: usize) -
         steps: [x.strides()[0], g.strides()[0], y.strides()[0]],
         count: x.shape()[0],
         len: x.shape()[2],
+        past: past(y),
     }
+}
+
+/// Whether a result is stored past the caches: where it would not stay in them.
+pub(super) fn past<T>(y: &Dst<T>) -> bool {
+    exceeds(y.numel() * size_of::<T>())
 }
 
 /// Mean, variance, and the reciprocal of the deviation.
@@ -110,7 +118,7 @@ pub(super) fn apply<T: HasSweeps>(x: &Src<T>, g: Option<&Src<T>>, y: &Dst<T>, k:
         Share::new(g_view.ptr().cast_mut()),
         Share::new(y.ptr()),
     );
-    let sweeps = T::sweeps();
+    let (sweeps, past) = (T::sweeps(), past(y));
     if s == 1 && strides.map(|t| t[rank - 2]) == [1; 3] && channels.is_multiple_of(wide) {
         // One element per channel: rows run over the channels.
         let rows = Walk::of(&x.shape()[..rank - 2], strides.map(|t| &t[..rank - 2]));
@@ -147,9 +155,11 @@ pub(super) fn apply<T: HasSweeps>(x: &Src<T>, g: Option<&Src<T>>, y: &Dst<T>, k:
                 b: k.shift.as_ptr(),
                 channels,
                 first: range.start % channels,
+                past,
             };
             // SAFETY: a part of both, which is this thread's.
             unsafe { (sweeps.scale_rows)(&part) };
+            fence(past);
         });
     }
     parallel::for_range(rows.count(), grain(s), |range| {
@@ -163,6 +173,7 @@ pub(super) fn apply<T: HasSweeps>(x: &Src<T>, g: Option<&Src<T>>, y: &Dst<T>, k:
                 // Elements that do not follow each other are runs of one.
                 count: if step == [1; 3] { 1 } else { s },
                 len: if step == [1; 3] { s } else { 1 },
+                past: past && step == [1; 3],
             };
             let blend = Blend {
                 gain: k.gain[c],
@@ -179,5 +190,6 @@ pub(super) fn apply<T: HasSweeps>(x: &Src<T>, g: Option<&Src<T>>, y: &Dst<T>, k:
                 }
             }
         }
+        fence(past);
     });
 }

@@ -1,13 +1,14 @@
 //! Group norm: each group of channels of an image by its own statistics.
 
 use super::by_float;
-use super::channel::{Coefficients, apply, inverse, lines, list, moments, put, scale_and_shift};
+use super::channel::{Coefficients, apply, inverse, lines, list, moments, past, put, scale_and_shift};
 use super::sweep::{Blend, HasSweeps, Runs};
 use crate::dtype::Element;
 use crate::parallel;
 use crate::reduce::real::Real;
 use crate::reduce::walk::{Share, collect, grain, view_mut};
 use crate::reduce::{sum_and_dot, var_of};
+use crate::simd::sweep::fence;
 use crate::view::{AnyDst, AnySrc, Dst, Src};
 
 /// Normalises `x` `[n, g, d, s]` over the last two dims; `weight` and `bias` are `[g * d]`, `mean` and `rstd` `[n, g]`.
@@ -42,6 +43,7 @@ pub fn group_norm_forward(
                         *to_inv.at(r) = T::from_f64(rstd);
                     }
                 }
+                fence(past(&y));
             });
         } else {
             let mut v = vec![T::ZERO; n * g];
@@ -76,6 +78,7 @@ fn group<T>(x: &Src<T>, g: Option<&Src<T>>, y: &Dst<T>, r: usize) -> Runs<T> {
         steps: [x.strides()[2], g.strides()[2], y.strides()[2]],
         count: x.shape()[2],
         len: x.shape()[3],
+        past: past(y),
     }
 }
 
@@ -162,6 +165,7 @@ pub fn group_norm_backward(
                         }
                     }
                 }
+                fence(past(&to));
             });
         } else {
             // SAFETY: one mean per group, repeated over its channels.

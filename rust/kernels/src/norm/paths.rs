@@ -288,3 +288,50 @@ fn rows() {
         }
     }
 }
+
+/// What is stored past the caches, rows that begin anywhere among it, has the bits of what is not.
+#[test]
+fn larger_than_the_cache() {
+    let [n, c, s] = [33, 64, 3249];
+    let all = n * c * s;
+    assert!(crate::simd::cache::exceeds(4 * all) || cfg!(not(target_arch = "x86_64")));
+    let (x, g) = (numbers(all, 1), numbers(all, 2));
+    let (w, b, m, v) = (numbers(c, 3), numbers(c, 4), numbers(c, 5), vec![0.5; c]);
+    let (one, dim) = ([1], [c]);
+    let (wv, bv) = (Some(any(&w, &dim, &one)), Some(any(&b, &dim, &one)));
+    // The results for images from `first` on: of batch norm by given statistics, and of group norm, with gradients.
+    let run = |first: usize| {
+        let (x, g, count) = (&x[first * c * s..], &g[first * c * s..], n - first);
+        let (shape, strides) = ([count, c, s], [c * s, s, 1].map(|v| v as isize));
+        let (mean, var) = (any(&m, &dim, &one), any(&v, &dim, &one));
+        let mut outs = [(); 4].map(|()| vec![0.0f32; x.len()]);
+        let [eval, gx, group, ggx] = &mut outs;
+        let (x3, g3) = (any(x, &shape, &strides), any(g, &shape, &strides));
+        batch_norm_eval(x3, wv, bv, mean, var, 1e-5, any_mut(eval, &shape, &strides));
+        batch_norm_backward(
+            g3,
+            x3,
+            wv,
+            mean,
+            var,
+            false,
+            Some(any_mut(gx, &shape, &strides)),
+            None,
+            None,
+        );
+        let (four, steps) = ([count, 8, c / 8, s], [c * s, c / 8 * s, s, 1].map(|v| v as isize));
+        let (x4, g4) = (any(x, &four, &steps), any(g, &four, &steps));
+        let (of, by) = ([count, 8], [8, 1]);
+        let (mut mean, mut rstd) = (vec![0.0; 8 * count], vec![0.0; 8 * count]);
+        let (to_mean, to_rstd) = (any_mut(&mut mean, &of, &by), any_mut(&mut rstd, &of, &by));
+        group_norm_forward(x4, wv, bv, 1e-5, any_mut(group, &four, &steps), to_mean, to_rstd);
+        let (mean, rstd) = (any(&mean, &of, &by), any(&rstd, &of, &by));
+        group_norm_backward(g4, x4, wv, mean, rstd, Some(any_mut(ggx, &four, &steps)), None, None);
+        outs
+    };
+    let (large, small) = (run(0), run(n - 1));
+    for (i, (large, small)) in large.iter().zip(&small).enumerate() {
+        let last = &large[(n - 1) * c * s..];
+        assert!(last.iter().zip(small).all(|(a, b)| a.to_bits() == b.to_bits()), "{i}");
+    }
+}

@@ -122,9 +122,15 @@ impl<const N: usize> Walk<N> {
     pub fn at(&self, mut i: usize) -> [isize; N] {
         let mut at = [0; N];
         for d in (0..self.rank).rev() {
-            let n = self.shape[d].max(1);
-            let c = (i % n) as isize;
-            i /= n;
+            // The outermost dim takes what is left, without a division.
+            let c = if d == 0 {
+                i as isize
+            } else {
+                let n = self.shape[d].max(1);
+                let c = (i % n) as isize;
+                i /= n;
+                c
+            };
             for (a, s) in at.iter_mut().zip(self.strides[d]) {
                 *a += c * s;
             }

@@ -4,8 +4,10 @@
 //! `#[inline(always)]` function, and the macro makes the `#[target_feature]` twins and the choice between them. `mul_add`
 //! is one instruction in each of the x86 sets (scalar code is compiled with FMA too), so all give the same bits.
 
+pub(crate) mod cache;
 pub mod dot;
 pub mod int;
+pub(crate) mod sweep;
 pub(crate) mod transpose;
 pub mod vec;
 

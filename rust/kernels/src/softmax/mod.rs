@@ -8,15 +8,16 @@ pub(crate) mod row;
 pub(crate) mod strip;
 #[cfg(test)]
 mod tests;
+pub(crate) mod wave;
 
 use crate::dtype::DType;
 use crate::elementwise::rows::prefetch;
-use crate::multiversion;
 use crate::parallel;
 use crate::reduce::walk::{Walk, apart, grain, line};
 use crate::view::{AnyDst, AnySrc, Dst, Src};
-use row::Soft;
+use row::{Soft, before};
 use std::ops::Range;
+use wave::{Wave, in_waves};
 
 /// An exponential counts as this many cheap operations when work is split.
 pub(crate) const COST: usize = 4;
@@ -35,11 +36,11 @@ pub fn softmax_rows(src: &[f32], n: usize, dst: &mut [f32], log: bool) {
     all_rows(src, n, dst, log)
 }
 
-multiversion! {
-    fn all_rows(src: &[f32], n: usize, dst: &mut [f32], log: bool) {
+in_waves! {
+    fn all_rows<T: Soft>(l: L; src: &[T], n: usize, dst: &mut [T], log: bool) {
         let mut scratch = Scratch::new(n);
         for (x, y) in src.chunks_exact(n).zip(dst.chunks_exact_mut(n)) {
-            one(x, x, y, false, log, scratch.first(n));
+            one(l, x, x, y, false, log, scratch.first(n));
         }
     }
 }
@@ -177,8 +178,11 @@ fn rows<T: Soft>(job: &Job<T>, lines: &Walk<3>, range: Range<usize>) {
 /// for each other, those of the next row do not.
 pub(crate) const GROUP: usize = 16;
 
-/// The longest rows that a softmax takes together.
-const LONGEST: usize = 256;
+/// The longest rows whose exponentials are kept of two at once.
+const TWICE: usize = 1 << 16;
+
+/// The longest rows that log-softmax takes together; softmax, which takes no logarithms, those of half as many.
+pub(crate) const LONGEST: usize = 256;
 
 /// How many rows of `n` elements are taken together: as many as have `room` elements. One: rows are taken on their own.
 #[inline(always)]
@@ -190,23 +194,98 @@ pub(crate) fn together(n: usize, room: usize) -> usize {
     }
 }
 
-multiversion! {
-    fn row_range<T: Soft>(job: &Job<T>, lines: &Walk<3>, range: Range<usize>) {
+in_waves! {
+    fn row_range<T: Soft>(l: L; job: &Job<T>, lines: &Walk<3>, range: Range<usize>) {
         let mut first = range.start;
-        let rows = if job.n > LONGEST { 1 } else { together(job.n, 2048) };
-        if !job.backward && rows > 1 {
+        let longest = if job.log { LONGEST } else { LONGEST / 2 - 1 };
+        let rows = if job.n > longest || job.backward { 1 } else { together(job.n, 2048) };
+        if rows > 1 {
             let mut scratch = vec![T::ZERO; if job.log { 0 } else { rows * job.n }];
             while first + rows <= range.end {
-                group(job, lines, first, rows, &mut scratch);
+                group(l, job, lines, first, rows, &mut scratch);
                 first += rows;
             }
         }
-        let mut scratch = Scratch::new(job.n);
-        // No closure around the work: one that is not inlined would lose the instruction set.
-        for i in first..range.end {
-            // SAFETY: line i of the walk is this thread's.
-            let (x, g, y) = unsafe { (job.of(lines, 0, i), job.of(lines, 1, i), job.to(lines, i)) };
-            one(x, g, y, job.backward, job.log, scratch.first(job.n));
+        if rows == 1 && range.len() > 1 {
+            return match (job.backward, job.log) {
+                (true, false) if job.n > row::BLOCK => gradients_in_turn(l, job, lines, range),
+                (false, false) if job.n <= TWICE => in_turn::<T, L, { before::SCALED }>(l, job, lines, range),
+                (false, true) if job.n <= row::BLOCK => in_turn::<T, L, { before::LOWERED }>(l, job, lines, range),
+                _ => alone(l, job, lines, range),
+            };
+        }
+        alone(l, job, lines, first..range.end);
+    }
+}
+
+/// Rows on their own.
+#[inline(always)]
+fn alone<T: Soft, L: Wave<T>>(l: L, job: &Job<T>, lines: &Walk<3>, range: Range<usize>) {
+    let mut scratch = Scratch::new(job.n);
+    // No closure around the work: one that is not inlined would lose the instruction set.
+    for i in range {
+        // SAFETY: line i of the walk is this thread's.
+        let (x, g, y) = unsafe { (job.of(lines, 0, i), job.of(lines, 1, i), job.to(lines, i)) };
+        one(l, x, g, y, job.backward, job.log, scratch.first(job.n));
+    }
+}
+
+/// Rows (log: of at most [`row::BLOCK`] elements), of which each passes through [`row::step`] three times: what [`one`] makes of
+/// them.
+#[inline(always)]
+fn in_turn<T: Soft, L: Wave<T>, const BEFORE: u8>(l: L, job: &Job<T>, lines: &Walk<3>, range: Range<usize>) {
+    let (n, log) = (job.n, BEFORE == before::LOWERED);
+    let mut scratch = vec![T::ZERO; if log { 0 } else { 2 * n }];
+    let (mut now, mut old) = scratch.split_at_mut(if log { 0 } else { n });
+    let (mut by, mut top) = ([T::ZERO; 2], T::ZERO);
+    for i in range.clone() {
+        // SAFETY: lines of the walk, which nothing writes.
+        let (x, next) = unsafe { (job.of(lines, 0, i), job.of(lines, 0, (i + 1).min(range.end - 1))) };
+        let [sum, after] = if i == range.start {
+            top = row::top(l, x);
+            let sum = if log {
+                row::sum_above(l, x, top)
+            } else {
+                row::exponentials(l, x, top, now)
+            };
+            [sum, row::top(l, next)]
+        } else {
+            // SAFETY: as above; line i - 1 of the result is this thread's.
+            let (before, y) = unsafe { (if log { job.of(lines, 0, i - 1) } else { &*old }, job.to(lines, i - 1)) };
+            row::step::<T, L, BEFORE>(l, next, x, top, now, before, by, y)
+        };
+        by = if log {
+            [-top, -sum.log_lowered()]
+        } else {
+            [T::ONE / sum, T::ZERO]
+        };
+        (now, old) = (old, now);
+        top = after;
+    }
+    let last = range.end - 1;
+    // SAFETY: as above.
+    let (x, y) = unsafe { (job.of(lines, 0, last), job.to(lines, last)) };
+    if log {
+        row::lowered(l, x, -by[0], -by[1], y);
+    } else {
+        row::scaled(l, old, by[0], y);
+    }
+}
+
+/// Gradients of softmax along long rows, each written while the next row's sum is made: what [`one`] makes of them.
+#[inline(always)]
+fn gradients_in_turn<T: Soft, L: Wave<T>>(l: L, job: &Job<T>, lines: &Walk<3>, range: Range<usize>) {
+    // SAFETY: lines of the walk, of which that of the result is this thread's.
+    unsafe {
+        let mut dot = row::dot(l, job.of(lines, 1, range.start), job.of(lines, 0, range.start));
+        for i in range.clone() {
+            let (g, p, y) = (job.of(lines, 1, i), job.of(lines, 0, i), job.to(lines, i));
+            if i + 1 == range.end {
+                row::softmax_gradient(l, g, p, dot, y);
+            } else {
+                let next = [job.of(lines, 1, i + 1), job.of(lines, 0, i + 1)];
+                dot = row::gradient_step(l, next, [g, p], dot, y);
+            }
         }
     }
 }
@@ -225,18 +304,18 @@ fn fetch<T>(job: &Job<T>, lines: &Walk<3>, i: usize, rows: usize) {
 
 /// Rows from `first` on: what [`one`] makes of each.
 #[inline(always)]
-fn group<T: Soft>(job: &Job<T>, lines: &Walk<3>, first: usize, rows: usize, scratch: &mut [T]) {
+fn group<T: Soft, L: Wave<T>>(l: L, job: &Job<T>, lines: &Walk<3>, first: usize, rows: usize, scratch: &mut [T]) {
     let rows = rows.min(GROUP);
     let (mut top, mut sum) = ([T::ZERO; GROUP], [T::ONE; GROUP]);
     for (r, top) in top[..rows].iter_mut().enumerate() {
         // SAFETY: lines of the walk, which nothing writes.
-        *top = row::top(unsafe { job.of(lines, 0, first + r) });
+        *top = row::top(l, unsafe { job.of(lines, 0, first + r) });
     }
     if job.log {
         for r in 0..rows {
             fetch(job, lines, first + r, rows);
             // SAFETY: as above.
-            sum[r] = row::sum_above(unsafe { job.of(lines, 0, first + r) }, top[r]);
+            sum[r] = row::sum_above(l, unsafe { job.of(lines, 0, first + r) }, top[r]);
         }
         for v in &mut sum {
             *v = v.log_lowered();
@@ -246,7 +325,7 @@ fn group<T: Soft>(job: &Job<T>, lines: &Walk<3>, first: usize, rows: usize, scra
             fetch(job, lines, first + r, rows);
             let to = &mut scratch[r * job.n..][..job.n];
             // SAFETY: as above.
-            sum[r] = row::exponentials(unsafe { job.of(lines, 0, first + r) }, top[r], to);
+            sum[r] = row::exponentials(l, unsafe { job.of(lines, 0, first + r) }, top[r], to);
         }
         for v in &mut sum {
             *v = T::ONE / *v;
@@ -256,38 +335,38 @@ fn group<T: Soft>(job: &Job<T>, lines: &Walk<3>, first: usize, rows: usize, scra
         // SAFETY: line i of the walk is this thread's.
         let (x, y) = unsafe { (job.of(lines, 0, first + r), job.to(lines, first + r)) };
         if job.log {
-            row::lowered(x, top[r], sum[r], y);
+            row::lowered(l, x, top[r], sum[r], y);
         } else {
-            row::scaled(&scratch[r * job.n..][..job.n], sum[r], y);
+            row::scaled(l, &scratch[r * job.n..][..job.n], sum[r], y);
         }
     }
 }
 
-multiversion! {
-    fn one_row<T: Soft>(x: &[T], g: &[T], y: &mut [T], backward: bool, log: bool, scratch: &mut [T]) {
-        one(x, g, y, backward, log, scratch)
+in_waves! {
+    fn one_row<T: Soft>(l: L; x: &[T], g: &[T], y: &mut [T], backward: bool, log: bool, scratch: &mut [T]) {
+        one(l, x, g, y, backward, log, scratch)
     }
 }
 
 /// One row. The result is written once, from a scratch row that stays in the cache.
 #[inline(always)]
-fn one<T: Soft>(x: &[T], g: &[T], y: &mut [T], backward: bool, log: bool, scratch: &mut [T]) {
+fn one<T: Soft, L: Wave<T>>(l: L, x: &[T], g: &[T], y: &mut [T], backward: bool, log: bool, scratch: &mut [T]) {
     match (backward, log) {
         (false, false) => {
-            let sum = row::exponentials(x, row::top(x), scratch);
-            row::scaled(scratch, T::ONE / sum, y);
+            let sum = row::exponentials(l, x, row::top(l, x), scratch);
+            row::scaled(l, scratch, T::ONE / sum, y);
         }
         (false, true) => {
-            let (top, sum) = row::top_and_sum(x);
-            row::lowered(x, top, sum.log_lowered(), y);
+            let (top, sum) = row::top_and_sum(l, x);
+            row::lowered(l, x, top, sum.log_lowered(), y);
         }
-        (true, false) => row::softmax_gradient(g, x, row::dot(g, x), y),
-        (true, true) => row::log_softmax_gradient(g, x, row::sum(g, g), y),
+        (true, false) => row::softmax_gradient(l, g, x, row::dot(l, g, x), y),
+        (true, true) => row::log_softmax_gradient(g, x, row::sum(l, g, g), y),
     }
 }
 
-multiversion! {
-    fn strips_of<T: Soft>(job: &Job<T>, outer: &Walk<3>, width: usize, range: Range<usize>) {
+in_waves! {
+    fn strips_of<T: Soft>(l: L; job: &Job<T>, outer: &Walk<3>, width: usize, range: Range<usize>) {
         let strips = width.div_ceil(strip::WIDTH);
         let mut scratch = vec![T::ZERO; if job.backward || job.log { 0 } else { job.n * strip::WIDTH }];
         for j in range {
@@ -302,7 +381,7 @@ multiversion! {
                     y: job.y.offset(at[2]),
                     step: job.step,
                 };
-                strip::run(lines, strip::WIDTH.min(width - first), job.backward, job.log, &mut scratch);
+                strip::run(l, lines, strip::WIDTH.min(width - first), job.backward, job.log, &mut scratch);
             }
         }
     }

@@ -94,38 +94,82 @@ fn extremes() {
     softmax(any(&[], &[0, 3], &[3, 1]), 1, any_mut(&mut [], &[0, 3], &[3, 1]), true);
 }
 
-/// The named vectors of 16 lanes give the bits of the tree by halves, with zeros of both signs and infinities.
+in_waves! {
+    fn sum_and_top<T: row::Soft>(l: L; x: &[T]) -> [T; 2] {
+        [row::sum(l, x, x), row::top(l, x)]
+    }
+}
+
+/// Sums have the order that is promised: 64 lanes, joined by halves, every 2048 elements. Maxima pass NaN over.
 #[test]
 fn lanes_by_halves() {
-    for seed in 0..200usize {
-        let lanes: [f32; 16] = std::array::from_fn(|l| match (l * 7 + seed * 13) % 11 {
-            0 => 0.0,
-            1 => -0.0,
-            2 => f32::NEG_INFINITY,
-            k if seed % 3 == 0 => [0.0, -0.0][k % 2],
-            k => ((l * 7919 + seed * 131) % 997) as f32 / (k as f32 * 7.0) - 9.0,
-        });
-        let (mut sums, mut tops) = (lanes.to_vec(), lanes.to_vec());
-        for half in [8, 4, 2, 1] {
-            for l in 0..half {
-                sums[l] += sums[l + half];
-                tops[l] = if tops[l + half] > tops[l] {
-                    tops[l + half]
+    for n in [0usize, 1, 7, 16, 17, 63, 64, 65, 127, 1000, 2048, 2049, 5000] {
+        let x: Vec<f32> = (0..n)
+            .map(|i| {
+                if i % 97 == 3 {
+                    -0.0
                 } else {
-                    tops[l]
-                };
+                    ((i * 7919) % 997) as f32 / 7.0 - 90.0
+                }
+            })
+            .collect();
+        let mut want = 0.0f32;
+        for block in x.chunks(2048) {
+            let mut lanes = [0.0f32; 64];
+            for (i, v) in block.iter().enumerate() {
+                lanes[i % 64] += v;
             }
+            for half in [32, 16, 8, 4, 2, 1] {
+                for l in 0..half {
+                    lanes[l] += lanes[l + half];
+                }
+            }
+            want += lanes[0];
         }
-        assert_eq!(f32::total(lanes).to_bits(), sums[0].to_bits());
-        assert_eq!(f32::largest(lanes).to_bits(), tops[0].to_bits());
+        let most = x.iter().fold(f32::NEG_INFINITY, |m, &v| m.max(v));
+        let [sum, top] = sum_and_top(&x);
+        assert_eq!((sum.to_bits(), top), (want.to_bits(), most), "{n}");
+        let mut holes = x.clone();
+        holes.iter_mut().step_by(5).for_each(|v| *v = f32::NAN);
+        let most = holes.iter().fold(f32::NEG_INFINITY, |m, &v| m.max(v));
+        assert_eq!(sum_and_top(&holes)[1], most, "{n}");
+    }
+}
+
+/// A gradient's bits do not depend on the rows beside it.
+#[test]
+fn gradients_of_rows() {
+    for n in [3usize, 100, 300, 2048, 2049, 5000] {
+        let (g, p) = (numbers(3 * n), numbers(6 * n)[3 * n..].to_vec());
+        for log in [false, true] {
+            let (shape, one) = ([3, n], [1, n]);
+            let strides = [n as isize, 1];
+            let (mut all, mut alone) = (vec![0.0; 3 * n], vec![0.0; 3 * n]);
+            softmax_backward(
+                any(&g, &shape, &strides),
+                any(&p, &shape, &strides),
+                1,
+                any_mut(&mut all, &shape, &strides),
+                log,
+            );
+            for r in 0..3 {
+                let part = r * n..r * n + n;
+                let (g, p) = (
+                    any(&g[part.clone()], &one, &strides),
+                    any(&p[part.clone()], &one, &strides),
+                );
+                softmax_backward(g, p, 1, any_mut(&mut alone[part], &one, &strides), log);
+            }
+            assert_eq!(all, alone, "{n} {log}");
+        }
     }
 }
 
 /// Rows taken together have the bits of rows on their own.
 #[test]
 fn groups_of_rows() {
-    for n in [1, 3, 16, 63, 64, 65, 128, 200, 256, 257] {
-        for rows in [1, 15, 16, 17, 50] {
+    for n in [1, 3, 16, 63, 64, 65, 128, 200, 256, 257, 1000, 2048, 2049] {
+        for rows in [1, 2, 15, 16, 17, 50] {
             let x: Vec<f32> = (0..n * rows)
                 .map(|i| {
                     if i % 41 == 7 {

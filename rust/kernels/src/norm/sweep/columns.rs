@@ -1,8 +1,8 @@
 //! Channels side by side: a row of memory has one element of each.
 
-use super::lanes::{Fold, grouped, load, store, sub};
 use super::planes::DOTS;
 use crate::reduce::real::Real;
+use crate::simd::sweep::{Fold, grouped, load, store, sub};
 
 /// Element by element along the channels: `y = x * a + b`, or what [`Blend`] says with a number of each kind per element.
 pub(in crate::norm) struct Across<T> {

@@ -10,7 +10,6 @@
 )]
 
 mod columns;
-mod lanes;
 mod planes;
 mod rows;
 mod runs;

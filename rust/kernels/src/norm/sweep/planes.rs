@@ -1,8 +1,8 @@
 //! Many channels of short runs: a block of them together, so that memory is read in longer pieces.
 
-use super::lanes::{Fold, SEGMENT, load, store};
-use super::runs::Blend;
+use super::runs::{Blend, Runs, scale};
 use crate::reduce::real::Real;
+use crate::simd::sweep::{Fold, SEGMENT, load, store};
 
 /// Most channels of a block.
 pub(in crate::norm) const BLOCK: usize = 16;
@@ -196,6 +196,8 @@ pub(in crate::norm) struct Rows<T> {
     pub b: *const T,
     pub channels: usize,
     pub first: usize,
+    /// Whether y is stored past the caches; whoever says so calls `fence`.
+    pub past: bool,
 }
 
 /// `y = x * a + b`, one fused multiply-add per element.
@@ -209,6 +211,21 @@ pub(super) unsafe fn scale_rows<T: Real, L: Fold<T>, const U: usize>(l: L, r: &R
     for row in 0..r.rows {
         // SAFETY: the caller's promise.
         unsafe {
+            if r.past {
+                let (x, y) = (r.x.add(row * r.len), r.y.add(row * r.len));
+                let run = Runs {
+                    x,
+                    g: x,
+                    y,
+                    steps: [0; 3],
+                    count: 1,
+                    len: r.len,
+                    past: true,
+                };
+                scale::<T, L, U>(l, &run, *r.a.add(c), *r.b.add(c));
+                c = if c + 1 == r.channels { 0 } else { c + 1 };
+                continue;
+            }
             let (a, b) = (l.splat(*r.a.add(c)), l.splat(*r.b.add(c)));
             let (mut i, to) = (row * r.len, row * r.len + r.len);
             while i + U * L::N <= to {

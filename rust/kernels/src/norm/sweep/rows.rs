@@ -1,8 +1,8 @@
 //! Rows of layer norm and RMS norm, some at a time.
 
-use super::lanes::{Fold, SEGMENT, Sum, ahead, first, grouped, load, mul, store, sub};
 use super::runs::{Runs, far, squares, variance};
 use crate::reduce::real::Real;
+use crate::simd::sweep::{Fold, SEGMENT, Sum, ahead, first, grouped, load, mul, store, sub};
 
 /// What the gradients of rows need. Rows together, because numbers of a row that were passed in memory would be waited for
 /// until all that was stored before them has left.
@@ -157,6 +157,7 @@ unsafe fn row_squares<T: Real, L: Fold<T>, const U: usize>(l: L, x: *const T, le
         steps: [0; 3],
         count: 1,
         len,
+        past: false,
     };
     // SAFETY: the caller's promise.
     unsafe { squares::<T, L, U>(l, &run, center) }

@@ -1,7 +1,9 @@
 //! Sums and values of one channel: runs of contiguous elements, a fixed distance apart.
 
-use super::lanes::{AHEAD, Fold, SEGMENT, Sum, ahead, ahead_written, first, grouped, later, load, store, sub};
 use crate::reduce::real::Real;
+use crate::simd::sweep::{
+    AHEAD, Fold, SEGMENT, Sum, ahead, ahead_written, first, grouped, head, later, load, put, sub,
+};
 
 /// `count` runs of `len` contiguous elements in up to three views, `steps` apart.
 #[derive(Clone, Copy)]
@@ -13,6 +15,8 @@ pub(in crate::norm) struct Runs<T> {
     pub steps: [isize; 3],
     pub count: usize,
     pub len: usize,
+    /// Whether y is stored past the caches; whoever says so calls `fence`.
+    pub past: bool,
 }
 
 /// `y = gain * g + (slope * (x - center) + shift)`
@@ -174,6 +178,27 @@ pub(super) unsafe fn dots<T: Real, L: Fold<T>, const U: usize>(l: L, r: &Runs<T>
     [sum.finish(l), dot.finish(l)]
 }
 
+/// Writes a value of each vector of x and g to y, from the last run to the first: from the end, which was read last.
+macro_rules! written {
+    ($l:ident: $lanes:ty, $t:ty, $groups:ident; $r:ident; |$x:ident, $g:ident, $n:ident, $whole:ident| $value:expr) => {{
+        for run in (0..$r.count).rev() {
+            let x = $r.x.wrapping_offset(run as isize * $r.steps[0]);
+            let g = $r.g.wrapping_offset(run as isize * $r.steps[1]);
+            let y = $r.y.wrapping_offset(run as isize * $r.steps[2]);
+            let head = if $r.past { head(y, $r.len) } else { 0 };
+            for (from, to, past) in [(0, head, false), (head, $r.len, $r.past)] {
+                grouped!($l: $lanes, $t, $groups; from, to; |_u, i, $n, $whole| {
+                    if $whole && !past {
+                        ahead_written($l, y, i);
+                    }
+                    let ($x, $g) = (x.add(i), g.wrapping_add(i));
+                    put($l, y.add(i), $value, $n, $whole, past);
+                });
+            }
+        }
+    }};
+}
+
 /// `y = x * a + b`, one fused multiply-add per element.
 ///
 /// # Safety
@@ -181,19 +206,10 @@ pub(super) unsafe fn dots<T: Real, L: Fold<T>, const U: usize>(l: L, r: &Runs<T>
 #[inline(always)]
 pub(super) unsafe fn scale<T: Real, L: Fold<T>, const U: usize>(l: L, r: &Runs<T>, a: T, b: T) {
     let (a, b) = (l.splat(a), l.splat(b));
-    // From the end, which was read last.
-    for run in (0..r.count).rev() {
-        let x = r.x.wrapping_offset(run as isize * r.steps[0]);
-        let y = r.y.wrapping_offset(run as isize * r.steps[2]);
-        grouped!(l: L, T, U; 0, r.len; |_u, i, n, whole| {
-            if whole {
-                ahead_written(l, y, i);
-            }
-            // SAFETY: the caller's promise.
-            unsafe { store(l, y.add(i), l.fma(load(l, x.add(i), n, whole), a, b), n, whole) };
-        });
-    }
+    // SAFETY: the caller's promise.
+    unsafe { written!(l: L, T, U; r; |x, _g, n, whole| l.fma(load(l, x, n, whole), a, b)) }
 }
+
 /// What [`Blend`] says.
 ///
 /// # Safety
@@ -201,21 +217,11 @@ pub(super) unsafe fn scale<T: Real, L: Fold<T>, const U: usize>(l: L, r: &Runs<T
 #[inline(always)]
 pub(super) unsafe fn blend<T: Real, L: Fold<T>, const U: usize>(l: L, r: &Runs<T>, k: &Blend<T>) {
     let [gain, slope, center, shift] = [k.gain, k.slope, k.center, k.shift].map(|v| l.splat(v));
-    // From the end, which was read last.
-    for run in (0..r.count).rev() {
-        let x = r.x.wrapping_offset(run as isize * r.steps[0]);
-        let g = r.g.wrapping_offset(run as isize * r.steps[1]);
-        let y = r.y.wrapping_offset(run as isize * r.steps[2]);
-        grouped!(l: L, T, U; 0, r.len; |_u, i, n, whole| {
-            if whole {
-                ahead_written(l, y, i);
-            }
-            // SAFETY: the caller's promise.
-            unsafe {
-                let (x, g) = (load(l, x.add(i), n, whole), load(l, g.add(i), n, whole));
-                let v = l.fma(gain, g, l.fma(slope, sub::<T, L>(l, x, center), shift));
-                store(l, y.add(i), v, n, whole);
-            }
-        });
+    // SAFETY: the caller's promise.
+    unsafe {
+        written!(l: L, T, U; r; |x, g, n, whole| {
+            let d = sub::<T, L>(l, load(l, x, n, whole), center);
+            l.fma(gain, load(l, g, n, whole), l.fma(slope, d, shift))
+        })
     }
 }

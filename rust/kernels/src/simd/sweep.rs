@@ -9,7 +9,7 @@ use crate::simd::vec::{Avx2, Avx512};
 use crate::simd::vec::{Lanes, Scalar};
 
 /// Elements after which lanes are joined.
-pub(super) const SEGMENT: usize = 4096;
+pub(crate) const SEGMENT: usize = 4096;
 /// Goes through elements `from..to` in groups of U vectors: the body is given the vector's number in its group, where it
 /// begins, how many lanes it has, and whether these are known to be all. (A closure might not be inlined, and would then
 /// lack the instruction set.)
@@ -34,15 +34,42 @@ macro_rules! grouped {
         }
     }};
 }
-pub(super) use grouped;
+pub(crate) use grouped;
 
 /// Vectors whose lanes can be added up.
-pub(super) trait Fold<T>: Lanes<T> {
+pub(crate) trait Fold<T>: Lanes<T> {
     /// The sum of the lanes, in a halving tree: lane i and lane i + N / 2 first.
     fn fold(self, v: Self::V) -> T;
+    /// The first `n` lanes of `v`, zero in the others.
+    fn keep(self, v: Self::V, n: usize) -> Self::V;
+    /// Stores past the caches, where there is such an instruction; [`fence`] comes before anyone reads it.
+    ///
+    /// # Safety
+    /// As for a store; `p` is aligned to the vector.
+    #[inline(always)]
+    unsafe fn store_past(self, p: *mut T, v: Self::V) {
+        // SAFETY: the caller's promise.
+        unsafe { self.store(p, v) }
+    }
 }
 
-impl<T> Fold<T> for Scalar
+/// By way of memory.
+#[allow(unused_macros, reason = "not all sets lack an instruction")]
+macro_rules! keep_in_memory {
+    ($t:ty) => {
+        #[inline(always)]
+        fn keep(self, v: Self::V, n: usize) -> Self::V {
+            let mut all = [<$t>::ZERO; 16];
+            // SAFETY: no vector is longer than the array.
+            unsafe {
+                self.store(all.as_mut_ptr(), v);
+                self.load_n(all.as_ptr(), n)
+            }
+        }
+    };
+}
+
+impl<T: Real> Fold<T> for Scalar
 where
     Scalar: Lanes<T, V = T>,
 {
@@ -50,11 +77,16 @@ where
     fn fold(self, v: T) -> T {
         v
     }
+    #[inline(always)]
+    fn keep(self, v: T, n: usize) -> T {
+        if n == 0 { T::ZERO } else { v }
+    }
 }
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
     use super::{Avx2, Avx512, Fold};
+    use crate::simd::vec::Lanes;
     use std::arch::x86_64::*;
 
     impl Fold<f32> for Avx2 {
@@ -67,6 +99,16 @@ mod x86 {
                 _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)))
             }
         }
+        #[inline(always)]
+        fn keep(self, v: __m256, n: usize) -> __m256 {
+            // SAFETY: as above.
+            unsafe { _mm256_and_ps(v, _mm256_castsi256_ps(Lanes::<f32>::mask(self, 0, n.min(8)))) }
+        }
+        #[inline(always)]
+        unsafe fn store_past(self, p: *mut f32, v: __m256) {
+            // SAFETY: the caller's promise.
+            unsafe { _mm256_stream_ps(p, v) }
+        }
     }
     impl Fold<f64> for Avx2 {
         #[inline(always)]
@@ -76,6 +118,16 @@ mod x86 {
                 let two = _mm_add_pd(_mm256_castpd256_pd128(v), _mm256_extractf128_pd::<1>(v));
                 _mm_cvtsd_f64(_mm_add_sd(two, _mm_unpackhi_pd(two, two)))
             }
+        }
+        #[inline(always)]
+        fn keep(self, v: __m256d, n: usize) -> __m256d {
+            // SAFETY: as above.
+            unsafe { _mm256_and_pd(v, _mm256_castsi256_pd(Lanes::<f64>::mask(self, 0, n.min(4)))) }
+        }
+        #[inline(always)]
+        unsafe fn store_past(self, p: *mut f64, v: __m256d) {
+            // SAFETY: the caller's promise.
+            unsafe { _mm256_stream_pd(p, v) }
         }
     }
     impl Fold<f32> for Avx512 {
@@ -89,6 +141,16 @@ mod x86 {
                 _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)))
             }
         }
+        #[inline(always)]
+        fn keep(self, v: __m512, n: usize) -> __m512 {
+            // SAFETY: as above.
+            unsafe { _mm512_maskz_mov_ps(((1u32 << n.min(16)) - 1) as u16, v) }
+        }
+        #[inline(always)]
+        unsafe fn store_past(self, p: *mut f32, v: __m512) {
+            // SAFETY: the caller's promise.
+            unsafe { _mm512_stream_ps(p, v) }
+        }
     }
     impl Fold<f64> for Avx512 {
         #[inline(always)]
@@ -99,6 +161,16 @@ mod x86 {
                 let two = _mm_add_pd(_mm256_castpd256_pd128(four), _mm256_extractf128_pd::<1>(four));
                 _mm_cvtsd_f64(_mm_add_sd(two, _mm_unpackhi_pd(two, two)))
             }
+        }
+        #[inline(always)]
+        fn keep(self, v: __m512d, n: usize) -> __m512d {
+            // SAFETY: as above.
+            unsafe { _mm512_maskz_mov_pd(((1u32 << n.min(8)) - 1) as u8, v) }
+        }
+        #[inline(always)]
+        unsafe fn store_past(self, p: *mut f64, v: __m512d) {
+            // SAFETY: the caller's promise.
+            unsafe { _mm512_stream_pd(p, v) }
         }
     }
 }
@@ -122,9 +194,10 @@ where
         }
         one[0]
     }
+    keep_in_memory!(T);
 }
 /// A sum's lanes, and what was joined.
-pub(super) struct Sum<T, L: Fold<T>, const U: usize> {
+pub(crate) struct Sum<T, L: Fold<T>, const U: usize> {
     pub lanes: [L::V; U],
     pub count: usize,
     total: f64,
@@ -132,7 +205,7 @@ pub(super) struct Sum<T, L: Fold<T>, const U: usize> {
 
 impl<T: Real, L: Fold<T>, const U: usize> Sum<T, L, U> {
     #[inline(always)]
-    pub(super) fn new(l: L) -> Self {
+    pub(crate) fn new(l: L) -> Self {
         Self {
             lanes: [l.splat(T::ZERO); U],
             count: 0,
@@ -141,7 +214,7 @@ impl<T: Real, L: Fold<T>, const U: usize> Sum<T, L, U> {
     }
 
     #[inline(always)]
-    pub(super) fn join(&mut self, l: L) {
+    pub(crate) fn join(&mut self, l: L) {
         let mut width = U / 2;
         while width > 0 {
             for i in 0..width {
@@ -155,7 +228,7 @@ impl<T: Real, L: Fold<T>, const U: usize> Sum<T, L, U> {
     }
 
     #[inline(always)]
-    pub(super) fn finish(mut self, l: L) -> f64 {
+    pub(crate) fn finish(mut self, l: L) -> f64 {
         if self.count > 0 {
             self.join(l);
         }
@@ -165,30 +238,28 @@ impl<T: Real, L: Fold<T>, const U: usize> Sum<T, L, U> {
 
 /// The first `n` lanes of `v` in all lanes, zero in the others.
 #[inline(always)]
-pub(super) fn first<T: Real, L: Fold<T>>(l: L, v: T, n: usize) -> L::V {
-    let all = [v; 16];
-    // SAFETY: no vector is longer than the array.
-    unsafe { l.load_n(all.as_ptr(), n) }
+pub(crate) fn first<T: Real, L: Fold<T>>(l: L, v: T, n: usize) -> L::V {
+    l.keep(l.splat(v), n)
 }
 
 #[inline(always)]
-pub(super) fn sub<T: Real, L: Fold<T>>(l: L, a: L::V, b: L::V) -> L::V {
+pub(crate) fn sub<T: Real, L: Fold<T>>(l: L, a: L::V, b: L::V) -> L::V {
     l.fma(b, l.splat(-T::ONE), a)
 }
 
 #[inline(always)]
-pub(super) fn mul<T: Real, L: Fold<T>>(l: L, a: L::V, b: L::V) -> L::V {
-    l.fma(a, b, l.splat(-T::ZERO))
+pub(crate) fn mul<T: Real, L: Fold<T>>(l: L, a: L::V, b: L::V) -> L::V {
+    l.mul(a, b)
 }
 
 /// How far memory is asked for in advance, in elements.
-pub(super) const AHEAD: usize = 1024;
+pub(crate) const AHEAD: usize = 1024;
 /// And memory that is to be written.
 const AHEAD_WRITTEN: usize = 1024;
 
 /// Asks for the `count` vectors of a run that lie `AHEAD` of its element `i`: beyond its end, for those of the next run.
 #[inline(always)]
-pub(super) fn ahead<T, L: Fold<T>>(l: L, run: *const T, step: isize, len: usize, i: usize, count: usize) {
+pub(crate) fn ahead<T, L: Fold<T>>(l: L, run: *const T, step: isize, len: usize, i: usize, count: usize) {
     let at = i + AHEAD;
     let at = if at < len || step == 0 {
         run.wrapping_add(at)
@@ -202,14 +273,14 @@ pub(super) fn ahead<T, L: Fold<T>>(l: L, run: *const T, step: isize, len: usize,
 /// Asks for the line of a vector to be written that lies `AHEAD_WRITTEN` of element `i`: in this run only, for the next one's
 /// begin is soon found.
 #[inline(always)]
-pub(super) fn ahead_written<T, L: Fold<T>>(l: L, run: *const T, i: usize) {
+pub(crate) fn ahead_written<T, L: Fold<T>>(l: L, run: *const T, i: usize) {
     l.prefetch_write(run.wrapping_add(i + AHEAD_WRITTEN));
 }
 
 /// Asks for short runs in advance: those that lie `AHEAD` elements after run `run` of `count`, beyond the last one those of
 /// the next channel, which lies behind this one. The processor does not see such a stride by itself.
 #[inline(always)]
-pub(super) fn later<T, L: Fold<T>>(l: L, runs: *const T, step: isize, count: usize, len: usize, run: usize) {
+pub(crate) fn later<T, L: Fold<T>>(l: L, runs: *const T, step: isize, count: usize, len: usize, run: usize) {
     let at = run + (AHEAD / len).clamp(1, count);
     let at = if at < count {
         runs.wrapping_offset(at as isize * step)
@@ -223,7 +294,7 @@ pub(super) fn later<T, L: Fold<T>>(l: L, runs: *const T, step: isize, count: usi
 /// # Safety
 /// `n` (whole: all) lanes lie at `p`.
 #[inline(always)]
-pub(super) unsafe fn load<T, L: Fold<T>>(l: L, p: *const T, n: usize, whole: bool) -> L::V {
+pub(crate) unsafe fn load<T, L: Fold<T>>(l: L, p: *const T, n: usize, whole: bool) -> L::V {
     // SAFETY: the caller's promise.
     unsafe { if whole { l.load(p) } else { l.load_n(p, n) } }
 }
@@ -231,7 +302,41 @@ pub(super) unsafe fn load<T, L: Fold<T>>(l: L, p: *const T, n: usize, whole: boo
 /// # Safety
 /// As for `load`.
 #[inline(always)]
-pub(super) unsafe fn store<T, L: Fold<T>>(l: L, p: *mut T, v: L::V, n: usize, whole: bool) {
+pub(crate) unsafe fn store<T, L: Fold<T>>(l: L, p: *mut T, v: L::V, n: usize, whole: bool) {
     // SAFETY: the caller's promise.
     unsafe { if whole { l.store(p, v) } else { l.store_n(p, v, n) } }
+}
+
+/// As [`store`]; with `past` vectors go past the caches, which are aligned then, all but the parts at both ends of a run.
+///
+/// # Safety
+/// As for `store`, and for [`Fold::store_past`].
+#[inline(always)]
+pub(crate) unsafe fn put<T, L: Fold<T>>(l: L, p: *mut T, v: L::V, n: usize, whole: bool, past: bool) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if past && (whole || n == L::N) {
+            l.store_past(p, v)
+        } else {
+            store(l, p, v, n, whole)
+        }
+    }
+}
+
+/// Orders what was stored past the caches before later stores. Not after each run: it waits for memory.
+#[inline(always)]
+pub(crate) fn fence(past: bool) {
+    #[cfg(target_arch = "x86_64")]
+    if past {
+        // SAFETY: every x86-64 has SSE.
+        unsafe { std::arch::x86_64::_mm_sfence() }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = past;
+}
+
+/// Elements of a run before the first line of the cache that begins in it.
+#[inline(always)]
+pub(crate) fn head<T>(run: *const T, len: usize) -> usize {
+    (run.addr().wrapping_neg() % 64 / size_of::<T>()).min(len)
 }

@@ -1,0 +1,63 @@
+//! How large the last cache is, for results that would not stay in it.
+//!
+//! A store reads the line that it writes to, unless it goes past the caches; and what is larger than the cache is gone when
+//! it is read again. Copies of 26 MB and more take 0.6 of the time that way, smaller results would be missed by their
+//! readers (docs/performance.md).
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Where the processor does not tell.
+const UNKNOWN: usize = 32 << 20;
+
+static MOST: AtomicUsize = AtomicUsize::new(0);
+
+/// Whether a result of so many bytes is stored past the caches: more than three quarters of the last one.
+pub(crate) fn exceeds(bytes: usize) -> bool {
+    let most = match MOST.load(Ordering::Relaxed) {
+        0 => {
+            let most = last().unwrap_or(UNKNOWN) / 4 * 3;
+            MOST.store(most, Ordering::Relaxed);
+            most
+        }
+        most => most,
+    };
+    bytes > most
+}
+
+/// The bytes of the third-level cache, by the processor's table of its caches (leaf 4, with AMD 0x8000_001D).
+#[cfg(target_arch = "x86_64")]
+fn last() -> Option<usize> {
+    use std::arch::x86_64::{__cpuid, __cpuid_count};
+    let extended = __cpuid(0x8000_0000).eax >= 0x8000_001d;
+    for leaf in [0x8000_001d, 4] {
+        if leaf == 0x8000_001d && !extended || leaf == 4 && __cpuid(0).eax < 4 {
+            continue;
+        }
+        for i in 0..8 {
+            let r = __cpuid_count(leaf, i);
+            let (kind, level) = (r.eax & 31, r.eax >> 5 & 7);
+            if kind == 0 {
+                break;
+            }
+            if level == 3 {
+                let part = |shift: u32, bits: u32| (r.ebx >> shift & ((1 << bits) - 1)) as usize + 1;
+                return Some(part(22, 10) * part(12, 10) * part(0, 12) * (r.ecx as usize + 1));
+            }
+        }
+    }
+    None
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn last() -> Option<usize> {
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn plausible() {
+        assert!(!super::exceeds(1 << 18) && super::exceeds(1 << 36));
+        assert!(super::last().is_none_or(|b| (1 << 20..1 << 32).contains(&b)));
+    }
+}
