@@ -3,6 +3,7 @@
 //! Every element of C is a chain of fused multiply-adds in the order of k, whatever the path, the tile or the thread; so
 //! the choices made here are free to follow the machine.
 
+use super::ahead::Ahead;
 use super::epilogue::Summand;
 use super::few::{self, FewArgs};
 use super::micro::{Number, Products, Tile};
@@ -319,6 +320,7 @@ impl<T: Number> Gemm<T> {
                         c: self.c.wrapping_offset(i as isize * self.c_rs).wrapping_add(j),
                         c_rs: self.c_rs,
                         next: std::ptr::null(),
+                        ahead: Ahead::NONE,
                         n,
                         from_c: self.from_c || p > 0,
                         plus: if last {

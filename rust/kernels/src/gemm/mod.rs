@@ -6,6 +6,7 @@
 //!   blocks of [`DOT_BLOCK`];
 //! * where m·n is small and k is long, k is cut into blocks, whose sums are joined in a fixed tree.
 
+mod ahead;
 mod driver;
 mod epilogue;
 mod few;

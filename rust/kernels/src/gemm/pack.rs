@@ -197,10 +197,16 @@ impl Scratch {
         start.wrapping_add(start.align_offset(64)).cast()
     }
 
-    /// The same, filled by `fill` unless it holds `name` already: what the chunks of a job that run on one thread share.
+    /// Whether it holds `name` already; from now on it does.
+    pub fn holds(&mut self, name: u64) -> bool {
+        std::mem::replace(&mut self.holds, name) == name
+    }
+
+    /// The same as `reserve`, filled by `fill` unless it holds `name` already: what the chunks of a job that run on one
+    /// thread share.
     pub fn filled<T>(&mut self, n: usize, name: u64, fill: impl FnOnce(*mut T)) -> *mut T {
         let start = self.reserve(n);
-        if std::mem::replace(&mut self.holds, name) != name {
+        if !self.holds(name) {
             fill(start);
         }
         start

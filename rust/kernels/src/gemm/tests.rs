@@ -222,6 +222,23 @@ fn large_products_and_long_sums() {
 }
 
 #[test]
+fn columns_packed_as_they_are_needed() {
+    use Layout::*;
+    // Several stretches of k, groups of columns and blocks of rows; on one thread, and by rows or columns on three.
+    for ([m, k, n], layouts) in [
+        ([33, 1100, 700], [Rows, Rows, Rows]),
+        ([40, 1024, 1300], [Rows, Columns, Rows]),
+        ([300, 520, 270], [Strided, Strided, Rows]),
+        ([310, 1030, 225], [Thirds, Down, Columns]),
+        ([290, 129, 200], [Strided, Thirds, Strided]),
+        ([15, 1000, 640], [Reversed, Reversed, Rows]),
+    ] {
+        check::<f32>(m, k, n, layouts, (true, true), F32);
+    }
+    check::<f64>(300, 300, 200, [Strided, Columns, Rows], (false, true), f64::EPSILON);
+}
+
+#[test]
 fn batches_fold_or_run_one_by_one() {
     let (b, m, k, n) = (6, 5, 8, 9);
     let (x, y) = (fill(b * m * k, 1), fill(b * k * n, 2));
@@ -403,7 +420,8 @@ const NARROW: [(usize, usize, usize); 12] = [
 
 #[test]
 fn bytes_are_exact() {
-    for (m, k, n) in NARROW {
+    // The last ones are so large that each thread packs all of B.
+    for (m, k, n) in NARROW.into_iter().chain([(300, 2100, 100), (600, 520, 200)]) {
         for (la, lb) in [
             (Layout::Rows, Layout::Rows),
             (Layout::Columns, Layout::Columns),

@@ -85,6 +85,9 @@ pub trait Lanes<T>: Copy {
     /// Asks for the cache line at `p`, which need not be valid.
     #[inline(always)]
     fn prefetch(self, _p: *const T) {}
+    /// The same, into the second-level cache.
+    #[inline(always)]
+    fn prefetch_far(self, _p: *const T) {}
     /// The same, of a line that is to be written.
     #[inline(always)]
     fn prefetch_write(self, _p: *const T) {}
@@ -447,6 +450,11 @@ mod x86 {
                 fn prefetch(self, p: *const $t) {
                     // SAFETY: a hint; it never faults.
                     unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }
+                }
+                #[inline(always)]
+                fn prefetch_far(self, p: *const $t) {
+                    // SAFETY: as above.
+                    unsafe { _mm_prefetch::<_MM_HINT_T1>(p.cast()) }
                 }
                 #[inline(always)]
                 fn prefetch_write(self, p: *const $t) {
