@@ -39,6 +39,7 @@ ROWS["_int_mm"] = Row(
         S(bytes_(65, 1001), bytes_(1001, 67)),
         S(bytes_(1, 64), bytes_(64, 17)),
         S(bytes_(128, 30), bytes_(30, 130)),
+        S(bytes_(400, 260), bytes_(260, 200)),
     ],
 )
 LAYERS = [

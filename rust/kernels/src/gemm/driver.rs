@@ -3,9 +3,11 @@
 //! Every element of C is a chain of fused multiply-adds in the order of k, whatever the path, the tile or the thread; so
 //! the choices made here are free to follow the machine.
 
+use super::ahead::Ahead;
 use super::epilogue::Summand;
 use super::few::{self, FewArgs};
-use super::micro::{Number, Products, Tile};
+use super::micro::{Number, Products, Tile, TileFn};
+use super::pack::with_scratch;
 use super::packed::{self, panel};
 use crate::parallel;
 use std::ops::Range;
@@ -279,16 +281,112 @@ impl<T: Number> Gemm<T> {
         (self.a_rs == 1 && (self.k <= 128 || apart(self.a_cs))) || (self.a_cs == 1 && apart(self.a_rs))
     }
 
+    /// A stack of such products runs by [`Gemm::run_stack`].
+    pub fn stacks(&self) -> bool {
+        let plain = self.plus.of.is_null() && self.row_bias.is_null() && self.col_bias.is_null();
+        let near = self.n.saturating_mul(self.k) * size_of::<T>() <= L1_BYTES;
+        let direct = if self.b_cs == 1 {
+            self.is_small()
+        } else {
+            self.rows_stay() && !self.is_few_turned()
+        };
+        plain && self.m > 1 && self.c_cs == 1 && near && direct
+    }
+
+    /// Those of many small products whose index is in `which`, the i-th at i times the strides of A, B and C: one tile's
+    /// description serves all, since to prepare each would take longer than the product.
+    ///
+    /// # Safety
+    /// As for `run`, for each product; `stacks`.
+    pub unsafe fn run_stack(&self, kernels: &'static Products<T>, which: Range<usize>, strides: [isize; 3]) {
+        // SAFETY: the caller's promise; the buffer holds B. So below.
+        if self.b_cs == 1 {
+            return unsafe { self.stack::<false>(kernels, which, strides, std::ptr::null_mut()) };
+        }
+        with_scratch(|[_, buffer, ..]| {
+            let packed = buffer.reserve::<T>(self.n.next_multiple_of(kernels.nr) * self.k);
+            unsafe { self.stack::<true>(kernels, which, strides, packed) };
+        });
+    }
+
+    /// [`Gemm::run_stack`], with B packed or where it lies.
+    ///
+    /// # Safety
+    /// As there; `packed` holds B.
+    unsafe fn stack<const PACKED: bool>(
+        &self,
+        kernels: &'static Products<T>,
+        which: Range<usize>,
+        [a, b, c]: [isize; 3],
+        packed: *mut T,
+    ) {
+        let (tiles, width) = match PACKED {
+            true => (kernels.tall, kernels.nr),
+            false => self.direct_tiles(kernels),
+        };
+        let panels = self.m.div_ceil(tiles.len());
+        let mut tile = Tile {
+            k: self.k,
+            a: self.a,
+            a_rs: self.a_rs,
+            a_cs: self.a_cs,
+            b: self.b,
+            b_rs: self.b_rs,
+            c: self.c,
+            c_rs: self.c_rs,
+            next: std::ptr::null(),
+            ahead: Ahead::NONE,
+            n: 0,
+            from_c: self.from_c,
+            plus: self.plus,
+            row_bias: self.row_bias,
+            col_bias: self.col_bias,
+            relu: self.relu,
+        };
+        for index in which {
+            let index = index as isize;
+            tile.a = self.a.wrapping_offset(index * a);
+            let (b, mut row) = (self.b.wrapping_offset(index * b), self.c.wrapping_offset(index * c));
+            if PACKED {
+                // SAFETY: the caller's promise.
+                unsafe { packed::pack_b(kernels, b, self.b_rs, self.b_cs, self.k, self.n, packed) };
+            }
+            let mut left = self.m;
+            for panel_index in 0..panels {
+                let rows = left.div_ceil(panels - panel_index);
+                left -= rows;
+                for j in (0..self.n).step_by(width) {
+                    (tile.n, tile.c) = (width.min(self.n - j), row.wrapping_add(j));
+                    if PACKED {
+                        tile.b = packed.wrapping_add(j * self.k);
+                        tile.b_rs = packed::panel_width(kernels, tile.n) as isize;
+                    } else {
+                        tile.b = b.wrapping_add(j);
+                    }
+                    // SAFETY: the tile lies inside the matrices that the caller vouches for.
+                    unsafe { tiles[rows - 1][(tile.n > kernels.narrow) as usize](&tile) };
+                }
+                tile.a = tile.a.wrapping_offset(rows as isize * self.a_rs);
+                row = row.wrapping_offset(rows as isize * self.c_rs);
+            }
+        }
+    }
+
+    /// Tiles that read both operands where they lie, and their width.
+    fn direct_tiles(&self, kernels: &'static Products<T>) -> (&'static [[TileFn<T>; 2]], usize) {
+        if self.m > kernels.direct.len() {
+            (kernels.tall, kernels.nr)
+        } else {
+            (kernels.direct, kernels.direct_nr)
+        }
+    }
+
     /// Reads the operands where they lie.
     ///
     /// # Safety
     /// As for `run`; B and C have unit column stride (or one column).
     unsafe fn run_direct(self, kernels: &'static Products<T>) {
-        let (tiles, width) = if self.m > kernels.direct.len() {
-            (kernels.tall, kernels.nr)
-        } else {
-            (kernels.direct, kernels.direct_nr)
-        };
+        let (tiles, width) = self.direct_tiles(kernels);
         // Walking down a narrow strip of a large B defeats the hardware's prefetching: take few rows at a time.
         let large = self.k.saturating_mul(self.n) * size_of::<T>() > (256 << 10);
         let depth = if large { 16 } else { self.k.max(1) };
@@ -319,6 +417,7 @@ impl<T: Number> Gemm<T> {
                         c: self.c.wrapping_offset(i as isize * self.c_rs).wrapping_add(j),
                         c_rs: self.c_rs,
                         next: std::ptr::null(),
+                        ahead: Ahead::NONE,
                         n,
                         from_c: self.from_c || p > 0,
                         plus: if last {

@@ -5,6 +5,7 @@
     reason = "indices over registers, unrolled by the compiler, read best as such"
 )]
 
+use super::ahead::{Ahead, STEPS};
 use super::epilogue::Summand;
 use super::few::{FewArgs, few, few_turned};
 use super::pack::{PackArgs, pack};
@@ -48,8 +49,9 @@ pub(crate) struct Tile<T> {
     pub b_rs: isize,
     pub c: *mut T,
     pub c_rs: isize,
-    /// The tile of C that comes next, to be fetched meanwhile; or null. Packed operands only.
+    /// The tile of C that comes next, to be fetched meanwhile; or null. Packed operands only, as `ahead`.
     pub next: *const T,
+    pub ahead: Ahead,
     /// Columns of C that exist; at most the width of the tile.
     pub n: usize,
     pub from_c: bool,
@@ -99,20 +101,38 @@ pub(super) unsafe fn tile<T: Copy + Default, L: Lanes<T>, const MR: usize, const
         } else {
             (1, MR as isize, (NV * L::N) as isize)
         };
-        for _ in 0..t.k {
-            let mut row = [l.splat(T::default()); NV];
-            for v in 0..NV {
-                let p = b.wrapping_add(v * L::N);
-                row[v] = if DIRECT { l.load_n(p, left(v)) } else { l.load(p) };
-            }
-            for i in 0..MR {
-                let x = l.splat(*a.offset(i as isize * a_rs));
-                for v in 0..NV {
-                    acc[i][v] = l.fma(x, row[v], acc[i][v]);
+        let (mut ahead, mut left_k) = (t.ahead, t.k);
+        loop {
+            let mut steps = left_k;
+            if !DIRECT && ahead.runs > 0 {
+                for _ in 0..ahead.at_once.min(ahead.runs) {
+                    for line in 0..ahead.lines {
+                        l.prefetch_far(ahead.at.wrapping_add(64 * line).cast());
+                    }
+                    ahead.at = ahead.at.wrapping_offset(ahead.step);
                 }
+                ahead.runs = ahead.runs.saturating_sub(ahead.at_once);
+                steps = steps.min(STEPS);
             }
-            a = a.wrapping_offset(a_cs);
-            b = b.wrapping_offset(b_rs);
+            for _ in 0..steps {
+                let mut row = [l.splat(T::default()); NV];
+                for v in 0..NV {
+                    let p = b.wrapping_add(v * L::N);
+                    row[v] = if DIRECT { l.load_n(p, left(v)) } else { l.load(p) };
+                }
+                for i in 0..MR {
+                    let x = l.splat(*a.offset(i as isize * a_rs));
+                    for v in 0..NV {
+                        acc[i][v] = l.fma(x, row[v], acc[i][v]);
+                    }
+                }
+                a = a.wrapping_offset(a_cs);
+                b = b.wrapping_offset(b_rs);
+            }
+            left_k -= steps;
+            if left_k == 0 {
+                break;
+            }
         }
         if !t.col_bias.is_null() {
             for v in 0..NV {

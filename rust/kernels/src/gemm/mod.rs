@@ -6,6 +6,7 @@
 //!   blocks of [`DOT_BLOCK`];
 //! * where m·n is small and k is long, k is cut into blocks, whose sums are joined in a fixed tree.
 
+mod ahead;
 mod driver;
 mod epilogue;
 mod few;
@@ -235,7 +236,7 @@ fn empty_product<T: Number>(c: Dst<T>, ep: Epilogue<T>) {
     }
 }
 
-/// All batch elements, each element of C as one chain; `foldable` when the epilogue knows no rows.
+/// All batch elements, each element of C as one chain; `plain` when the epilogue knows no rows.
 ///
 /// # Safety
 /// What the problems describe lies in live memory; `kernels` fit the CPU.
@@ -243,13 +244,13 @@ unsafe fn serial<T: Number>(
     kernels: &'static Products<T>,
     [rows, shape]: [&[usize]; 2],
     [a, b, c]: [&[isize]; 3],
-    foldable: bool,
+    plain: bool,
     first: Gemm<T>,
     at: impl Fn(usize) -> Gemm<T> + Sync,
 ) {
     let batch: usize = shape.iter().product();
     let shared_b = shape.iter().zip(b).all(|(&n, &s)| n == 1 || s == 0);
-    if batch > 1 && shared_b && foldable {
+    if batch > 1 && shared_b && plain {
         // One B for all: the batch is more rows of A.
         if let (Some(a_rs), Some(c_rs)) = (
             merged_stride(rows, &a[..rows.len()]),
@@ -269,6 +270,13 @@ unsafe fn serial<T: Number>(
     }
     let work = (first.m * first.n).saturating_mul(first.k).max(1);
     if batch >= 4 * parallel::threads() || work < (1 << 21) {
+        let merged = [a, b, c].map(|s| merged_stride(shape, &s[..shape.len()]));
+        if let (true, [Some(a), Some(b), Some(c)]) = (plain && first.stacks(), merged) {
+            return parallel::for_range(batch, (1 << 20) / work, |range| {
+                // SAFETY: as below; the strides of the stack are as merged.
+                unsafe { first.run_stack(kernels, range, [a, b, c]) };
+            });
+        }
         parallel::for_range(batch, (1 << 20) / work, |range| {
             // SAFETY: the caller's promise; outputs of different batch elements are disjoint.
             range.for_each(|i| unsafe { at(i).run_here(kernels) });

@@ -142,7 +142,9 @@ pub fn matmul_i8(a: Src<i8>, b: Src<i8>, c: Dst<i32>) {
     if crate::simd::dot::has_byte_dot() && k > 0 {
         // The instruction takes one side as unsigned: 128 is added to it, and 128 times the other's sums taken off.
         let (left, right) = (words::Side::new(&a, &[], 0), words::Side::new(&b, &[], 0).turned());
-        let operands = words::Words::new(left, right, k).with_sums(n);
+        // SAFETY: views promise that what their shapes span is live; the CPU has the instructions.
+        let offsets = unsafe { words::offsets(&right, n, k) };
+        let operands = words::Words::new(left, right, k).unsigned();
         let g = Gemm {
             m,
             n,
@@ -150,10 +152,10 @@ pub fn matmul_i8(a: Src<i8>, b: Src<i8>, c: Dst<i32>) {
             c: c.ptr().cast::<std::num::Wrapping<i32>>(),
             c_rs,
             c_cs,
-            col_bias: operands.sums(),
+            col_bias: offsets.as_ptr().cast(),
             ..Gemm::empty()
         };
-        // SAFETY: views promise that what their shapes span is live; the CPU has the instruction.
+        // SAFETY: as above.
         return unsafe { g.run_with(&operands, &tables::byte_dot::TABLE) };
     }
     // Sums of 512 products stay below 2^24: float32 holds them exactly.

@@ -49,7 +49,12 @@ pub(crate) unsafe fn pack<T: Copy + Default, L: Lanes<T>>(l: L, g: &PackArgs<T>)
             }
         } else if g.k_stride.unsigned_abs() < g.line_stride.unsigned_abs() && g.k_stride != 1 && L::BLOCK > 1 {
             for first in (0..g.k).step_by(APART) {
-                pack_apart(l, g, first..g.k.min(first + APART));
+                let ks = first..g.k.min(first + APART);
+                if g.width > L::BLOCK {
+                    pack_apart::<T, L, true>(l, g, ks);
+                } else {
+                    pack_apart::<T, L, false>(l, g, ks);
+                }
             }
         } else if g.k_stride == 1 && L::BLOCK > 1 {
             if g.width > L::BLOCK {
@@ -112,7 +117,7 @@ unsafe fn turn<T: Copy, L: Lanes<T>, const LARGE: bool>(l: L, g: &PackArgs<T>) {
 }
 
 /// Elements of a line that are brought together at once.
-const APART: usize = 64;
+const APART: usize = 128;
 
 /// Packs a stretch of lines whose elements lie apart, but closer than the lines: brought together line by line, since to
 /// read across lines would fetch each cache line many times, and lines a power of two apart push each other out.
@@ -120,14 +125,15 @@ const APART: usize = 64;
 /// # Safety
 /// As for [`pack`]; rows of the panel are packed in their order.
 #[inline(always)]
-unsafe fn pack_apart<T: Copy + Default, L: Lanes<T>>(l: L, g: &PackArgs<T>, ks: Range<usize>) {
+unsafe fn pack_apart<T: Copy + Default, L: Lanes<T>, const LARGE: bool>(l: L, g: &PackArgs<T>, ks: Range<usize>) {
+    let side = if LARGE { L::LARGE } else { L::BLOCK };
     let mut near = [[T::default(); APART]; MOST_LINES];
     let mut at = 0;
     while at < g.width {
-        if at + L::BLOCK > g.width && at > 0 {
-            at = g.width - L::BLOCK;
+        if at + side > g.width && at > 0 {
+            at = g.width - side;
         }
-        let lines = g.lines.saturating_sub(at).min(L::BLOCK);
+        let lines = g.lines.saturating_sub(at).min(side);
         // SAFETY: the caller's promise; `near` has room for the stretch.
         unsafe {
             for (i, near) in near.iter_mut().enumerate().take(lines) {
@@ -135,9 +141,14 @@ unsafe fn pack_apart<T: Copy + Default, L: Lanes<T>>(l: L, g: &PackArgs<T>, ks: 
                     .src
                     .offset((at + i) as isize * g.line_stride + ks.start as isize * g.k_stride);
                 if g.k_stride == 2 {
-                    for p in (0..ks.len()).step_by(L::N) {
-                        let v = l.load_even(line.wrapping_add(2 * p), l.even(0, L::N.min(ks.len() - p)));
-                        l.store(near.as_mut_ptr().add(p), v);
+                    let whole = ks.len() / L::N * L::N;
+                    let all = l.even(0, L::N);
+                    for p in (0..whole).step_by(L::N) {
+                        l.store(near.as_mut_ptr().add(p), l.load_even(line.wrapping_add(2 * p), all));
+                    }
+                    if whole < ks.len() {
+                        let v = l.load_even(line.wrapping_add(2 * whole), l.even(0, ks.len() - whole));
+                        l.store(near.as_mut_ptr().add(whole), v);
                     }
                 } else {
                     for (p, to) in near.iter_mut().enumerate().take(ks.len()) {
@@ -146,12 +157,16 @@ unsafe fn pack_apart<T: Copy + Default, L: Lanes<T>>(l: L, g: &PackArgs<T>, ks: 
                 }
             }
             let rows: [*const T; MOST_LINES] = std::array::from_fn(|i| near[i].as_ptr());
-            for p in (0..ks.len()).step_by(L::BLOCK) {
+            for p in (0..ks.len()).step_by(side) {
                 let dst = g.dst.add((ks.start + p) * g.width + at);
-                l.transpose(&rows[..lines], p as isize, ks.len() - p, dst, g.width);
+                if LARGE {
+                    l.transpose_large(&rows[..lines], p as isize, ks.len() - p, dst, g.width);
+                } else {
+                    l.transpose(&rows[..lines], p as isize, ks.len() - p, dst, g.width);
+                }
             }
         }
-        at += L::BLOCK;
+        at += side;
     }
 }
 
@@ -182,10 +197,16 @@ impl Scratch {
         start.wrapping_add(start.align_offset(64)).cast()
     }
 
-    /// The same, filled by `fill` unless it holds `name` already: what the chunks of a job that run on one thread share.
+    /// Whether it holds `name` already; from now on it does.
+    pub fn holds(&mut self, name: u64) -> bool {
+        std::mem::replace(&mut self.holds, name) == name
+    }
+
+    /// The same as `reserve`, filled by `fill` unless it holds `name` already: what the chunks of a job that run on one
+    /// thread share.
     pub fn filled<T>(&mut self, n: usize, name: u64, fill: impl FnOnce(*mut T)) -> *mut T {
         let start = self.reserve(n);
-        if std::mem::replace(&mut self.holds, name) != name {
+        if !self.holds(name) {
             fill(start);
         }
         start

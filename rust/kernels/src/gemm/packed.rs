@@ -1,5 +1,6 @@
 //! Products of packed operands: how they are cut into cache blocks, packed and shared out to threads.
 
+use super::ahead::Runs;
 use super::driver::{GRAIN, Gemm};
 use super::micro::{Number, Products, Tile};
 use super::pack::{PackArgs, SLACK, new_name, with_scratch, with_shared};
@@ -31,14 +32,16 @@ pub(crate) trait Operands<T>: Sync {
     /// # Safety
     /// The block lies in live memory; `dst` holds it, and the slack.
     unsafe fn pack_a(&self, kernels: &Products<T>, rows: Range<usize>, ks: Range<usize>, dst: *mut T);
-    /// Packs a block of B in panels; the panel of columns from the j-th of the block starts at `dst + j * ks.len()`. Each
-    /// element is asked for once.
+    /// Packs a block of B in panels; the panel of columns from the j-th of the block starts at `dst + j * ks.len()`.
     ///
     /// # Safety
     /// The block lies in live memory; `dst` holds it with its columns rounded up to `nr`.
     unsafe fn pack_b(&self, kernels: &Products<T>, cols: Range<usize>, ks: Range<usize>, dst: *mut T);
     /// The tiles may as well read A where it lies.
     fn rows_stay(&self) -> bool;
+    /// Where a block of A or B lies, if it may be asked for ahead.
+    fn runs_a(&self, rows: Range<usize>, ks: Range<usize>) -> Runs;
+    fn runs_b(&self, cols: Range<usize>, ks: Range<usize>) -> Runs;
 }
 
 impl<T: Number> Operands<T> for Gemm<T> {
@@ -58,6 +61,16 @@ impl<T: Number> Operands<T> for Gemm<T> {
     }
     fn rows_stay(&self) -> bool {
         self.rows_apart()
+    }
+    fn runs_a(&self, rows: Range<usize>, ks: Range<usize>) -> Runs {
+        let part = self.part(rows.clone(), 0..0);
+        let at = part.a.wrapping_offset(ks.start as isize * self.a_cs);
+        Runs::of(at, size_of::<T>(), [rows.len(), ks.len()], [self.a_rs, self.a_cs])
+    }
+    fn runs_b(&self, cols: Range<usize>, ks: Range<usize>) -> Runs {
+        let part = self.part(0..0, cols.clone());
+        let at = part.b.wrapping_offset(ks.start as isize * self.b_rs);
+        Runs::of(at, size_of::<T>(), [ks.len(), cols.len()], [self.b_rs, self.b_cs])
     }
 }
 
@@ -82,7 +95,24 @@ impl<T: Number> Gemm<T> {
     /// `a` and `b` were packed for this block by `pack_a` and `pack_b`; `temp` holds a tile unless C's columns are
     /// contiguous.
     pub unsafe fn run_tiles(&self, kernels: &'static Products<T>, a: *const T, b: *const T, temp: *mut T) {
+        // SAFETY: the caller's promise.
+        unsafe { self.run_tiles_for(Runs::NONE, kernels, a, b, temp) }
+    }
+
+    /// The same, asking meanwhile for what is `coming`.
+    ///
+    /// # Safety
+    /// As for [`Gemm::run_tiles`].
+    unsafe fn run_tiles_for(
+        &self,
+        coming: Runs,
+        kernels: &'static Products<T>,
+        a: *const T,
+        b: *const T,
+        temp: *mut T,
+    ) {
         let panels = self.m.div_ceil(kernels.tiles.len());
+        let count = panels * self.n.div_ceil(kernels.nr);
         let tiles = if a.is_null() { kernels.tall } else { kernels.tiles };
         for j in (0..self.n).step_by(kernels.nr) {
             let n = kernels.nr.min(self.n - j);
@@ -102,6 +132,7 @@ impl<T: Number> Gemm<T> {
                     c: part.c,
                     c_rs: self.c_rs,
                     next: self.c.wrapping_offset((i + rows) as isize * self.c_rs + j as isize),
+                    ahead: coming.share(j / kernels.nr * panels + panel_index, count, self.k),
                     n,
                     from_c: self.from_c,
                     plus: part.plus,
@@ -170,19 +201,73 @@ pub(crate) unsafe fn alone<T: Number>(
         let temp = sc.reserve::<T>(tile_size(g, kernels));
         for cols in pieces(within.len(), nc).map(|r| (within.start + r.start)..(within.start + r.end)) {
             for ks in pieces(g.k, kc) {
-                // SAFETY: the caller's promise; the buffers hold the blocks. So below.
-                unsafe { operands.pack_b(kernels, cols.clone(), ks.clone(), b) };
                 for rows in pieces(g.m, mc) {
+                    let after = match (rows.end < g.m, ks.end < g.k) {
+                        (true, _) => operands.runs_a(rows.end..g.m.min(rows.end + mc), ks.clone()),
+                        (_, true) => {
+                            let some = cols.start..cols.end.min(cols.start + some_columns(kernels, kc, rows.len()));
+                            operands.runs_b(some, ks.end..g.k.min(ks.end + kc))
+                        }
+                        _ => Runs::NONE,
+                    };
+                    // SAFETY: the caller's promise; the buffers hold the blocks.
                     unsafe {
                         if !stays {
                             operands.pack_a(kernels, rows.clone(), ks.clone(), a);
                         }
-                        g.block(rows, cols.clone(), ks.clone()).run_tiles(kernels, a, b, temp);
+                        if rows.start == 0 {
+                            first_rows(g, operands, kernels, [&rows, &cols, &ks], [a, b, temp], after);
+                        } else {
+                            let block = g.block(rows, cols.clone(), ks.clone());
+                            block.run_tiles_for(after, kernels, a, b, temp);
+                        }
                     }
                 }
             }
         }
     })
+}
+
+/// Bytes of B that are packed at a time; and twice as many for so many rows or less, which leave room in the second-level
+/// cache: memory gives longer runs of B's rows sooner.
+const SOME: usize = 128 << 10;
+const LOW: usize = 128;
+
+/// Columns of B that are packed before they are used, of blocks `kc` deep.
+fn some_columns<T>(kernels: &Products<T>, kc: usize, rows: usize) -> usize {
+    let bytes = if rows <= LOW { 2 * SOME } else { SOME };
+    (bytes / size_of::<T>() / kc / kernels.nr).max(1) * kernels.nr
+}
+
+/// The first rows of a block, for which B is packed: some columns, then their products, which ask for the next columns, at
+/// last for what comes `after`. A is packed, unless `a` is null.
+///
+/// # Safety
+/// As for [`alone`]; the buffers hold the block, and a tile.
+unsafe fn first_rows<T: Number>(
+    g: &Gemm<T>,
+    operands: &impl Operands<T>,
+    kernels: &'static Products<T>,
+    [rows, cols, ks]: [&Range<usize>; 3],
+    [a, b, temp]: [*mut T; 3],
+    after: Runs,
+) {
+    let step = some_columns(kernels, ks.len(), rows.len());
+    for from in cols.clone().step_by(step) {
+        let some = from..cols.end.min(from + step);
+        let coming = if some.end < cols.end {
+            operands.runs_b(some.end..cols.end.min(some.end + step), ks.clone())
+        } else {
+            after
+        };
+        let b = b.wrapping_add((from - cols.start) * ks.len());
+        // SAFETY: the caller's promise.
+        unsafe {
+            operands.pack_b(kernels, some.clone(), ks.clone(), b);
+            let block = g.block(rows.clone(), some, ks.clone());
+            block.run_tiles_for(coming, kernels, a, b, temp);
+        }
+    }
 }
 
 /// Bytes of packed A that all threads share.
@@ -259,26 +344,35 @@ unsafe fn by_rows<T: Number>(g: &Gemm<T>, operands: &impl Operands<T>, kernels: 
                         || pieces(deep_ks.len(), kc).map(|r| (deep_ks.start + r.start)..(deep_ks.start + r.end));
                     let wide = cols.len().next_multiple_of(kernels.nr);
                     let offset = |ks: &Range<usize>| (ks.start - deep_ks.start) * wide;
-                    // SAFETY: the caller's promise; the buffers hold the blocks; parts of C are disjoint. So below.
-                    let b = sb.filled(wide * deep_ks.len(), name, |b: *mut T| {
-                        stretches().for_each(|ks| unsafe {
-                            operands.pack_b(kernels, cols.clone(), ks.clone(), b.wrapping_add(offset(&ks)))
-                        })
-                    });
-                    unsafe {
-                        for part in parts.map(|i| piece(&(0..g.m), i, rows)) {
-                            for ks in stretches() {
+                    let b = sb.reserve::<T>(wide * deep_ks.len());
+                    let mut packed = sb.holds(name);
+                    for part in parts.map(|i| piece(&(0..g.m), i, rows)) {
+                        for ks in stretches() {
+                            let (next, deeper) =
+                                (part.end..g.m.min(part.end + rows), ks.end..deep_ks.end.min(ks.end + kc));
+                            let after = match (deeper.is_empty(), packed) {
+                                (false, false) => operands.runs_b(
+                                    cols.start..cols.end.min(cols.start + some_columns(kernels, kc, part.len())),
+                                    deeper,
+                                ),
+                                (false, true) => operands.runs_a(part.clone(), deeper),
+                                _ => operands.runs_a(next, deep_ks.start..deep_ks.end.min(deep_ks.start + kc)),
+                            };
+                            let b = b.wrapping_add(offset(&ks));
+                            // SAFETY: the caller's promise; the buffers hold the blocks; parts of C are disjoint.
+                            unsafe {
                                 if !stays {
                                     operands.pack_a(kernels, part.clone(), ks.clone(), a);
                                 }
-                                g.block(part.clone(), cols.clone(), ks.clone()).run_tiles(
-                                    kernels,
-                                    a,
-                                    b.wrapping_add(offset(&ks)),
-                                    temp,
-                                );
+                                if packed {
+                                    let block = g.block(part.clone(), cols.clone(), ks.clone());
+                                    block.run_tiles_for(after, kernels, a, b, temp);
+                                } else {
+                                    first_rows(g, operands, kernels, [&part, &cols, &ks], [a, b, temp], after);
+                                }
                             }
                         }
+                        packed = true;
                     }
                 })
             });
@@ -445,7 +539,12 @@ pub(crate) unsafe fn pack_b<T>(
 ) {
     // Rows of B that lie far apart are read side by side as streams: from memory, one panel after the other would wait for
     // each of its short pieces (16 rows times 4096x4096: 10.7 ms so, 6.0 with eight).
-    let deep = if cs == 1 { STREAMS.min(k) } else { k }.max(1);
+    let deep = if cs.unsigned_abs() < rs.unsigned_abs() {
+        STREAMS.min(k)
+    } else {
+        k
+    }
+    .max(1);
     for p in (0..k).step_by(deep) {
         for j in (0..n).step_by(kernels.nr) {
             let lines = kernels.nr.min(n - j);

@@ -222,6 +222,23 @@ fn large_products_and_long_sums() {
 }
 
 #[test]
+fn columns_packed_as_they_are_needed() {
+    use Layout::*;
+    // Several stretches of k, groups of columns and blocks of rows; on one thread, and by rows or columns on three.
+    for ([m, k, n], layouts) in [
+        ([33, 1100, 700], [Rows, Rows, Rows]),
+        ([40, 1024, 1300], [Rows, Columns, Rows]),
+        ([300, 520, 270], [Strided, Strided, Rows]),
+        ([310, 1030, 225], [Thirds, Down, Columns]),
+        ([290, 129, 200], [Strided, Thirds, Strided]),
+        ([15, 1000, 640], [Reversed, Reversed, Rows]),
+    ] {
+        check::<f32>(m, k, n, layouts, (true, true), F32);
+    }
+    check::<f64>(300, 300, 200, [Strided, Columns, Rows], (false, true), f64::EPSILON);
+}
+
+#[test]
 fn batches_fold_or_run_one_by_one() {
     let (b, m, k, n) = (6, 5, 8, 9);
     let (x, y) = (fill(b * m * k, 1), fill(b * k * n, 2));
@@ -253,6 +270,65 @@ fn batches_fold_or_run_one_by_one() {
                 .map(|r| x[start(sx) + i * k + r] * y[start(sy) + r * n + j])
                 .sum();
             assert!((got - sum).abs() < 1e-13, "{sx:?} {sy:?} {index}");
+        }
+    }
+}
+
+#[test]
+fn stacks_of_small_products() {
+    for isa in available() {
+        for (m, k, n) in [
+            (2, 3, 2),
+            (7, 8, 15),
+            (16, 16, 16),
+            (17, 15, 33),
+            (63, 7, 64),
+            (30, 65, 100),
+        ] {
+            for (batch, gap, relu, accumulate, turned) in [
+                (1, 0, true, false, false),
+                (9, 3, false, true, false),
+                (64, 0, true, true, false),
+                (9, 3, false, false, true),
+                (33, 0, true, true, true),
+            ] {
+                let (x, y) = (fill(batch * (m * k + gap), 1), fill(batch * (k * n + gap), 2));
+                let before: Vec<f64> = fill(batch * (m * n + gap), 3);
+                let [rs, cs] = if turned { [1, k] } else { [n, 1] };
+                for threads in [1, 3] {
+                    let _guard = parallel::with_threads(threads);
+                    let mut out = before.clone();
+                    let step = |size: usize, [rs, cs]: [usize; 2]| [(size + gap) as isize, rs as isize, cs as isize];
+                    // SAFETY: the strides span the vectors.
+                    unsafe {
+                        let a = Src::new(x.as_ptr(), &[batch, m, k], &step(m * k, [k, 1]));
+                        let b = Src::new(y.as_ptr(), &[batch, k, n], &step(k * n, [rs, cs]));
+                        let c = Dst::new(out.as_mut_ptr(), &[batch, m, n], &step(m * n, [n, 1]));
+                        let ep = Epilogue {
+                            accumulate,
+                            relu,
+                            ..Epilogue::default()
+                        };
+                        f64::product(isa, a, b, c, ep);
+                    }
+                    for (at, &got) in out.iter().enumerate() {
+                        let (index, place) = (at / (m * n + gap), at % (m * n + gap));
+                        if place >= m * n {
+                            assert_eq!(got, before[at], "between the products");
+                            continue;
+                        }
+                        let (i, j) = (place / n, place % n);
+                        let (x, y) = (
+                            &x[index * (m * k + gap) + i * k..],
+                            &y[index * (k * n + gap) + j * cs..],
+                        );
+                        let start = if accumulate { before[at] } else { 0.0 };
+                        let sum = (0..k).fold(start, |sum, p| x[p].mul_add(y[p * rs], sum));
+                        let sum = if relu && sum < 0.0 { 0.0 } else { sum };
+                        assert_eq!(got, sum, "{isa:?} {batch}x({m}x{k}x{n}) at {at}, {turned}");
+                    }
+                }
+            }
         }
     }
 }
@@ -403,7 +479,8 @@ const NARROW: [(usize, usize, usize); 12] = [
 
 #[test]
 fn bytes_are_exact() {
-    for (m, k, n) in NARROW {
+    // The last ones are so large that each thread packs all of B.
+    for (m, k, n) in NARROW.into_iter().chain([(300, 2100, 100), (600, 520, 200)]) {
         for (la, lb) in [
             (Layout::Rows, Layout::Rows),
             (Layout::Columns, Layout::Columns),

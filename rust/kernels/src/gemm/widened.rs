@@ -1,6 +1,7 @@
 //! Products of float16 and bfloat16 by float32's tiles. Each thread widens what it packs: a widened copy of the operands
 //! would be written by one core and read by another, which takes longer than the widening.
 
+use super::ahead::Runs;
 use super::epilogue::{Summand, pointer};
 use super::packed::{Operands, pack_a, pack_b};
 use super::{Epilogue, Gemm, HasProducts, Products, batch_offset};
@@ -74,6 +75,19 @@ impl Side {
     }
 }
 
+impl Side {
+    fn runs(&self, rows: Range<usize>, cols: Range<usize>) -> Runs {
+        let [rs, cs] = self.strides;
+        let first = (rows.start as isize * rs + cols.start as isize * cs) * self.size as isize;
+        Runs::of(
+            self.at.wrapping_offset(first),
+            self.size,
+            [rows.len(), cols.len()],
+            self.strides,
+        )
+    }
+}
+
 struct Widened {
     a: Side,
     b: Side,
@@ -109,6 +123,14 @@ impl Operands<f32> for Widened {
 
     fn rows_stay(&self) -> bool {
         false
+    }
+
+    fn runs_a(&self, rows: Range<usize>, ks: Range<usize>) -> Runs {
+        self.a.runs(rows, ks)
+    }
+
+    fn runs_b(&self, cols: Range<usize>, ks: Range<usize>) -> Runs {
+        self.b.runs(ks, cols)
     }
 }
 

@@ -2,14 +2,15 @@
 //!
 //! Only for processors with the instructions that multiply them ([`crate::simd::dot`]), which all have AVX-512.
 
+use super::ahead::Runs;
 use super::batch_offset;
 use super::micro::Products;
 use super::packed::{Operands, panel, panel_width};
 use crate::dtype::bf16;
+use crate::parallel;
 use crate::simd::vec::transpose_words;
 use crate::view::Src;
 use std::arch::x86_64::*;
-use std::num::Wrapping;
 use std::ops::Range;
 use std::sync::atomic::{AtomicI32, Ordering};
 
@@ -77,6 +78,9 @@ pub(super) struct Side<S> {
     k_stride: isize,
 }
 
+// SAFETY: plain data; memory that several threads read.
+unsafe impl<S: Sync> Sync for Side<S> {}
+
 impl<S> Side<S> {
     /// A stack's matrix, with its rows as lines.
     pub fn new(v: &Src<S>, shape: &[usize], index: usize) -> Self {
@@ -98,6 +102,17 @@ impl<S> Side<S> {
     }
 }
 
+impl<S: Part> Side<S> {
+    /// Where some lines' words lie, of `known` elements.
+    fn runs(&self, lines: Range<usize>, ks: Range<usize>, known: usize) -> Runs {
+        let (from, to) = (ks.start * S::PARTS, known.min(ks.end * S::PARTS));
+        let first = lines.start as isize * self.line_stride + from as isize * self.k_stride;
+        let sizes = [lines.len(), to.saturating_sub(from)];
+        let at = self.start.wrapping_offset(first);
+        Runs::of(at, size_of::<S>(), sizes, [self.line_stride, self.k_stride])
+    }
+}
+
 /// Two operands of `k` elements along k, packed as words.
 pub(super) struct Words<S> {
     a: Side<S>,
@@ -105,36 +120,79 @@ pub(super) struct Words<S> {
     k: usize,
     /// Turned over in A.
     flip: u32,
-    /// -128 times the sum of each column of B, once all of it is packed.
-    sums: Vec<AtomicI32>,
 }
-
-// SAFETY: plain data; memory that several threads read.
-unsafe impl<S: Sync> Sync for Words<S> {}
 
 impl<S> Words<S> {
     pub fn new(a: Side<S>, b: Side<S>, k: usize) -> Self {
-        Self {
-            a,
-            b,
-            k,
-            flip: 0,
-            sums: Vec::new(),
-        }
+        Self { a, b, k, flip: 0 }
     }
 
-    /// For bytes: 128 added to all of A, and what takes that off again, for `n` columns.
-    pub fn with_sums(self, n: usize) -> Self {
+    /// For bytes: 128 added to all of A.
+    pub fn unsigned(self) -> Self {
         Self {
             flip: 0x8080_8080,
-            sums: (0..n).map(|_| AtomicI32::new(0)).collect(),
             ..self
         }
     }
+}
 
-    /// What is to be added to each column of the product.
-    pub fn sums(&self) -> *const Wrapping<i32> {
-        self.sums.as_ptr().cast()
+/// Lines whose sums are made together, and elements of them that 16 bits hold the sum of.
+const TOGETHER: usize = 256;
+const EXACT: usize = 256;
+
+/// For each of `count` lines of `k` bytes, -128 times their sum: takes off again what [`Words::unsigned`] adds.
+///
+/// # Safety
+/// The lines lie in live memory; the CPU has AVX-512 (F, BW, VL).
+pub(super) unsafe fn offsets(side: &Side<i8>, count: usize, k: usize) -> Vec<AtomicI32> {
+    let offsets: Vec<AtomicI32> = (0..count).map(|_| AtomicI32::new(0)).collect();
+    let grain = ((1 << 18) / k.max(1)).next_multiple_of(TOGETHER);
+    parallel::for_range(count, grain, |lines| {
+        for from in lines.clone().step_by(TOGETHER) {
+            let mut sums = [0; TOGETHER];
+            let some = from..lines.end.min(from + TOGETHER);
+            // SAFETY: the caller's promise.
+            unsafe { add_lines(side, some.clone(), k, &mut sums) };
+            for (to, sum) in offsets[some].iter().zip(sums) {
+                to.store(sum.wrapping_mul(-128), Ordering::Relaxed);
+            }
+        }
+    });
+    offsets
+}
+
+/// Adds up each of some lines.
+///
+/// # Safety
+/// As for [`offsets`].
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+unsafe fn add_lines(side: &Side<i8>, lines: Range<usize>, k: usize, sums: &mut [i32; TOGETHER]) {
+    let line = |i: usize| side.start.wrapping_offset(i as isize * side.line_stride);
+    if side.line_stride == 1 {
+        for from in (0..k).step_by(EXACT) {
+            let mut part = [0i16; TOGETHER];
+            for p in from..k.min(from + EXACT) {
+                let at = line(lines.start).wrapping_offset(p as isize * side.k_stride);
+                // SAFETY: the caller's promise.
+                let row = unsafe { std::slice::from_raw_parts(at, lines.len()) };
+                part.iter_mut().zip(row).for_each(|(sum, &v)| *sum += v as i16);
+            }
+            sums.iter_mut()
+                .zip(part)
+                .for_each(|(sum, v)| *sum = sum.wrapping_add(v as i32));
+        }
+    } else {
+        for (sum, i) in sums.iter_mut().zip(lines) {
+            *sum = if side.k_stride == 1 {
+                // SAFETY: as above.
+                let all = unsafe { std::slice::from_raw_parts(line(i), k) };
+                all.iter().fold(0, |sum, &v| sum.wrapping_add(v as i32))
+            } else {
+                let at = |p: usize| line(i).wrapping_offset(p as isize * side.k_stride);
+                // SAFETY: as above.
+                (0..k).fold(0, |sum: i32, p| sum.wrapping_add(unsafe { *at(p) } as i32))
+            };
+        }
     }
 }
 
@@ -162,39 +220,20 @@ impl<S: Part, T> Operands<T> for Words<S> {
             let width = panel_width(kernels, lines);
             let dst = dst.wrapping_add(j * ks.len()).cast();
             // SAFETY: the caller's promise.
-            unsafe {
-                pack(&self.b, [cols.start + j, lines, width], [&ks, &(0..self.k)], 0, dst);
-                if !self.sums.is_empty() {
-                    let sums = column_sums(dst, width, ks.len());
-                    for (to, sum) in self.sums[cols.start + j..][..lines].iter().zip(sums) {
-                        to.fetch_add(sum.wrapping_mul(-128), Ordering::Relaxed);
-                    }
-                }
-            }
+            unsafe { pack(&self.b, [cols.start + j, lines, width], [&ks, &(0..self.k)], 0, dst) };
         }
     }
 
     fn rows_stay(&self) -> bool {
         false
     }
-}
 
-/// Sums of the bytes in each of up to 32 columns of a packed panel.
-///
-/// # Safety
-/// The panel has `k` rows of `width` words, 16 or 32; the CPU has AVX512-VNNI.
-#[target_feature(enable = "avx512f,avx512vnni")]
-unsafe fn column_sums(panel: *const u32, width: usize, k: usize) -> [i32; 32] {
-    let ones = _mm512_set1_epi8(1);
-    let mut sums = [_mm512_setzero_si512(); 2];
-    // SAFETY: the caller's promise.
-    unsafe {
-        for p in 0..k {
-            for (v, sum) in sums.iter_mut().enumerate().take(width / 16) {
-                *sum = _mm512_dpbusd_epi32(*sum, ones, _mm512_loadu_si512(panel.add(p * width + 16 * v).cast()));
-            }
-        }
-        std::mem::transmute(sums)
+    fn runs_a(&self, rows: Range<usize>, ks: Range<usize>) -> Runs {
+        self.a.runs(rows, ks, self.k)
+    }
+
+    fn runs_b(&self, cols: Range<usize>, ks: Range<usize>) -> Runs {
+        self.b.runs(cols, ks, self.k)
     }
 }
 

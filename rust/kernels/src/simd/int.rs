@@ -106,6 +106,10 @@ macro_rules! over {
                 Lanes::<$f>::prefetch(self.0, p.cast())
             }
             #[inline(always)]
+            fn prefetch_far(self, p: *const $t) {
+                Lanes::<$f>::prefetch_far(self.0, p.cast())
+            }
+            #[inline(always)]
             fn prefetch_write(self, p: *const $t) {
                 Lanes::<$f>::prefetch_write(self.0, p.cast())
             }

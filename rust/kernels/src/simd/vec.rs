@@ -122,6 +122,9 @@ pub trait Lanes<T>: Copy {
     /// Asks for the cache line at `p`, which need not be valid.
     #[inline(always)]
     fn prefetch(self, _p: *const T) {}
+    /// The same, into the second-level cache.
+    #[inline(always)]
+    fn prefetch_far(self, _p: *const T) {}
     /// The same, of a line that is to be written.
     #[inline(always)]
     fn prefetch_write(self, _p: *const T) {}

@@ -246,6 +246,11 @@ macro_rules! lanes {
                 unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }
             }
             #[inline(always)]
+            fn prefetch_far(self, p: *const $t) {
+                // SAFETY: as above.
+                unsafe { _mm_prefetch::<_MM_HINT_T1>(p.cast()) }
+            }
+            #[inline(always)]
             fn prefetch_write(self, p: *const $t) {
                 // The compiler's own hint needs a feature that it calls unstable. Other processors do nothing.
                 // SAFETY: a hint; it never faults, and touches neither flags nor registers.

@@ -1,0 +1,144 @@
+//! Memory that later tiles will read, asked for while earlier ones multiply: packing then finds it in the second-level
+//! cache, instead of waiting for it while no product is made.
+
+/// Bytes of a cache line.
+const LINE: usize = 64;
+/// Steps of k between two requests of a tile.
+pub(crate) const STEPS: usize = 8;
+/// Lines asked for together, at least.
+const TOGETHER: usize = 8;
+/// Elements of a line of an operand that are read out of this many at most.
+const APART: usize = 4;
+
+/// A part of an operand: runs of whole cache lines, evenly apart.
+#[derive(Clone, Copy)]
+pub(crate) struct Runs {
+    at: *const u8,
+    step: isize,
+    count: usize,
+    lines: usize,
+}
+
+impl Runs {
+    pub const NONE: Self = Self {
+        at: std::ptr::null(),
+        step: 0,
+        count: 0,
+        lines: 0,
+    };
+
+    /// Of a matrix: address, bytes of an element, sizes and strides (in elements) of both dims. None where neighbours lie
+    /// far apart.
+    pub fn of<T>(at: *const T, size: usize, sizes: [usize; 2], strides: [isize; 2]) -> Self {
+        let ([m, n], [rs, cs]) = (sizes, strides);
+        let ((count, step), (len, near)) = if rs.unsigned_abs() < cs.unsigned_abs() {
+            ((n, cs), (m, rs))
+        } else {
+            ((m, rs), (n, cs))
+        };
+        if len == 0 || count == 0 || near < 0 || near > APART as isize {
+            return Self::NONE;
+        }
+        let bytes = ((len - 1) * near as usize + 1) * size;
+        let at = at.cast::<u8>();
+        Self {
+            at,
+            step: step * size as isize,
+            count,
+            lines: (at.addr() % LINE + bytes).div_ceil(LINE),
+        }
+    }
+
+    /// The share of tile `index` of `tiles`, each of `k` steps.
+    pub fn share(&self, index: usize, tiles: usize, k: usize) -> Ahead {
+        if self.count == 0 {
+            return Ahead::NONE;
+        }
+        // Spread over all requests; but memory gives neighbouring lines together sooner than one by one. Neighbouring tiles
+        // take neighbouring runs.
+        let requests = (k / STEPS).max(1);
+        let even = (self.count * self.lines).div_ceil(tiles * requests);
+        let lines = even.max(TOGETHER).max(self.lines.div_ceil(tiles)).min(self.lines);
+        let across = (tiles / self.lines.div_ceil(lines)).min(self.count);
+        let runs = self.count.div_ceil(across);
+        let (piece, first) = (index / across * lines, index % across * runs);
+        if piece >= self.lines || first >= self.count {
+            return Ahead::NONE;
+        }
+        Ahead {
+            at: self
+                .at
+                .wrapping_offset(first as isize * self.step)
+                .wrapping_add(piece * LINE),
+            step: self.step,
+            lines: lines.min(self.lines - piece),
+            runs: runs.min(self.count - first),
+            at_once: runs.div_ceil(requests),
+        }
+    }
+}
+
+/// What one tile asks for: pieces of `runs`, `lines` cache lines each, `step` bytes apart, `at_once` of them every
+/// [`STEPS`] of k.
+#[derive(Clone, Copy)]
+pub(crate) struct Ahead {
+    pub at: *const u8,
+    pub step: isize,
+    pub lines: usize,
+    pub runs: usize,
+    pub at_once: usize,
+}
+
+impl Ahead {
+    pub const NONE: Self = Self {
+        at: std::ptr::null(),
+        step: 0,
+        lines: 0,
+        runs: 0,
+        at_once: 0,
+    };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Tiles together ask for each line of a matrix once, whatever the shares.
+    #[test]
+    fn shares_cover_all_lines_once() {
+        for count in [1, 7, 16, 63, 171, 512] {
+            for len in [1, 15, 16, 17, 64, 127, 512] {
+                for (tiles, k) in [(1, 512), (3, 8), (12, 512), (13, 1), (416, 512), (5, 1000)] {
+                    let start = 1 << 20;
+                    let runs = Runs::of(std::ptr::without_provenance::<u8>(start), 4, [count, len], [1024, 1]);
+                    let lines = (4 * len).div_ceil(LINE);
+                    let mut seen = vec![0; count * lines];
+                    for tile in 0..tiles {
+                        let ahead = runs.share(tile, tiles, k);
+                        assert!(
+                            ahead.runs <= ahead.at_once * (k / STEPS).max(1),
+                            "{count} {len} {tiles} {k}"
+                        );
+                        for run in 0..ahead.runs {
+                            let at = ahead.at.wrapping_offset(run as isize * ahead.step).addr() - start;
+                            (0..ahead.lines).for_each(|line| seen[at / 4096 * lines + at % 4096 / LINE + line] += 1);
+                        }
+                    }
+                    assert!(seen.iter().all(|n| *n == 1), "{count} {len} {tiles} {k}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn elements_far_apart_are_not_asked_for() {
+        let at = std::ptr::without_provenance::<u8>(64);
+        for strides in [[1000, 5], [7, 9], [-1, 50], [64, -2]] {
+            assert_eq!(Runs::of(at, 4, [10, 10], strides).count, 0, "{strides:?}");
+        }
+        for sizes in [[0, 10], [10, 0]] {
+            assert_eq!(Runs::of(at, 4, sizes, [10, 1]).count, 0);
+        }
+        assert_eq!(Runs::NONE.share(0, 4, 100).runs, 0);
+    }
+}
