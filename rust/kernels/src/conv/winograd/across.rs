@@ -6,6 +6,11 @@
 //! of tiles. In such a plane a tile's element lies at the tile's own number plus a constant, if every line of tiles has one
 //! more, of which nothing is written. Sums and transforms are those of [`super::passes`], term by term.
 
+#![allow(
+    clippy::needless_range_loop,
+    reason = "indices over registers, unrolled by the compiler, read best as such"
+)]
+
 use super::super::ConvShape;
 use super::super::gather::Images;
 use super::super::ring::unrolled;
