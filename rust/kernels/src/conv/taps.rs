@@ -174,10 +174,12 @@ impl<T: Copy + Default> Plane<'_, T> {
                     other = columns::<T, L, K, S>(l, g, at);
                     &other
                 };
+                // SAFETY: the caller's promise. So below.
                 unsafe { self.block::<L, G, K, S>(l, block, low, &mut acc) };
             }
             for t in 0..G {
                 for c in 0..K {
+                    // SAFETY: sums have room for all taps.
                     unsafe { l.store(place(t, c), acc[t][c]) };
                 }
             }
@@ -254,6 +256,7 @@ impl<T: Copy + Default> Plane<'_, T> {
                 l.prefetch(from.wrapping_offset(self.next[0]).wrapping_add(block.at * S + c * L::N));
             }
             unrolled!(c < K, {
+                // SAFETY: the line exists, and the block's masks keep to its columns.
                 let x = unsafe { block.cols[c].load::<S>(l, from, true) };
                 unrolled!(a < active, {
                     if s + S * a < G && (ALL || (a <= t && t - a < rows)) {

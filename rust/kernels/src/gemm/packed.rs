@@ -292,7 +292,6 @@ pub(crate) unsafe fn on_threads<T: Number>(
     threads: usize,
 ) {
     let panels = g.n.div_ceil(kernels.nr);
-    // SAFETY: the caller's promise. So below.
     if panels >= 2 * threads && (operands.rows_stay() || 8 * g.m < g.n) {
         // Columns alone make enough tasks: each packs its own panels of B, and A is read where it lies or costs little.
         let nc = B_BYTES / size_of::<T>() / even_part(g.k, longest_k::<T>());
@@ -305,6 +304,7 @@ pub(crate) unsafe fn on_threads<T: Number>(
             }
         });
     } else if g.m >= OWN_ROWS * threads {
+        // SAFETY: the caller's promise. So below.
         unsafe { by_rows(g, operands, kernels, threads) }
     } else {
         unsafe { shared(g, operands, kernels, threads) }

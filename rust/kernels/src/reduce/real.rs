@@ -79,38 +79,39 @@ impl Real for f64 {
     }
 }
 
-/// e^x: x = n ln 2 + r, the Taylor polynomial of degree 13 in r (its error is below 2^-57 on |r| <= ln 2 / 2), scaled by
-/// 2^n in two steps so that subnormal results come out.
+/// 1 / k!, from k = 13 down to 0: the Taylor polynomial of e^r, whose error is below 2^-57 on |r| <= ln 2 / 2.
+pub(crate) const TAYLOR: [f64; 14] = [
+    1.0 / 6_227_020_800.0,
+    1.0 / 479_001_600.0,
+    1.0 / 39_916_800.0,
+    1.0 / 3_628_800.0,
+    1.0 / 362_880.0,
+    1.0 / 40_320.0,
+    1.0 / 5_040.0,
+    1.0 / 720.0,
+    1.0 / 120.0,
+    1.0 / 24.0,
+    1.0 / 6.0,
+    0.5,
+    1.0,
+    1.0,
+];
+
+/// e^x: x = n ln 2 + r, [`TAYLOR`] in r, scaled by 2^n in two steps so that subnormal results come out.
 #[inline(always)]
 pub(crate) fn exp_f64(x: f64) -> f64 {
     // Adding 1.5 * 2^52 rounds to an integer and leaves it in the low bits.
     const MAGIC: f64 = 6_755_399_441_055_744.0;
-    const C: [f64; 14] = [
-        1.0 / 6_227_020_800.0,
-        1.0 / 479_001_600.0,
-        1.0 / 39_916_800.0,
-        1.0 / 3_628_800.0,
-        1.0 / 362_880.0,
-        1.0 / 40_320.0,
-        1.0 / 5_040.0,
-        1.0 / 720.0,
-        1.0 / 120.0,
-        1.0 / 24.0,
-        1.0 / 6.0,
-        0.5,
-        1.0,
-        1.0,
-    ];
     let x = if x > 710.0 { 710.0 } else { x };
     let x = if x < -746.0 { -746.0 } else { x };
     let shifted = x.mul_add(std::f64::consts::LOG2_E, MAGIC);
     let n = shifted - MAGIC;
     let r = n.mul_add(-6.931_471_803_691_238e-1, x);
     let r = n.mul_add(-1.908_214_929_270_587_7e-10, r);
-    let mut e = C[0];
+    let mut e = TAYLOR[0];
     let mut i = 1;
-    while i < C.len() {
-        e = e.mul_add(r, C[i]);
+    while i < TAYLOR.len() {
+        e = e.mul_add(r, TAYLOR[i]);
         i += 1;
     }
     let n = (shifted.to_bits() as i64).wrapping_sub(MAGIC.to_bits() as i64);

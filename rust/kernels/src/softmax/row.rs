@@ -8,7 +8,7 @@
 
 use super::wave::Wave;
 use crate::elementwise::math;
-use crate::reduce::real::Real;
+use crate::reduce::real::{Real, TAYLOR};
 use crate::simd::sweep::{load, store};
 use crate::simd::vec::Scalar;
 #[cfg(target_arch = "x86_64")]
@@ -124,22 +124,7 @@ impl Soft for f64 {
     const MAGIC: f64 = 6_755_399_441_055_744.0 + 1077.0;
     const LOG2_E: f64 = std::f64::consts::LOG2_E;
     const LN_2: [f64; 2] = [-6.931_471_803_691_238e-1, -1.908_214_929_270_587_7e-10];
-    const C: &'static [f64] = &[
-        1.0 / 6_227_020_800.0,
-        1.0 / 479_001_600.0,
-        1.0 / 39_916_800.0,
-        1.0 / 3_628_800.0,
-        1.0 / 362_880.0,
-        1.0 / 40_320.0,
-        1.0 / 5_040.0,
-        1.0 / 720.0,
-        1.0 / 120.0,
-        1.0 / 24.0,
-        1.0 / 6.0,
-        0.5,
-        1.0,
-        1.0,
-    ];
+    const C: &'static [f64] = &TAYLOR;
     #[inline(always)]
     fn power(self) -> f64 {
         f64::from_bits(self.to_bits() << 52)

@@ -222,6 +222,7 @@ impl<T: Copy + Default + HasKernels + Send + Sync> Pass<T> {
                             here[side] = some.min(sizes[side] - from);
                             for at in (0..here[side]).step_by(kernels.narrow) {
                                 let channel = from + at;
+                                // SAFETY: the buffer holds this task's channels.
                                 unsafe {
                                     self.operand(
                                         side,
@@ -252,9 +253,11 @@ impl<T: Copy + Default + HasKernels + Send + Sync> Pass<T> {
                                     let operands = [LEFT, RIGHT].map(|s| operands[s].wrapping_add(p * points[s]));
                                     let to = to.wrapping_add(p * point);
                                     let size = [area[0].len(), area[1].len()];
+                                    // SAFETY: both operands hold these tiles; the sums of an area are one task's.
                                     unsafe { self.add(tiles.clone(), operands, here, start, size, to, part) };
                                 }
                                 if tiles.end == self.tiles {
+                                    // SAFETY: as above; the area's gradients, too, are one task's.
                                     unsafe { self.taps(&area, to, point, gw.0) };
                                 }
                             }
