@@ -106,6 +106,31 @@ struct Plane<'a, T, V> {
 }
 
 impl<T: Copy + Default, V: Copy> Plane<'_, T, V> {
+    /// What `W` vectors of pairs of columns read of a line, which may lie outside.
+    ///
+    /// # Safety
+    /// As for [`double`].
+    #[inline(always)]
+    unsafe fn line<L: Lanes<T, V = V>, const W: usize>(
+        &self,
+        l: L,
+        cols: &[[Column<T, L>; 2]; W],
+        line: isize,
+    ) -> [[V; 2]; W] {
+        let g = self.g;
+        let mut x = [[l.splat(T::default()); 2]; W];
+        if line >= 0 && line < g.size[0] as isize {
+            let from = self.src.wrapping_offset(line * g.src_row);
+            for w in 0..W {
+                for c in 0..2 {
+                    // SAFETY: the caller's promise.
+                    x[w][c] = unsafe { cols[w][c].load::<1>(l, from, true) };
+                }
+            }
+        }
+        x
+    }
+
     /// `W` vectors of pairs of columns, from pair `at` on.
     ///
     /// # Safety
@@ -114,29 +139,17 @@ impl<T: Copy + Default, V: Copy> Plane<'_, T, V> {
     unsafe fn columns<L: Lanes<T, V = V>, const LE: bool, const CE: bool, const W: usize>(&self, l: L, at: usize) {
         let g = self.g;
         let zero = l.splat(T::default());
-        let mut cols = [[Column::<T, L>::new(l, 0, (0, 0)); 2]; W];
+        let mut cols = [[Column::<T, L>::new::<1>(l, 0, (0, 0)); 2]; W];
         for w in 0..W {
             for c in 0..2 {
                 let offset = (at + w * L::N + c) as isize + g.low[1];
-                cols[w][c] = Column::new(l, offset, inside(offset, 1, g.size[1], L::N));
+                cols[w][c] = Column::new::<1>(l, offset, inside(offset, 1, g.size[1], L::N));
             }
         }
-        let line = |line: isize| {
-            let mut x = [[zero; 2]; W];
-            if line >= 0 && line < g.size[0] as isize {
-                let from = self.src.wrapping_offset(line * g.src_row);
-                for w in 0..W {
-                    for c in 0..2 {
-                        // SAFETY: the caller's promise; so below.
-                        x[w][c] = unsafe { cols[w][c].load::<1>(l, from, true) };
-                    }
-                }
-            }
-            x
-        };
-        let mut x = [line(g.low[0]); 2];
+        // SAFETY: the caller's promise; so below.
+        let mut x = [unsafe { self.line(l, &cols, g.low[0]) }; 2];
         for t in 0..g.grid[0].div_ceil(2) {
-            x = [x[1], line(t as isize + g.low[0] + 1)];
+            x = [x[1], unsafe { self.line(l, &cols, t as isize + g.low[0] + 1) }];
             if at == 0 {
                 // The next plane's line.
                 let next = self.src.wrapping_offset(g.src_plane + t as isize * g.src_row);

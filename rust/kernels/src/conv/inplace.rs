@@ -43,6 +43,17 @@ pub(super) fn ahead<T>(plane: isize, elements: usize) -> isize {
     plane * (AHEAD / (elements * size_of::<T>()).max(1)).max(1) as isize
 }
 
+/// What the taps of the vector at column `at` read of a line.
+#[inline(always)]
+fn columns<T, L: Lanes<T>, const K: usize, const S: usize>(l: L, g: &InPlaceArgs<T>, at: usize) -> [Column<T, L>; K] {
+    let mut cols = [Column::<T, L>::new::<1>(l, 0, (0, 0)); K];
+    for c in 0..K {
+        let offset = (at * S) as isize + g.cols[c];
+        cols[c] = Column::new::<S>(l, offset, inside(offset, S, g.size[1], L::N));
+    }
+    cols
+}
+
 /// Windows of `K` by `K` taps, rows and columns with step `S`.
 ///
 /// # Safety
@@ -58,15 +69,7 @@ pub(crate) unsafe fn in_place<T: Copy + Default, L: Lanes<T>, const K: usize, co
         (_, true) => (g.rows + 1).saturating_sub(L::N.div_ceil(g.width.max(1))),
         _ => 0,
     };
-    let columns = |at: usize| {
-        let mut cols = [Column::<T, L>::new(l, 0, (0, 0)); K];
-        for c in 0..K {
-            let offset = (at * S) as isize + g.cols[c];
-            cols[c] = Column::new(l, offset, inside(offset, S, g.size[1], L::N));
-        }
-        cols
-    };
-    let first = columns(0);
+    let first = columns::<T, L, K, S>(l, g, 0);
     let next = ahead::<T>(g.src_plane, g.size[0] * g.size[1]);
     for plane in 0..g.planes {
         let mut by = [[l.splat(T::default()); K]; K];
@@ -91,7 +94,7 @@ pub(crate) unsafe fn in_place<T: Copy + Default, L: Lanes<T>, const K: usize, co
         for at in (0..g.width).step_by(L::N) {
             // The last vector steps back rather than be part of one.
             let at = at.min(g.width.saturating_sub(L::N));
-            let cols = if at == 0 { first } else { columns(at) };
+            let cols = if at == 0 { first } else { columns::<T, L, K, S>(l, g, at) };
             // SAFETY: as above.
             unsafe { some.rows::<L, S>(l, &cols, at) };
         }

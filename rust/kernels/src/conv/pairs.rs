@@ -89,11 +89,11 @@ unsafe fn blocks<T: Copy + Default, L: Lanes<T>, const M: usize, const R: usize>
         } else {
             at.min(pairs - L::N)
         };
-        let mut cols = [[Column::<T, L>::new(l, 0, (0, 0)); MOST_TAPS]; 2];
+        let mut cols = [[Column::<T, L>::new::<1>(l, 0, (0, 0)); MOST_TAPS]; 2];
         for phase in 0..2 {
             for (c, &tap) in cols[phase].iter_mut().zip(g.cols[phase]) {
                 let offset = at as isize + tap;
-                *c = Column::new(l, offset, inside(offset, 1, g.size[1], L::N));
+                *c = Column::new::<1>(l, offset, inside(offset, 1, g.size[1], L::N));
             }
         }
         let mut row = g.from;

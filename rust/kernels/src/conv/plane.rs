@@ -64,10 +64,10 @@ pub(crate) unsafe fn plane<T: Copy + Default, L: Lanes<T>, const S: usize>(l: L,
         _ => 1,
     };
     for at in (0..g.width).step_by(L::N) {
-        let mut cols = [Column::<T, L>::new(l, 0, (0, 0)); MOST_TAPS];
+        let mut cols = [Column::<T, L>::new::<1>(l, 0, (0, 0)); MOST_TAPS];
         for (c, &tap) in cols.iter_mut().zip(g.cols) {
             let offset = (at * S) as isize + tap;
-            *c = Column::new(l, offset, inside(offset, S, g.size[1], L::N));
+            *c = Column::new::<S>(l, offset, inside(offset, S, g.size[1], L::N));
         }
         for index in 0..g.planes {
             let g = &PlaneArgs {
@@ -150,11 +150,13 @@ impl<T, L: Lanes<T>> Copy for Column<T, L> {}
 
 impl<T, L: Lanes<T>> Column<T, L> {
     #[inline(always)]
-    pub fn new(l: L, offset: isize, (from, to): (usize, usize)) -> Self {
+    pub fn new<const S: usize>(l: L, offset: isize, (from, to): (usize, usize)) -> Self {
+        // Of the two, the one that loads with this step; the other is a constant that nobody keeps.
+        let (near, apart) = if S == 2 { ((0, 0), (from, to)) } else { ((from, to), (0, 0)) };
         Self {
             offset,
-            mask: l.mask(from, to),
-            even: l.even(from, to),
+            mask: l.mask(near.0, near.1),
+            even: l.even(apart.0, apart.1),
         }
     }
 
@@ -371,12 +373,12 @@ where
         for at in (0..g.grid[1]).step_by(lanes) {
             for v in 0..vectors {
                 let left = (g.grid[1] - at).saturating_sub(v * L::N);
-                let mut cols = [Column::<T, L>::new(l, 0, (0, 0)); TAPS];
+                let mut cols = [Column::<T, L>::new::<1>(l, 0, (0, 0)); TAPS];
                 for t in 0..TAPS {
                     let offset = ((at + v * L::N) * S) as isize + g.cols[tap(t) % g.cols.len()];
                     let (from, to) = inside(offset, S, g.x_size[1], L::N);
                     // Columns past the end of the gradient's line are of no use.
-                    cols[t] = Column::new(l, offset, (from, to.min(left).max(from)));
+                    cols[t] = Column::new::<S>(l, offset, (from, to.min(left).max(from)));
                 }
                 let block = Block {
                     lines,

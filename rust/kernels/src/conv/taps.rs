@@ -125,12 +125,12 @@ struct Block<T, L: Lanes<T>, const K: usize> {
 #[inline(always)]
 fn columns<T, L: Lanes<T>, const K: usize, const S: usize>(l: L, g: &TapSums<T>, at: usize) -> Block<T, L, K> {
     let left = (g.grid[1] - at).min(L::N);
-    let mut cols = [Column::<T, L>::new(l, 0, (0, 0)); K];
+    let mut cols = [Column::<T, L>::new::<1>(l, 0, (0, 0)); K];
     for c in 0..K {
         let offset = (at * S) as isize + g.cols[c];
         let (from, to) = inside(offset, S, g.x_size[1], L::N);
         // Columns past the end of the gradient's line are of no use.
-        cols[c] = Column::new(l, offset, (from, to.min(left).max(from)));
+        cols[c] = Column::new::<S>(l, offset, (from, to.min(left).max(from)));
     }
     Block {
         cols,

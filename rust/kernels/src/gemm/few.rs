@@ -73,17 +73,22 @@ unsafe fn step<T: Copy + Default, L: Lanes<T>, const M: usize>(
     let read = g.from_c || p > 0;
     // SAFETY: the caller's promise.
     unsafe {
-        let a: [[L::V; STREAMS]; M] = std::array::from_fn(|r| {
-            std::array::from_fn(|s| {
-                l.splat(*g.a.wrapping_offset((i + r) as isize * g.a_rs + (p + s) as isize * g.a_cs))
-            })
-        });
+        let zero = l.splat(T::default());
+        let mut a = [[zero; STREAMS]; M];
+        // Closures would be functions without these instructions wherever they are not inlined.
+        for r in 0..M {
+            for s in 0..STREAMS {
+                a[r][s] = l.splat(*g.a.wrapping_offset((i + r) as isize * g.a_rs + (p + s) as isize * g.a_cs));
+            }
+        }
         let whole = cols.len() / L::N * L::N;
         for j in (0..whole).step_by(L::N) {
-            let mut sums: [L::V; M] = match read {
-                true => c.map(|c| l.load(c.add(j))),
-                false => [l.splat(T::default()); M],
-            };
+            let mut sums = [zero; M];
+            if read {
+                for r in 0..M {
+                    sums[r] = l.load(c[r].add(j));
+                }
+            }
             for s in 0..STREAMS {
                 let v = l.load(b[s].add(j));
                 for r in 0..M {
@@ -96,10 +101,12 @@ unsafe fn step<T: Copy + Default, L: Lanes<T>, const M: usize>(
         }
         let rest = cols.len() - whole;
         if rest > 0 {
-            let mut sums: [L::V; M] = match read {
-                true => c.map(|c| l.load_n(c.add(whole), rest)),
-                false => [l.splat(T::default()); M],
-            };
+            let mut sums = [zero; M];
+            if read {
+                for r in 0..M {
+                    sums[r] = l.load_n(c[r].add(whole), rest);
+                }
+            }
             for s in 0..STREAMS {
                 let v = l.load_n(b[s].add(whole), rest);
                 for r in 0..M {

@@ -240,6 +240,24 @@ macro_rules! scalar_lanes {
 }
 scalar_lanes!(f32, f64);
 
+/// Stores to every second element, one by one: masked stores cost more where the processor has them at all.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+macro_rules! store_even_one_by_one {
+    ($t:ty) => {
+        #[inline(always)]
+        unsafe fn store_even(self, p: *mut $t, v: Self::V, mask: Self::Even) {
+            let [from, to] = mask.into();
+            let mut lanes = [0.0; 16];
+            // SAFETY: no vector is longer than the array.
+            unsafe { self.store(lanes.as_mut_ptr(), v) };
+            for i in from..to {
+                // SAFETY: the caller's promise.
+                unsafe { *p.wrapping_add(2 * i) = lanes[i] };
+            }
+        }
+    };
+}
+
 /// Every second element, one by one: for vectors without an instruction that takes two and sorts them.
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 macro_rules! even_one_by_one {
@@ -259,16 +277,7 @@ macro_rules! even_one_by_one {
             // SAFETY: no vector is longer than the array.
             unsafe { self.load(lanes.as_ptr()) }
         }
-        #[inline(always)]
-        unsafe fn store_even(self, p: *mut $t, v: Self::V, [from, to]: [usize; 2]) {
-            let mut lanes = [0.0; 16];
-            // SAFETY: no vector is longer than the array.
-            unsafe { self.store(lanes.as_mut_ptr(), v) };
-            for i in from..to {
-                // SAFETY: the caller's promise.
-                unsafe { *p.wrapping_add(2 * i) = lanes[i] };
-            }
-        }
+        store_even_one_by_one!($t);
     };
 }
 

@@ -8,13 +8,14 @@ use std::arch::aarch64::*;
 pub struct Neon(());
 
 macro_rules! lanes {
-    ($t:ty, $v:ty, $n:literal, $splat:ident, $load:ident, $store:ident, $fma:ident, $add:ident, $mul:ident, $negative:ident, $choose:ident) => {
+    ($t:ty, $v:ty, $n:literal, $splat:ident, $load:ident, $store:ident, $fma:ident, $add:ident, $mul:ident, $negative:ident, $choose:ident,
+     { $($even:tt)+ }) => {
         impl Lanes<$t> for Neon {
             type V = $v;
             type Mask = [usize; 2];
             const N: usize = $n;
             const BLOCK: usize = $n;
-            even_one_by_one!($t);
+            $($even)+
             #[inline(always)]
             fn mask(self, from: usize, to: usize) -> [usize; 2] {
                 [from, to]
@@ -132,7 +133,32 @@ lanes!(
     vaddq_f32,
     vmulq_f32,
     vcltzq_f32,
-    vbslq_f32
+    vbslq_f32,
+    {
+        type Even = [usize; 2];
+        #[inline(always)]
+        fn even(self, from: usize, to: usize) -> [usize; 2] {
+            [from, to]
+        }
+        #[inline(always)]
+        unsafe fn load_even(self, p: *const f32, [from, to]: [usize; 2]) -> float32x4_t {
+            if from == 0 && to == 4 {
+                // The eighth element is not to be touched, so the second vector begins an element earlier.
+                // SAFETY: the caller's promise.
+                let (low, high) = unsafe { (vld1q_f32(p), vld1q_f32(p.wrapping_add(3))) };
+                // SAFETY: NEON is part of AArch64.
+                return unsafe { vcombine_f32(vget_low_f32(vuzp1q_f32(low, low)), vget_low_f32(vuzp2q_f32(high, high))) };
+            }
+            let mut lanes = [0.0; 4];
+            for i in from..to {
+                // SAFETY: the caller's promise.
+                lanes[i] = unsafe { *p.wrapping_add(2 * i) };
+            }
+            // SAFETY: four lanes.
+            unsafe { vld1q_f32(lanes.as_ptr()) }
+        }
+        store_even_one_by_one!(f32);
+    }
 );
 lanes!(
     f64,
@@ -145,5 +171,8 @@ lanes!(
     vaddq_f64,
     vmulq_f64,
     vcltzq_f64,
-    vbslq_f64
+    vbslq_f64,
+    {
+        even_one_by_one!(f64);
+    }
 );

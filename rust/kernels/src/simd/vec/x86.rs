@@ -11,6 +11,20 @@ pub struct Avx512(());
 #[derive(Clone, Copy)]
 pub struct Avx2(());
 
+/// Every second element of two vectors of AVX2: as masks, to load, and as a range, to store.
+#[derive(Clone, Copy)]
+pub struct Evens {
+    masks: [__m256i; 2],
+    lanes: [usize; 2],
+}
+
+impl From<Evens> for [usize; 2] {
+    #[inline(always)]
+    fn from(some: Evens) -> Self {
+        some.lanes
+    }
+}
+
 /// Sliding window over this gives the mask with the first `n` lanes set.
 static WINDOW: [i32; 16] = [-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0];
 
@@ -423,7 +437,31 @@ lanes!(
     |from, to| unsafe { _mm256_andnot_si256(mask8(from), mask8(to)) },
     |v, p, mask| _mm256_or_ps(v, _mm256_maskload_ps(p, mask)),
     {
-        even_one_by_one!(f32);
+        type Even = Evens;
+        #[inline(always)]
+        fn even(self, from: usize, to: usize) -> Evens {
+            // SAFETY: the token proves AVX2.
+            unsafe {
+                let evens = _mm256_setr_epi32(-1, 0, -1, 0, -1, 0, -1, 0);
+                let low = _mm256_andnot_si256(mask8(2 * from), mask8(2 * to));
+                let high = _mm256_andnot_si256(mask8((2 * from).saturating_sub(8)), mask8((2 * to).saturating_sub(8)));
+                Evens {
+                    masks: [_mm256_and_si256(evens, low), _mm256_and_si256(evens, high)],
+                    lanes: [from, to],
+                }
+            }
+        }
+        #[inline(always)]
+        unsafe fn load_even(self, p: *const f32, mask: Evens) -> __m256 {
+            // SAFETY: the caller's promise; masked lanes are not touched.
+            unsafe {
+                let low = _mm256_maskload_ps(p, mask.masks[0]);
+                let high = _mm256_maskload_ps(p.wrapping_add(8), mask.masks[1]);
+                let evens = _mm256_castps_pd(_mm256_shuffle_ps::<0x88>(low, high));
+                _mm256_castpd_ps(_mm256_permute4x64_pd::<0xD8>(evens))
+            }
+        }
+        store_even_one_by_one!(f32);
         #[inline(always)]
         unsafe fn store_pairs(self, p: *mut f32, even: __m256, odd: __m256, n: usize) {
             // SAFETY: the caller's promise.
@@ -478,6 +516,29 @@ lanes!(
     |from, to| unsafe { _mm256_andnot_si256(mask4(from), mask4(to)) },
     |v, p, mask| _mm256_or_pd(v, _mm256_maskload_pd(p, mask)),
     {
-        even_one_by_one!(f64);
+        type Even = Evens;
+        #[inline(always)]
+        fn even(self, from: usize, to: usize) -> Evens {
+            // SAFETY: the token proves AVX2.
+            unsafe {
+                let evens = _mm256_setr_epi64x(-1, 0, -1, 0);
+                let low = _mm256_andnot_si256(mask4(2 * from), mask4(2 * to));
+                let high = _mm256_andnot_si256(mask4((2 * from).saturating_sub(4)), mask4((2 * to).saturating_sub(4)));
+                Evens {
+                    masks: [_mm256_and_si256(evens, low), _mm256_and_si256(evens, high)],
+                    lanes: [from, to],
+                }
+            }
+        }
+        #[inline(always)]
+        unsafe fn load_even(self, p: *const f64, mask: Evens) -> __m256d {
+            // SAFETY: the caller's promise; masked lanes are not touched.
+            unsafe {
+                let low = _mm256_maskload_pd(p, mask.masks[0]);
+                let high = _mm256_maskload_pd(p.wrapping_add(4), mask.masks[1]);
+                _mm256_permute4x64_pd::<0xD8>(_mm256_unpacklo_pd(low, high))
+            }
+        }
+        store_even_one_by_one!(f64);
     }
 );
