@@ -20,12 +20,19 @@ HERE = Path(__file__).parent
 DOCUMENT = HERE.parent / "docs" / "performance.md"
 
 
-def rows(script, *options):
+# Both libraries without AVX-512.
+AVX2 = {"FIRESTEEL_ISA": "avx2", "ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2"}
+
+
+def rows(script, *options, environment=None):
     """The lines of a bench's tables as lists of cells, a header among them wherever it changes."""
     command = [sys.executable, "-P", str(HERE / script), *options]
-    print("$", " ".join(command), file=sys.stderr, flush=True)
+    print(
+        "$", *(f"{name}={value}" for name, value in (environment or {}).items()), *command, file=sys.stderr, flush=True
+    )
     path = os.pathsep.join(filter(None, [str(HERE), os.environ.get("PYTHONPATH")]))
-    done = subprocess.run(command, env=os.environ | {"PYTHONPATH": path}, stdout=subprocess.PIPE, text=True, check=True)
+    environment = os.environ | {"PYTHONPATH": path} | (environment or {})
+    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
     for line in done.stdout.splitlines():
         if "|" in line and set(line) - set("|-+: "):
             yield [cell.strip() for cell in line.strip().strip("|").split("|")]
@@ -66,10 +73,10 @@ def products():
     return table(header, lines) + "\n\nGeometric means: " + ", ".join(said) + "."
 
 
-def functions():
-    """One line per family of kernels with its geometric means, then every case that loses."""
+def families(*options, environment=None):
+    """Ratios by family and number of threads; those below 1 by family, case and number of threads."""
     means, losing, family, threads, place = {}, {}, "", "", 0
-    for cells in rows("kernels.py"):
+    for cells in rows("kernels.py", *options, environment=environment):
         if "ratio" in cells:
             family, threads = re.match(r"(.*), (\d+) thread", cells[0]).groups()
             place = cells.index("ratio")
@@ -78,6 +85,12 @@ def functions():
             means.setdefault(family, {}).setdefault(threads, []).append(ratio)
             if ratio < 1:
                 losing.setdefault(family, {}).setdefault(cells[0], {})[threads] = ratio
+    return means, losing
+
+
+def functions():
+    """One line per family of kernels with its geometric means, then every case that loses."""
+    means, losing = families()
     lines = [[f, str(max(map(len, by.values()))), mean(by.get("1")), mean(by.get("2"))] for f, by in means.items()]
     lost = [
         [f, "; ".join(f"{case} {by.get('1', '≥ 1')} / {by.get('2', '≥ 1')}" for case, by in cases.items())]
@@ -85,6 +98,25 @@ def functions():
     ]
     first = table(["family", "cases", "1 thread", "2 threads"], lines)
     return first + "\n\nCases below 1 (one thread / two threads):\n\n" + table(["family", "cases"], lost)
+
+
+def avx2():
+    """Geometric means without AVX-512 in either library, one thread, then every case that loses."""
+    ratios, lost = {"matrix products": [], "convolutions": []}, {}
+    place = 0
+    for cells in rows("kernels_matmul_conv.py", "--threads", "1", environment=AVX2):
+        if "ratio" in cells:
+            place = cells.index("ratio")
+        elif len(cells) > place > 0:
+            family = "convolutions" if "conv" in cells[0] else "matrix products"
+            ratios[family].append(float(cells[place]))
+            if ratios[family][-1] < 1:
+                lost.setdefault(family, {})[cells[0]] = {"1": ratios[family][-1]}
+    means, losing = families("--threads", "1", environment=AVX2)
+    ratios |= {family: by["1"] for family, by in means.items()}
+    first = table(["family", "cases", "1 thread"], [[f, str(len(r)), mean(r)] for f, r in ratios.items()])
+    below = [[f, "; ".join(f"{case} {by['1']}" for case, by in cases.items())] for f, cases in (lost | losing).items()]
+    return first + "\n\nCases below 1:\n\n" + table(["family", "cases"], below)
 
 
 def shares():
@@ -121,7 +153,7 @@ def threads():
     return table(header, lines)
 
 
-TABLES = {f.__name__: f for f in (products, functions, shares, train, threads)}
+TABLES = {f.__name__: f for f in (products, functions, avx2, shares, train, threads)}
 
 
 def main():

@@ -94,7 +94,11 @@ pub(crate) unsafe fn in_place<T: Copy + Default, L: Lanes<T>, const K: usize, co
         for at in (0..g.width).step_by(L::N) {
             // The last vector steps back rather than be part of one.
             let at = at.min(g.width.saturating_sub(L::N));
-            let cols = if at == 0 { first } else { columns::<T, L, K, S>(l, g, at) };
+            let cols = if at == 0 {
+                first
+            } else {
+                columns::<T, L, K, S>(l, g, at)
+            };
             // SAFETY: as above.
             unsafe { some.rows::<L, S>(l, &cols, at) };
         }

@@ -152,7 +152,11 @@ impl<T, L: Lanes<T>> Column<T, L> {
     #[inline(always)]
     pub fn new<const S: usize>(l: L, offset: isize, (from, to): (usize, usize)) -> Self {
         // Of the two, the one that loads with this step; the other is a constant that nobody keeps.
-        let (near, apart) = if S == 2 { ((0, 0), (from, to)) } else { ((from, to), (0, 0)) };
+        let (near, apart) = if S == 2 {
+            ((0, 0), (from, to))
+        } else {
+            ((from, to), (0, 0))
+        };
         Self {
             offset,
             mask: l.mask(near.0, near.1),

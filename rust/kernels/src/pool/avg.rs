@@ -1,14 +1,10 @@
 //! Average pooling. Sums are taken in f64, so that large windows lose nothing.
 
 use super::block::Row;
-#[cfg(target_arch = "x86_64")]
 use super::wide::{self, Wide};
 use super::{PoolShape, Strides, Window, adaptive_windows, each_plane, row, zero_plane};
 use crate::dtype::{DType, Element};
-#[cfg(target_arch = "x86_64")]
 use crate::parallel;
-#[cfg(target_arch = "x86_64")]
-use crate::simd::{Isa, isa};
 use crate::view::{Dst, Src};
 use std::ops::Add;
 
@@ -103,14 +99,12 @@ pub fn adaptive_avg_pool_backward<T: Element + Add<Output = T>>(gy: Src<T>, gx: 
 }
 
 /// The inverse of each window's count, by rows of windows with equal ones; 0 for windows without an element.
-#[cfg(target_arch = "x86_64")]
 pub(super) struct Inverses {
     /// For each (d, h) the row's number.
     row: Vec<usize>,
     rows: Vec<Vec<f64>>,
 }
 
-#[cfg(target_arch = "x86_64")]
 impl Inverses {
     fn new(windows: &[Vec<Window>; 3], divisor: Divisor) -> Self {
         let (mut keys, mut row, mut rows) = (Vec::new(), Vec::new(), Vec::new());
@@ -151,16 +145,19 @@ fn forward<T: Element>(windows: &[Vec<Window>; 3], s: Option<&PoolShape>, diviso
     let global = y.shape()[2..] == [1; 3]
         && xs.dense([depth, height, width])
         && windows[0][0].len * windows[1][0].len * windows[2][0].len == depth * height * width;
-    #[cfg(target_arch = "x86_64")]
-    if T::DTYPE == DType::F32 && isa() == Isa::Avx512 && y.is_contiguous() {
+    if T::DTYPE == DType::F32 && y.is_contiguous() {
         let size = depth * height * width;
-        if global && x.is_contiguous() && size > 0 {
+        if let Some(means) = wide::means()
+            && global
+            && x.is_contiguous()
+            && size > 0
+        {
             let inverse = 1.0 / divisor.of([&windows[0][0], &windows[1][0], &windows[2][0]]);
             return parallel::for_range(y.numel(), (32_768 / size).max(1), |range| {
-                // SAFETY: f32, and AVX-512 is there; planes of one tensor after another.
+                // SAFETY: f32; planes of one tensor after another.
                 unsafe {
                     let (from, to) = (x.ptr().add(range.start * size), y.ptr().add(range.start));
-                    wide::means(from.cast(), size, inverse, to.cast(), range.len());
+                    means(from.cast(), size, inverse, to.cast(), range.len());
                 }
             });
         }
@@ -268,7 +265,6 @@ fn backward<T: Element + Add<Output = T>>(
             }
         });
     }
-    #[cfg(target_arch = "x86_64")]
     if T::DTYPE == DType::F32
         && gx.is_contiguous()
         && gy.is_contiguous()

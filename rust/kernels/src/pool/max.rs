@@ -3,10 +3,8 @@
 
 use super::block::{BLOCK, Row, put};
 use super::row::{self, Places, Unwanted, Wanted};
-#[cfg(target_arch = "x86_64")]
 use super::wide::Wide;
 use super::{PoolShape, Strides, Window, adaptive_windows, each_plane, zero_plane};
-#[cfg(target_arch = "x86_64")]
 use crate::dtype::DType;
 use crate::dtype::Element;
 use crate::multiversion;
@@ -124,8 +122,7 @@ impl<'a, T: MaxElement> Plane<'a, T> {
         (best, place)
     }
 
-    /// The planes as AVX-512 sees them, where it does.
-    #[cfg(target_arch = "x86_64")]
+    /// The planes as vectors see them, where they do.
     fn wide(&self) -> Option<Wide<'a>> {
         let s = self.s.filter(|_| T::DTYPE == DType::F32)?;
         Wide::new(self.windows, s, self.strides, self.size)
@@ -238,7 +235,6 @@ multiversion! {
 
 fn forward<T: MaxElement>(p: &Plane<T>, x: Src<T>, y: Dst<T>, indices: Option<Dst<i64>>) {
     let channels = y.shape()[1];
-    #[cfg(target_arch = "x86_64")]
     if let Some(wide) = p.wide()
         && y.is_contiguous()
         && indices.is_none_or(|i| i.is_contiguous())
@@ -289,7 +285,6 @@ pub fn max_pool_input<T: MaxElement + Add<Output = T>>(s: &PoolShape, gy: Src<T>
     let inside = (3..5).all(|d| 2 * gy.shape()[d] <= x.shape()[d]);
     let dense = x.is_contiguous() && gy.is_contiguous() && gx.is_contiguous();
     let size = p.size.iter().product::<usize>();
-    #[cfg(target_arch = "x86_64")]
     if let Some(wide) = p.wide()
         && gy.is_contiguous()
         && gx.is_contiguous()

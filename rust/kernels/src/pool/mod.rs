@@ -10,7 +10,6 @@ mod max;
 mod row;
 #[cfg(test)]
 mod tests;
-#[cfg(target_arch = "x86_64")]
 mod wide;
 
 pub use avg::{adaptive_avg_pool, adaptive_avg_pool_backward, avg_pool, avg_pool_backward};

@@ -285,7 +285,7 @@ fn adaptive_windows_cover_their_share() {
     assert!(y.is_empty() && places.is_empty());
 }
 
-/// Float32 has code of its own where there is AVX-512: results are those of float64, rounded.
+/// Float32 has code of its own where there are vectors: results are those of float64, rounded.
 #[test]
 fn float32_agrees_with_float64() {
     let mut all = cases();
@@ -373,7 +373,7 @@ fn float32_agrees_with_float64() {
     }
 }
 
-/// Gradients of float32 into dense planes, which AVX-512 writes in whole lines, and into planes that lie apart, which
+/// Gradients of float32 into dense planes, which vectors write in whole lines, and into planes that lie apart, which
 /// nothing but the walk over positions takes: the same bits.
 #[test]
 fn gradients_into_dense_planes_and_others_agree() {

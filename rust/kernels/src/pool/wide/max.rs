@@ -4,39 +4,35 @@ use super::*;
 
 /// The largest so far: the first of equals, NaN where there was one; and its place, less the lane's first column.
 #[derive(Clone, Copy)]
-pub(super) struct Best {
-    pub value: __m512,
-    pub nan: __mmask16,
-    pub at: __m512i,
+pub(super) struct Best<V: Sixteen> {
+    pub value: V::F,
+    pub nan: V::W,
+    pub at: V::I,
 }
 
-impl Best {
+impl<V: Sixteen> Best<V> {
     /// The next tap. `P`: with its place; else NaN is only noted.
-    #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq")]
-    #[inline]
-    fn take<const P: bool>(&mut self, v: __m512, place: i32) {
+    #[inline(always)]
+    fn take<const P: bool>(&mut self, v: V, x: V::F, place: i32) {
         if P {
-            let larger = _mm512_cmp_ps_mask::<_CMP_GT_OQ>(v, self.value);
-            let replaces = larger | _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(v, v);
-            self.value = _mm512_mask_mov_ps(self.value, replaces, v);
-            self.at = _mm512_mask_mov_epi32(self.at, replaces, _mm512_set1_epi32(place));
+            let replaces = v.either(v.greater(x, self.value), v.unordered(x, x));
+            self.value = v.choose(replaces, x, self.value);
+            self.at = v.choose_place(replaces, v.place(place), self.at);
         } else {
-            // Of a NaN and a number the second operand comes out.
-            self.value = _mm512_max_ps(v, self.value);
-            self.nan |= _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(v, v);
+            self.value = v.max(x, self.value);
+            self.nan = v.either(self.nan, v.unordered(x, x));
         }
     }
 
     /// Two taps.
-    #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq")]
-    #[inline]
-    pub fn take_two<const P: bool>(&mut self, v: __m512, w: __m512, place: i32) {
+    #[inline(always)]
+    pub fn take_two<const P: bool>(&mut self, v: V, [x, y]: [V::F; 2], place: i32) {
         if P {
-            self.take::<P>(v, place);
-            self.take::<P>(w, place + 1);
+            self.take::<P>(v, x, place);
+            self.take::<P>(v, y, place + 1);
         } else {
-            self.value = _mm512_max_ps(w, _mm512_max_ps(v, self.value));
-            self.nan |= _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(v, w);
+            self.value = v.max(y, v.max(x, self.value));
+            self.nan = v.either(self.nan, v.unordered(x, y));
         }
     }
 }
@@ -45,28 +41,28 @@ impl Best {
 ///
 /// # Safety
 /// The plane lies in live memory.
-#[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq")]
-#[inline]
-unsafe fn best<const S: usize, const K: usize, const P: bool>(
+#[inline(always)]
+unsafe fn best<V: Sixteen, const S: usize, const K: usize, const P: bool>(
+    v: V,
     a: &Wide,
     x: *const f32,
     wd: &Window,
     wh: &Window,
     vector: usize,
-) -> Best {
+) -> Best<V> {
     let [_, height, width] = a.size;
     let kernel = if K == 0 { a.kernel } else { K };
-    let fill = _mm512_set1_ps(f32::NEG_INFINITY);
+    let fill = v.splat(f32::NEG_INFINITY);
     let mut best = Best {
         value: fill,
-        nan: 0,
-        at: _mm512_setzero_si512(),
+        nan: v.nowhere(),
+        at: v.place(0),
     };
     if P {
         let first = ((wd.start * height + wh.start) * width) as i32;
         // SAFETY: `starts` has whole vectors.
-        let starts = unsafe { _mm512_loadu_si512(a.starts.as_ptr().add(vector * N).cast()) };
-        best.at = _mm512_add_epi32(starts, _mm512_set1_epi32(first));
+        let starts = unsafe { v.load_places(a.starts.as_ptr().add(vector * N)) };
+        best.at = v.move_places(starts, v.place(first));
     }
     let columns = a.columns.as_ptr().wrapping_add(vector * kernel);
     for d in 0..wd.len {
@@ -77,31 +73,32 @@ unsafe fn best<const S: usize, const K: usize, const P: bool>(
             // SAFETY: `kernel` columns for each vector; masks keep loads inside the row.
             unsafe {
                 if K == 2 || K == 3 {
-                    let first = pair::<S>(row, &*columns, fill);
-                    best.take_two::<P>(even::<S>(first), odd(first), place);
+                    let first = pair::<V, S>(v, row, &*columns, fill);
+                    best.take_two::<P>(v, [even::<V, S>(v, first), v.odd(first[0], first[1])], place);
                     if K == 3 {
-                        let last = pair::<S>(row, &*columns.add(2), fill);
-                        best.take::<P>(even::<S>(last), place + 2);
+                        let last = pair::<V, S>(v, row, &*columns.add(2), fill);
+                        best.take::<P>(v, even::<V, S>(v, last), place + 2);
                     }
                 } else {
                     for k in 0..kernel {
-                        let v = even::<S>(pair::<S>(row, &*columns.add(k), fill));
-                        best.take::<P>(v, place + (k * a.dilation) as i32);
+                        let x = even::<V, S>(v, pair::<V, S>(v, row, &*columns.add(k), fill));
+                        best.take::<P>(v, x, place + (k * a.dilation) as i32);
                     }
                 }
             }
         }
     }
     if !P {
-        best.value = _mm512_mask_mov_ps(best.value, best.nan, _mm512_set1_ps(f32::NAN));
+        best.value = v.choose(best.nan, v.splat(f32::NAN), best.value);
     }
     best
 }
 
 /// # Safety
 /// As for the method of [`Wide`] that calls it.
-#[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq")]
-pub(super) unsafe fn plane<const S: usize, const K: usize, const P: bool>(
+#[inline(always)]
+pub(super) unsafe fn plane<V: Sixteen, const S: usize, const K: usize, const P: bool>(
+    v: V,
     a: &Wide,
     x: *const f32,
     y: *mut f32,
@@ -117,19 +114,16 @@ pub(super) unsafe fn plane<const S: usize, const K: usize, const P: bool>(
                 let n = N.min(outputs - vector * N);
                 // SAFETY: the caller's promise.
                 unsafe {
-                    let best = best::<S, K, P>(a, x, wd, wh, vector);
-                    store(y, best.value, n, left);
+                    let best = best::<V, S, K, P>(v, a, x, wd, wh, vector);
+                    store(v, y, best.value, n, left);
                     if P {
-                        let at = absolute::<S>(best.at, vector);
-                        let low = _mm512_cvtepi32_epi64(_mm512_castsi512_si256(at));
-                        let high = _mm512_cvtepi32_epi64(_mm512_extracti64x4_epi64::<1>(at));
+                        let at = absolute::<V, S>(v, best.at, vector);
                         if left >= N {
-                            _mm512_storeu_si512(places.cast(), low);
-                            _mm512_storeu_si512(places.add(8).cast(), high);
+                            v.store_long(places, at);
                         } else {
-                            let mask = (1u32 << n) - 1;
-                            _mm512_mask_storeu_epi64(places, mask as u8, low);
-                            _mm512_mask_storeu_epi64(places.wrapping_add(8), (mask >> 8) as u8, high);
+                            let mut all = [0; N];
+                            v.store_long(all.as_mut_ptr(), at);
+                            std::slice::from_raw_parts_mut(places, n).copy_from_slice(&all[..n]);
                         }
                         places = places.add(n);
                     }
@@ -143,8 +137,14 @@ pub(super) unsafe fn plane<const S: usize, const K: usize, const P: bool>(
 
 /// # Safety
 /// As for the method of [`Wide`] that calls it.
-#[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq")]
-pub(super) unsafe fn input<const S: usize, const K: usize>(a: &Wide, x: *const f32, g: *const f32, gx: *mut f32) {
+#[inline(always)]
+pub(super) unsafe fn input<V: Sixteen, const S: usize, const K: usize>(
+    v: V,
+    a: &Wide,
+    x: *const f32,
+    g: *const f32,
+    gx: *mut f32,
+) {
     let outputs = a.windows[2].len();
     let vectors = outputs.div_ceil(N);
     let rows = a.windows[0].len() * a.windows[1].len();
@@ -160,8 +160,8 @@ pub(super) unsafe fn input<const S: usize, const K: usize>(a: &Wide, x: *const f
             for vector in 0..vectors {
                 // SAFETY: the caller's promise; a vector's place for each.
                 unsafe {
-                    let best = best::<S, K, true>(a, x, wd, wh, vector);
-                    _mm512_storeu_si512(to.cast(), absolute::<S>(best.at, vector));
+                    let best = best::<V, S, K, true>(v, a, x, wd, wh, vector);
+                    v.store_places(to, absolute::<V, S>(v, best.at, vector));
                     to = to.add(N);
                 }
             }
@@ -179,10 +179,11 @@ pub(super) unsafe fn input<const S: usize, const K: usize>(a: &Wide, x: *const f
 }
 
 /// Places in the plane, from those less the lanes' first columns.
-#[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq")]
-#[inline]
-fn absolute<const S: usize>(at: __m512i, vector: usize) -> __m512i {
-    let lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-    let outputs = _mm512_add_epi32(lanes, _mm512_set1_epi32((vector * N) as i32));
-    _mm512_add_epi32(at, _mm512_mullo_epi32(outputs, _mm512_set1_epi32(S as i32)))
+#[inline(always)]
+fn absolute<V: Sixteen, const S: usize>(v: V, at: V::I, vector: usize) -> V::I {
+    const ONE: [i32; N] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15];
+    const TWO: [i32; N] = [0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30];
+    // SAFETY: sixteen places.
+    let lanes = unsafe { v.load_places(if S == 1 { &ONE } else { &TWO }.as_ptr()) };
+    v.move_places(at, v.move_places(lanes, v.place((S * vector * N) as i32)))
 }

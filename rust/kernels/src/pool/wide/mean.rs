@@ -5,60 +5,65 @@ use super::*;
 /// Means of `planes` dense planes of `size` elements, by the count's inverse.
 ///
 /// # Safety
-/// The planes and their means lie in live memory; the CPU has AVX-512.
-#[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq")]
-pub(in crate::pool) unsafe fn means(x: *const f32, size: usize, inverse: f64, y: *mut f32, planes: usize) {
-    let rest = ((1u32 << (size % N)) - 1) as u16;
+/// The planes and their means lie in live memory.
+#[inline(always)]
+pub(super) unsafe fn means<V: Sixteen>(v: V, x: *const f32, size: usize, inverse: f64, y: *mut f32, planes: usize) {
+    let zero = v.splat(0.0);
     for plane in 0..planes {
         let x = x.wrapping_add(plane * size);
-        let mut sums = [_mm512_setzero_pd(); 2];
-        for i in 0..size.div_ceil(N) {
-            // SAFETY: the caller's promise.
-            let v = unsafe {
-                if (i + 1) * N <= size {
-                    _mm512_loadu_ps(x.add(i * N))
-                } else {
-                    _mm512_maskz_loadu_ps(rest, x.add(i * N))
-                }
-            };
-            sums = added(sums, v);
+        let mut sums = v.zeros();
+        for i in 0..size / N {
+            // SAFETY: the caller's promise; so below.
+            sums = v.added(sums, unsafe { v.load(x.add(i * N)) });
         }
-        let eight = _mm512_add_pd(sums[0], sums[1]);
-        let four = _mm256_add_pd(_mm512_castpd512_pd256(eight), _mm512_extractf64x4_pd::<1>(eight));
-        let two = _mm_add_pd(_mm256_castpd256_pd128(four), _mm256_extractf128_pd::<1>(four));
-        let sum = _mm_cvtsd_f64(_mm_add_pd(two, _mm_unpackhi_pd(two, two)));
-        // SAFETY: the caller's promise.
-        unsafe { *y.add(plane) = (sum * inverse) as f32 };
+        if !size.is_multiple_of(N) {
+            // SAFETY: as above.
+            let rest = unsafe { v.load_some(zero, first(size % N), x.add(size / N * N)) };
+            sums = v.added(sums, rest);
+        }
+        // SAFETY: as above.
+        unsafe { *y.add(plane) = (v.total(sums) * inverse) as f32 };
     }
 }
 
-/// `v` in float64 added to sixteen sums.
-#[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq")]
-#[inline]
-pub(super) fn added(sums: [__m512d; 2], v: __m512) -> [__m512d; 2] {
-    let low = _mm512_cvtps_pd(_mm512_castps512_ps256(v));
-    let high = _mm512_cvtps_pd(_mm512_extractf32x8_ps::<1>(v));
-    [_mm512_add_pd(sums[0], low), _mm512_add_pd(sums[1], high)]
-}
-
-/// Sixteen products in float64, rounded.
+/// Means of a plane.
 ///
 /// # Safety
 /// As for the method of [`Wide`] that calls it.
-#[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq")]
-#[inline]
-pub(super) unsafe fn scaled(v: [__m512d; 2], by: *const f64) -> __m512 {
-    // SAFETY: sixteen factors, as the caller promises.
-    let by = unsafe { [_mm512_loadu_pd(by), _mm512_loadu_pd(by.add(8))] };
-    let low = _mm512_cvtpd_ps(_mm512_mul_pd(v[0], by[0]));
-    let high = _mm512_cvtpd_ps(_mm512_mul_pd(v[1], by[1]));
-    _mm512_insertf32x8::<1>(_mm512_castps256_ps512(low), high)
+#[inline(always)]
+pub(super) unsafe fn plane<V: Sixteen, const S: usize, const K: usize>(
+    v: V,
+    a: &Wide,
+    x: *const f32,
+    inverses: &Inverses,
+    y: *mut f32,
+) {
+    let (heights, outputs) = (a.windows[1].len(), a.windows[2].len());
+    let rows = a.windows[0].len() * heights;
+    for i in 0..rows {
+        let (wd, wh) = (&a.windows[0][i / heights], &a.windows[1][i % heights]);
+        a.ahead(x, wd, wh);
+        // SAFETY: the caller's promise.
+        unsafe {
+            row::<V, S, K>(
+                v,
+                a,
+                x,
+                wd,
+                wh,
+                inverses.of(i),
+                y.add(i * outputs),
+                (rows - i) * outputs,
+            );
+        }
+    }
 }
 
 /// # Safety
 /// As for the method of [`Wide`] that calls it.
-#[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq")]
-pub(super) unsafe fn row<const S: usize, const K: usize>(
+#[inline(always)]
+unsafe fn row<V: Sixteen, const S: usize, const K: usize>(
+    v: V,
     a: &Wide,
     x: *const f32,
     wd: &Window,
@@ -69,10 +74,10 @@ pub(super) unsafe fn row<const S: usize, const K: usize>(
 ) {
     let outputs = a.windows[2].len();
     let kernel = if K == 0 { a.kernel } else { K };
-    let zero = _mm512_setzero_ps();
+    let zero = v.splat(0.0);
     for vector in 0..outputs.div_ceil(N) {
         let n = N.min(outputs - vector * N);
-        let mut sums = [_mm512_setzero_pd(); 2];
+        let mut sums = v.zeros();
         let columns = a.columns.as_ptr().wrapping_add(vector * kernel);
         for d in wd.start..wd.start + wd.len {
             for h in wh.start..wh.start + wh.len {
@@ -80,12 +85,13 @@ pub(super) unsafe fn row<const S: usize, const K: usize>(
                 // SAFETY: as in `best`.
                 unsafe {
                     if K == 2 {
-                        let both = pair::<S>(row, &*columns, zero);
-                        sums = added(sums, even::<S>(both));
-                        sums = added(sums, odd(both));
+                        let both = pair::<V, S>(v, row, &*columns, zero);
+                        sums = v.added(sums, even::<V, S>(v, both));
+                        sums = v.added(sums, v.odd(both[0], both[1]));
                     } else {
                         for k in 0..kernel {
-                            sums = added(sums, even::<S>(pair::<S>(row, &*columns.add(k), zero)));
+                            let some = pair::<V, S>(v, row, &*columns.add(k), zero);
+                            sums = v.added(sums, even::<V, S>(v, some));
                         }
                     }
                 }
@@ -93,8 +99,8 @@ pub(super) unsafe fn row<const S: usize, const K: usize>(
         }
         // SAFETY: the caller's promise.
         unsafe {
-            let mean = scaled(sums, inverse.as_ptr().add(vector * N));
-            store(y.add(vector * N), mean, n, room - vector * N);
+            let mean = v.scaled(sums, inverse.as_ptr().add(vector * N));
+            store(v, y.add(vector * N), mean, n, room - vector * N);
         }
     }
 }
@@ -103,10 +109,17 @@ pub(super) unsafe fn row<const S: usize, const K: usize>(
 ///
 /// # Safety
 /// As for the method of [`Wide`] that calls it.
-#[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq")]
-pub(super) unsafe fn input<const S: usize>(a: &Wide, g: *const f32, inverses: &Inverses, gx: *mut f32) {
+#[inline(always)]
+pub(super) unsafe fn input<V: Sixteen, const S: usize>(
+    v: V,
+    a: &Wide,
+    g: *const f32,
+    inverses: &Inverses,
+    gx: *mut f32,
+) {
     let [depth, height, width] = a.size;
     let [depths, heights, outputs] = [0, 1, 2].map(|d| a.windows[d].len());
+    let zero = v.splat(0.0);
     // What each output gives to each element of its window; zeros around each row.
     let vectors = (width + a.padding).div_ceil(S * N).max(outputs.div_ceil(N));
     let stride = N + vectors * N;
@@ -117,14 +130,12 @@ pub(super) unsafe fn input<const S: usize>(a: &Wide, g: *const f32, inverses: &I
             let n = N.min(outputs - vector * N);
             // SAFETY: the gradient's row; a row of the shares holds whole vectors.
             unsafe {
-                let g = _mm512_maskz_loadu_ps(((1u32 << n) - 1) as u16, g.add(row * outputs + vector * N));
-                let share = scaled(added([_mm512_setzero_pd(); 2], g), inverse.add(vector * N));
-                _mm512_storeu_ps(shares.as_mut_ptr().add(row * stride + N + vector * N), share);
+                let g = v.load_some(zero, first(n), g.add(row * outputs + vector * N));
+                let share = v.scaled(v.added(v.zeros(), g), inverse.add(vector * N));
+                v.store(shares.as_mut_ptr().add(row * stride + N + vector * N), share);
             }
         }
     }
-    let low = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
-    let high = _mm512_add_epi32(low, _mm512_set1_epi32(8));
     let (mut first_d, mut first_h);
     first_d = 0;
     for d in 0..depth {
@@ -137,7 +148,7 @@ pub(super) unsafe fn input<const S: usize>(a: &Wide, g: *const f32, inverses: &I
                 first_h += 1;
             }
             for vector in 0..vectors {
-                let mut sums = [_mm512_setzero_ps(); 2];
+                let mut sums = [zero; 2];
                 for od in (first_d..depths).take_while(|&o| a.windows[0][o].start <= d) {
                     for oh in (first_h..heights).take_while(|&o| a.windows[1][o].start <= h) {
                         let row = shares
@@ -147,7 +158,7 @@ pub(super) unsafe fn input<const S: usize>(a: &Wide, g: *const f32, inverses: &I
                             // Outputs from left to right.
                             for t in (0..(a.kernel - q.min(a.kernel)).div_ceil(S)).rev() {
                                 // SAFETY: a row has as many zeros in front as windows have taps.
-                                *sum = _mm512_add_ps(*sum, unsafe { _mm512_loadu_ps(row.wrapping_sub(t)) });
+                                *sum = v.add(*sum, unsafe { v.load(row.wrapping_sub(t)) });
                             }
                         }
                     }
@@ -157,10 +168,7 @@ pub(super) unsafe fn input<const S: usize>(a: &Wide, g: *const f32, inverses: &I
                 let parts = if S == 1 {
                     [sums[0], sums[0]]
                 } else {
-                    [
-                        _mm512_permutex2var_ps(sums[0], low, sums[1]),
-                        _mm512_permutex2var_ps(sums[0], high, sums[1]),
-                    ]
+                    v.in_turn(sums[0], sums[1])
                 };
                 for (i, part) in parts.into_iter().enumerate().take(S) {
                     let first = begin + (i * N) as isize;
@@ -170,9 +178,9 @@ pub(super) unsafe fn input<const S: usize>(a: &Wide, g: *const f32, inverses: &I
                     // SAFETY: columns of the row.
                     unsafe {
                         if until - from == N as isize {
-                            _mm512_storeu_ps(to, part);
+                            v.store(to, part);
                         } else {
-                            _mm512_mask_storeu_ps(to, ((1u32 << until) - (1u32 << from)) as u16, part);
+                            v.store_some(to, ((1u32 << until) - (1u32 << from)) as u16, part);
                         }
                     }
                 }

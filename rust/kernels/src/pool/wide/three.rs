@@ -4,7 +4,11 @@
 //! it. In a line every second element lies in one window and the others in two, neighbours: lane j of a vector stands for
 //! columns 2j and 2j + 1, and of the neighbour's shares the lane is that beside it.
 
-use super::mean::{added, scaled};
+#![allow(
+    clippy::needless_range_loop,
+    reason = "indices over registers, unrolled by the compiler, read best as such"
+)]
+
 use super::*;
 use std::ptr::null_mut;
 
@@ -21,27 +25,30 @@ pub(super) fn fits(windows: &[Vec<Window>; 3], s: &PoolShape, size: [usize; 3]) 
         && windows.iter().flatten().all(|w| w.len > 0)
 }
 
-/// What a vector of windows gives to its elements, by row and column.
-type Shares = [[__m512; 3]; 3];
+/// What sixteen windows give to their elements, by row and column.
+type Shares<F> = [[F; 3]; 3];
 
-/// Writes the plane `gx`, columns padded by `P`, from what `shares` gives for a depth, a row of windows and a vector;
-/// `ahead` asks for what a later row reads.
+/// Where shares come from.
+trait Source<V: Sixteen> {
+    /// Those of a depth, a row of windows and sixteen of its windows.
+    ///
+    /// # Safety
+    /// There are such; the planes lie in live memory.
+    unsafe fn shares(&self, v: V, d: usize, i: usize, vector: usize) -> Shares<V::F>;
+    /// Asks for what a later row reads.
+    fn ahead(&self, d: usize, i: usize);
+}
+
+/// Writes the plane `gx`, columns padded by `P`.
 ///
 /// # Safety
 /// The plane is this thread's; the windows are such as [`fits`] finds.
-#[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq")]
-#[inline]
-unsafe fn lines<const P: usize>(
-    a: &Wide,
-    gx: *mut f32,
-    shares: impl Fn(usize, usize, usize) -> Shares,
-    ahead: impl Fn(usize, usize),
-) {
+#[inline(always)]
+unsafe fn lines<V: Sixteen, S: Source<V>, const P: usize>(v: V, a: &Wide, gx: *mut f32, source: &S) {
     let [depth, height, width] = a.size;
     let (rows, outputs) = (a.windows[1].len(), a.windows[2].len());
     let (filled, vectors) = (outputs.div_ceil(N), outputs.div_ceil(N).max(width.div_ceil(2 * N)));
-    let zero = _mm512_setzero_ps();
-    let add = |a, b| _mm512_add_ps(a, b);
+    let zero = v.splat(0.0);
     // Of elements in one window and in two.
     let mut kept = vec![[zero; 2]; vectors];
     for d in 0..depth {
@@ -52,7 +59,6 @@ unsafe fn lines<const P: usize>(
                 null_mut()
             }
         };
-        kept.fill([zero; 2]);
         for i in 0..rows {
             // Padded by one, the first row of windows begins above the plane.
             let upper = if i == 0 && a.above == 1 {
@@ -62,94 +68,105 @@ unsafe fn lines<const P: usize>(
             };
             let lower = line(2 * i + 1 - a.above);
             let mut beside = [zero; 3];
-            ahead(d, i);
+            source.ahead(d, i);
             fetch(gx.wrapping_add((d * height + 2 * i) * width), a.advance);
             for step in 0..vectors {
                 let vector = if P == 1 { vectors - 1 - step } else { step };
                 let s = if vector < filled {
-                    shares(d, i, vector)
+                    // SAFETY: the caller's promise.
+                    unsafe { source.shares(v, d, i, vector) }
                 } else {
                     [[zero; 3]; 3]
                 };
-                let pair = |r: usize| {
-                    if P == 1 {
-                        [s[r][2], next(s[r][0], beside[r])]
+                // Of each row of the windows: elements in one of them, and what elements in two get from both.
+                let (mut one, mut two) = ([zero; 3], [[zero; 2]; 3]);
+                for r in 0..3 {
+                    one[r] = s[r][1];
+                    two[r] = if P == 1 {
+                        [s[r][2], v.next(s[r][0], beside[r])]
                     } else {
-                        [last(beside[r], s[r][2]), s[r][0]]
-                    }
-                };
-                let [[a0, b0], [a1, b1], [a2, b2]] = [pair(0), pair(1), pair(2)];
-                beside = if P == 1 {
-                    [s[0][0], s[1][0], s[2][0]]
-                } else {
-                    [s[0][2], s[1][2], s[2][2]]
-                };
-                let [one, two] = kept[vector];
-                kept[vector] = [s[2][1], add(a2, b2)];
+                        [v.last(beside[r], s[r][2]), s[r][0]]
+                    };
+                    beside[r] = s[r][if P == 1 { 0 } else { 2 }];
+                }
+                let before = kept[vector];
+                kept[vector] = [one[2], v.add(two[2][0], two[2][1])];
                 // SAFETY: lines of the plane.
                 unsafe {
                     if !upper.is_null() {
-                        put::<P>(upper, width, vector, [add(one, s[0][1]), add(add(two, a0), b0)]);
+                        let two = v.add(v.add(before[1], two[0][0]), two[0][1]);
+                        put::<V, P>(v, upper, width, vector, [v.add(before[0], one[0]), two]);
                     }
                     if !lower.is_null() {
-                        put::<P>(lower, width, vector, [s[1][1], add(a1, b1)]);
+                        put::<V, P>(v, lower, width, vector, [one[1], v.add(two[1][0], two[1][1])]);
                     }
                 }
             }
         }
         for h in 2 * rows - a.above..height {
-            for (vector, kept) in kept.iter_mut().enumerate() {
+            for vector in 0..vectors {
                 // SAFETY: lines of the plane.
-                unsafe { put::<P>(line(h), width, vector, *kept) };
-                *kept = [zero; 2];
+                unsafe { put::<V, P>(v, line(h), width, vector, kept[vector]) };
+                kept[vector] = [zero; 2];
             }
         }
+        for vector in 0..vectors {
+            kept[vector] = [zero; 2];
+        }
     }
-}
-
-/// Each lane's next, the last one's from `after`.
-#[target_feature(enable = "avx512f")]
-#[inline]
-fn next(v: __m512, after: __m512) -> __m512 {
-    _mm512_castsi512_ps(_mm512_alignr_epi32::<1>(
-        _mm512_castps_si512(after),
-        _mm512_castps_si512(v),
-    ))
-}
-
-/// Each lane's last, the first one's from `before`.
-#[target_feature(enable = "avx512f")]
-#[inline]
-fn last(before: __m512, v: __m512) -> __m512 {
-    _mm512_castsi512_ps(_mm512_alignr_epi32::<15>(
-        _mm512_castps_si512(v),
-        _mm512_castps_si512(before),
-    ))
 }
 
 /// Stores what elements in one window and in two get, where the line `to` has such columns.
 ///
 /// # Safety
 /// The line is this thread's.
-#[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq")]
-#[inline]
-unsafe fn put<const P: usize>(to: *mut f32, width: usize, vector: usize, [one, two]: [__m512; 2]) {
-    let low = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
-    let high = _mm512_add_epi32(low, _mm512_set1_epi32(8));
-    let (even, odd) = if P == 1 { (one, two) } else { (two, one) };
-    for (i, order) in [(0, low), (1, high)] {
+#[inline(always)]
+unsafe fn put<V: Sixteen, const P: usize>(v: V, to: *mut f32, width: usize, vector: usize, [one, two]: [V::F; 2]) {
+    let both = if P == 1 {
+        v.in_turn(one, two)
+    } else {
+        v.in_turn(two, one)
+    };
+    for i in 0..2 {
         let begin = (2 * vector + i) * N;
         if begin < width {
             // SAFETY: the caller's promise.
-            unsafe {
-                store(
-                    to.add(begin),
-                    _mm512_permutex2var_ps(even, order, odd),
-                    N.min(width - begin),
-                    width - begin,
-                )
-            };
+            unsafe { store(v, to.add(begin), both[i], N.min(width - begin), width - begin) };
         }
+    }
+}
+
+/// Gradients of maxima: the plane and the gradient of its windows.
+struct Maxima<'a> {
+    a: &'a Wide<'a>,
+    x: *const f32,
+    g: *const f32,
+}
+
+impl<V: Sixteen> Source<V> for Maxima<'_> {
+    #[inline(always)]
+    unsafe fn shares(&self, v: V, d: usize, i: usize, vector: usize) -> Shares<V::F> {
+        let (rows, outputs) = (self.a.windows[1].len(), self.a.windows[2].len());
+        // SAFETY: the caller's promise.
+        unsafe {
+            let g = gradient(v, self.g.add((d * rows + i) * outputs), outputs, vector);
+            // A sum that begins with zero is never -0.0.
+            let g = v.add(g, v.splat(0.0));
+            to_maxima(
+                v,
+                self.a,
+                self.x.wrapping_offset(self.a.strides.at(d, 0, 0)),
+                i,
+                vector,
+                g,
+            )
+        }
+    }
+    #[inline(always)]
+    fn ahead(&self, d: usize, i: usize) {
+        let (rows, outputs) = (self.a.windows[1].len(), self.a.windows[2].len());
+        fetch(self.x.wrapping_offset(self.a.strides.at(d, 2 * i, 0)), self.a.advance);
+        fetch(self.g.wrapping_add((d * rows + i) * outputs), outputs.div_ceil(N));
     }
 }
 
@@ -157,91 +174,97 @@ unsafe fn put<const P: usize>(to: *mut f32, width: usize, vector: usize, [one, t
 ///
 /// # Safety
 /// As for the method of [`Wide`] that calls it; the windows are such as [`fits`] finds.
-#[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq")]
-pub(super) unsafe fn max_input<const P: usize>(a: &Wide, x: *const f32, g: *const f32, gx: *mut f32) {
-    let (rows, outputs) = (a.windows[1].len(), a.windows[2].len());
-    let shares = |d: usize, i: usize, vector: usize| {
-        // SAFETY: the caller's promise.
-        unsafe {
-            let g = gradient(g.add((d * rows + i) * outputs), outputs, vector);
-            // A sum that begins with zero is never -0.0.
-            let g = _mm512_add_ps(g, _mm512_setzero_ps());
-            to_maxima(a, x.wrapping_offset(a.strides.at(d, 0, 0)), i, vector, g)
-        }
-    };
+#[inline(always)]
+pub(super) unsafe fn max_input<V: Sixteen, const P: usize>(v: V, a: &Wide, x: *const f32, g: *const f32, gx: *mut f32) {
     // SAFETY: the caller's promise.
-    unsafe {
-        lines::<P>(a, gx, shares, |d, i| {
-            fetch(x.wrapping_offset(a.strides.at(d, 2 * i, 0)), a.advance);
-            fetch(g.wrapping_add((d * rows + i) * outputs), outputs.div_ceil(N));
-        })
-    };
+    unsafe { lines::<V, Maxima, P>(v, a, gx, &Maxima { a, x, g }) }
 }
 
-/// A vector of a row of the gradient, zero beyond it.
+/// Sixteen of a row of the gradient, zero beyond it.
 ///
 /// # Safety
 /// The row lies in live memory.
-#[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq")]
-#[inline]
-unsafe fn gradient(row: *const f32, outputs: usize, vector: usize) -> __m512 {
+#[inline(always)]
+unsafe fn gradient<V: Sixteen>(v: V, row: *const f32, outputs: usize, vector: usize) -> V::F {
     let n = outputs - vector * N;
     // SAFETY: the caller's promise.
     unsafe {
         let row = row.add(vector * N);
         if n >= N {
-            _mm512_loadu_ps(row)
+            v.load(row)
         } else {
-            _mm512_maskz_loadu_ps(((1u32 << n) - 1) as u16, row)
+            v.load_some(v.splat(0.0), first(n), row)
         }
     }
 }
 
-/// The elements of a vector of windows; minus infinity outside the plane.
+/// The elements of sixteen windows; minus infinity outside the plane.
 ///
 /// # Safety
 /// The plane lies in live memory.
-#[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq")]
-#[inline]
-unsafe fn elements(a: &Wide, x: *const f32, i: usize, vector: usize) -> Shares {
-    let fill = _mm512_set1_ps(f32::NEG_INFINITY);
+#[inline(always)]
+unsafe fn elements<V: Sixteen>(v: V, a: &Wide, x: *const f32, i: usize, vector: usize) -> Shares<V::F> {
+    let fill = v.splat(f32::NEG_INFINITY);
     let columns = a.columns.as_ptr().wrapping_add(3 * vector);
-    let mut v = [[fill; 3]; 3];
-    for (r, v) in v.iter_mut().enumerate() {
+    let mut all = [[fill; 3]; 3];
+    for r in 0..3 {
         // Above the plane a number that is beyond it, too.
         let h = (2 * i + r).wrapping_sub(a.above);
         if h < a.size[1] {
             let row = x.wrapping_offset(h as isize * a.strides.0[3]);
             // SAFETY: three columns for each vector; masks keep loads inside the row.
-            let (first, last) = unsafe { (pair::<2>(row, &*columns, fill), pair::<2>(row, &*columns.add(2), fill)) };
-            *v = [even::<2>(first), odd(first), even::<2>(last)];
+            let [first, last] = unsafe {
+                [
+                    pair::<V, 2>(v, row, &*columns, fill),
+                    pair::<V, 2>(v, row, &*columns.add(2), fill),
+                ]
+            };
+            all[r] = [
+                v.even(first[0], first[1]),
+                v.odd(first[0], first[1]),
+                v.even(last[0], last[1]),
+            ];
         }
     }
-    v
+    all
 }
 
 /// `g` where a row's and column's element is the maximum of its window.
 ///
 /// # Safety
 /// The plane lies in live memory.
-#[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq")]
-#[inline]
-unsafe fn to_maxima(a: &Wide, x: *const f32, i: usize, vector: usize, g: __m512) -> Shares {
-    let (fill, zero) = (_mm512_set1_ps(f32::NEG_INFINITY), _mm512_setzero_ps());
+#[inline(always)]
+unsafe fn to_maxima<V: Sixteen>(v: V, a: &Wide, x: *const f32, i: usize, vector: usize, g: V::F) -> Shares<V::F> {
+    let (fill, zero) = (v.splat(f32::NEG_INFINITY), v.splat(0.0));
     // SAFETY: the caller's promise.
-    let v = unsafe { elements(a, x, i, vector) };
-    let [[a0, a1, a2], [b0, b1, b2], [c0, c1, c2]] = v;
-    let max = |a, b| _mm512_max_ps(a, b);
-    let not = |a, b| _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(a, b);
-    let most = max(max(max(max(a0, a1), max(a2, b0)), max(max(b1, b2), max(c0, c1))), c2);
-    let nan = not(a0, a1) | not(a2, b0) | not(b1, b2) | not(c0, c1) | not(c2, c2);
-    let lanes = ((1u32 << N.min(a.windows[2].len() - vector * N)) - 1) as u16;
-    if (nan | _mm512_cmp_ps_mask::<_CMP_EQ_OQ>(most, fill)) & lanes != 0 {
-        // SAFETY: the caller's promise.
-        let found = unsafe { to_any_maxima(a, x, i, vector, g) };
-        // Taken apart: the call's result in memory is not to be the place of the others.
-        let [[a0, a1, a2], [b0, b1, b2], [c0, c1, c2]] = found;
-        return [[a0, a1, a2], [b0, b1, b2], [c0, c1, c2]];
+    let all = unsafe { elements(v, a, x, i, vector) };
+    let [[a0, a1, a2], [b0, b1, b2], [c0, c1, c2]] = all;
+    let upper = v.max(v.max(a0, a1), v.max(a2, b0));
+    let lower = v.max(v.max(b1, b2), v.max(c0, c1));
+    let most = v.max(v.max(upper, lower), c2);
+    let upper = v.either(v.unordered(a0, a1), v.unordered(a2, b0));
+    let lower = v.either(v.unordered(b1, b2), v.unordered(c0, c1));
+    let nan = v.either(v.either(upper, lower), v.unordered(c2, c2));
+    let lanes = first(N.min(a.windows[2].len() - vector * N));
+    if v.bits(v.either(nan, v.equal(most, fill))) & lanes != 0 {
+        let (mut shares, mut some) = ([[[0.0; N]; 3]; 3], [0.0; N]);
+        // SAFETY: as above; sixteen elements each.
+        unsafe {
+            v.store(some.as_mut_ptr(), g);
+            for r in 0..3 {
+                for k in 0..3 {
+                    v.store(shares[r][k].as_mut_ptr(), all[r][k]);
+                }
+            }
+            to_any_maxima(a, i, vector, &some, &mut shares);
+            let mut found = all;
+            for r in 0..3 {
+                for k in 0..3 {
+                    found[r][k] = v.load(shares[r][k].as_ptr());
+                }
+            }
+            return found;
+        }
     }
     // The gradient is taken away by the first that has the maximum. (Masks that depend on each other go back and forth
     // between two kinds of registers.)
@@ -249,69 +272,78 @@ unsafe fn to_maxima(a: &Wide, x: *const f32, i: usize, vector: usize, g: __m512)
     let mut shares = [[zero; 3]; 3];
     for r in 0..3 {
         for k in 0..3 {
-            let win = _mm512_cmp_ps_mask::<_CMP_EQ_OQ>(v[r][k], most);
-            shares[r][k] = _mm512_maskz_mov_ps(win, left);
-            left = _mm512_mask_mov_ps(left, win, zero);
+            let win = v.equal(all[r][k], most);
+            shares[r][k] = v.only(win, left);
+            left = v.except(win, left);
         }
     }
     shares
 }
 
-/// The same where there are NaNs, of which the last wins, or nothing but minus infinities, of which the first inside does.
-/// (It loads the elements anew: given them, it would have them stored each time before it is known to be called.)
-///
-/// # Safety
-/// As for `to_maxima`.
+/// The same where there are NaNs, of which the last wins, or nothing but minus infinities, of which the first inside does:
+/// `shares` has the elements before. One window after another: such are few.
 #[cold]
 #[inline(never)]
-#[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq")]
-unsafe fn to_any_maxima(a: &Wide, x: *const f32, i: usize, vector: usize, g: __m512) -> Shares {
-    let mut best = _mm512_set1_ps(f32::NEG_INFINITY);
-    let mut wins = [0u16; 9];
-    // SAFETY: the caller's promise.
-    let mut v = unsafe { elements(a, x, i, vector) };
-    for (t, &v) in v.as_flattened().iter().enumerate() {
-        let larger = _mm512_cmp_ps_mask::<_CMP_GT_OQ>(v, best);
-        let replaces = larger | _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(v, v);
-        best = _mm512_mask_mov_ps(best, replaces, v);
-        wins.iter_mut().for_each(|w| *w &= !replaces);
-        wins[t] = replaces;
-    }
-    let mut left = !wins.iter().fold(0, |all, w| all | w);
-    for (t, v) in v.as_flattened_mut().iter_mut().enumerate() {
-        if (2 * i + t / 3).wrapping_sub(a.above) < a.size[1] {
-            let columns = a.columns[3 * vector + t % 3].mask;
-            let inside = (0..N).fold(0, |m, j| m | (columns >> (2 * j) & 1) << j) as u16;
-            wins[t] |= left & inside;
-            left &= !inside;
+fn to_any_maxima(a: &Wide, i: usize, vector: usize, g: &[f32; N], shares: &mut [[[f32; N]; 3]; 3]) {
+    for j in 0..N {
+        let inside = |t: usize| {
+            let row = (2 * i + t / 3).wrapping_sub(a.above);
+            row < a.size[1] && a.columns[3 * vector + t % 3].mask >> (2 * j) & 1 == 1
+        };
+        let (mut best, mut win) = (f32::NEG_INFINITY, None);
+        for t in 0..9 {
+            let x = shares[t / 3][t % 3][j];
+            if x > best || x.is_nan() {
+                (best, win) = (x, Some(t));
+            }
         }
-        *v = _mm512_maskz_mov_ps(wins[t], g);
+        let win = win.or_else(|| (0..9).find(|&t| inside(t)));
+        for t in 0..9 {
+            shares[t / 3][t % 3][j] = if win == Some(t) { g[j] } else { 0.0 };
+        }
     }
-    v
+}
+
+/// Gradients of means.
+struct Means<'a> {
+    a: &'a Wide<'a>,
+    g: *const f32,
+    inverses: &'a Inverses,
+}
+
+impl<V: Sixteen> Source<V> for Means<'_> {
+    #[inline(always)]
+    unsafe fn shares(&self, v: V, d: usize, i: usize, vector: usize) -> Shares<V::F> {
+        let (rows, outputs) = (self.a.windows[1].len(), self.a.windows[2].len());
+        let row = d * rows + i;
+        // SAFETY: a row of the gradient; its factors.
+        let share = unsafe {
+            let g = gradient(v, self.g.add(row * outputs), outputs, vector);
+            let factors = self.inverses.of(row).as_ptr().add(vector * N);
+            v.scaled(v.added(v.zeros(), g), factors)
+        };
+        // A sum that begins with zero is never -0.0.
+        [[v.add(share, v.splat(0.0)); 3]; 3]
+    }
+    #[inline(always)]
+    fn ahead(&self, d: usize, i: usize) {
+        let (rows, outputs) = (self.a.windows[1].len(), self.a.windows[2].len());
+        fetch(self.g.wrapping_add((d * rows + i) * outputs), outputs.div_ceil(N));
+    }
 }
 
 /// Gradient of the means.
 ///
 /// # Safety
 /// As for the method of [`Wide`] that calls it; the windows are such as [`fits`] finds.
-#[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq")]
-pub(super) unsafe fn mean_input<const P: usize>(a: &Wide, g: *const f32, inverses: &Inverses, gx: *mut f32) {
-    let (rows, outputs) = (a.windows[1].len(), a.windows[2].len());
-    let shares = |d: usize, i: usize, vector: usize| {
-        let row = d * rows + i;
-        // SAFETY: a row of the gradient; its factors.
-        let share = unsafe {
-            let g = gradient(g.add(row * outputs), outputs, vector);
-            let factors = inverses.of(row).as_ptr().add(vector * N);
-            scaled(added([_mm512_setzero_pd(); 2], g), factors)
-        };
-        // A sum that begins with zero is never -0.0.
-        [[_mm512_add_ps(share, _mm512_setzero_ps()); 3]; 3]
-    };
+#[inline(always)]
+pub(super) unsafe fn mean_input<V: Sixteen, const P: usize>(
+    v: V,
+    a: &Wide,
+    g: *const f32,
+    inverses: &Inverses,
+    gx: *mut f32,
+) {
     // SAFETY: the caller's promise.
-    unsafe {
-        lines::<P>(a, gx, shares, |d, i| {
-            fetch(g.wrapping_add((d * rows + i) * outputs), outputs.div_ceil(N))
-        })
-    };
+    unsafe { lines::<V, Means, P>(v, a, gx, &Means { a, g, inverses }) }
 }

@@ -1,18 +1,22 @@
 //! Windows of two by two, side by side, all inside.
 
+#![allow(
+    clippy::needless_range_loop,
+    reason = "indices over registers, unrolled by the compiler, read best as such"
+)]
+
 use super::max::Best;
-use super::mean::{added, scaled};
 use super::*;
 
 /// Windows of two by two, side by side, values alone.
 ///
 /// # Safety
 /// As for the method of [`Wide`] that calls it.
-#[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq")]
-pub(super) unsafe fn max(a: &Wide, x: *const f32, y: *mut f32) {
+#[inline(always)]
+pub(super) unsafe fn max<V: Sixteen>(v: V, a: &Wide, x: *const f32, y: *mut f32) {
     let outputs = a.windows[2].len();
-    let fill = _mm512_set1_ps(f32::NEG_INFINITY);
-    let nan = _mm512_set1_ps(f32::NAN);
+    let fill = v.splat(f32::NEG_INFINITY);
+    let nan = v.splat(f32::NAN);
     let [depth, rows] = [a.size[0], a.windows[1].len()];
     let step = a.strides.at(0, 1, 0);
     let lines = (2 * a.size[2] * 4).div_ceil(64);
@@ -29,19 +33,20 @@ pub(super) unsafe fn max(a: &Wide, x: *const f32, y: *mut f32) {
                 }
                 // SAFETY: the caller's promise.
                 unsafe {
-                    let up = pair::<2>(upper, &column, fill);
-                    let down = pair::<2>(upper.wrapping_offset(step), &column, fill);
+                    let up = pair::<V, 2>(v, upper, &column, fill);
+                    let down = pair::<V, 2>(v, upper.wrapping_offset(step), &column, fill);
                     let mut best = Best {
                         value: fill,
-                        nan: 0,
-                        at: _mm512_setzero_si512(),
+                        nan: v.nowhere(),
+                        at: v.place(0),
                     };
-                    best.take_two::<false>(even::<2>(up), odd(up), 0);
-                    best.take_two::<false>(even::<2>(down), odd(down), 0);
-                    let value = _mm512_mask_mov_ps(best.value, best.nan, nan);
+                    for [low, high] in [up, down] {
+                        best.take_two::<false>(v, [v.even(low, high), v.odd(low, high)], 0);
+                    }
+                    let value = v.choose(best.nan, nan, best.value);
                     // Vectors from left to right: what is stored beyond a row is overwritten only in rows of one vector.
                     let room = if outputs <= N { left } else { n };
-                    store(y.add(at), value, n, room);
+                    store(v, y.add(at), value, n, room);
                 }
                 left -= n;
                 upper = upper.wrapping_offset(2 * step);
@@ -52,20 +57,17 @@ pub(super) unsafe fn max(a: &Wide, x: *const f32, y: *mut f32) {
 
 /// # Safety
 /// As for the method of [`Wide`] that calls it.
-#[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq")]
-pub(super) unsafe fn max_input(a: &Wide, x: *const f32, g: *const f32, gx: *mut f32) {
+#[inline(always)]
+pub(super) unsafe fn max_input<V: Sixteen>(v: V, a: &Wide, x: *const f32, g: *const f32, gx: *mut f32) {
     let [depth, height, width] = a.size;
     let (rows, outputs) = (a.windows[1].len(), a.windows[2].len());
-    let fill = _mm512_set1_ps(f32::NEG_INFINITY);
-    let low = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
-    let high = _mm512_add_epi32(low, _mm512_set1_epi32(8));
+    let (fill, zero) = (v.splat(f32::NEG_INFINITY), v.splat(0.0));
     // What is stored beyond a row is overwritten, if the row has one vector only.
     let over = outputs <= N;
     let lines = (2 * width * 4).div_ceil(64);
     for vector in 0..outputs.div_ceil(N) {
         let n = N.min(outputs - vector * N);
         let column = a.columns[2 * vector];
-        let lanes = ((1u32 << n) - 1) as u16;
         for d in 0..depth {
             for h in 0..rows {
                 let at = (d * height + 2 * h) * width + 2 * vector * N;
@@ -79,28 +81,36 @@ pub(super) unsafe fn max_input(a: &Wide, x: *const f32, g: *const f32, gx: *mut 
                 }
                 // SAFETY: the caller's promise.
                 unsafe {
-                    let g = _mm512_maskz_loadu_ps(lanes, g.wrapping_add((d * rows + h) * outputs + vector * N));
-                    let (up, down) = (pair::<2>(upper, &column, fill), pair::<2>(lower, &column, fill));
-                    let v = [even::<2>(up), odd(up), even::<2>(down), odd(down)];
-                    let mut best = v[0];
-                    let mut wins = [0xffffu16; 4];
+                    let g = v.load_some(zero, first(n), g.wrapping_add((d * rows + h) * outputs + vector * N));
+                    let (up, down) = (
+                        pair::<V, 2>(v, upper, &column, fill),
+                        pair::<V, 2>(v, lower, &column, fill),
+                    );
+                    let x = [
+                        v.even(up[0], up[1]),
+                        v.odd(up[0], up[1]),
+                        v.even(down[0], down[1]),
+                        v.odd(down[0], down[1]),
+                    ];
+                    let (mut best, mut wins) = (x[0], [v.nowhere(); 4]);
                     for i in 1..4 {
-                        let larger = _mm512_cmp_ps_mask::<_CMP_GT_OQ>(v[i], best);
-                        wins[i] = larger | _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(v[i], v[i]);
-                        best = _mm512_mask_mov_ps(best, wins[i], v[i]);
+                        wins[i] = v.either(v.greater(x[i], best), v.unordered(x[i], x[i]));
+                        best = v.choose(wins[i], x[i], best);
                     }
-                    wins[2] &= !wins[3];
-                    wins[1] &= !(wins[2] | wins[3]);
-                    wins[0] &= !(wins[1] | wins[2] | wins[3]);
+                    let later = [
+                        v.either(v.either(wins[1], wins[2]), wins[3]),
+                        v.either(wins[2], wins[3]),
+                    ];
+                    let shares = [
+                        v.except(later[0], g),
+                        v.only(v.without(wins[1], later[1]), g),
+                        v.only(v.without(wins[2], wins[3]), g),
+                        v.only(wins[3], g),
+                    ];
                     for row in 0..2 {
-                        let first = _mm512_maskz_mov_ps(wins[2 * row], g);
-                        let second = _mm512_maskz_mov_ps(wins[2 * row + 1], g);
-                        let pairs = [
-                            _mm512_permutex2var_ps(first, low, second),
-                            _mm512_permutex2var_ps(first, high, second),
-                        ];
+                        let pairs = v.in_turn(shares[2 * row], shares[2 * row + 1]);
                         let begin = at + row * width;
-                        put(gx.add(begin), pairs, n, over, depth * height * width - begin);
+                        put(v, gx.add(begin), pairs, n, over, depth * height * width - begin);
                     }
                 }
             }
@@ -115,18 +125,17 @@ pub(super) unsafe fn max_input(a: &Wide, x: *const f32, g: *const f32, gx: *mut 
 ///
 /// # Safety
 /// The pairs' columns are this thread's, and so is the plane.
-#[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq")]
-#[inline]
-unsafe fn put(to: *mut f32, pairs: [__m512; 2], n: usize, over: bool, left: usize) {
+#[inline(always)]
+unsafe fn put<V: Sixteen>(v: V, to: *mut f32, pairs: [V::F; 2], n: usize, over: bool, left: usize) {
     // SAFETY: the caller's promise.
     unsafe {
         if (over || n == N) && left >= 2 * N {
-            _mm512_storeu_ps(to, pairs[0]);
-            _mm512_storeu_ps(to.add(N), pairs[1]);
+            v.store(to, pairs[0]);
+            v.store(to.add(N), pairs[1]);
         } else {
             let mask = (1u64 << (2 * n)) - 1;
-            _mm512_mask_storeu_ps(to, mask as u16, pairs[0]);
-            _mm512_mask_storeu_ps(to.wrapping_add(N), (mask >> 16) as u16, pairs[1]);
+            v.store_some(to, mask as u16, pairs[0]);
+            v.store_some(to.wrapping_add(N), (mask >> 16) as u16, pairs[1]);
         }
     }
 }
@@ -156,11 +165,11 @@ unsafe fn blank(a: &Wide, gx: *mut f32) {
 ///
 /// # Safety
 /// As for the method of [`Wide`] that calls it.
-#[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq")]
-pub(super) unsafe fn mean(a: &Wide, x: *const f32, inverse: f64, y: *mut f32) {
+#[inline(always)]
+pub(super) unsafe fn mean<V: Sixteen>(v: V, a: &Wide, x: *const f32, inverse: f64, y: *mut f32) {
     let outputs = a.windows[2].len();
     let [depth, rows] = [a.size[0], a.windows[1].len()];
-    let (zero, inverse) = (_mm512_setzero_ps(), [inverse; N]);
+    let (zero, inverse) = (v.splat(0.0), [inverse; N]);
     let step = a.strides.at(0, 1, 0);
     let lines = (2 * a.size[2] * 4).div_ceil(64);
     let mut left = depth * rows * outputs;
@@ -176,15 +185,16 @@ pub(super) unsafe fn mean(a: &Wide, x: *const f32, inverse: f64, y: *mut f32) {
                 }
                 // SAFETY: the caller's promise.
                 unsafe {
-                    let up = pair::<2>(upper, &column, zero);
-                    let down = pair::<2>(upper.wrapping_offset(step), &column, zero);
-                    let mut sums = [_mm512_setzero_pd(); 2];
-                    for v in [even::<2>(up), odd(up), even::<2>(down), odd(down)] {
-                        sums = added(sums, v);
+                    let up = pair::<V, 2>(v, upper, &column, zero);
+                    let down = pair::<V, 2>(v, upper.wrapping_offset(step), &column, zero);
+                    let mut sums = v.zeros();
+                    for [low, high] in [up, down] {
+                        sums = v.added(sums, v.even(low, high));
+                        sums = v.added(sums, v.odd(low, high));
                     }
                     // As for the maxima.
                     let room = if outputs <= N { left } else { n };
-                    store(y.add(at), scaled(sums, inverse.as_ptr()), n, room);
+                    store(v, y.add(at), v.scaled(sums, inverse.as_ptr()), n, room);
                 }
                 left -= n;
                 upper = upper.wrapping_offset(2 * step);
@@ -197,17 +207,15 @@ pub(super) unsafe fn mean(a: &Wide, x: *const f32, inverse: f64, y: *mut f32) {
 ///
 /// # Safety
 /// As for the method of [`Wide`] that calls it.
-#[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq")]
-pub(super) unsafe fn mean_input(a: &Wide, g: *const f32, inverse: f64, gx: *mut f32) {
+#[inline(always)]
+pub(super) unsafe fn mean_input<V: Sixteen>(v: V, a: &Wide, g: *const f32, inverse: f64, gx: *mut f32) {
     let [depth, height, width] = a.size;
     let (rows, outputs) = (a.windows[1].len(), a.windows[2].len());
-    let low = _mm512_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7);
-    let high = _mm512_add_epi32(low, _mm512_set1_epi32(8));
+    let zero = v.splat(0.0);
     let inverse = [inverse; N];
     for vector in 0..outputs.div_ceil(N) {
         let n = N.min(outputs - vector * N);
-        let lanes = ((1u32 << n) - 1) as u16;
-        for (d, h) in (0..depth).flat_map(|d| (0..rows).map(move |h| (d, h))) {
+        for (d, h) in (0..depth * rows).map(|i| (i / rows, i % rows)) {
             if vector == 0 {
                 fetch(
                     gx.wrapping_add((d * height + 2 * h) * width),
@@ -217,14 +225,14 @@ pub(super) unsafe fn mean_input(a: &Wide, g: *const f32, inverse: f64, gx: *mut 
             }
             // SAFETY: the caller's promise.
             unsafe {
-                let g = _mm512_maskz_loadu_ps(lanes, g.wrapping_add((d * rows + h) * outputs + vector * N));
-                let share = scaled(added([_mm512_setzero_pd(); 2], g), inverse.as_ptr());
+                let g = v.load_some(zero, first(n), g.wrapping_add((d * rows + h) * outputs + vector * N));
+                let share = v.scaled(v.added(v.zeros(), g), inverse.as_ptr());
                 // A sum that begins with zero is never -0.0.
-                let share = _mm512_add_ps(share, _mm512_setzero_ps());
-                let pairs = [_mm512_permutexvar_ps(low, share), _mm512_permutexvar_ps(high, share)];
+                let share = v.add(share, zero);
+                let pairs = v.in_turn(share, share);
                 for row in 0..2 {
                     let begin = (d * height + 2 * h + row) * width + 2 * vector * N;
-                    put(gx.add(begin), pairs, n, outputs <= N, depth * height * width - begin);
+                    put(v, gx.add(begin), pairs, n, outputs <= N, depth * height * width - begin);
                 }
             }
         }

@@ -147,7 +147,9 @@ lanes!(
                 // SAFETY: the caller's promise.
                 let (low, high) = unsafe { (vld1q_f32(p), vld1q_f32(p.wrapping_add(3))) };
                 // SAFETY: NEON is part of AArch64.
-                return unsafe { vcombine_f32(vget_low_f32(vuzp1q_f32(low, low)), vget_low_f32(vuzp2q_f32(high, high))) };
+                return unsafe {
+                    vcombine_f32(vget_low_f32(vuzp1q_f32(low, low)), vget_low_f32(vuzp2q_f32(high, high)))
+                };
             }
             let mut lanes = [0.0; 4];
             for i in from..to {
