@@ -106,7 +106,9 @@ fn every_layout() {
 
 #[test]
 fn copies_and_fills() {
-    for shape in SHAPES {
+    // Lines in turn, and rows of one value.
+    const MORE: &[&[usize]] = &[&[40, 2], &[33, 3], &[5, 70, 4], &[3, 100, 10], &[20, 16], &[9, 37]];
+    for shape in SHAPES.iter().chain(MORE) {
         for (ao, astr, an) in layouts(shape, false) {
             let a: Vec<u16> = (0..an).map(|i| i as u16).collect();
             for (_, ostr, on) in layouts(shape, true) {
