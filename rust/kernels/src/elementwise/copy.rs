@@ -308,7 +308,9 @@ crate::multiversion! {
 fn transpose<T: Copy>(plan: &Plan, across: usize, from: Shared<T>, to: Shared<T>) {
     let inner = plan.rank - 1;
     let (rows, cols) = (plan.shape[across], plan.shape[inner]);
-    let bands = rows.div_ceil(TILE);
+    // A line of the cache, where an element is small.
+    let tall = TILE * (4 / size_of::<T>()).max(1);
+    let bands = rows.div_ceil(tall);
     // The walk over what is left: the same plan with the two dims collapsed.
     let mut outer = *plan;
     outer.shape[across] = 1;
@@ -316,11 +318,11 @@ fn transpose<T: Copy>(plan: &Plan, across: usize, from: Shared<T>, to: Shared<T>
     let others: usize = outer.shape[..plan.rank].iter().product();
     let (sd, dd) = (plan.strides[1][inner], plan.strides[0][across]);
     let di = plan.strides[0][inner];
-    for_range(others * bands, (GRAIN / (TILE * cols)).max(1), |range| {
+    for_range(others * bands, (GRAIN / (tall * cols)).max(1), |range| {
         for band in range {
             let index = outer.index(band / bands);
-            let r0 = band % bands * TILE;
-            let height = TILE.min(rows - r0);
+            let r0 = band % bands * tall;
+            let height = tall.min(rows - r0);
             // SAFETY: the indices lie inside the views; bands are disjoint.
             unsafe {
                 let s = from.get().offset(plan.offset(1, &index)).add(r0);

@@ -114,12 +114,16 @@ fn copies_and_fills() {
             for (_, ostr, on) in layouts(shape, true) {
                 let view = src(&a, ao, shape, &astr);
                 let (mut same, mut wide, mut filled) = (vec![9u16; on], vec![9f64; on], vec![9i8; on]);
+                let bytes: Vec<u8> = a.iter().map(|v| (v % 251) as u8).collect();
+                let mut same_bytes = vec![9u8; on];
+                copy(src(&bytes, ao, shape, &astr), dst(&mut same_bytes, shape, &ostr));
                 copy(view, dst(&mut same, shape, &ostr));
                 copy(view, dst(&mut wide, shape, &ostr));
                 fill(dst(&mut filled, shape, &ostr), Scalar::Int(-2));
                 for i in indices(shape) {
                     let want = a[at(&i, ao, &astr)];
                     let o = at(&i, 0, &ostr);
+                    assert_eq!(same_bytes[o], (want % 251) as u8, "{shape:?} {astr:?} {ostr:?}");
                     assert_eq!(
                         (same[o], wide[o], filled[o]),
                         (want, want as f64, -2),
