@@ -7,8 +7,6 @@ use super::math;
 use super::walk::{Kernel, MAX_IN};
 use super::{math64, special};
 use crate::dtype::{Bool, DType};
-#[cfg(target_arch = "x86_64")]
-use crate::simd::{Isa, isa};
 use std::slice::{from_raw_parts, from_raw_parts_mut};
 
 /// Ops of one operand. Those after `IsNan` give truth values.
@@ -104,7 +102,7 @@ impl Unary {
 pub(super) fn kernel(op: Unary, compute: DType) -> Option<Kernel> {
     match compute {
         #[cfg(target_arch = "x86_64")]
-        DType::F32 if op == Unary::Gelu && isa() == Isa::Avx512 => Some(gelu_wide),
+        DType::F32 if op == Unary::Gelu && math::wide::fast() => Some(gelu_wide),
         DType::F32 if op == Unary::Lgamma => Some(lgamma_f32),
         DType::F32 => real::<f32>(op),
         DType::F64 => real::<f64>(op),
@@ -122,7 +120,7 @@ unsafe fn lgamma_f32(ins: &[*const u8; MAX_IN], out: *mut u8, n: usize) {
 }
 
 /// # Safety
-/// `n` floats at both ends, which do not overlap; the CPU has AVX-512.
+/// `n` floats at both ends, which do not overlap; the CPU has vectors for it.
 #[cfg(target_arch = "x86_64")]
 unsafe fn gelu_wide(ins: &[*const u8; MAX_IN], out: *mut u8, n: usize) {
     // SAFETY: the contract of this function.
@@ -397,11 +395,9 @@ pub(super) mod slope {
         }
     }
 
-    /// σ(-x), from e^-|x| on either side.
+    /// σ(-x)
     #[inline(always)]
     pub fn log_sigmoid<T: Float>(x: T) -> T {
-        let e = (-x.abs()).exp();
-        let far = e / (T::ONE + e);
-        if x < T::ZERO { T::ONE - far } else { far }
+        (-x).sigmoid()
     }
 }
