@@ -56,7 +56,7 @@ fn options(py: Python<'_>, given: &Given<'_, '_>) -> Option<Options> {
             }
         } else if name.is(intern!(py, "requires_grad")) {
             found.requires_grad = value.cast_exact::<PyBool>().ok()?.is_true();
-        } else if !(name.is(intern!(py, "device")) && is_default(&value)) {
+        } else if !(name.is(intern!(py, "device")) && is_default(value)) {
             return None;
         }
     }
