@@ -8,8 +8,8 @@ use crate::call::{self, Common, Outs};
 use crate::convert::exact_int;
 use crate::error::{guarded, runtime, type_error};
 use crate::tensor::Tensor;
-use crate::types::PyDType;
-use firesteel::device::cpu;
+use crate::types::{PyDType, PyDevice};
+use firesteel::device::{Device, cpu};
 use firesteel::dtype::{DType, Scalar};
 use firesteel::layout::Dims;
 use firesteel::ops::infer::default_dtype;
@@ -18,7 +18,7 @@ use pyo3::ffi;
 use pyo3::impl_::trampoline::{MethodDef, fastcall_cfunction_with_keywords};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyList, PyTuple};
+use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyList, PyString, PyTuple};
 use smallvec::SmallVec;
 use std::ffi::CString;
 
@@ -56,11 +56,22 @@ fn options(py: Python<'_>, given: &Given<'_, '_>) -> Option<Options> {
             }
         } else if name.is(intern!(py, "requires_grad")) {
             found.requires_grad = value.cast_exact::<PyBool>().ok()?.is_true();
-        } else if !(name.is(intern!(py, "device")) && value.is_none()) {
+        } else if !(name.is(intern!(py, "device")) && is_default(value)) {
             return None;
         }
     }
     Some(found)
+}
+
+/// The CPU, by its object or its name, or no device at all.
+fn is_default(device: &Bound<'_, PyAny>) -> bool {
+    if let Ok(d) = device.cast_exact::<PyDevice>() {
+        return d.get().resolve().is_ok_and(|d| d == Device::Cpu);
+    }
+    device.is_none()
+        || device
+            .cast_exact::<PyString>()
+            .is_ok_and(|s| s.to_str().is_ok_and(|s| s == "cpu"))
 }
 
 /// A shape given as ints or as one tuple or list of ints; `None` for anything else.

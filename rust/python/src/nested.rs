@@ -232,6 +232,8 @@ pub fn to_list(py: Python<'_>, c: &Core) -> PyResult<Py<PyAny>> {
     fn level(py: Python<'_>, shape: &[usize], next: &mut dyn FnMut() -> Py<PyAny>) -> PyResult<Py<PyAny>> {
         match shape.split_first() {
             None => Ok(next()),
+            // Elements go straight into the list.
+            Some((&n, [])) => Ok(PyList::new(py, (0..n).map(|_| next()))?.into_any().unbind()),
             Some((&n, rest)) => {
                 let mut items = Vec::with_capacity(n);
                 for _ in 0..n {

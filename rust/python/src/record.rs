@@ -113,7 +113,7 @@ fn view_node(py: Python<'_>, link: &Link, edge: Edge) -> PyResult<Edge> {
     });
     state
         .outputs
-        .extend(link.outputs.iter().map(|d| (*d, link.dtype, link.device)));
+        .extend(link.outputs().iter().map(|d| (*d, link.dtype, link.device)));
     Ok(Edge::Node(Py::new(py, Node::new(Some(link.op), state))?, link.output))
 }
 
@@ -151,6 +151,10 @@ pub fn track_views<'py>(
     outs: &[Bound<'py, Tensor>],
 ) {
     let whole = || source.clone().unbind();
+    let shapes = || outs.iter().map(|o| o.get().with(py, |s| *s.core.shape()));
+    // One list for all: a list for each would make `unbind` quadratic.
+    let several = (outs.len() > 1).then(|| shapes().collect::<Vec<_>>());
+    let several = several.map(|all| Shared::new(|| all));
     for (i, o) in outs.iter().enumerate() {
         let view = source.get().with(py, |s| {
             let old = s.view.as_ref();
@@ -161,13 +165,15 @@ pub fn track_views<'py>(
                 shape: *s.core.shape(),
                 dtype: s.core.dtype,
                 device: s.core.device(),
-                outputs: SmallVec::new(),
+                only: SmallVec::new(),
+                several: several.clone(),
                 output: i as u32,
             };
             let chain = Shared::filled(make, |link| {
                 bare_into(args, &mut link.args);
-                link.outputs
-                    .extend(outs.iter().map(|o| o.get().with(py, |s| *s.core.shape())));
+                if several.is_none() {
+                    link.only.extend(shapes());
+                }
             });
             Box::new(ViewOf {
                 base: old.map_or_else(whole, |v| v.base.clone_ref(py)),

@@ -8,6 +8,7 @@ use crate::layout::{Dims, Layout};
 use crate::{Arg, Args};
 use firesteel_kernels::dtype::Element;
 use firesteel_kernels::elementwise::{self, Operand};
+use firesteel_kernels::parallel;
 use firesteel_kernels::{AnyDst, AnySrc, Dst, Src};
 
 fn pointer(c: &Core, offset: usize) -> *mut u8 {
@@ -57,6 +58,20 @@ pub fn operand<'a>(args: &'a Args, i: usize, shape: &Dims) -> Operand<'a> {
 /// Copies elements, converting dtypes; the shapes are equal.
 pub fn copy(from: &Core, to: &Core) {
     elementwise::copy(src(from), dst(to));
+}
+
+/// Parts of a result that are large together and no work for several threads each.
+pub fn worth_sharing(parts: &[Core], whole: &Core) -> bool {
+    const LARGE: usize = 1 << 16;
+    let n = whole.numel();
+    n >= LARGE && parts.len() > 1 && n / parts.len() <= 2 * LARGE
+}
+
+/// As [`copy`] for parts of one result, which threads share.
+pub fn copy_all(parts: &[(&Core, Core)]) {
+    parallel::for_range(parts.len(), 1, |range| {
+        parts[range].iter().for_each(|(from, to)| copy(from, to))
+    });
 }
 
 pub fn fill(to: &Core, value: Scalar) {

@@ -91,10 +91,17 @@ fn cat_run(c: &Call, copy: Copy) -> Result<()> {
     }
     let d = wrap_dim(c.args.int(1), out.rank())?;
     let mut start = 0;
-    for t in list.iter().filter(|t| !is_nothing(t)) {
+    let parts = list.iter().filter(|t| !is_nothing(t)).map(|t| {
         let n = t.shape()[d];
-        copy(t, &out.with_layout(out.layout.slice(d, start, n, 1)))?;
         start += n;
+        (t, out.with_layout(out.layout.slice(d, start - n, n, 1)))
+    });
+    if out.device() == Device::Cpu && cpu::worth_sharing(list, out) {
+        cpu::copy_all(&parts.collect::<Vec<_>>());
+        return Ok(());
+    }
+    for (t, part) in parts {
+        copy(t, &part)?;
     }
     Ok(())
 }

@@ -217,6 +217,54 @@ multiversion! {
     }
 }
 
+/// Whether two types are one, known when it is compiled.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+fn is<A: 'static, B: 'static>() -> bool {
+    std::any::TypeId::of::<A>() == std::any::TypeId::of::<B>()
+}
+
+/// Halves by the instructions for them, which give the bits of [`narrow_f16`] and [`widen_f16`] (other NaNs apart).
+#[cfg(target_arch = "x86_64")]
+mod halves {
+    use crate::simd::{Isa, isa};
+    use std::arch::x86_64::*;
+
+    #[inline(always)]
+    pub fn fast() -> bool {
+        isa() == Isa::Avx512
+    }
+
+    /// # Safety
+    /// `n` elements at both ends, which do not overlap; the CPU has AVX-512.
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+    pub unsafe fn narrow(from: *const f32, to: *mut u16, n: usize) {
+        for at in (0..n).step_by(16) {
+            let here = ((1u32 << (n - at).min(16)) - 1) as u16;
+            // SAFETY: the masks let through only what is there.
+            unsafe {
+                let x = _mm512_maskz_loadu_ps(here, from.wrapping_add(at));
+                let y = _mm512_cvtps_ph::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(x);
+                _mm256_mask_storeu_epi16(to.wrapping_add(at).cast(), here, y);
+            }
+        }
+    }
+
+    /// # Safety
+    /// As for [`narrow`].
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+    pub unsafe fn widen(from: *const u16, to: *mut f32, n: usize) {
+        for at in (0..n).step_by(16) {
+            let here = ((1u32 << (n - at).min(16)) - 1) as u16;
+            // SAFETY: the masks let through only what is there.
+            unsafe {
+                let x = _mm256_maskz_loadu_epi16(here, from.wrapping_add(at).cast());
+                _mm512_mask_storeu_ps(to.wrapping_add(at), here, _mm512_cvtph_ps(x));
+            }
+        }
+    }
+}
+
 /// A rectangle of a strided operand: `rows` runs of `cols` elements; strides in elements.
 #[derive(Clone, Copy)]
 pub(crate) struct Rect {
@@ -256,6 +304,11 @@ unsafe fn load<S: Stored, C: Compute>(src: *const u8, rect: Rect, dst: *mut u8) 
             let row = src.offset(r as isize * rect.row_stride);
             let out = dst.add(r * rect.cols);
             if rect.col_stride == 1 && rect.cols >= SHORT {
+                #[cfg(target_arch = "x86_64")]
+                if is::<S, f16>() && is::<C, f32>() && halves::fast() {
+                    halves::widen(row.cast(), out.cast(), rect.cols);
+                    continue;
+                }
                 load_row(
                     std::slice::from_raw_parts(row, rect.cols),
                     std::slice::from_raw_parts_mut(out, rect.cols),
@@ -281,6 +334,11 @@ unsafe fn store<C: Compute, D: Stored>(src: *const u8, dst: *mut u8, rect: Rect)
             let row = dst.offset(r as isize * rect.row_stride);
             let from = src.add(r * rect.cols);
             if rect.col_stride == 1 && rect.cols >= SHORT {
+                #[cfg(target_arch = "x86_64")]
+                if is::<C, f32>() && is::<D, f16>() && halves::fast() {
+                    halves::narrow(from.cast(), row.cast(), rect.cols);
+                    continue;
+                }
                 store_row(
                     std::slice::from_raw_parts(from, rect.cols),
                     std::slice::from_raw_parts_mut(row, rect.cols),
@@ -345,6 +403,38 @@ mod tests {
             f64::NAN,
         ] {
             assert_eq!(whole(v), v as i64, "{v}");
+        }
+    }
+
+    /// Rows of every half and of many floats, by whatever this CPU has for them.
+    #[test]
+    fn rows_of_halves() {
+        let all: Vec<f16> = (0..=u16::MAX).map(f16::from_bits).collect();
+        let floats: Vec<f32> = (0..200_003u32)
+            .map(|i| f32::from_bits(i.wrapping_mul(21_473)))
+            .collect();
+        let (mut wide, mut narrow) = (vec![0f32; all.len()], vec![f16::ZERO; floats.len()]);
+        let row = |cols| Rect {
+            rows: 1,
+            row_stride: 0,
+            cols,
+            col_stride: 1,
+        };
+        // SAFETY: as many elements at both ends.
+        unsafe {
+            load::<f16, f32>(all.as_ptr().cast(), row(all.len()), wide.as_mut_ptr().cast());
+            store::<f32, f16>(floats.as_ptr().cast(), narrow.as_mut_ptr().cast(), row(floats.len()));
+        }
+        for (h, w) in all.iter().zip(&wide) {
+            let want = h.to_f32();
+            assert!(
+                w.to_bits() == want.to_bits() || w.is_nan() && want.is_nan(),
+                "{h:?} {w}"
+            );
+        }
+        for (v, h) in floats.iter().zip(&narrow) {
+            let want = f16::from_f32(*v);
+            assert!(h.to_bits() == want.to_bits() || h.is_nan() && v.is_nan(), "{v:e} {h}");
         }
     }
 

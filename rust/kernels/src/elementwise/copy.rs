@@ -125,10 +125,19 @@ fn same<T: Copy>(src: &AnySrc, dst: &AnyDst) {
     }
     let plan = Plan::new(dst, &[Some(src)]);
     let inner = plan.rank - 1;
+    if inner > 0
+        && (2..=4).contains(&plan.shape[inner])
+        && plan.shape[inner - 1] >= SHORT
+        && plan.strides[0][inner] == 1
+        && plan.strides[0][inner - 1] == plan.shape[inner] as isize
+        && plan.strides[1][inner - 1] == 1
+    {
+        return zipped(&plan, from, to);
+    }
     // A dim along which the source is dense, while the innermost one is not: a transpose.
     let across = (0..inner).find(|&d| plan.strides[1][d] == 1 && plan.shape[d] >= 4);
     if let Some(across) = across
-        && plan.strides[1][inner] != 1
+        && !(0..=1).contains(&plan.strides[1][inner])
         && plan.shape[inner] >= 4
     {
         return transpose(&plan, across, from, to);
@@ -154,6 +163,50 @@ fn same<T: Copy>(src: &AnySrc, dst: &AnyDst) {
 /// Lines so short that what is done for each of them outweighs the elements.
 const SHORT: usize = 16;
 
+/// Two to four lines whose elements come in turn.
+fn zipped<T: Copy>(plan: &Plan, from: Shared<T>, to: Shared<T>) {
+    let inner = plan.rank - 1;
+    let (ways, apart) = (plan.shape[inner], plan.strides[1][inner]);
+    let lines = Walk::of(
+        &plan.shape[..inner],
+        [&plan.strides[1][..inner], &plan.strides[0][..inner]],
+    );
+    for_range(lines.count(), GRAIN / ways, |range| {
+        lines.runs(range, |_, [s, d], len, _| {
+            // SAFETY: the walk stays inside the views; threads write disjoint elements.
+            let (from, to) = unsafe { (from.get().offset(s).cast_const(), to.get().offset(d)) };
+            let lines = [0, 1, 2, 3].map(|i| from.wrapping_offset(i * apart));
+            match ways {
+                2 => zip2(lines, to, len),
+                3 => zip3(lines, to, len),
+                _ => zip4(lines, to, len),
+            }
+        });
+    });
+}
+
+macro_rules! zip {
+    ($name:ident, $ways:literal) => {
+        crate::multiversion! {
+            fn $name<T: Copy>(from: [*const T; 4], to: *mut T, len: usize) {
+                for i in 0..len {
+                    // SAFETY: the caller's walk lies inside the views.
+                    unsafe {
+                        let mut all = [*from[0].add(i); $ways];
+                        for (way, v) in all.iter_mut().enumerate().skip(1) {
+                            *v = *from[way].add(i);
+                        }
+                        to.cast::<[T; $ways]>().add(i).write(all);
+                    }
+                }
+            }
+        }
+    };
+}
+zip!(zip2, 2);
+zip!(zip3, 3);
+zip!(zip4, 4);
+
 /// Whole lines of `len` elements.
 fn by_lines<T: Copy>(lines: Walk<2>, len: usize, steps: [isize; 2], from: Shared<T>, to: Shared<T>) {
     for_range(lines.count(), (GRAIN / len).max(1), |range| {
@@ -170,15 +223,39 @@ fn by_lines<T: Copy>(lines: Walk<2>, len: usize, steps: [isize; 2], from: Shared
 }
 
 crate::multiversion! {
-    /// Rows of one value each.
+    /// Rows of one value each, short or not: blocks, of which the last ends with the row.
     fn fill_rows<T: Copy>(from: *const T, to: *mut T, rows: usize, len: usize, apart: [isize; 2]) {
+        /// # Safety
+        /// `len` elements are writable, at least `N`.
+        #[inline(always)]
+        unsafe fn blocks<T: Copy, const N: usize>(to: *mut T, len: usize, v: T) {
+            let (last, block) = (len - N, [v; N]);
+            // SAFETY: the contract of this function.
+            unsafe {
+                to.cast::<[T; N]>().write_unaligned(block);
+                // In long rows all but the first lie at cache lines.
+                let long = len > 4 * N;
+                let mut at = if long { (to.addr() / size_of::<T>()).wrapping_neg() % N } else { N };
+                // As a range with a step the stores took six times as long.
+                while at < last {
+                    to.add(at).cast::<[T; N]>().write_unaligned(block);
+                    at += N;
+                }
+                to.add(last).cast::<[T; N]>().write_unaligned(block);
+            }
+        }
         for r in 0..rows as isize {
             // SAFETY: the caller's walk lies inside the views; a result that is expanded is never written to.
             unsafe {
                 let v = *from.offset(r * apart[0]);
                 let to = to.offset(r * apart[1]);
-                for i in 0..len {
-                    *to.add(i) = v;
+                match len {
+                    0 => {}
+                    1 => *to = v,
+                    2..4 => blocks::<T, 2>(to, len, v),
+                    4..8 => blocks::<T, 4>(to, len, v),
+                    8..16 => blocks::<T, 8>(to, len, v),
+                    _ => blocks::<T, 16>(to, len, v),
                 }
             }
         }
@@ -231,7 +308,9 @@ crate::multiversion! {
 fn transpose<T: Copy>(plan: &Plan, across: usize, from: Shared<T>, to: Shared<T>) {
     let inner = plan.rank - 1;
     let (rows, cols) = (plan.shape[across], plan.shape[inner]);
-    let bands = rows.div_ceil(TILE);
+    // A line of the cache, where an element is small.
+    let tall = TILE * (4 / size_of::<T>()).max(1);
+    let bands = rows.div_ceil(tall);
     // The walk over what is left: the same plan with the two dims collapsed.
     let mut outer = *plan;
     outer.shape[across] = 1;
@@ -239,11 +318,11 @@ fn transpose<T: Copy>(plan: &Plan, across: usize, from: Shared<T>, to: Shared<T>
     let others: usize = outer.shape[..plan.rank].iter().product();
     let (sd, dd) = (plan.strides[1][inner], plan.strides[0][across]);
     let di = plan.strides[0][inner];
-    for_range(others * bands, (GRAIN / (TILE * cols)).max(1), |range| {
+    for_range(others * bands, (GRAIN / (tall * cols)).max(1), |range| {
         for band in range {
             let index = outer.index(band / bands);
-            let r0 = band % bands * TILE;
-            let height = TILE.min(rows - r0);
+            let r0 = band % bands * tall;
+            let height = tall.min(rows - r0);
             // SAFETY: the indices lie inside the views; bands are disjoint.
             unsafe {
                 let s = from.get().offset(plan.offset(1, &index)).add(r0);

@@ -2,9 +2,12 @@
 
 use super::float::{FRAC_1_SQRT_2PI, Float};
 use super::map::{Map1, kernel_over1, kernel1, table};
-use super::walk::Kernel;
+#[cfg(target_arch = "x86_64")]
+use super::math;
+use super::walk::{Kernel, MAX_IN};
 use super::{math64, special};
 use crate::dtype::{Bool, DType};
+use std::slice::{from_raw_parts, from_raw_parts_mut};
 
 /// Ops of one operand. Those after `IsNan` give truth values.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -98,11 +101,32 @@ impl Unary {
 
 pub(super) fn kernel(op: Unary, compute: DType) -> Option<Kernel> {
     match compute {
+        #[cfg(target_arch = "x86_64")]
+        DType::F32 if op == Unary::Gelu && math::wide::fast() => Some(gelu_wide),
+        DType::F32 if op == Unary::Lgamma => Some(lgamma_f32),
         DType::F32 => real::<f32>(op),
         DType::F64 => real::<f64>(op),
         DType::I64 => ints(op).or_else(|| int_tests(op)),
         DType::Bool => bools(op),
         _ => None,
+    }
+}
+
+/// # Safety
+/// `n` floats at both ends, which do not overlap.
+unsafe fn lgamma_f32(ins: &[*const u8; MAX_IN], out: *mut u8, n: usize) {
+    // SAFETY: the contract of this function.
+    unsafe { math64::lgamma_row(from_raw_parts(ins[0].cast(), n), from_raw_parts_mut(out.cast(), n)) }
+}
+
+/// # Safety
+/// `n` floats at both ends, which do not overlap; the CPU has vectors for it.
+#[cfg(target_arch = "x86_64")]
+unsafe fn gelu_wide(ins: &[*const u8; MAX_IN], out: *mut u8, n: usize) {
+    // SAFETY: the contract of this function.
+    unsafe {
+        let (from, to) = (from_raw_parts(ins[0].cast(), n), from_raw_parts_mut(out.cast(), n));
+        math::wide::gelu(from, to);
     }
 }
 
@@ -371,11 +395,9 @@ pub(super) mod slope {
         }
     }
 
-    /// σ(-x), from e^-|x| on either side.
+    /// σ(-x)
     #[inline(always)]
     pub fn log_sigmoid<T: Float>(x: T) -> T {
-        let e = (-x.abs()).exp();
-        let far = e / (T::ONE + e);
-        if x < T::ZERO { T::ONE - far } else { far }
+        (-x).sigmoid()
     }
 }

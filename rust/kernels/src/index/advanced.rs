@@ -140,7 +140,12 @@ pub fn index_get(src: AnySrc, indices: &[Src<i64>], dst: AnyDst, fresh: bool) ->
                         } else {
                             for (j, at) in at.iter().enumerate() {
                                 let d = d + j as isize * step;
-                                rest.each(0..count, |_, [s, r]| *to.get().offset(d + r) = *from.ptr().offset(at + s));
+                                rest.runs(0..count, |_, [s, r], n, steps| {
+                                    let (from, to) = (from.ptr().offset(at + s), to.get().offset(d + r));
+                                    for i in 0..n as isize {
+                                        *to.offset(i * steps[1]) = *from.offset(i * steps[0]);
+                                    }
+                                });
                             }
                         }
                     }

@@ -3,13 +3,20 @@
 //! Elements are compared as integers of the same order, in which NaN is the greatest: one comparison decides, and what
 //! waits for the element before is that comparison and a choice.
 
-use super::{Job, STRIP};
+use super::Job;
 use crate::dtype::{Bool, DType};
 use crate::multiversion;
 use crate::parallel;
 use crate::reduce::walk::{Walk, grain};
-use crate::simd::transpose::{Band, transpose};
 use crate::view::{AnyDst, AnySrc, Dst, Src};
+
+/// Most lines side by side that are walked at once.
+const COLUMNS: usize = 256;
+
+/// Those of a type: as many as measured best on 1000x1000.
+const fn columns<T>() -> usize {
+    if size_of::<T>() > 4 { COLUMNS } else { COLUMNS / 4 }
+}
 
 /// Elements with a key whose order is theirs: NaN greatest, -0 and 0 equal.
 trait Keyed: Copy + Default + Send + Sync {
@@ -20,15 +27,29 @@ trait Keyed: Copy + Default + Send + Sync {
     fn nan(self) -> bool {
         false
     }
-    /// Walks the first `n` rows of a bundle, whose places begin at `first`, if this CPU does that fast.
-    fn side_by_side(_max: bool, _first: i64, _n: usize, _bundle: &mut Bundle<Self>) {}
-    fn bundles() -> bool {
+    /// Walks `n` elements that lie side by side, from a place on, if this CPU has vectors for that.
+    fn run(_max: bool, _from: *const Self, _values: *mut Self, _places: *mut i64, _n: usize) -> bool {
         false
     }
 }
 
+/// [`Keyed::run`] by a walk in AVX-512.
+macro_rules! run_by {
+    ($t:ty, |$max:ident, $from:ident, $values:ident| $walk:ident($($given:expr),*)) => {
+        #[cfg(target_arch = "x86_64")]
+        fn run($max: bool, $from: *const $t, $values: *mut $t, places: *mut i64, n: usize) -> bool {
+            let fast = crate::simd::isa() == crate::simd::Isa::Avx512;
+            if fast {
+                // SAFETY: the CPU has AVX-512; the caller's line.
+                unsafe { avx512::$walk($($given,)* places, n) };
+            }
+            fast
+        }
+    };
+}
+
 macro_rules! float_key {
-    ($t:ty, $int:ty, $unsigned:ty $(, $wide:item)*) => {
+    ($t:ty, $int:ty, $unsigned:ty, { $($wide:item)* }) => {
         impl Keyed for $t {
             #[inline(always)]
             fn key(self) -> i64 {
@@ -53,21 +74,12 @@ macro_rules! float_key {
         }
     };
 }
-float_key!(
-    f32,
-    i32,
-    u32,
-    #[cfg(target_arch = "x86_64")]
-    fn side_by_side(max: bool, first: i64, n: usize, bundle: &mut Bundle<f32>) {
-        // SAFETY: bundles are made only where the CPU has AVX-512.
-        unsafe { avx512::best_so_far(max, first, n, bundle) }
-    },
-    #[cfg(target_arch = "x86_64")]
-    fn bundles() -> bool {
-        crate::simd::isa() == crate::simd::Isa::Avx512
-    }
-);
-float_key!(f64, i64, u64);
+float_key!(f32, i32, u32, {
+    run_by!(f32, |max, from, values| words(max, from, values));
+});
+float_key!(f64, i64, u64, {
+    run_by!(f64, |max, from, values| longs(max, true, from.cast(), values.cast()));
+});
 
 impl Keyed for i64 {
     #[inline(always)]
@@ -82,6 +94,7 @@ impl Keyed for i64 {
     fn key(self) -> i64 {
         self
     }
+    run_by!(i64, |max, from, values| longs(max, false, from, values));
 }
 
 impl Keyed for u8 {
@@ -146,30 +159,18 @@ fn extremum<T: Keyed>(max: bool, src: &Src<T>, axis: usize, values: &Dst<T>, ind
     let mut outer = lines;
     let (width, side) = outer.pop();
     if width > 1 && side == [1; 3] {
-        let strips = width.div_ceil(STRIP);
-        parallel::for_range(outer.count() * strips, grain(4 * n * width.min(STRIP)), |range| {
-            for j in range {
-                let first = j % strips * STRIP;
-                let at = outer.at(j / strips).map(|a| a + first as isize);
-                strip(&job, max, at, STRIP.min(width - first));
-            }
-        });
-    } else if width >= LINES && job.step == [1; 3] && n < i32::MAX as usize && T::bundles() {
-        let bundles = width.div_ceil(LINES);
-        parallel::for_range(outer.count() * bundles, grain(4 * n * LINES), |range| {
-            let mut keep = Bundle::new();
-            for j in range {
-                let first = j % bundles * LINES;
-                let at = outer.at(j / bundles);
-                if first + LINES <= width {
-                    keep.run(&job, max, [0, 1, 2].map(|k| at[k] + first as isize * side[k]), side);
-                } else {
-                    for i in first as isize..width as isize {
-                        line(&job, max, [0, 1, 2].map(|k| at[k] + i * side[k]));
-                    }
+        let strips = width.div_ceil(columns::<T>());
+        parallel::for_range(
+            outer.count() * strips,
+            grain(4 * n * width.min(columns::<T>())),
+            |range| {
+                for j in range {
+                    let first = j % strips * columns::<T>();
+                    let at = outer.at(j / strips).map(|a| a + first as isize);
+                    strip(&job, max, at, columns::<T>().min(width - first));
                 }
-            }
-        });
+            },
+        );
     } else {
         parallel::for_range(lines.count(), grain(4 * n), |range| {
             lines.each(range, |_, at| line(&job, max, at));
@@ -180,7 +181,17 @@ fn extremum<T: Keyed>(max: bool, src: &Src<T>, axis: usize, values: &Dst<T>, ind
 /// Elements of a line whose keys are made at once.
 const BLOCK: usize = 256;
 
+/// Elements of which it is asked first whether any is better.
+const PIECE: usize = 16;
+
 fn line<T: Keyed>(job: &Job<T>, max: bool, at: [isize; 3]) {
+    if job.step == [1; 3] {
+        // SAFETY: a line of the walk.
+        let (from, to, index) = unsafe { (job.src.offset(at[0]), job.dst.offset(at[1]), job.index.offset(at[2])) };
+        if T::run(max, from, to, index, job.n) {
+            return;
+        }
+    }
     let (mut given, mut ranks) = ([T::default(); BLOCK], [0i64; BLOCK]);
     let mut places = [0i64; BLOCK];
     let (mut best, mut value, mut place) = (i64::MIN, 0u64, 0i64);
@@ -199,13 +210,23 @@ fn line<T: Keyed>(job: &Job<T>, max: bool, at: [isize; 3]) {
             }
         }
         rank_all(&given[..n], max, &mut ranks[..n]);
-        for (i, ((x, place_out), rank)) in given[..n].iter_mut().zip(&mut places).zip(&ranks).enumerate() {
-            let better = *rank >= best;
-            best = std::hint::select_unpredictable(better, *rank, best);
-            place = std::hint::select_unpredictable(better, (first + i) as i64, place);
-            value = std::hint::select_unpredictable(better, x.bits(), value);
-            *x = T::of_bits(value);
-            *place_out = place;
+        let mut tops = [i64::MIN; BLOCK / PIECE];
+        greatest(&ranks[..n], &mut tops);
+        let pieces = given[..n].chunks_mut(PIECE).zip(places.chunks_mut(PIECE));
+        for (k, ((xs, places), ranks)) in pieces.zip(ranks[..n].chunks(PIECE)).enumerate() {
+            if tops[k] < best {
+                xs.fill(T::of_bits(value));
+                places[..xs.len()].fill(place);
+                continue;
+            }
+            for (i, ((x, place_out), rank)) in xs.iter_mut().zip(places).zip(ranks).enumerate() {
+                let better = *rank >= best;
+                best = std::hint::select_unpredictable(better, *rank, best);
+                place = std::hint::select_unpredictable(better, (first + k * PIECE + i) as i64, place);
+                value = std::hint::select_unpredictable(better, x.bits(), value);
+                *x = T::of_bits(value);
+                *place_out = place;
+            }
         }
         // SAFETY: as above.
         unsafe {
@@ -224,6 +245,20 @@ fn line<T: Keyed>(job: &Job<T>, max: bool, at: [isize; 3]) {
 }
 
 multiversion! {
+    /// The greatest rank of each piece.
+    fn greatest(ranks: &[i64], tops: &mut [i64]) {
+        let most = |most: i64, r: &i64| if *r > most { *r } else { most };
+        let (pieces, rest) = ranks.as_chunks::<PIECE>();
+        for (top, piece) in tops.iter_mut().zip(pieces) {
+            *top = piece.iter().fold(i64::MIN, most);
+        }
+        if !rest.is_empty() {
+            tops[pieces.len()] = rest.iter().fold(i64::MIN, most);
+        }
+    }
+}
+
+multiversion! {
     fn rank_all<T: Keyed>(given: &[T], max: bool, ranks: &mut [i64]) {
         if max {
             for (r, x) in ranks.iter_mut().zip(given) {
@@ -237,154 +272,153 @@ multiversion! {
     }
 }
 
-/// Lines that are walked side by side.
-const LINES: usize = 16;
-/// Elements of each that are turned at once.
-const TILE: usize = 64;
-
-/// Blocks of several lines, turned so that the lines lie side by side, and the best so far of each line.
-struct Bundle<T> {
-    values: [[T; LINES]; TILE],
-    places: [[i32; LINES]; TILE],
-    /// The places again, line by line.
-    turned: [[i32; TILE]; LINES],
-    best: [T; LINES],
-    #[cfg_attr(
-        not(target_arch = "x86_64"),
-        allow(dead_code, reason = "only the AVX-512 walk keeps it")
-    )]
-    last: [i32; LINES],
-}
-
-impl<T: Keyed> Bundle<T> {
-    fn new() -> Self {
-        Self {
-            values: [[T::default(); LINES]; TILE],
-            places: [[0; LINES]; TILE],
-            turned: [[0; TILE]; LINES],
-            best: [T::default(); LINES],
-            last: [0; LINES],
-        }
-    }
-
-    /// The lines that begin at `at` and `apart` from one another.
-    fn run(&mut self, job: &Job<T>, max: bool, at: [isize; 3], apart: [isize; 3]) {
-        for first in (0..job.n).step_by(TILE) {
-            let n = TILE.min(job.n - first);
-            let start = at.map(|a| a + first as isize);
-            let side = LINES as isize;
-            // SAFETY: elements of the lines of the walk, and the rows of the block.
-            unsafe {
-                let values = self.values.as_mut_ptr().cast::<T>();
-                turn(job.src.offset(start[0]), apart[0], LINES, n, values, side);
-                if first == 0 {
-                    self.best = self.values[0];
-                }
-                T::side_by_side(max, first as i64, n, self);
-                let places = self.places.as_ptr().cast::<i32>();
-                turn(values.cast_const(), side, n, LINES, job.dst.offset(start[1]), apart[1]);
-                turn(places, side, n, LINES, self.turned.as_mut_ptr().cast(), TILE as isize);
-                for (i, line) in self.turned.iter().enumerate() {
-                    let to = job.index.offset(start[2] + i as isize * apart[2]);
-                    widen(&line[..n], std::slice::from_raw_parts_mut(to, n));
-                }
-            }
-        }
-    }
-}
-
-/// `to[i·row + c] = from[c·apart + i]` for `lines` c and `len` i.
-///
-/// # Safety
-/// All those elements lie in live memory, and the two sides do not overlap.
-unsafe fn turn<T: Copy>(from: *const T, apart: isize, lines: usize, len: usize, to: *mut T, row: isize) {
-    let band = Band {
-        from,
-        apart,
-        lines,
-        len,
-        to,
-        row,
-    };
-    // SAFETY: the caller's promise.
-    unsafe {
-        let done = if row > 0 { transpose(&band) } else { 0 };
-        for c in done as isize..lines as isize {
-            for i in 0..len as isize {
-                *to.offset(i * row + c) = *from.offset(c * apart + i);
-            }
-        }
-    }
-}
-
-multiversion! {
-    fn widen(from: &[i32], to: &mut [i64]) {
-        for (to, from) in to.iter_mut().zip(from) {
-            *to = *from as i64;
-        }
-    }
-}
-
 #[cfg(target_arch = "x86_64")]
 mod avx512 {
-    use super::Bundle;
     use std::arch::x86_64::*;
 
     /// The keys of [`super::Keyed`] in 32 bits, turned round where the smallest is sought.
-    ///
-    /// # Safety
-    /// The CPU has AVX-512 F.
+    #[inline]
     #[target_feature(enable = "avx512f")]
-    fn keys(x: __m512, max: bool) -> __m512i {
+    fn keys(x: __m512, flip: __m512i) -> __m512i {
         let bits = _mm512_castps_si512(_mm512_add_ps(x, _mm512_setzero_ps()));
         let low = _mm512_srli_epi32::<1>(_mm512_srai_epi32::<31>(bits));
-        let flip = if max {
-            _mm512_setzero_si512()
-        } else {
-            _mm512_set1_epi32(-1)
-        };
         let key = _mm512_xor_si512(_mm512_xor_si512(bits, low), flip);
         let nan = _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(x, x);
         _mm512_mask_mov_epi32(key, nan, _mm512_set1_epi32(i32::MAX))
     }
 
-    /// # Safety
-    /// The CPU has AVX-512 F.
+    /// Each lane's largest key so far.
+    #[inline]
     #[target_feature(enable = "avx512f")]
-    pub(super) fn best_so_far(max: bool, first: i64, n: usize, bundle: &mut Bundle<f32>) {
-        // SAFETY: all loads and stores are of whole arrays of `LINES` elements.
-        unsafe {
-            let mut best = _mm512_loadu_ps(bundle.best.as_ptr());
-            let mut last = _mm512_loadu_si512(bundle.last.as_ptr().cast());
-            let mut rank = keys(best, max);
-            for (k, (values, places)) in bundle.values[..n].iter_mut().zip(&mut bundle.places).enumerate() {
-                let x = _mm512_loadu_ps(values.as_ptr());
-                let key = keys(x, max);
-                let better = _mm512_cmpge_epi32_mask(key, rank);
-                rank = _mm512_max_epi32(rank, key);
-                best = _mm512_mask_mov_ps(best, better, x);
-                last = _mm512_mask_mov_epi32(last, better, _mm512_set1_epi32(first as i32 + k as i32));
-                _mm512_storeu_ps(values.as_mut_ptr(), best);
-                _mm512_storeu_si512(places.as_mut_ptr().cast(), last);
+    fn largest_so_far(key: __m512i) -> __m512i {
+        let least = _mm512_set1_epi32(i32::MIN);
+        let key = _mm512_max_epi32(key, _mm512_alignr_epi32::<15>(key, least));
+        let key = _mm512_max_epi32(key, _mm512_alignr_epi32::<14>(key, least));
+        let key = _mm512_max_epi32(key, _mm512_alignr_epi32::<12>(key, least));
+        _mm512_max_epi32(key, _mm512_alignr_epi32::<8>(key, least))
+    }
+
+    /// Sixteen elements at a time. Where none of them is better, which is soon the rule in numbers without a trend, the
+    /// best is only written again; else it is found in each lane by doubling distances.
+    ///
+    /// # Safety
+    /// `n` elements lie at each pointer; the CPU has AVX-512 F and CD.
+    #[target_feature(enable = "avx512f,avx512cd")]
+    pub(super) unsafe fn words(max: bool, from: *const f32, values: *mut f32, places: *mut i64, n: usize) {
+        let flip = _mm512_set1_epi32(if max { 0 } else { -1 });
+        let lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+        // The lanes up to each one, as bits.
+        let up_to = _mm512_sub_epi32(_mm512_sllv_epi32(_mm512_set1_epi32(2), lanes), _mm512_set1_epi32(1));
+        let last = _mm512_set1_epi32(15);
+        let (mut rank, mut best, mut place) =
+            (_mm512_set1_epi32(i32::MIN), _mm512_setzero_ps(), _mm512_setzero_si512());
+        for at in (0..n).step_by(16) {
+            let here = ((1u32 << (n - at).min(16)) - 1) as u16;
+            // SAFETY: the masks let through only what the line has.
+            unsafe {
+                let x = _mm512_maskz_loadu_ps(here, from.wrapping_add(at));
+                let key = keys(x, flip);
+                let (mut value, mut low, mut high) = (best, place, place);
+                if _mm512_mask_cmpge_epi32_mask(here, key, rank) != 0 {
+                    let so_far = _mm512_max_epi32(largest_so_far(key), rank);
+                    let better = _mm512_cmpeq_epi32_mask(key, so_far);
+                    let seen = _mm512_and_si512(_mm512_set1_epi32(better as i32), up_to);
+                    let found = _mm512_test_epi32_mask(seen, seen);
+                    let lane = _mm512_sub_epi32(_mm512_set1_epi32(31), _mm512_lzcnt_epi32(seen));
+                    value = _mm512_mask_permutexvar_ps(best, found, lane, x);
+                    let base = _mm512_set1_epi64(at as i64);
+                    let wide = |half: __m256i| _mm512_add_epi64(_mm512_cvtepi32_epi64(half), base);
+                    low = _mm512_mask_mov_epi64(place, found as u8, wide(_mm512_castsi512_si256(lane)));
+                    high = _mm512_mask_mov_epi64(place, (found >> 8) as u8, wide(_mm512_extracti64x4_epi64::<1>(lane)));
+                    rank = _mm512_permutexvar_epi32(last, so_far);
+                    best = _mm512_permutexvar_ps(last, value);
+                    place = _mm512_permutexvar_epi64(_mm512_set1_epi64(7), high);
+                }
+                _mm512_mask_storeu_ps(values.wrapping_add(at), here, value);
+                _mm512_mask_storeu_epi64(places.wrapping_add(at), here as u8, low);
+                _mm512_mask_storeu_epi64(places.wrapping_add(at + 8), (here >> 8) as u8, high);
             }
-            _mm512_storeu_ps(bundle.best.as_mut_ptr(), best);
-            _mm512_storeu_si512(bundle.last.as_mut_ptr().cast(), last);
+        }
+    }
+
+    /// As [`keys`], of 64 bits: of floats, or of integers, which are keys themselves.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512dq")]
+    fn long_keys(bits: __m512i, flip: __m512i, floats: bool) -> __m512i {
+        if !floats {
+            return _mm512_xor_si512(bits, flip);
+        }
+        let x = _mm512_castsi512_pd(bits);
+        let bits = _mm512_castpd_si512(_mm512_add_pd(x, _mm512_setzero_pd()));
+        let low = _mm512_srli_epi64::<1>(_mm512_srai_epi64::<63>(bits));
+        let key = _mm512_xor_si512(_mm512_xor_si512(bits, low), flip);
+        let nan = _mm512_cmp_pd_mask::<_CMP_UNORD_Q>(x, x);
+        _mm512_mask_mov_epi64(key, nan, _mm512_set1_epi64(i64::MAX))
+    }
+
+    /// As [`words`], of eight elements of 64 bits: floats or integers.
+    ///
+    /// # Safety
+    /// As there; DQ too.
+    #[target_feature(enable = "avx512f,avx512cd,avx512dq")]
+    pub(super) unsafe fn longs(
+        max: bool,
+        floats: bool,
+        from: *const i64,
+        values: *mut i64,
+        places: *mut i64,
+        n: usize,
+    ) {
+        let flip = _mm512_set1_epi64(if max { 0 } else { -1 });
+        let up_to = _mm512_setr_epi64(1, 3, 7, 15, 31, 63, 127, 255);
+        let (last, least) = (_mm512_set1_epi64(7), _mm512_set1_epi64(i64::MIN));
+        let (mut rank, mut best, mut place) = (least, _mm512_setzero_si512(), _mm512_setzero_si512());
+        for at in (0..n).step_by(8) {
+            let here = ((1u32 << (n - at).min(8)) - 1) as u8;
+            // SAFETY: the masks let through only what the line has.
+            unsafe {
+                let x = _mm512_maskz_loadu_epi64(here, from.wrapping_add(at));
+                let key = long_keys(x, flip, floats);
+                let (mut value, mut found_at) = (best, place);
+                if _mm512_mask_cmpge_epi64_mask(here, key, rank) != 0 {
+                    let so_far = _mm512_max_epi64(key, _mm512_alignr_epi64::<7>(key, least));
+                    let so_far = _mm512_max_epi64(so_far, _mm512_alignr_epi64::<6>(so_far, least));
+                    let so_far = _mm512_max_epi64(so_far, _mm512_alignr_epi64::<4>(so_far, least));
+                    let so_far = _mm512_max_epi64(so_far, rank);
+                    let better = _mm512_cmpeq_epi64_mask(key, so_far);
+                    let seen = _mm512_and_si512(_mm512_set1_epi64(better as i64), up_to);
+                    let found = _mm512_test_epi64_mask(seen, seen);
+                    let lane = _mm512_sub_epi64(_mm512_set1_epi64(63), _mm512_lzcnt_epi64(seen));
+                    value = _mm512_mask_permutexvar_epi64(best, found, lane, x);
+                    found_at = _mm512_mask_add_epi64(place, found, lane, _mm512_set1_epi64(at as i64));
+                    rank = _mm512_permutexvar_epi64(last, so_far);
+                    best = _mm512_permutexvar_epi64(last, value);
+                    place = _mm512_permutexvar_epi64(last, found_at);
+                }
+                _mm512_mask_storeu_epi64(values.wrapping_add(at), here, value);
+                _mm512_mask_storeu_epi64(places.wrapping_add(at), here, found_at);
+            }
         }
     }
 }
 
 /// The best of each column of a strip so far.
 struct Best<T> {
-    ranks: [i64; STRIP],
-    places: [i64; STRIP],
-    values: [T; STRIP],
+    ranks: [i64; COLUMNS],
+    places: [i64; COLUMNS],
+    values: [T; COLUMNS],
+    /// Of the row at hand: its ranks, and whether they are better.
+    new: [i64; COLUMNS],
+    better: [u64; COLUMNS],
 }
 
 fn strip<T: Keyed>(job: &Job<T>, max: bool, at: [isize; 3], w: usize) {
     let mut best = Best {
-        ranks: [i64::MIN; STRIP],
-        places: [0; STRIP],
-        values: [T::default(); STRIP],
+        ranks: [i64::MIN; COLUMNS],
+        places: [0; COLUMNS],
+        values: [T::default(); COLUMNS],
+        new: [0; COLUMNS],
+        better: [0; COLUMNS],
     };
     for k in 0..job.n as isize {
         let at = [0, 1, 2].map(|i| at[i] + k * job.step[i]);
@@ -396,10 +430,10 @@ multiversion! {
     /// Row `k` of a strip, `w` columns wide.
     fn row<T: Keyed>(job: &Job<T>, max: bool, at: [isize; 3], k: i64, w: usize, best: &mut Best<T>) {
         let (ranks, places, values) = (&mut best.ranks[..w], &mut best.places[..w], &mut best.values[..w]);
+        let (new, better) = (&mut best.new[..w], &mut best.better[..w]);
         // SAFETY: a row of the strip.
         unsafe {
             let from = std::slice::from_raw_parts(job.src.offset(at[0]), w);
-            let (mut new, mut better) = ([0i64; STRIP], [0u64; STRIP]);
             // One loop for each kind of element, which vectorizes.
             if max {
                 for (r, x) in new.iter_mut().zip(from) {
@@ -410,17 +444,76 @@ multiversion! {
                     *r = rank(*x, false);
                 }
             }
-            for (((b, r), new), place) in better.iter_mut().zip(&mut *ranks).zip(&new).zip(&mut *places) {
+            for (((b, r), new), place) in better.iter_mut().zip(&mut *ranks).zip(&*new).zip(&mut *places) {
                 let is = *new >= *r;
                 *b = is as u64;
                 *r = if is { *new } else { *r };
                 *place = if is { k } else { *place };
             }
-            for ((v, x), b) in values.iter_mut().zip(from).zip(&better) {
+            for ((v, x), b) in values.iter_mut().zip(from).zip(&*better) {
                 *v = if *b != 0 { *x } else { *v };
             }
             std::slice::from_raw_parts_mut(job.dst.offset(at[1]), w).copy_from_slice(values);
             std::slice::from_raw_parts_mut(job.index.offset(at[2]), w).copy_from_slice(places);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn one_by_one<T: Keyed>(max: bool, xs: &[T]) -> (Vec<u64>, Vec<i64>) {
+        let mut at = 0;
+        let places = (0..xs.len()).map(|i| {
+            if rank(xs[i], max) >= rank(xs[at], max) {
+                at = i;
+            }
+            at as i64
+        });
+        let places: Vec<i64> = places.collect();
+        (places.iter().map(|p| xs[*p as usize].bits()).collect(), places)
+    }
+
+    fn check<T: Keyed>(xs: &[T], name: &str) {
+        for n in [1, 15, 16, 17, 31, 33, 64, 255, 256, 257, xs.len()] {
+            for max in [true, false] {
+                let (mut values, mut places) = (vec![T::default(); n], vec![0i64; n]);
+                let job = Job {
+                    src: xs.as_ptr(),
+                    dst: values.as_mut_ptr(),
+                    index: places.as_mut_ptr(),
+                    n,
+                    step: [1; 3],
+                };
+                line(&job, max, [0; 3]);
+                let bits: Vec<u64> = values.iter().map(|v| v.bits()).collect();
+                assert_eq!((bits, places), one_by_one(max, &xs[..n]), "{name} {n} {max}");
+            }
+        }
+    }
+
+    #[test]
+    fn lines_are_as_one_by_one() {
+        let mut state = 7u32;
+        let mut small = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 20) as i64 % 50
+        };
+        let ints: Vec<i64> = (0..1000).map(|_| small()).collect();
+        // With a trend, so that every piece has better ones; with zeros of both signs; with NaNs further on.
+        for trend in [0, 1, -1] {
+            let with: Vec<i64> = ints.iter().enumerate().map(|(i, v)| v + trend * i as i64).collect();
+            check(&with, "i64");
+            let mut floats: Vec<f32> = with.iter().map(|v| *v as f32 - 25.0).collect();
+            for i in (0..floats.len()).step_by(7) {
+                floats[i] = if i % 2 == 0 { 0.0 } else { -0.0 };
+            }
+            check(&floats, "f32");
+            floats[700] = f32::NAN;
+            floats[900] = f32::NAN;
+            check(&floats, "f32 with NaN");
+            check(&floats.iter().map(|v| *v as f64).collect::<Vec<_>>(), "f64");
         }
     }
 }

@@ -28,6 +28,10 @@ pub(crate) unsafe fn transpose<T: Copy>(band: &Band<T>) -> usize {
             (4, Isa::Avx512 | Isa::Avx2) => x86::four(&cast(band)),
             #[cfg(target_arch = "x86_64")]
             (8, Isa::Avx512 | Isa::Avx2) => x86::eight(&cast(band)),
+            #[cfg(target_arch = "x86_64")]
+            (2, Isa::Avx512 | Isa::Avx2) => x86::two(&cast(band)),
+            #[cfg(target_arch = "x86_64")]
+            (1, Isa::Avx512 | Isa::Avx2) => x86::one(&cast(band)),
             #[cfg(target_arch = "aarch64")]
             (4, Isa::Avx2) => blocks::<f32, super::vec::Neon>(<super::vec::Neon as Lanes<f32>>::assume(), &cast(band)),
             #[cfg(target_arch = "aarch64")]
@@ -73,6 +77,7 @@ unsafe fn blocks<T: Copy, L: Lanes<T>>(l: L, band: &Band<T>) -> usize {
 mod x86 {
     use super::*;
     use crate::simd::vec::Avx2;
+    use std::arch::x86_64::*;
 
     /// # Safety
     /// As for [`transpose`]; the CPU has AVX2.
@@ -88,5 +93,86 @@ mod x86 {
     pub(super) unsafe fn eight(band: &Band<f64>) -> usize {
         // SAFETY: the caller's promise.
         unsafe { blocks(<Avx2 as Lanes<f64>>::assume(), band) }
+    }
+
+    /// Blocks of 8 x 8 words of 16 bits; what is left of the lines one by one.
+    ///
+    /// # Safety
+    /// As for [`transpose`]; the CPU has AVX2.
+    #[target_feature(enable = "avx2")]
+    pub(super) unsafe fn two(band: &Band<u16>) -> usize {
+        const N: usize = 8;
+        let (done, whole) = (band.lines / N * N, band.len / N * N);
+        for c in (0..done).step_by(N) {
+            // SAFETY: the caller's promise.
+            unsafe {
+                let from = band.from.offset(c as isize * band.apart);
+                for i in (0..whole).step_by(N) {
+                    let at = |k: usize| _mm_loadu_si128(from.offset(k as isize * band.apart).add(i).cast());
+                    let mut r = [at(0), at(1), at(2), at(3), at(4), at(5), at(6), at(7)];
+                    // Each round doubles the run of one line's neighbours: line k meets line k + 4.
+                    for _ in 0..3 {
+                        let h = [0, 1, 2, 3]
+                            .map(|k| (_mm_unpacklo_epi16(r[k], r[k + 4]), _mm_unpackhi_epi16(r[k], r[k + 4])));
+                        r = [h[0].0, h[0].1, h[1].0, h[1].1, h[2].0, h[2].1, h[3].0, h[3].1];
+                    }
+                    for (k, r) in r.into_iter().enumerate() {
+                        _mm_storeu_si128(band.to.offset((i + k) as isize * band.row).add(c).cast(), r);
+                    }
+                }
+                singles(band, c..c + N, whole);
+            }
+        }
+        done
+    }
+
+    /// Blocks of 16 x 16 bytes; what is left of the lines one by one.
+    ///
+    /// # Safety
+    /// As for [`transpose`]; the CPU has AVX2.
+    #[target_feature(enable = "avx2")]
+    pub(super) unsafe fn one(band: &Band<u8>) -> usize {
+        const N: usize = 16;
+        let (done, whole) = (band.lines / N * N, band.len / N * N);
+        for c in (0..done).step_by(N) {
+            // SAFETY: the caller's promise.
+            unsafe {
+                let from = band.from.offset(c as isize * band.apart);
+                for i in (0..whole).step_by(N) {
+                    let mut r = [_mm_setzero_si128(); N];
+                    for (k, r) in r.iter_mut().enumerate() {
+                        *r = _mm_loadu_si128(from.offset(k as isize * band.apart).add(i).cast());
+                    }
+                    for _ in 0..4 {
+                        let mut next = r;
+                        for k in 0..N / 2 {
+                            next[2 * k] = _mm_unpacklo_epi8(r[k], r[k + N / 2]);
+                            next[2 * k + 1] = _mm_unpackhi_epi8(r[k], r[k + N / 2]);
+                        }
+                        r = next;
+                    }
+                    for (k, r) in r.into_iter().enumerate() {
+                        _mm_storeu_si128(band.to.offset((i + k) as isize * band.row).add(c).cast(), r);
+                    }
+                }
+                singles(band, c..c + N, whole);
+            }
+        }
+        done
+    }
+
+    /// The elements from `first` on of some lines.
+    ///
+    /// # Safety
+    /// As for [`transpose`].
+    unsafe fn singles<T: Copy>(band: &Band<T>, lines: std::ops::Range<usize>, first: usize) {
+        for c in lines {
+            for i in first..band.len {
+                // SAFETY: the caller's promise.
+                unsafe {
+                    *band.to.offset(i as isize * band.row).add(c) = *band.from.offset(c as isize * band.apart).add(i);
+                }
+            }
+        }
     }
 }

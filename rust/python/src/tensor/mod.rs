@@ -33,9 +33,19 @@ pub struct Link {
     pub shape: Dims,
     pub dtype: DType,
     pub device: Device,
-    /// Shapes of all of its outputs, and which of them is meant.
-    pub outputs: SmallVec<[Dims; 1]>,
+    /// The shape of its only output.
+    pub only: SmallVec<[Dims; 1]>,
+    /// The shapes of several, shared by the links of all of them.
+    pub several: Option<Shared<Vec<Dims>>>,
+    /// Which output is meant.
     pub output: u32,
+}
+
+impl Link {
+    /// Shapes of all outputs of the op.
+    pub fn outputs(&self) -> &[Dims] {
+        self.several.as_ref().map_or(&self.only[..], |all| all)
+    }
 }
 
 /// What makes a tensor a view of another.

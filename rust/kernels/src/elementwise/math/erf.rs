@@ -1,7 +1,7 @@
 //! The error function of f32, GELU, and the tail of the normal distribution that both are made of.
 
 use super::exp::{exp_d, exp_parts, lifted};
-use super::{poly, poly_d};
+use super::{MAGIC, poly, poly_d};
 
 /// erfc for t >= 0: exp(-t²) times a polynomial in (t - 3) / (t + 3), divided by 1 + 2t; 0 beyond f32's range.
 #[inline(always)]
@@ -37,38 +37,53 @@ pub(crate) fn erfc_d(x: f64) -> f64 {
     if x < 0.0 { 2.0 - y } else { y }
 }
 
-/// `(q, w, p, t)`: w = a / (a + 3.25), and q·w·(1 + p)·2^k = ½ a erfc(a/√2), where ½ erfc(a/√2) is the upper tail of the
-/// normal distribution; k in the low bits of t; 0 <= a <= 14.5.
+/// -log2(e) / 2. What rounding it loses is in the polynomial [`TAIL`].
+pub(super) const HALF_LOG2_E: f32 = -std::f32::consts::LOG2_E / 2.0;
+/// Adding it maps the distances from 0 to w = a / (a + SHIFT) below 1, along which the tail is smooth.
+pub(super) const SHIFT: f32 = 3.5;
+/// Beyond it the tail is less than half of the smallest number.
+pub(super) const FAR: f32 = 14.5;
+/// ½ erfc(a/√2) (a + SHIFT) / 2^(HALF_LOG2_E a²) in 2w - 1
+pub(super) const TAIL: [f32; 10] = [
+    0.7444159984588623,
+    -0.5655620098114014,
+    0.31542542576789856,
+    -0.1160520538687706,
+    0.017400028184056282,
+    0.006484471261501312,
+    -0.003161031985655427,
+    -0.0004791630490217358,
+    0.00040782420546747744,
+    9.696320194052532e-05,
+];
+/// (2^r - 1) / r for |r| <= 1/2
+pub(super) const EXP2: [f32; 6] = [
+    0.6931471824645996,
+    0.24022647738456726,
+    0.05550359562039375,
+    0.009618503041565418,
+    0.0013390997191891074,
+    0.00015327802975662053,
+];
+
+/// `(q, w, p, t)`: w = a / (a + SHIFT), and q·w·(1 + p)·2^k = a times ½ erfc(a/√2), the upper tail of the normal
+/// distribution; k in the low bits of t; 0 <= a <= FAR.
 #[inline(always)]
 fn normal_tail(a: f32) -> (f32, f32, f32, f32) {
-    // The square in two parts: the exponential would magnify what rounding it loses.
-    let half = -0.5 * a;
-    let power = half * a;
-    let (p, t) = exp_parts(power, half.mul_add(a, -power));
-    let w = a / (a + 3.25);
-    // e^(a²/2) ½ erfc(a/√2) (a + 3.25) in (a - 3.25) / (a + 3.25) = 2w - 1
-    let q = poly(
-        2.0f32.mul_add(w, -1.0),
-        [
-            0.7374383807,
-            -0.5394866467,
-            0.2744549811,
-            -0.08092623204,
-            0.001087369397,
-            0.008311212063,
-            -0.001132319565,
-            -0.001051957021,
-            0.0001091715894,
-            0.0001112575846,
-        ],
-    );
-    (q, w, p, t)
+    // The square in two parts: the power would magnify what rounding it loses.
+    let square = a * a;
+    let low = a.mul_add(a, -square);
+    let t = square.mul_add(HALF_LOG2_E, MAGIC);
+    let r = low.mul_add(HALF_LOG2_E, square.mul_add(HALF_LOG2_E, -(t - MAGIC)));
+    let w = a / (a + SHIFT);
+    let q = poly(w.mul_add(2.0, -1.0), TAIL);
+    (q, w, r * poly(r, EXP2), t)
 }
 
 #[inline(always)]
 fn bounded(x: f32) -> f32 {
     let a = x.abs();
-    if a > 14.5 { 14.5 } else { a }
+    if a > FAR { FAR } else { a }
 }
 
 /// The form is N. Juffa's: 1 - e^(polynomial) away from 0.
@@ -106,6 +121,7 @@ pub(crate) fn erf(x: f32) -> f32 {
     if x.abs() < 0.95 { x.mul_add(near, x) } else { far }
 }
 
+/// x less its tail where it is positive; [`super::wide::gelu`] is the same by name.
 #[inline(always)]
 pub(crate) fn gelu(x: f32) -> f32 {
     let a = bounded(x);
@@ -123,8 +139,8 @@ pub(crate) fn gelu(x: f32) -> f32 {
 pub(crate) fn gelu_slope(x: f32) -> f32 {
     let a = bounded(x);
     let (q, w, p, t) = normal_tail(a);
-    // 1 / (a + 3.25) = (1 - w) / 3.25
-    let v = q * (1.0 / 3.25f32).mul_add(-w, 1.0 / 3.25);
+    // 1 / (a + SHIFT) = (1 - w) / SHIFT
+    let v = q * (1.0 / SHIFT).mul_add(-w, 1.0 / SHIFT);
     let e = (1.0 + p) * lifted(t) * (1.0 / super::exp::LIFT);
     let below = if x >= 0.0 { (-v).mul_add(e, 1.0) } else { v * e };
     let y = (e * 0.39894228).mul_add(a.copysign(x), below);

@@ -13,6 +13,8 @@ mod exp;
 mod inverse;
 mod log;
 mod trig;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod wide;
 
 pub(crate) use erf::{erf, erfc_d, erfinv, gelu, gelu_slope};
 pub(crate) use exp::{cosh, exp, exp_d, exp2, expm1, sigmoid, silu, sinh, softplus, tanh};

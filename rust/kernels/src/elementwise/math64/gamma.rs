@@ -5,6 +5,7 @@
 //! (6.1.17, 6.3.7) below ½.
 
 use super::{log, poly, trig};
+use crate::multiversion;
 use std::f64::consts::PI;
 
 /// B_2k / (2k (2k - 1))
@@ -66,6 +67,49 @@ pub(crate) fn lgamma(x: f64) -> f64 {
     let value = if below { rest - up } else { up - rest };
     let value = if x == 1.0 || x == 2.0 { 0.0 } else { value };
     if x.abs() < f64::INFINITY { value } else { x.abs() }
+}
+
+/// [`lgamma`] for results of f32, by one division fewer than it has logarithms. Arguments below ½ need the sine, which
+/// is left out where there are none ([`lgamma_row`]).
+#[inline(always)]
+fn lgamma_f32(x: f32, some_below: bool) -> f32 {
+    let x = x as f64;
+    let below = some_below && x < 0.5;
+    let z = if below { 1.0 - x } else { x };
+    let small = z < 8.0;
+    let y = if small { z + 8.0 } else { z };
+    let product = if small { poly(z, &RISING) } else { 1.0 };
+    let mut ratio = product;
+    if some_below {
+        let r = x - x.round_ties_even();
+        let s = (r * poly(r * r, &SIN_PI)).abs();
+        ratio = if below { product * PI / s } else { product };
+    }
+    let (log_y, log_ratio, inv) = log::two_logs(y, ratio);
+    let log_ratio = if ratio < f64::INFINITY { log_ratio } else { ratio };
+    let series = inv * poly(inv * inv, &STIRLING);
+    let up = (y - 0.5).mul_add(log_y, -y) + (0.918_938_533_204_672_8 + series);
+    let value = if below { log_ratio - up } else { up - log_ratio };
+    let value = if x == 1.0 || x == 2.0 { 0.0 } else { value };
+    (if x.abs() < f64::INFINITY { value } else { x.abs() }) as f32
+}
+
+multiversion! {
+    /// log |Γ| of each element.
+    pub(crate) fn lgamma_row(from: &[f32], to: &mut [f32]) {
+        const BLOCK: usize = 64;
+        for (xs, ys) in from.chunks(BLOCK).zip(to.chunks_mut(BLOCK)) {
+            if xs.iter().fold(false, |any, x| any | (*x < 0.5)) {
+                for (y, x) in ys.iter_mut().zip(xs) {
+                    *y = lgamma_f32(*x, true);
+                }
+            } else {
+                for (y, x) in ys.iter_mut().zip(xs) {
+                    *y = lgamma_f32(*x, false);
+                }
+            }
+        }
+    }
 }
 
 /// Where a double wants more of [`lgamma`]: near its zeros more digits than a difference of logarithms has, and near 0 a

@@ -31,7 +31,11 @@ pub(super) fn split(x: f64) -> (f64, f64) {
 /// `(f²/2, t)` with log(1 + f) = f - (f²/2 - t).
 #[inline(always)]
 fn tail(f: f64) -> (f64, f64) {
-    let s = f / (2.0 + f);
+    tail_by(f, f / (2.0 + f))
+}
+
+#[inline(always)]
+fn tail_by(f: f64, s: f64) -> (f64, f64) {
     let z = s * s;
     let half = 0.5 * f * f;
     (half, s * z.mul_add(poly(z, &LOG), half))
@@ -42,6 +46,29 @@ fn tail(f: f64) -> (f64, f64) {
 fn join(e: f64, f: f64, c: f64) -> f64 {
     let (half, t) = tail(f);
     e.mul_add(LN2_HI, f - (half - (t + e.mul_add(LN2_LO, c))))
+}
+
+/// The logarithms of two normal positive numbers below 1e300, and the inverse of the first, by one division.
+#[inline(always)]
+pub(super) fn two_logs(x: f64, y: f64) -> (f64, f64, f64) {
+    let part = |x: f64| {
+        let bits = x.to_bits().wrapping_sub(SQRT_HALF).wrapping_add(1023 << 52);
+        let e = f64::from_bits((bits >> 52) | 0x4330_0000_0000_0000) - (4_503_599_627_370_496.0 + 1023.0);
+        (
+            e,
+            f64::from_bits((bits & 0x000f_ffff_ffff_ffff).wrapping_add(SQRT_HALF)) - 1.0,
+        )
+    };
+    let log = |(e, f): (f64, f64), s: f64| {
+        let (half, t) = tail_by(f, s);
+        e.mul_add(LN2_HI, f - (half - e.mul_add(LN2_LO, t)))
+    };
+    let (a, b) = (part(x), part(y));
+    let (p, q) = (2.0 + a.1, 2.0 + b.1);
+    let both = p * q;
+    let inverse = 1.0 / (both * x);
+    let rest = inverse * x;
+    (log(a, a.1 * (q * rest)), log(b, b.1 * (p * rest)), both * inverse)
 }
 
 #[inline(always)]

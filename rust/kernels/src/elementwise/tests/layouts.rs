@@ -106,18 +106,24 @@ fn every_layout() {
 
 #[test]
 fn copies_and_fills() {
-    for shape in SHAPES {
+    // Lines in turn, and rows of one value.
+    const MORE: &[&[usize]] = &[&[40, 2], &[33, 3], &[5, 70, 4], &[3, 100, 10], &[20, 16], &[9, 37]];
+    for shape in SHAPES.iter().chain(MORE) {
         for (ao, astr, an) in layouts(shape, false) {
             let a: Vec<u16> = (0..an).map(|i| i as u16).collect();
             for (_, ostr, on) in layouts(shape, true) {
                 let view = src(&a, ao, shape, &astr);
                 let (mut same, mut wide, mut filled) = (vec![9u16; on], vec![9f64; on], vec![9i8; on]);
+                let bytes: Vec<u8> = a.iter().map(|v| (v % 251) as u8).collect();
+                let mut same_bytes = vec![9u8; on];
+                copy(src(&bytes, ao, shape, &astr), dst(&mut same_bytes, shape, &ostr));
                 copy(view, dst(&mut same, shape, &ostr));
                 copy(view, dst(&mut wide, shape, &ostr));
                 fill(dst(&mut filled, shape, &ostr), Scalar::Int(-2));
                 for i in indices(shape) {
                     let want = a[at(&i, ao, &astr)];
                     let o = at(&i, 0, &ostr);
+                    assert_eq!(same_bytes[o], (want % 251) as u8, "{shape:?} {astr:?} {ostr:?}");
                     assert_eq!(
                         (same[o], wide[o], filled[o]),
                         (want, want as f64, -2),
