@@ -72,20 +72,17 @@ pub(super) unsafe fn tile<T: Copy + Default, L: Lanes<T>, const MR: usize, const
 ) {
     // SAFETY: the caller's promise.
     unsafe {
-        if !t.from_c && t.k >= 32 {
-            // The lines may be another core's: it takes a while until they may be written.
-            for i in 0..MR {
-                for v in 0..NV {
-                    l.prefetch_write(t.c.wrapping_offset(i as isize * t.c_rs).wrapping_add(v * L::N));
-                }
-            }
-        } else if t.from_c && !DIRECT && !t.next.is_null() {
-            for i in 0..MR {
-                for v in 0..NV {
-                    l.prefetch(t.next.wrapping_offset(i as isize * t.c_rs).wrapping_add(v * L::N));
-                }
-            }
-        }
+        // Lines of C, maybe another core's: it takes a while until they may be written (or added to, by the next tile). One
+        // row after another towards the end: all at the beginning would keep B's lines waiting.
+        let (mut wanted, mut rows_left) = match t.from_c && !DIRECT {
+            true => (t.next, if t.next.is_null() { 0 } else { MR }),
+            false => (t.c.cast_const(), if t.from_c || t.k < 32 { 0 } else { MR }),
+        };
+        let rows_at_once = if rows_left > 0 && t.k < MR * STEPS {
+            (MR * STEPS).div_ceil(t.k.max(1))
+        } else {
+            1
+        };
         let mut acc = [[l.splat(T::default()); NV]; MR];
         let left = |v: usize| t.n.saturating_sub(v * L::N);
         if t.from_c {
@@ -113,6 +110,20 @@ pub(super) unsafe fn tile<T: Copy + Default, L: Lanes<T>, const MR: usize, const
                 }
                 ahead.runs = ahead.runs.saturating_sub(ahead.at_once);
                 steps = steps.min(STEPS);
+            }
+            if rows_left > 0 {
+                if left_k > MR * STEPS {
+                    steps = steps.min(left_k - MR * STEPS);
+                } else {
+                    for _ in 0..rows_at_once.min(rows_left) {
+                        for v in 0..NV {
+                            l.prefetch_write(wanted.wrapping_add(v * L::N));
+                        }
+                        wanted = wanted.wrapping_offset(t.c_rs);
+                    }
+                    rows_left = rows_left.saturating_sub(rows_at_once);
+                    steps = steps.min(STEPS);
+                }
             }
             for _ in 0..steps {
                 let mut row = [l.splat(T::default()); NV];
