@@ -377,6 +377,44 @@ fn rows_that_fall_into_one_set_of_the_cache() {
     }
 }
 
+/// B that begins at a cache line may be read where it lies; elsewhere it is packed. The same bits.
+#[test]
+fn rows_of_b_at_cache_lines() {
+    for (m, k, n) in [
+        (70, 1100, 48),
+        (9, 600, 16),
+        (256, 520, 128),
+        (20, 2100, 80),
+        (300, 1030, 64),
+    ] {
+        let a = Matrix::<f32>::new(m, k, Layout::Rows, 1);
+        let b = fill(k * n, 2);
+        let mut room = vec![0f32; k * n + 32];
+        let line = room.as_ptr().align_offset(64);
+        for (isa, threads) in available().into_iter().flat_map(|isa| [(isa, 1), (isa, 3)]) {
+            let _guard = parallel::with_threads(threads);
+            let mut results = Vec::new();
+            for start in [line, line + 1] {
+                room[start..][..k * n]
+                    .iter_mut()
+                    .zip(&b)
+                    .for_each(|(to, v)| *to = *v as f32);
+                // SAFETY: the vector holds the matrix.
+                let b = unsafe { Src::new(room.as_ptr().add(start), &[k, n], &[n as isize, 1]) };
+                let mut c = Matrix::<f32>::new(m, n, Layout::Rows, 3);
+                let ep = Epilogue {
+                    accumulate: true,
+                    relu: true,
+                    ..Epilogue::default()
+                };
+                f32::product(isa, a.src(), b, c.dst(), ep);
+                results.push(c.data.iter().map(|v| v.to_bits()).collect::<Vec<_>>());
+            }
+            assert!(results[0] == results[1], "{m}x{k}x{n} {isa:?} {threads}");
+        }
+    }
+}
+
 /// The bits of the product, the sum, the bias and the ReLU one after another.
 #[test]
 fn an_epilogue_equals_the_ops_one_by_one() {
