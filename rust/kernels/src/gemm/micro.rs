@@ -72,20 +72,13 @@ pub(super) unsafe fn tile<T: Copy + Default, L: Lanes<T>, const MR: usize, const
 ) {
     // SAFETY: the caller's promise.
     unsafe {
-        if !t.from_c && t.k >= 32 {
-            // The lines may be another core's: it takes a while until they may be written.
-            for i in 0..MR {
-                for v in 0..NV {
-                    l.prefetch_write(t.c.wrapping_offset(i as isize * t.c_rs).wrapping_add(v * L::N));
-                }
-            }
-        } else if t.from_c && !DIRECT && !t.next.is_null() {
-            for i in 0..MR {
-                for v in 0..NV {
-                    l.prefetch(t.next.wrapping_offset(i as isize * t.c_rs).wrapping_add(v * L::N));
-                }
-            }
-        }
+        // Lines of C, maybe another core's: it takes a while until they may be written (or added to, by the next tile). One
+        // row after another towards the end: all at the beginning would keep B's lines waiting.
+        let asks = match t.from_c {
+            true => !DIRECT && !t.next.is_null(),
+            false => t.k >= 32,
+        };
+        let mut asked = if asks { 0 } else { MR };
         let mut acc = [[l.splat(T::default()); NV]; MR];
         let left = |v: usize| t.n.saturating_sub(v * L::N);
         if t.from_c {
@@ -102,7 +95,38 @@ pub(super) unsafe fn tile<T: Copy + Default, L: Lanes<T>, const MR: usize, const
             (1, MR as isize, (NV * L::N) as isize)
         };
         let (mut ahead, mut left_k) = (t.ahead, t.k);
-        loop {
+        // AVX-512 has masks of its own; elsewhere they take registers that the sums need.
+        let plain = !DIRECT || size_of::<L::V>() < 64 && t.n >= NV * L::N;
+        // Steps of k, with B's vectors as loaded by `$load`.
+        macro_rules! multiply {
+            ($steps:ident: $p:ident, $v:ident => $load:expr) => {
+                for _ in 0..$steps {
+                    let mut row = [l.splat(T::default()); NV];
+                    for $v in 0..NV {
+                        let $p = b.wrapping_add($v * L::N);
+                        row[$v] = $load;
+                    }
+                    for i in 0..MR {
+                        let x = l.splat(*a.offset(i as isize * a_rs));
+                        for v in 0..NV {
+                            acc[i][v] = l.fma(x, row[v], acc[i][v]);
+                        }
+                    }
+                    a = a.wrapping_offset(a_cs);
+                    b = b.wrapping_offset(b_rs);
+                }
+            };
+        }
+        if DIRECT && !asks {
+            // Short: no more than is needed.
+            if plain {
+                multiply!(left_k: p, v => l.load(p));
+            } else {
+                multiply!(left_k: p, v => l.load_n(p, left(v)));
+            }
+            left_k = 0;
+        }
+        while left_k > 0 {
             let mut steps = left_k;
             if !DIRECT && ahead.runs > 0 {
                 for _ in 0..ahead.at_once.min(ahead.runs) {
@@ -114,25 +138,31 @@ pub(super) unsafe fn tile<T: Copy + Default, L: Lanes<T>, const MR: usize, const
                 ahead.runs = ahead.runs.saturating_sub(ahead.at_once);
                 steps = steps.min(STEPS);
             }
-            for _ in 0..steps {
-                let mut row = [l.splat(T::default()); NV];
-                for v in 0..NV {
-                    let p = b.wrapping_add(v * L::N);
-                    row[v] = if DIRECT { l.load_n(p, left(v)) } else { l.load(p) };
-                }
-                for i in 0..MR {
-                    let x = l.splat(*a.offset(i as isize * a_rs));
-                    for v in 0..NV {
-                        acc[i][v] = l.fma(x, row[v], acc[i][v]);
+            if asked < MR {
+                if left_k > MR * STEPS {
+                    steps = steps.min(left_k - MR * STEPS);
+                } else {
+                    let wanted = if t.from_c { t.next } else { t.c.cast_const() };
+                    let at_once = if t.k < MR * STEPS {
+                        (MR * STEPS).div_ceil(t.k.max(1))
+                    } else {
+                        1
+                    };
+                    for i in asked..MR.min(asked + at_once) {
+                        for v in 0..NV {
+                            l.prefetch_write(wanted.wrapping_offset(i as isize * t.c_rs).wrapping_add(v * L::N));
+                        }
                     }
+                    asked += at_once;
+                    steps = steps.min(STEPS);
                 }
-                a = a.wrapping_offset(a_cs);
-                b = b.wrapping_offset(b_rs);
+            }
+            if plain {
+                multiply!(steps: p, v => l.load(p));
+            } else {
+                multiply!(steps: p, v => l.load_n(p, left(v)));
             }
             left_k -= steps;
-            if left_k == 0 {
-                break;
-            }
         }
         if !t.col_bias.is_null() {
             for v in 0..NV {

@@ -15,6 +15,8 @@ mod micro;
 mod narrow;
 mod pack;
 mod packed;
+#[cfg(target_arch = "x86_64")]
+mod pairs;
 #[cfg(test)]
 mod tests;
 mod vector;

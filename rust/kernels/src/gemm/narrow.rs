@@ -8,10 +8,10 @@ use super::{Epilogue, Plus, batch_offset, product};
 use super::{
     Gemm,
     epilogue::{Summand, pointer},
-    words,
+    pairs, words,
 };
 use crate::dtype::bf16;
-use crate::simd::isa;
+use crate::simd::{Isa, isa};
 use crate::view::{Dst, Src};
 
 #[cfg(target_arch = "x86_64")]
@@ -19,7 +19,7 @@ mod tables {
     use super::super::few::{FewArgs, few, few_turned};
     use super::super::micro::{Products, Tile, dot, finish, products, tile};
     use super::super::pack::{PackArgs, pack};
-    use crate::simd::dot::{Bf16Dot, ByteDot};
+    use crate::simd::dot::{Bf16Dot, ByteDot, PairDot};
     use crate::simd::vec::Lanes;
     use std::num::Wrapping;
 
@@ -27,6 +27,8 @@ mod tables {
         bf16_dot, f32, Bf16Dot, [1 2 3 4 5 6 7 8 9 10 11 12 13 14] x 2, [1 2 3 4] x 4);
     products!(#[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx512cd,avx2,fma,bmi1,bmi2,lzcnt,f16c,avx512vnni")]
         byte_dot, Wrapping<i32>, ByteDot, [1 2 3 4 5 6 7 8 9 10 11 12 13 14] x 2, [1 2 3 4] x 4);
+    products!(#[target_feature(enable = "avx2,fma,bmi1,bmi2,lzcnt,f16c")]
+        pair_dot, Wrapping<i32>, PairDot, [1 2 3 4 5 6] x 2, [1 2 3 4] x 2);
 }
 
 /// Where one of a stack's matrices begins, and its strides.
@@ -98,15 +100,7 @@ pub fn matmul_bf16(a: Src<bf16>, b: Src<bf16>, c: Dst<f32>, ep: Epilogue<f32>) {
 }
 
 /// The product of row-major stacks.
-fn stack(
-    isa: crate::simd::Isa,
-    shape: &[usize],
-    [m, k, n]: [usize; 3],
-    x: &[f32],
-    y: &[f32],
-    c: Dst<f32>,
-    ep: Epilogue<f32>,
-) {
+fn stack(isa: Isa, shape: &[usize], [m, k, n]: [usize; 3], x: &[f32], y: &[f32], c: Dst<f32>, ep: Epilogue<f32>) {
     let batch: usize = shape.iter().product();
     let d = shape.len();
     for i in 0..batch {
@@ -131,6 +125,11 @@ fn stack(
 
 /// `c = a @ b` for matrices of 8-bit integers; sums are 32 bits wide and wrap. Exact, so the same bits everywhere.
 pub fn matmul_i8(a: Src<i8>, b: Src<i8>, c: Dst<i32>) {
+    bytes(isa(), a, b, c);
+}
+
+/// The same on an instruction set that the CPU has.
+pub(super) fn bytes(isa: Isa, a: Src<i8>, b: Src<i8>, c: Dst<i32>) {
     let (m, n, k) = (c.shape()[0], c.shape()[1], a.shape()[1]);
     let (c_rs, c_cs) = (c.strides()[0], c.strides()[1]);
     let at = |i: usize, j: usize| c.ptr().wrapping_offset(i as isize * c_rs + j as isize * c_cs);
@@ -139,7 +138,7 @@ pub fn matmul_i8(a: Src<i8>, b: Src<i8>, c: Dst<i32>) {
         return;
     }
     #[cfg(target_arch = "x86_64")]
-    if crate::simd::dot::has_byte_dot() && k > 0 {
+    if crate::simd::dot::has_byte_dot(isa) && k > 0 {
         // The instruction takes one side as unsigned: 128 is added to it, and 128 times the other's sums taken off.
         let (left, right) = (words::Side::new(&a, &[], 0), words::Side::new(&b, &[], 0).turned());
         // SAFETY: views promise that what their shapes span is live; the CPU has the instructions.
@@ -157,6 +156,20 @@ pub fn matmul_i8(a: Src<i8>, b: Src<i8>, c: Dst<i32>) {
         };
         // SAFETY: as above.
         return unsafe { g.run_with(&operands, &tables::byte_dot::TABLE) };
+    }
+    #[cfg(target_arch = "x86_64")]
+    if crate::simd::dot::has_pair_dot(isa) && k > 0 {
+        let g = Gemm {
+            m,
+            n,
+            k: k.div_ceil(2),
+            c: c.ptr().cast::<std::num::Wrapping<i32>>(),
+            c_rs,
+            c_cs,
+            ..Gemm::empty()
+        };
+        // SAFETY: as above.
+        return unsafe { g.run_with(&pairs::Pairs::new(&a, &b, k), &tables::pair_dot::TABLE) };
     }
     // Sums of 512 products stay below 2^24: float32 holds them exactly.
     const EXACT: usize = 512;
@@ -186,7 +199,7 @@ pub fn matmul_i8(a: Src<i8>, b: Src<i8>, c: Dst<i32>) {
         };
         // SAFETY: a view of the whole vector.
         let to = unsafe { Dst::new(part.as_mut_ptr(), &[m, n], &[n as isize, 1]) };
-        stack(isa(), &[], [m, depth, n], &left, &right, to, Epilogue::default());
+        stack(isa, &[], [m, depth, n], &left, &right, to, Epilogue::default());
         for (index, &v) in part.iter().enumerate() {
             // SAFETY: as above.
             unsafe { *at(index / n, index % n) = (*at(index / n, index % n)).wrapping_add(v as i32) };

@@ -3,6 +3,7 @@
 use super::DOT_BLOCK;
 use super::driver::Gemm;
 use super::micro::{Number, Products};
+use super::pack::with_shared;
 use crate::parallel;
 use std::ops::Add;
 
@@ -118,29 +119,62 @@ pub(super) unsafe fn lanes<T: Number>(
 /// As for `lanes`.
 pub(super) unsafe fn split<T: Number>(kernels: &'static Products<T>, g: Gemm<T>, block: usize) {
     let (blocks, area) = (g.k.div_ceil(block), g.m * g.n);
-    let mut sums = vec![T::default(); blocks * area];
-    let parts = Shared(sums.as_mut_ptr());
     let grain = ((1 << 20) / (area * block)).max(1);
-    parallel::for_range(blocks, grain, |range| {
-        for i in range {
-            let p = i * block;
-            let moved = g.moved([p as isize * g.a_cs, p as isize * g.b_rs, 0]);
-            let part = Gemm {
-                k: block.min(g.k - p),
-                c: parts.get().wrapping_add(i * area),
-                c_rs: g.n as isize,
-                c_cs: 1,
-                from_c: false,
-                ..moved.unfinished()
-            };
-            // SAFETY: the caller's promise; each block has its own sums.
-            unsafe { part.run_here(kernels) };
+    // Blocks that do not come out even are shared by columns.
+    let threads = if grain == 1 { parallel::threads() } else { 1 };
+    let whole = blocks / threads * threads;
+    let wide = g.n.div_ceil(threads).next_multiple_of(kernels.nr);
+    let parts = if whole < blocks { g.n.div_ceil(wide) } else { 1 };
+    with_shared(|buffer| {
+        let sums = Shared(buffer.reserve::<T>(blocks * area));
+        parallel::for_range(whole + (blocks - whole) * parts, grain, |range| {
+            for task in range {
+                let (i, cols) = match task.checked_sub(whole) {
+                    None => (task, 0..g.n),
+                    Some(rest) => (
+                        whole + rest / parts,
+                        (rest % parts * wide)..g.n.min((rest % parts + 1) * wide),
+                    ),
+                };
+                let p = i * block;
+                let moved = g.moved([p as isize * g.a_cs, p as isize * g.b_rs, 0]);
+                let part = Gemm {
+                    k: block.min(g.k - p),
+                    c: sums.get().wrapping_add(i * area),
+                    c_rs: g.n as isize,
+                    c_cs: 1,
+                    from_c: false,
+                    ..moved.unfinished()
+                };
+                // SAFETY: the caller's promise; each part has its own sums.
+                unsafe { part.part(0..g.m, cols).run_here(kernels) };
+            }
+        });
+        // SAFETY: the buffer holds them, and they were all written.
+        let sums = unsafe { std::slice::from_raw_parts_mut(sums.get(), blocks * area) };
+        join_rows(sums, area);
+        for (i, sums) in sums[..area].chunks_exact(g.n).enumerate() {
+            // SAFETY: the caller's promise.
+            unsafe { finish_row(&g, i, sums) };
         }
     });
-    join_rows(&mut sums, area);
-    for (index, &sum) in sums[..area].iter().enumerate() {
-        // SAFETY: the caller's promise.
-        unsafe { finish(&g, index / g.n, index % g.n, sum) };
+}
+
+/// [`finish`] for row `i`.
+///
+/// # Safety
+/// As there.
+unsafe fn finish_row<T: Number>(g: &Gemm<T>, i: usize, sums: &[T]) {
+    let plain = !g.from_c && g.plus.of.is_null() && g.col_bias.is_null() && g.row_bias.is_null() && !g.relu;
+    // SAFETY: the caller's promise.
+    unsafe {
+        if plain && g.c_cs == 1 {
+            let to = g.c.wrapping_offset(i as isize * g.c_rs);
+            return std::ptr::copy_nonoverlapping(sums.as_ptr(), to, sums.len());
+        }
+        for (j, &sum) in sums.iter().enumerate() {
+            finish(g, i, j, sum);
+        }
     }
 }
 

@@ -3,19 +3,21 @@
 
 use super::ahead::Runs;
 use super::epilogue::{Summand, pointer};
-use super::packed::{Operands, pack_a, pack_b};
+use super::pack::PackArgs;
+use super::packed::{Operands, pack_a, panel, panel_width};
 use super::{Epilogue, Gemm, HasProducts, Products, batch_offset};
 use crate::dtype::{DType, Element};
 use crate::elementwise::convert::{Load, Rect, loader};
 use crate::scratch;
-use crate::simd::isa;
+use crate::simd::{Isa, isa};
 use crate::view::{Dst, Src};
 use std::ops::Range;
 
 /// Least rows, columns and k: below, a product may have another order of additions (`Order`), or is not worth it.
 const LEAST: usize = 256;
-/// Columns of B that are widened at a time.
-const COLS: usize = 128;
+/// Elements that are widened at a time lie in the first-level cache: so many neighbours, of so many lines.
+const NEAR: usize = 128;
+const LINES: usize = 32;
 /// What packing may read behind an operand.
 const SLACK: usize = 64;
 
@@ -67,10 +69,13 @@ impl Side {
             cols,
             col_stride,
         };
-        scratch::with(m * n + SLACK, |near: &mut [f32]| {
+        // One vector more, so that lines can begin at cache lines.
+        scratch::with(m * n + SLACK + 16, |near: &mut [f32]| {
+            let near = near.as_mut_ptr();
+            let near = near.wrapping_add(near.align_offset(64));
             // SAFETY: the caller's promise; the buffer holds the part.
-            unsafe { load(self.at.wrapping_offset(first), rect, near.as_mut_ptr().cast()) };
-            f(near.as_ptr(), if upright { [1, m as isize] } else { [n as isize, 1] });
+            unsafe { load(self.at.wrapping_offset(first), rect, near.cast()) };
+            f(near, if upright { [1, m as isize] } else { [n as isize, 1] });
         });
     }
 }
@@ -99,24 +104,56 @@ unsafe impl Sync for Widened {}
 impl Operands<f32> for Widened {
     unsafe fn pack_a(&self, kernels: &Products<f32>, rows: Range<usize>, ks: Range<usize>, dst: *mut f32) {
         let (m, k) = (rows.len(), ks.len());
-        // SAFETY: the caller's promise. So below.
-        unsafe {
-            self.a
-                .widened(self.load, rows, ks, |a, [rs, cs]| pack_a(kernels, a, rs, cs, m, k, dst));
+        let [rs, cs] = self.a.strides;
+        if rs.unsigned_abs() < cs.unsigned_abs() {
+            // SAFETY: the caller's promise. So below.
+            return unsafe {
+                self.a
+                    .widened(self.load, rows, ks, |a, [rs, cs]| pack_a(kernels, a, rs, cs, m, k, dst))
+            };
+        }
+        let panels = m.div_ceil(kernels.tiles.len());
+        for (i, height) in (0..panels).map(|index| panel(m, panels, index)) {
+            for p in (0..k).step_by(NEAR) {
+                let some = NEAR.min(k - p);
+                let (lines, near) = (rows.start + i, ks.start + p);
+                let dst = dst.wrapping_add(i * k + p * height);
+                // SAFETY: as above; what is behind a piece is packed after it.
+                unsafe {
+                    self.a
+                        .widened(self.load, lines..lines + height, near..near + some, |src, strides| {
+                            pack_piece(kernels, src, strides, [height, height, some], dst)
+                        });
+                }
+            }
         }
     }
 
     unsafe fn pack_b(&self, kernels: &Products<f32>, cols: Range<usize>, ks: Range<usize>, dst: *mut f32) {
-        let k = ks.len();
-        let step = COLS.next_multiple_of(kernels.nr);
-        for from in cols.clone().step_by(step) {
-            let some = from..cols.end.min(from + step);
-            let (n, to) = (some.len(), dst.wrapping_add((from - cols.start) * k));
-            // SAFETY: as above.
-            unsafe {
-                self.b.widened(self.load, ks.clone(), some, |b, [rs, cs]| {
-                    pack_b(kernels, b, rs, cs, k, n, to)
-                });
+        let (n, k, nr) = (cols.len(), ks.len(), kernels.nr);
+        let [rs, cs] = self.b.strides;
+        let (wide, deep) = match rs.unsigned_abs() < cs.unsigned_abs() {
+            true => (LINES.next_multiple_of(nr), NEAR),
+            false => (NEAR.next_multiple_of(nr), LINES),
+        };
+        for from in (0..n).step_by(wide) {
+            let here = wide.min(n - from);
+            for p in (0..k).step_by(deep) {
+                let some = deep.min(k - p);
+                let (near, lines) = (ks.start + p, cols.start + from);
+                // SAFETY: as above; panels are as wide as vectors, so nothing is written behind them.
+                unsafe {
+                    self.b
+                        .widened(self.load, near..near + some, lines..lines + here, |src, [rs, cs]| {
+                            for j in (0..here).step_by(nr) {
+                                let lines = nr.min(here - j);
+                                let width = panel_width(kernels, lines);
+                                let dst = dst.wrapping_add((from + j) * k + p * width);
+                                let src = src.wrapping_offset(j as isize * cs);
+                                pack_piece(kernels, src, [cs, rs], [lines, width, some], dst);
+                            }
+                        });
+                }
             }
         }
     }
@@ -131,6 +168,115 @@ impl Operands<f32> for Widened {
 
     fn runs_b(&self, cols: Range<usize>, ks: Range<usize>) -> Runs {
         self.b.runs(ks, cols)
+    }
+}
+
+/// Packs `k` elements of each of some lines, `width` side by side; strides of lines and of k.
+///
+/// # Safety
+/// As for what it calls.
+unsafe fn pack_piece(
+    kernels: &Products<f32>,
+    src: *const f32,
+    [line_stride, k_stride]: [isize; 2],
+    [lines, width, k]: [usize; 3],
+    dst: *mut f32,
+) {
+    let args = PackArgs {
+        src,
+        line_stride,
+        k_stride,
+        lines,
+        width,
+        k,
+        dst,
+    };
+    // SAFETY: the caller's promise.
+    unsafe { (kernels.pack)(&args) };
+}
+
+/// A [`Load`] of float16 by the processor's conversion.
+#[cfg(target_arch = "x86_64")]
+mod half {
+    use super::{Load, Rect};
+    use crate::dtype::{DType, f16};
+    use crate::elementwise::convert::loader;
+    use crate::simd::Isa;
+    use std::arch::x86_64::*;
+
+    pub(super) fn load(isa: Isa) -> Load {
+        match isa {
+            Isa::Avx512 => lines_512,
+            Isa::Avx2 => lines_256,
+            _ => loader(DType::F16, DType::F32),
+        }
+    }
+
+    /// # Safety
+    /// As for what [`loader`] gives; the CPU has AVX-512.
+    unsafe fn lines_512(src: *const u8, rect: Rect, dst: *mut u8) {
+        // SAFETY: the caller's promise. So below.
+        unsafe { lines(src, rect, dst, line_512) }
+    }
+
+    /// # Safety
+    /// As above, with AVX2 and F16C.
+    unsafe fn lines_256(src: *const u8, rect: Rect, dst: *mut u8) {
+        // SAFETY: as above.
+        unsafe { lines(src, rect, dst, line_256) }
+    }
+
+    /// # Safety
+    /// As above.
+    unsafe fn lines(src: *const u8, rect: Rect, dst: *mut u8, line: unsafe fn(*const u16, *mut f32, usize)) {
+        if rect.col_stride != 1 {
+            // SAFETY: as above.
+            return unsafe { loader(DType::F16, DType::F32)(src, rect, dst) };
+        }
+        for r in 0..rect.rows {
+            let from = src.cast::<f16>().wrapping_offset(r as isize * rect.row_stride);
+            let to = dst.cast::<f32>().wrapping_add(r * rect.cols);
+            // SAFETY: as above.
+            unsafe { line(from.cast(), to, rect.cols) };
+        }
+    }
+
+    /// # Safety
+    /// `n` elements on both sides; the CPU has AVX-512 (F, BW, VL).
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+    unsafe fn line_512(from: *const u16, to: *mut f32, n: usize) {
+        for i in (0..n).step_by(16) {
+            let mask = if n - i >= 16 { u16::MAX } else { (1 << (n - i)) - 1 };
+            // SAFETY: the caller's promise.
+            unsafe {
+                let v = _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(mask, from.add(i).cast()));
+                _mm512_mask_storeu_ps(to.add(i), mask, v);
+            }
+        }
+    }
+
+    /// # Safety
+    /// `n` elements on both sides; the CPU has AVX2 and F16C.
+    #[target_feature(enable = "avx2,f16c")]
+    unsafe fn line_256(from: *const u16, to: *mut f32, n: usize) {
+        let whole = n / 8 * 8;
+        for i in (0..whole).step_by(8) {
+            // SAFETY: the caller's promise.
+            unsafe { _mm256_storeu_ps(to.add(i), _mm256_cvtph_ps(_mm_loadu_si128(from.add(i).cast()))) };
+        }
+        for i in whole..n {
+            // SAFETY: as above.
+            unsafe { *to.add(i) = f16::from_bits(*from.add(i)).to_f32() };
+        }
+    }
+}
+
+/// The loader of float16 or bfloat16 as float32.
+pub(super) fn load_of<S: Element>(#[allow(unused_variables, reason = "x86-64 only")] isa: Isa) -> Load {
+    match S::DTYPE {
+        #[cfg(target_arch = "x86_64")]
+        DType::F16 => half::load(isa),
+        stored => loader(stored, DType::F32),
     }
 }
 
@@ -163,7 +309,7 @@ pub fn matmul_widened<S: Element>(a: Src<S>, b: Src<S>, c: Dst<f32>, ep: Epilogu
         let operands = Widened {
             a: Side::new(&a, shape, i),
             b: Side::new(&b, shape, i),
-            load: loader(S::DTYPE, DType::F32),
+            load: load_of::<S>(isa()),
         };
         // SAFETY: views promise that what their shapes span is live; the kernels fit the CPU.
         unsafe { g.run_with(&operands, f32::products(isa())) };

@@ -20,11 +20,18 @@ pub(super) trait Part: Copy + Sync {
     const PARTS: usize;
     /// The word of an element alone, shifted to its place.
     fn at(self, place: usize) -> u32;
-    /// Words of 16 neighbours in each of `rows` (null: zeros), of which `mask` says which exist.
+    /// Words of up to 64 neighbours in each of the first `exist` of `rows`; zeros in place of the others, and behind
+    /// `count`.
     ///
     /// # Safety
-    /// The elements of `mask` lie in live memory; the CPU has AVX-512 (BW, VL).
-    unsafe fn join(rows: [*const Self; 4], mask: u16) -> __m512i;
+    /// `count` elements lie in live memory; the CPU has AVX-512 (BW, VL).
+    unsafe fn join(rows: [*const Self; 4], exist: usize, count: usize) -> [__m512i; 4];
+}
+
+/// The first `n` bits.
+#[inline(always)]
+fn first(n: usize) -> u64 {
+    if n >= 64 { u64::MAX } else { (1 << n) - 1 }
 }
 
 impl Part for bf16 {
@@ -34,14 +41,25 @@ impl Part for bf16 {
         (self.to_bits() as u32) << (16 * place)
     }
     #[inline(always)]
-    unsafe fn join(rows: [*const Self; 4], mask: u16) -> __m512i {
+    unsafe fn join(rows: [*const Self; 4], exist: usize, count: usize) -> [__m512i; 4] {
         // SAFETY: the caller's promise.
         unsafe {
-            let row = |i: usize| {
-                let mask = if rows[i].is_null() { 0 } else { mask };
-                _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(mask, rows[i].cast()))
-            };
-            _mm512_or_si512(row(0), _mm512_slli_epi32::<16>(row(1)))
+            let mut words = [_mm512_setzero_si512(); 4];
+            for half in 0..count.div_ceil(32).min(2) {
+                let row = |i: usize| {
+                    let mask = if i < exist { first(count - 32 * half) } else { 0 };
+                    _mm512_maskz_loadu_epi16(mask as u32, rows[i].wrapping_add(32 * half).cast())
+                };
+                // Of each 128 bits the first four words, and the last four; then these in turn.
+                let (low, high) = (
+                    _mm512_unpacklo_epi16(row(0), row(1)),
+                    _mm512_unpackhi_epi16(row(0), row(1)),
+                );
+                let order = |i: i64| _mm512_setr_epi64(i, i + 1, i + 8, i + 9, i + 2, i + 3, i + 10, i + 11);
+                words[2 * half] = _mm512_permutex2var_epi64(low, order(0), high);
+                words[2 * half + 1] = _mm512_permutex2var_epi64(low, order(4), high);
+            }
+            words
         }
     }
 }
@@ -53,19 +71,36 @@ impl Part for i8 {
         (self as u8 as u32) << (8 * place)
     }
     #[inline(always)]
-    unsafe fn join(rows: [*const Self; 4], mask: u16) -> __m512i {
+    unsafe fn join(rows: [*const Self; 4], exist: usize, count: usize) -> [__m512i; 4] {
         // SAFETY: the caller's promise.
         unsafe {
             let row = |i: usize| {
-                let mask = if rows[i].is_null() { 0 } else { mask };
-                _mm_maskz_loadu_epi8(mask, rows[i])
+                let mask = if i < exist { first(count) } else { 0 };
+                _mm512_maskz_loadu_epi8(mask, rows[i])
             };
-            // Pairs of rows, then pairs of pairs: words 0..4, 4..8, 8..12, 12..16.
-            let (a, b) = (_mm_unpacklo_epi8(row(0), row(1)), _mm_unpackhi_epi8(row(0), row(1)));
-            let (c, d) = (_mm_unpacklo_epi8(row(2), row(3)), _mm_unpackhi_epi8(row(2), row(3)));
-            let low = _mm256_set_m128i(_mm_unpackhi_epi16(a, c), _mm_unpacklo_epi16(a, c));
-            let high = _mm256_set_m128i(_mm_unpackhi_epi16(b, d), _mm_unpacklo_epi16(b, d));
-            _mm512_inserti64x4::<1>(_mm512_castsi256_si512(low), high)
+            let (a, b, c, d) = (row(0), row(1), row(2), row(3));
+            // Pairs of rows, then pairs of pairs: of each 16 columns the words 0..4, 4..8, 8..12, 12..16.
+            let (ab, cd) = (_mm512_unpacklo_epi8(a, b), _mm512_unpacklo_epi8(c, d));
+            let (w0, w4) = (_mm512_unpacklo_epi16(ab, cd), _mm512_unpackhi_epi16(ab, cd));
+            let (ab, cd) = (_mm512_unpackhi_epi8(a, b), _mm512_unpackhi_epi8(c, d));
+            let (w8, w12) = (_mm512_unpacklo_epi16(ab, cd), _mm512_unpackhi_epi16(ab, cd));
+            // Columns 0..16 and 32..48, and the others.
+            const EVEN: i32 = 0x88;
+            const ODD: i32 = 0xDD;
+            let even = [
+                _mm512_shuffle_i64x2::<EVEN>(w0, w4),
+                _mm512_shuffle_i64x2::<EVEN>(w8, w12),
+            ];
+            let odd = [
+                _mm512_shuffle_i64x2::<ODD>(w0, w4),
+                _mm512_shuffle_i64x2::<ODD>(w8, w12),
+            ];
+            [
+                _mm512_shuffle_i64x2::<EVEN>(even[0], even[1]),
+                _mm512_shuffle_i64x2::<EVEN>(odd[0], odd[1]),
+                _mm512_shuffle_i64x2::<ODD>(even[0], even[1]),
+                _mm512_shuffle_i64x2::<ODD>(odd[0], odd[1]),
+            ]
         }
     }
 }
@@ -113,6 +148,16 @@ impl<S: Part> Side<S> {
     }
 }
 
+impl<S: Part> Side<S> {
+    /// The elements of word `q` of the line at `at`, and how many of them there are of `known`.
+    #[inline(always)]
+    fn parts(&self, at: *const S, q: usize, known: usize) -> ([*const S; 4], usize) {
+        let first = at.wrapping_offset((q * S::PARTS) as isize * self.k_stride);
+        let parts = std::array::from_fn(|part| first.wrapping_offset(part as isize * self.k_stride));
+        (parts, known.saturating_sub(q * S::PARTS).min(S::PARTS))
+    }
+}
+
 /// Two operands of `k` elements along k, packed as words.
 pub(super) struct Words<S> {
     a: Side<S>,
@@ -140,10 +185,13 @@ impl<S> Words<S> {
 const TOGETHER: usize = 256;
 const EXACT: usize = 256;
 
+/// Rows that are asked for in advance.
+const AHEAD: isize = 16;
+
 /// For each of `count` lines of `k` bytes, -128 times their sum: takes off again what [`Words::unsigned`] adds.
 ///
 /// # Safety
-/// The lines lie in live memory; the CPU has AVX-512 (F, BW, VL).
+/// The lines lie in live memory; the CPU has AVX-512 (F, BW, VL, VNNI).
 pub(super) unsafe fn offsets(side: &Side<i8>, count: usize, k: usize) -> Vec<AtomicI32> {
     let offsets: Vec<AtomicI32> = (0..count).map(|_| AtomicI32::new(0)).collect();
     let grain = ((1 << 18) / k.max(1)).next_multiple_of(TOGETHER);
@@ -165,28 +213,46 @@ pub(super) unsafe fn offsets(side: &Side<i8>, count: usize, k: usize) -> Vec<Ato
 ///
 /// # Safety
 /// As for [`offsets`].
-#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 unsafe fn add_lines(side: &Side<i8>, lines: Range<usize>, k: usize, sums: &mut [i32; TOGETHER]) {
     let line = |i: usize| side.start.wrapping_offset(i as isize * side.line_stride);
     if side.line_stride == 1 {
+        const VECTORS: usize = TOGETHER / 32;
+        let masks: [u32; VECTORS] = std::array::from_fn(|v| first(lines.len().saturating_sub(32 * v).min(32)) as u32);
         for from in (0..k).step_by(EXACT) {
-            let mut part = [0i16; TOGETHER];
+            let mut part = [_mm512_setzero_si512(); VECTORS];
             for p in from..k.min(from + EXACT) {
-                let at = line(lines.start).wrapping_offset(p as isize * side.k_stride);
-                // SAFETY: the caller's promise.
-                let row = unsafe { std::slice::from_raw_parts(at, lines.len()) };
-                part.iter_mut().zip(row).for_each(|(sum, &v)| *sum += v as i16);
+                let row = line(lines.start).wrapping_offset(p as isize * side.k_stride);
+                // Rows that lie far apart are not fetched ahead by the processor.
+                for at in (0..lines.len()).step_by(64) {
+                    let later = row.wrapping_offset(AHEAD * side.k_stride).wrapping_add(at);
+                    _mm_prefetch::<_MM_HINT_T0>(later);
+                }
+                for (v, part) in part.iter_mut().enumerate() {
+                    // SAFETY: the caller's promise.
+                    let bytes = unsafe { _mm256_maskz_loadu_epi8(masks[v], row.wrapping_add(32 * v)) };
+                    *part = _mm512_add_epi16(*part, _mm512_cvtepi8_epi16(bytes));
+                }
             }
-            sums.iter_mut()
-                .zip(part)
-                .for_each(|(sum, v)| *sum = sum.wrapping_add(v as i32));
+            for (sums, part) in sums.chunks_exact_mut(32).zip(part) {
+                let mut lanes = [0i16; 32];
+                // SAFETY: the array is as long as a vector.
+                unsafe { _mm512_storeu_si512(lanes.as_mut_ptr().cast(), part) };
+                sums.iter_mut()
+                    .zip(lanes)
+                    .for_each(|(sum, v)| *sum = sum.wrapping_add(v as i32));
+            }
         }
     } else {
         for (sum, i) in sums.iter_mut().zip(lines) {
             *sum = if side.k_stride == 1 {
-                // SAFETY: as above.
-                let all = unsafe { std::slice::from_raw_parts(line(i), k) };
-                all.iter().fold(0, |sum, &v| sum.wrapping_add(v as i32))
+                let mut part = _mm512_setzero_si512();
+                for p in (0..k).step_by(64) {
+                    // SAFETY: as above.
+                    let bytes = unsafe { _mm512_maskz_loadu_epi8(first(k - p), line(i).wrapping_add(p)) };
+                    part = _mm512_dpbusd_epi32(part, _mm512_set1_epi8(1), bytes);
+                }
+                _mm512_reduce_add_epi32(part)
             } else {
                 let at = |p: usize| line(i).wrapping_offset(p as isize * side.k_stride);
                 // SAFETY: as above.
@@ -215,6 +281,10 @@ impl<S: Part, T> Operands<T> for Words<S> {
     }
 
     unsafe fn pack_b(&self, kernels: &Products<T>, cols: Range<usize>, ks: Range<usize>, dst: *mut T) {
+        if self.b.line_stride == 1 && kernels.nr == 2 * kernels.narrow {
+            // SAFETY: the caller's promise.
+            return unsafe { pack_rows(&self.b, [&cols, &ks], self.k, dst.cast()) };
+        }
         for j in (0..cols.len()).step_by(kernels.nr) {
             let lines = kernels.nr.min(cols.len() - j);
             let width = panel_width(kernels, lines);
@@ -277,17 +347,11 @@ unsafe fn pack<S: Part>(
                     }
                 }
             } else if side.line_stride == 1 {
-                let mask = ((1u32 << left) - 1) as u16;
                 for q in ks.clone() {
-                    let mut rows = [std::ptr::null(); 4];
-                    for (part, row) in rows.iter_mut().enumerate().take(S::PARTS) {
-                        let p = q * S::PARTS + part;
-                        if p < known.end {
-                            *row = line(0).wrapping_offset(p as isize * side.k_stride);
-                        }
-                    }
-                    let words = _mm512_xor_si512(S::join(rows, mask), turned);
-                    _mm512_storeu_si512(dst.wrapping_add((q - ks.start) * width + at).cast(), words);
+                    let (rows, exist) = side.parts(line(0), q, known.end);
+                    let words = S::join(rows, exist, left)[0];
+                    let to = dst.wrapping_add((q - ks.start) * width + at);
+                    _mm512_storeu_si512(to.cast(), _mm512_xor_si512(words, turned));
                 }
             } else {
                 for q in ks.clone() {
@@ -299,6 +363,34 @@ unsafe fn pack<S: Part>(
                             word ^= (*line(i).wrapping_offset(p * side.k_stride)).at(part);
                         }
                         *to.add(i) = word;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Packs the columns `cols` of words `ks` of B, whose rows are contiguous: all panels row by row, so that memory is read
+/// along the rows. Panels are 32 words wide, or 16 where these suffice; `known` counts elements.
+///
+/// # Safety
+/// As for [`pack`].
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+unsafe fn pack_rows<S: Part>(side: &Side<S>, [cols, ks]: [&Range<usize>; 2], known: usize, dst: *mut u32) {
+    let start = side.start.wrapping_add(cols.start);
+    for q in ks.clone() {
+        let (rows, exist) = side.parts(start, q, known);
+        for j in (0..cols.len()).step_by(64) {
+            let left = cols.len() - j;
+            // SAFETY: the caller's promise.
+            unsafe {
+                let words = S::join(rows.map(|row| row.wrapping_add(j)), exist, left);
+                for (panel, pair) in words.chunks_exact(2).enumerate().take(left.div_ceil(32)) {
+                    let (from, width) = (j + 32 * panel, if left - 32 * panel > 16 { 32 } else { 16 });
+                    let to = dst.wrapping_add(from * ks.len() + (q - ks.start) * width);
+                    _mm512_storeu_si512(to.cast(), pair[0]);
+                    if width == 32 {
+                        _mm512_storeu_si512(to.wrapping_add(16).cast(), pair[1]);
                     }
                 }
             }

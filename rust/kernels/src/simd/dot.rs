@@ -1,12 +1,12 @@
 //! Tokens for instructions that multiply several narrow numbers at once and add them to a wide lane.
 //!
-//! Each 32-bit element stands for two bfloat16 or four 8-bit integers that follow each other in k, so the kernels of
+//! Each 32-bit element stands for two bfloat16, two 16-bit or four 8-bit integers that follow each other in k, so the kernels of
 //! products (which only load, store, broadcast and `fma`) serve for these as well.
 
 #![cfg(target_arch = "x86_64")]
 
 use super::int::over;
-use super::vec::{Avx512, Lanes};
+use super::vec::{Avx2, Avx512, Lanes};
 use super::{Isa, isa};
 use std::arch::x86_64::*;
 use std::num::Wrapping;
@@ -21,6 +21,10 @@ pub struct Bf16Dot(Avx512);
 #[derive(Clone, Copy)]
 pub struct ByteDot(Avx512);
 
+/// AVX2: `fma` adds the products of two pairs of 16-bit integers to a 32-bit integer, wrapping.
+#[derive(Clone, Copy)]
+pub struct PairDot(Avx2);
+
 /// Whether [`Bf16Dot`] may be made.
 pub fn has_bf16_dot() -> bool {
     static HAS: LazyLock<bool> = LazyLock::new(|| is_x86_feature_detected!("avx512bf16"));
@@ -28,9 +32,14 @@ pub fn has_bf16_dot() -> bool {
 }
 
 /// Whether [`ByteDot`] may be made.
-pub fn has_byte_dot() -> bool {
+pub fn has_byte_dot(isa: Isa) -> bool {
     static HAS: LazyLock<bool> = LazyLock::new(|| is_x86_feature_detected!("avx512vnni"));
-    isa() == Isa::Avx512 && *HAS
+    isa == Isa::Avx512 && *HAS
+}
+
+/// Whether [`PairDot`] may be made.
+pub fn has_pair_dot(isa: Isa) -> bool {
+    isa >= Isa::Avx2
 }
 
 over!(
@@ -56,4 +65,15 @@ over!(
     |a, b| _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(a), _mm512_castps_si512(b))),
     |a, b| _mm512_castsi512_ps(_mm512_mullo_epi32(_mm512_castps_si512(a), _mm512_castps_si512(b))),
     |v| _mm512_castsi512_ps(_mm512_max_epi32(_mm512_setzero_si512(), _mm512_castps_si512(v)))
+);
+over!(
+    PairDot as PairDot over Avx2: Wrapping<i32> as f32,
+    |v| f32::from_bits(v.0 as u32),
+    |a, b, c| _mm256_castsi256_ps(_mm256_add_epi32(
+        _mm256_castps_si256(c),
+        _mm256_madd_epi16(_mm256_castps_si256(a), _mm256_castps_si256(b))
+    )),
+    |a, b| _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(a), _mm256_castps_si256(b))),
+    |a, b| _mm256_castsi256_ps(_mm256_mullo_epi32(_mm256_castps_si256(a), _mm256_castps_si256(b))),
+    |v| _mm256_castsi256_ps(_mm256_max_epi32(_mm256_setzero_si256(), _mm256_castps_si256(v)))
 );
