@@ -109,58 +109,27 @@ for _name, _method in (("register_hook", _register_hook), ("register_prehook", _
 class _Captures:
     """Where gradients are kept instead of flowing on, for `grad(…, inputs)` and `backward(inputs=…)`."""
 
-    def __init__(self, inputs):
-        self.edges, self.leaves = {}, {}
+    __slots__ = ("edges", "found", "leaves", "needed")
+
+    def __init__(self, roots, inputs):
+        self.edges, self.leaves, self.needed = _C._paths(roots, inputs)
         self.found = [None] * len(inputs)
-        for i, x in enumerate(inputs):
-            edge = x._edge()
-            if edge is None:
-                continue
-            target, index = edge
-            if index < 0:
-                self.leaves.setdefault(id(target), []).append(i)
-            else:
-                self.edges.setdefault(-target._seq, []).append((index, i))
 
     def keep(self, i, grad):
         old = self.found[i]
         self.found[i] = grad if old is None else old + grad
 
-    def needed(self, roots):
-        """Keys of the nodes that lead to an input."""
-        answer, stack = {}, [n for n, _ in roots]
-        while stack:
-            node = stack[-1]
-            key = -node._seq
-            if answer.get(key) is not None:
-                stack.pop()
-                continue
-            targets = node._targets()
-            if key not in answer:
-                answer[key] = None
-                todo = [t for t, i in targets if i >= 0 and answer.get(-t._seq) is None]
-                if todo:
-                    stack.extend(todo)
-                    continue
-            stack.pop()
-            answer[key] = any(
-                id(t) in self.leaves if i < 0 else (answer.get(-t._seq) or -t._seq in self.edges) for t, i in targets
-            )
-        return {k for k, v in answer.items() if v}
 
-
-def _run(roots, keep, create_graph, captures=None, accumulate=True):
+def _run(roots, keep, create_graph, captures=None):
     """`roots`: (tensor, gradient). Leaves get their `.grad`, or `captures` what it asks for."""
     heap, pending = [], {}
     deliver_leaf = _leaf if captures is None else _captured_leaf
-    begin = []
     for tensor, grad in roots:
         target, index = tensor._edge()
         if index < 0:
             deliver_leaf(target, grad, create_graph, captures)
             continue
         key, n = -target._seq, target._outputs
-        begin.append((target, index))
         entry = pending.get(key)
         if entry is None:
             pending[key] = entry = [target, None if n == 1 else [None] * n]
@@ -169,7 +138,6 @@ def _run(roots, keep, create_graph, captures=None, accumulate=True):
             entry[1] = grad if entry[1] is None else entry[1] + grad
         else:
             entry[1][index] = grad if entry[1][index] is None else entry[1][index] + grad
-    needed = None if captures is None else captures.needed(begin)
     anomaly = _C.is_anomaly_enabled()
     while heap:
         key = heappop(heap)
@@ -184,7 +152,7 @@ def _run(roots, keep, create_graph, captures=None, accumulate=True):
                     one = grad[index] if isinstance(grad, list) else grad
                     if one is not None:
                         captures.keep(i, one)
-            if key not in needed:
+            if key not in captures.needed:
                 continue
         if anomaly:
             from .anomaly import guarded_step
@@ -235,17 +203,21 @@ def _captured_leaf(leaf, grad, create_graph, captures):
     wanted = captures.leaves.get(id(leaf))
     if wanted is None:
         return
-    for key, hook in list((leaf._leaf_hooks(False) or {}).items()):
-        if not isinstance(key, tuple):
-            new = hook(grad)
-            if new is not None:
-                grad = _checked(new, grad)
+    hooks = leaf._leaf_hooks(False)
+    if hooks:
+        for key, hook in list(hooks.items()):
+            if not isinstance(key, tuple):
+                new = hook(grad)
+                if new is not None:
+                    grad = _checked(new, grad)
     for i in wanted:
         captures.keep(i, grad)
 
 
 def _roots(tensors, grads):
     """Pairs of outputs and their gradients, checked as PyTorch does."""
+    if isinstance(tensors, Tensor) and tensors._takes(grads):
+        return [(tensors, _C._full_like(tensors.detach(), 1) if grads is None else grads)]
     tensors = (tensors,) if isinstance(tensors, Tensor) else tuple(tensors)
     if grads is None:
         grads = (None,) * len(tensors)
@@ -307,7 +279,7 @@ def backward(
         if inputs is None:
             _run(roots, keep, create_graph)
         else:
-            captures = _Captures(inputs)
+            captures = _Captures(roots, inputs)
             _run(roots, keep, create_graph, captures)
             for x, g in zip(inputs, captures.found, strict=True):
                 if g is not None:
@@ -359,7 +331,7 @@ def grad(
             raise RuntimeError("One of the differentiated Tensors does not require grad")
     roots = _roots(outputs, grad_outputs)
     keep = create_graph if retain_graph is None else retain_graph
-    captures = _Captures(inputs)
+    captures = _Captures(roots, inputs)
     before = _C._set_grad(create_graph)
     try:
         _run(roots, keep, create_graph, captures)
