@@ -106,28 +106,15 @@ for _name, _method in (("register_hook", _register_hook), ("register_prehook", _
     setattr(_C.Node, _name, _method)
 
 
-class _Captures:
-    """Where gradients are kept instead of flowing on, for `grad(…, inputs)` and `backward(inputs=…)`."""
-
-    __slots__ = ("edges", "found", "leaves", "needed")
-
-    def __init__(self, roots, inputs):
-        self.edges, self.leaves, self.needed = _C._paths(roots, inputs)
-        self.found = [None] * len(inputs)
-
-    def keep(self, i, grad):
-        old = self.found[i]
-        self.found[i] = grad if old is None else old + grad
-
-
 def _run(roots, keep, create_graph, captures=None):
-    """`roots`: (tensor, gradient). Leaves get their `.grad`, or `captures` what it asks for."""
+    """`roots`: (tensor, gradient). Leaves get their `.grad`; or, for `grad(…, inputs)` and `backward(inputs=…)`, gradients go
+    into the list at the end of `captures`, where `_C._paths` found that they are wanted."""
     heap, pending = [], {}
-    deliver_leaf = _leaf if captures is None else _captured_leaf
+    edges, leaves, needed, found = captures or (None, None, None, None)
     for tensor, grad in roots:
         target, index = tensor._edge()
         if index < 0:
-            deliver_leaf(target, grad, create_graph, captures)
+            _deliver(target, grad, create_graph, leaves, found)
             continue
         key, n = -target._seq, target._outputs
         entry = pending.get(key)
@@ -144,15 +131,15 @@ def _run(roots, keep, create_graph, captures=None):
         node, grad = pending.pop(key)
         hooked = False
         if captures is not None:
-            wanted = captures.edges.get(key)
+            wanted = edges.get(key)
             if wanted is not None:
                 grad = run_tensor_hooks(node._hook_table("tensor"), grad)
                 hooked = True
                 for index, i in wanted:
                     one = grad[index] if isinstance(grad, list) else grad
                     if one is not None:
-                        captures.keep(i, one)
-            if key not in captures.needed:
+                        found[i] = one if found[i] is None else found[i] + one
+            if key not in needed:
                 continue
         if anomaly:
             from .anomaly import guarded_step
@@ -170,7 +157,7 @@ def _run(roots, keep, create_graph, captures=None):
                 else:
                     entry[1] = entry[1] + g
             elif index < 0:
-                deliver_leaf(target, g, create_graph, captures)
+                _deliver(target, g, create_graph, leaves, found)
             else:
                 entry = pending.get(key)
                 if entry is None:
@@ -180,38 +167,34 @@ def _run(roots, keep, create_graph, captures=None):
                 slots[index - 1] = g if slots[index - 1] is None else slots[index - 1] + g
 
 
-def _leaf(leaf, grad, create_graph, _captures):
+def _deliver(leaf, grad, create_graph, leaves, found):
+    """Adds a gradient to the leaf's own, or to those in `found` at the places that `leaves` has for it."""
     hooks = leaf._leaf_hooks(False)
-    if not hooks:
+    if leaves is not None:
+        wanted = leaves.get(id(leaf))
+        if wanted is not None:
+            if hooks:
+                grad = _leaf_hooked(hooks, grad)
+            for i in wanted:
+                found[i] = grad if found[i] is None else found[i] + grad
+    elif hooks:
+        after = [hook for key, hook in hooks.items() if isinstance(key, tuple)]
+        leaf._accumulate(_leaf_hooked(hooks, grad), create_graph)
+        for hook in after:
+            hook(leaf)
+    else:
         # Held by the engine's list and its variable, by ours and by the call.
         leaf._accumulate(grad, create_graph, 4)
-        return
-    after = []
+
+
+def _leaf_hooked(hooks, grad):
+    """What a leaf's hooks make of its gradient; those with a tuple as key run after it was added."""
     for key, hook in list(hooks.items()):
-        if isinstance(key, tuple):
-            after.append(hook)
-            continue
-        new = hook(grad)
-        if new is not None:
-            grad = _checked(new, grad)
-    leaf._accumulate(grad, create_graph)
-    for hook in after:
-        hook(leaf)
-
-
-def _captured_leaf(leaf, grad, create_graph, captures):
-    wanted = captures.leaves.get(id(leaf))
-    if wanted is None:
-        return
-    hooks = leaf._leaf_hooks(False)
-    if hooks:
-        for key, hook in list(hooks.items()):
-            if not isinstance(key, tuple):
-                new = hook(grad)
-                if new is not None:
-                    grad = _checked(new, grad)
-    for i in wanted:
-        captures.keep(i, grad)
+        if not isinstance(key, tuple):
+            new = hook(grad)
+            if new is not None:
+                grad = _checked(new, grad)
+    return grad
 
 
 def _roots(tensors, grads):
@@ -279,9 +262,9 @@ def backward(
         if inputs is None:
             _run(roots, keep, create_graph)
         else:
-            captures = _Captures(roots, inputs)
-            _run(roots, keep, create_graph, captures)
-            for x, g in zip(inputs, captures.found, strict=True):
+            found = [None] * len(inputs)
+            _run(roots, keep, create_graph, (*_C._paths(roots, inputs), found))
+            for x, g in zip(inputs, found, strict=True):
                 if g is not None:
                     x._accumulate(g, create_graph)
     finally:
@@ -331,13 +314,13 @@ def grad(
             raise RuntimeError("One of the differentiated Tensors does not require grad")
     roots = _roots(outputs, grad_outputs)
     keep = create_graph if retain_graph is None else retain_graph
-    captures = _Captures(roots, inputs)
+    found: list[Tensor | None] = [None] * len(inputs)
+    captures = (*_C._paths(roots, inputs), found)
     before = _C._set_grad(create_graph)
     try:
         _run(roots, keep, create_graph, captures)
     finally:
         _C._set_grad(before)
-    found = captures.found
     for i, g in enumerate(found):
         if g is None:
             if materialize_grads:
