@@ -8,28 +8,56 @@ use super::*;
 /// The planes and their means lie in live memory; the CPU has AVX-512.
 #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq")]
 pub(in crate::pool) unsafe fn means(x: *const f32, size: usize, inverse: f64, y: *mut f32, planes: usize) {
-    let rest = ((1u32 << (size % N)) - 1) as u16;
-    for plane in 0..planes {
-        let x = x.wrapping_add(plane * size);
-        let mut sums = [_mm512_setzero_pd(); 2];
-        for i in 0..size.div_ceil(N) {
-            // SAFETY: the caller's promise.
-            let v = unsafe {
-                if (i + 1) * N <= size {
-                    _mm512_loadu_ps(x.add(i * N))
-                } else {
-                    _mm512_maskz_loadu_ps(rest, x.add(i * N))
-                }
-            };
-            sums = added(sums, v);
+    let mut plane = 0;
+    // SAFETY: the caller's promise.
+    unsafe {
+        while plane + 8 <= planes {
+            // Halves of two planes' lanes are added at once, those of four, and of eight.
+            let mut lanes = [_mm512_setzero_pd(); 8];
+            for (i, lanes) in lanes.iter_mut().enumerate() {
+                *lanes = plane_lanes(x.add((plane + i) * size), size);
+            }
+            let halves = |a, b| _mm512_add_pd(_mm512_shuffle_f64x2::<0x44>(a, b), _mm512_shuffle_f64x2::<0xee>(a, b));
+            let quarters = |a, b| _mm512_add_pd(_mm512_shuffle_f64x2::<0x88>(a, b), _mm512_shuffle_f64x2::<0xdd>(a, b));
+            let even = quarters(halves(lanes[0], lanes[2]), halves(lanes[4], lanes[6]));
+            let odd = quarters(halves(lanes[1], lanes[3]), halves(lanes[5], lanes[7]));
+            let sums = _mm512_add_pd(_mm512_unpacklo_pd(even, odd), _mm512_unpackhi_pd(even, odd));
+            let means = _mm512_cvtpd_ps(_mm512_mul_pd(sums, _mm512_set1_pd(inverse)));
+            _mm256_storeu_ps(y.add(plane), means);
+            plane += 8;
         }
-        let eight = _mm512_add_pd(sums[0], sums[1]);
-        let four = _mm256_add_pd(_mm512_castpd512_pd256(eight), _mm512_extractf64x4_pd::<1>(eight));
-        let two = _mm_add_pd(_mm256_castpd256_pd128(four), _mm256_extractf128_pd::<1>(four));
-        let sum = _mm_cvtsd_f64(_mm_add_pd(two, _mm_unpackhi_pd(two, two)));
-        // SAFETY: the caller's promise.
-        unsafe { *y.add(plane) = (sum * inverse) as f32 };
+        for plane in plane..planes {
+            let eight = plane_lanes(x.add(plane * size), size);
+            let four = _mm256_add_pd(_mm512_castpd512_pd256(eight), _mm512_extractf64x4_pd::<1>(eight));
+            let two = _mm_add_pd(_mm256_castpd256_pd128(four), _mm256_extractf128_pd::<1>(four));
+            let sum = _mm_cvtsd_f64(_mm_add_pd(two, _mm_unpackhi_pd(two, two)));
+            *y.add(plane) = (sum * inverse) as f32;
+        }
     }
+}
+
+/// The sixteen lanes of a plane's sum, the later eight added to the others.
+///
+/// # Safety
+/// `size` elements lie at `x`.
+#[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq")]
+#[inline]
+unsafe fn plane_lanes(x: *const f32, size: usize) -> __m512d {
+    let mut sums = [_mm512_setzero_pd(); 2];
+    let whole = size / N;
+    // SAFETY: the caller's promise; the rest is masked.
+    unsafe {
+        for i in 0..whole {
+            // Planes in a row are one run of memory; planes of a few hundred bytes read faster asked for.
+            _mm_prefetch::<_MM_HINT_T0>(x.wrapping_add(i * N).cast::<i8>().wrapping_add(2 * AHEAD));
+            sums = added(sums, _mm512_loadu_ps(x.add(i * N)));
+        }
+        if whole * N < size {
+            let rest = ((1u32 << (size % N)) - 1) as u16;
+            sums = added(sums, _mm512_maskz_loadu_ps(rest, x.add(whole * N)));
+        }
+    }
+    _mm512_add_pd(sums[0], sums[1])
 }
 
 /// `v` in float64 added to sixteen sums.
@@ -55,6 +83,32 @@ pub(super) unsafe fn scaled(v: [__m512d; 2], by: *const f64) -> __m512 {
     _mm512_insertf32x8::<1>(_mm512_castps256_ps512(low), high)
 }
 
+/// Sums of sixteen windows' taps in one line.
+///
+/// # Safety
+/// The elements of the columns' masks lie in memory from `row` on.
+#[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq")]
+#[inline]
+pub(super) unsafe fn of_line<const S: usize, const K: usize>(row: *const f32, columns: &[Column]) -> [__m512d; 2] {
+    let zero = _mm512_setzero_ps();
+    let mut sums = [_mm512_setzero_pd(); 2];
+    // SAFETY: the caller's promise.
+    unsafe {
+        if K == 2 || K == 3 {
+            let both = pair::<S>(row, &columns[0], zero);
+            sums = added(added(sums, even::<S>(both)), odd(both));
+            if K == 3 {
+                sums = added(sums, even::<S>(pair::<S>(row, &columns[2], zero)));
+            }
+        } else {
+            for column in columns {
+                sums = added(sums, even::<S>(pair::<S>(row, column, zero)));
+            }
+        }
+    }
+    sums
+}
+
 /// # Safety
 /// As for the method of [`Wide`] that calls it.
 #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq")]
@@ -68,27 +122,14 @@ pub(super) unsafe fn row<const S: usize, const K: usize>(
     room: usize,
 ) {
     let outputs = a.windows[2].len();
-    let kernel = if K == 0 { a.kernel } else { K };
-    let zero = _mm512_setzero_ps();
-    for vector in 0..outputs.div_ceil(N) {
+    for (vector, columns) in a.columns.chunks_exact(a.kernel).enumerate() {
         let n = N.min(outputs - vector * N);
         let mut sums = [_mm512_setzero_pd(); 2];
-        let columns = a.columns.as_ptr().wrapping_add(vector * kernel);
         for d in wd.start..wd.start + wd.len {
             for h in wh.start..wh.start + wh.len {
-                let row = x.wrapping_offset(a.strides.at(d, h, 0));
-                // SAFETY: as in `best`.
-                unsafe {
-                    if K == 2 {
-                        let both = pair::<S>(row, &*columns, zero);
-                        sums = added(sums, even::<S>(both));
-                        sums = added(sums, odd(both));
-                    } else {
-                        for k in 0..kernel {
-                            sums = added(sums, even::<S>(pair::<S>(row, &*columns.add(k), zero)));
-                        }
-                    }
-                }
+                // SAFETY: masks keep loads inside the row.
+                let line = unsafe { of_line::<S, K>(x.wrapping_offset(a.strides.at(d, h, 0)), columns) };
+                sums = [_mm512_add_pd(sums[0], line[0]), _mm512_add_pd(sums[1], line[1])];
             }
         }
         // SAFETY: the caller's promise.

@@ -3,6 +3,7 @@
 //! The same taps in the same order as the other walks, so the same bits. Columns are taken at stride 1 or 2; at stride 2
 //! two vectors are loaded and sorted.
 
+mod down;
 mod max;
 mod mean;
 mod three;
@@ -52,6 +53,16 @@ pub(super) struct Wide<'a> {
     advance: usize,
 }
 
+/// The column of tap `k` of the vector whose first output is `first`.
+fn column(&[stride, dilation, padding, width]: &[usize; 4], first: usize, k: usize) -> Column {
+    let offset = (first * stride + k * dilation) as isize - padding as isize;
+    let from = (-offset).clamp(0, 32) as u32;
+    let to = (width as isize - offset).clamp(0, 32) as u32;
+    let below = |n: u32| ((1u64 << n) - 1) as u32;
+    let mask = below(to) & !below(from);
+    Column { offset, mask }
+}
+
 impl<'a> Wide<'a> {
     /// `None`: not a case for this module.
     pub fn new(windows: &'a [Vec<Window>; 3], s: &PoolShape, strides: Strides, size: [usize; 3]) -> Option<Self> {
@@ -64,15 +75,7 @@ impl<'a> Wide<'a> {
         // For small planes this costs more than it saves, but where windows are two by two.
         let large = size[1] * size[2] * 4 > 4 * AHEAD;
         let outputs = windows[2].len();
-        let width = size[2] as isize;
-        let column = |first: usize, k: usize| {
-            let offset = (first * stride + k * dilation) as isize - padding as isize;
-            let from = (-offset).clamp(0, 32) as u32;
-            let to = (width - offset).clamp(0, 32) as u32;
-            let below = |n: u32| ((1u64 << n) - 1) as u32;
-            let mask = below(to) & !below(from);
-            Column { offset, mask }
-        };
+        let column = |first, k| column(&[stride, dilation, padding, size[2]], first, k);
         let columns = (0..outputs)
             .step_by(N)
             .flat_map(|first| (0..kernel).map(move |k| column(first, k)))
@@ -120,6 +123,7 @@ impl<'a> Wide<'a> {
             match (two, next, self.kernel, places.is_null()) {
                 (true, true, 2, true) if self.two => two::max(self, x, y),
                 (true, true, 2, true) => max::plane::<2, 2, false>(self, x, y, places),
+                (true, true, 3, true) if self.three => down::max(self, x, y),
                 (true, true, 3, true) => max::plane::<2, 3, false>(self, x, y, places),
                 (true, _, _, true) => max::plane::<2, 0, false>(self, x, y, places),
                 (false, _, _, true) => max::plane::<1, 0, false>(self, x, y, places),
@@ -160,6 +164,10 @@ impl<'a> Wide<'a> {
             // SAFETY: as in `max`.
             return unsafe { two::mean(self, x, inverses.of(0)[0], y) };
         }
+        if self.three {
+            // SAFETY: as in `max`.
+            return unsafe { down::mean(self, x, inverses, y) };
+        }
         let outputs = self.windows[2].len();
         let rows = self.windows[0].len() * self.windows[1].len();
         let pairs = self.windows[0]
@@ -173,6 +181,7 @@ impl<'a> Wide<'a> {
                 let y = y.add(i * outputs);
                 match (self.stride, self.kernel) {
                     (2, 2) => mean::row::<2, 2>(self, x, wd, wh, inverse, y, room),
+                    (2, 3) => mean::row::<2, 3>(self, x, wd, wh, inverse, y, room),
                     (2, _) => mean::row::<2, 0>(self, x, wd, wh, inverse, y, room),
                     _ => mean::row::<1, 0>(self, x, wd, wh, inverse, y, room),
                 }

@@ -178,10 +178,10 @@ pub(super) unsafe fn mean(a: &Wide, x: *const f32, inverse: f64, y: *mut f32) {
                 unsafe {
                     let up = pair::<2>(upper, &column, zero);
                     let down = pair::<2>(upper.wrapping_offset(step), &column, zero);
-                    let mut sums = [_mm512_setzero_pd(); 2];
-                    for v in [even::<2>(up), odd(up), even::<2>(down), odd(down)] {
-                        sums = added(sums, v);
-                    }
+                    let none = [_mm512_setzero_pd(); 2];
+                    let up = added(added(none, even::<2>(up)), odd(up));
+                    let down = added(added(none, even::<2>(down)), odd(down));
+                    let sums = [_mm512_add_pd(up[0], down[0]), _mm512_add_pd(up[1], down[1])];
                     // As for the maxima.
                     let room = if outputs <= N { left } else { n };
                     store(y.add(at), scaled(sums, inverse.as_ptr()), n, room);
