@@ -345,8 +345,10 @@ fn highest<T, L: Wave<T>>(l: L, mut tops: L::Group) -> T {
 #[inline(always)]
 pub(crate) fn top<T: Soft, L: Wave<T>>(l: L, x: &[T]) -> T {
     if x.len() <= L::N {
+        let least = l.splat(-T::INF);
         // SAFETY: lanes of the row.
-        return l.largest(unsafe { l.load_or(x.as_ptr(), x.len(), l.splat(-T::INF)) });
+        let v = unsafe { l.load_or(x.as_ptr(), x.len(), least) };
+        return l.largest(l.larger(v, least));
     }
     let mut all = l.group(l.splat(-T::INF));
     walked!(l: L, T; x.len(); |u, i, n, W, whole| {
