@@ -17,6 +17,7 @@ from . import _C, _rebuild
 from ._formats import memory_format as MemoryFormat
 from ._formats import strided
 from ._storage import Storage
+from .autograd.graph import backward as _backward
 from .autograd.hooks import RemovableHandle
 
 TYPE_CHECKING = False
@@ -290,9 +291,7 @@ def backward(
         create_graph: whether the gradients get a graph of their own.
         inputs: the only tensors to get a gradient.
     """
-    from .autograd import backward as run
-
-    run(self, gradient, retain_graph, create_graph, inputs=inputs)
+    _backward(self, gradient, retain_graph, create_graph, inputs=inputs)
 
 
 _RETAIN = "retain"

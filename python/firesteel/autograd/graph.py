@@ -106,61 +106,17 @@ for _name, _method in (("register_hook", _register_hook), ("register_prehook", _
     setattr(_C.Node, _name, _method)
 
 
-class _Captures:
-    """Where gradients are kept instead of flowing on, for `grad(…, inputs)` and `backward(inputs=…)`."""
-
-    def __init__(self, inputs):
-        self.edges, self.leaves = {}, {}
-        self.found = [None] * len(inputs)
-        for i, x in enumerate(inputs):
-            edge = x._edge()
-            if edge is None:
-                continue
-            target, index = edge
-            if index < 0:
-                self.leaves.setdefault(id(target), []).append(i)
-            else:
-                self.edges.setdefault(-target._seq, []).append((index, i))
-
-    def keep(self, i, grad):
-        old = self.found[i]
-        self.found[i] = grad if old is None else old + grad
-
-    def needed(self, roots):
-        """Keys of the nodes that lead to an input."""
-        answer, stack = {}, [n for n, _ in roots]
-        while stack:
-            node = stack[-1]
-            key = -node._seq
-            if answer.get(key) is not None:
-                stack.pop()
-                continue
-            targets = node._targets()
-            if key not in answer:
-                answer[key] = None
-                todo = [t for t, i in targets if i >= 0 and answer.get(-t._seq) is None]
-                if todo:
-                    stack.extend(todo)
-                    continue
-            stack.pop()
-            answer[key] = any(
-                id(t) in self.leaves if i < 0 else (answer.get(-t._seq) or -t._seq in self.edges) for t, i in targets
-            )
-        return {k for k, v in answer.items() if v}
-
-
-def _run(roots, keep, create_graph, captures=None, accumulate=True):
-    """`roots`: (tensor, gradient). Leaves get their `.grad`, or `captures` what it asks for."""
+def _run(roots, keep, create_graph, captures=None):
+    """`roots`: (tensor, gradient). Leaves get their `.grad`; or, for `grad(…, inputs)` and `backward(inputs=…)`, gradients go
+    into the list at the end of `captures`, where `_C._paths` found that they are wanted."""
     heap, pending = [], {}
-    deliver_leaf = _leaf if captures is None else _captured_leaf
-    begin = []
+    edges, leaves, needed, found = captures or (None, None, None, None)
     for tensor, grad in roots:
         target, index = tensor._edge()
         if index < 0:
-            deliver_leaf(target, grad, create_graph, captures)
+            _deliver(target, grad, create_graph, leaves, found)
             continue
         key, n = -target._seq, target._outputs
-        begin.append((target, index))
         entry = pending.get(key)
         if entry is None:
             pending[key] = entry = [target, None if n == 1 else [None] * n]
@@ -169,21 +125,20 @@ def _run(roots, keep, create_graph, captures=None, accumulate=True):
             entry[1] = grad if entry[1] is None else entry[1] + grad
         else:
             entry[1][index] = grad if entry[1][index] is None else entry[1][index] + grad
-    needed = None if captures is None else captures.needed(begin)
     anomaly = _C.is_anomaly_enabled()
     while heap:
         key = heappop(heap)
         node, grad = pending.pop(key)
         hooked = False
         if captures is not None:
-            wanted = captures.edges.get(key)
+            wanted = edges.get(key)
             if wanted is not None:
                 grad = run_tensor_hooks(node._hook_table("tensor"), grad)
                 hooked = True
                 for index, i in wanted:
                     one = grad[index] if isinstance(grad, list) else grad
                     if one is not None:
-                        captures.keep(i, one)
+                        found[i] = one if found[i] is None else found[i] + one
             if key not in needed:
                 continue
         if anomaly:
@@ -202,7 +157,7 @@ def _run(roots, keep, create_graph, captures=None, accumulate=True):
                 else:
                     entry[1] = entry[1] + g
             elif index < 0:
-                deliver_leaf(target, g, create_graph, captures)
+                _deliver(target, g, create_graph, leaves, found)
             else:
                 entry = pending.get(key)
                 if entry is None:
@@ -212,40 +167,40 @@ def _run(roots, keep, create_graph, captures=None, accumulate=True):
                 slots[index - 1] = g if slots[index - 1] is None else slots[index - 1] + g
 
 
-def _leaf(leaf, grad, create_graph, _captures):
+def _deliver(leaf, grad, create_graph, leaves, found):
+    """Adds a gradient to the leaf's own, or to those in `found` at the places that `leaves` has for it."""
     hooks = leaf._leaf_hooks(False)
-    if not hooks:
+    if leaves is not None:
+        wanted = leaves.get(id(leaf))
+        if wanted is not None:
+            if hooks:
+                grad = _leaf_hooked(hooks, grad)
+            for i in wanted:
+                found[i] = grad if found[i] is None else found[i] + grad
+    elif hooks:
+        after = [hook for key, hook in hooks.items() if isinstance(key, tuple)]
+        leaf._accumulate(_leaf_hooked(hooks, grad), create_graph)
+        for hook in after:
+            hook(leaf)
+    else:
         # Held by the engine's list and its variable, by ours and by the call.
         leaf._accumulate(grad, create_graph, 4)
-        return
-    after = []
+
+
+def _leaf_hooked(hooks, grad):
+    """What a leaf's hooks make of its gradient; those with a tuple as key run after it was added."""
     for key, hook in list(hooks.items()):
-        if isinstance(key, tuple):
-            after.append(hook)
-            continue
-        new = hook(grad)
-        if new is not None:
-            grad = _checked(new, grad)
-    leaf._accumulate(grad, create_graph)
-    for hook in after:
-        hook(leaf)
-
-
-def _captured_leaf(leaf, grad, create_graph, captures):
-    wanted = captures.leaves.get(id(leaf))
-    if wanted is None:
-        return
-    for key, hook in list((leaf._leaf_hooks(False) or {}).items()):
         if not isinstance(key, tuple):
             new = hook(grad)
             if new is not None:
                 grad = _checked(new, grad)
-    for i in wanted:
-        captures.keep(i, grad)
+    return grad
 
 
 def _roots(tensors, grads):
     """Pairs of outputs and their gradients, checked as PyTorch does."""
+    if isinstance(tensors, Tensor) and tensors._takes(grads):
+        return [(tensors, _C._full_like(tensors.detach(), 1) if grads is None else grads)]
     tensors = (tensors,) if isinstance(tensors, Tensor) else tuple(tensors)
     if grads is None:
         grads = (None,) * len(tensors)
@@ -307,9 +262,9 @@ def backward(
         if inputs is None:
             _run(roots, keep, create_graph)
         else:
-            captures = _Captures(inputs)
-            _run(roots, keep, create_graph, captures)
-            for x, g in zip(inputs, captures.found, strict=True):
+            found = [None] * len(inputs)
+            _run(roots, keep, create_graph, (*_C._paths(roots, inputs), found))
+            for x, g in zip(inputs, found, strict=True):
                 if g is not None:
                     x._accumulate(g, create_graph)
     finally:
@@ -359,13 +314,13 @@ def grad(
             raise RuntimeError("One of the differentiated Tensors does not require grad")
     roots = _roots(outputs, grad_outputs)
     keep = create_graph if retain_graph is None else retain_graph
-    captures = _Captures(inputs)
+    found: list[Tensor | None] = [None] * len(inputs)
+    captures = (*_C._paths(roots, inputs), found)
     before = _C._set_grad(create_graph)
     try:
         _run(roots, keep, create_graph, captures)
     finally:
         _C._set_grad(before)
-    found = captures.found
     for i, g in enumerate(found):
         if g is None:
             if materialize_grads:

@@ -29,6 +29,7 @@ mod make;
 mod mode;
 mod nested;
 mod node;
+mod paths;
 mod record;
 mod rows;
 mod safetensors;
@@ -269,6 +270,7 @@ fn init(m: &Bound<'_, PyModule>) -> PyResult<()> {
         graph::active::_next_counts,
         graph::recording::finish::_graph_end,
         record::_record_function,
+        paths::_paths,
         rows::register,
         rows::_row_keys,
         entries::_op_table,

@@ -370,23 +370,6 @@ impl Node {
         PyTuple::new(py, items)
     }
 
-    /// [(target, output index), …] with leaves as (tensor, -1): for walking the graph.
-    fn _targets<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyList>> {
-        let py = slf.py();
-        let edges: SmallVec<[Edge; 4]> = slf
-            .get()
-            .state(py, |s| s.inputs.iter().map(|i| i.edge.clone_ref(py)).collect());
-        let list = PyList::empty(py);
-        for e in edges {
-            match e {
-                Edge::Node(n, i) => list.append((n, i))?,
-                Edge::Leaf(t) => list.append((t, -1))?,
-                Edge::None => {}
-            }
-        }
-        Ok(list)
-    }
-
     #[getter]
     fn _trace(slf: &Bound<'_, Self>) -> Option<Py<PyAny>> {
         let py = slf.py();

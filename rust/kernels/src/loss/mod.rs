@@ -36,18 +36,23 @@ pub enum Reduction {
 
 /// Refuses targets that are neither a class nor `ignore`.
 fn check(target: &[i64], classes: usize, ignore: i64) -> Result<(), IndexError> {
-    let bad = |t: i64| (t as u64) >= classes as u64 && t != ignore;
-    // Without an early end this is one comparison of many at once.
-    if !target.iter().fold(false, |found, &t| found | bad(t)) {
+    if !any_bad(target, classes as u64, ignore) {
         return Ok(());
     }
-    match target.iter().find(|&&t| bad(t)) {
+    match target.iter().find(|&&t| (t as u64) >= classes as u64 && t != ignore) {
         Some(&index) => Err(IndexError {
             index,
             size: classes,
             dim: 1,
         }),
         None => Ok(()),
+    }
+}
+
+multiversion! {
+    /// Without an early end this is a comparison of many at once.
+    fn any_bad(target: &[i64], classes: u64, ignore: i64) -> bool {
+        target.iter().map(|&t| u64::from((t as u64 >= classes) & (t != ignore))).sum::<u64>() > 0
     }
 }
 

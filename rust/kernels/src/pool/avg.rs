@@ -1,4 +1,5 @@
-//! Average pooling. Sums are taken in f64, so that large windows lose nothing.
+//! Average pooling. Sums are taken in f64, so that large windows lose nothing: of each line's taps, then of the lines, which
+//! windows above each other can share.
 
 use super::block::Row;
 use super::wide::{self, Wide};
@@ -219,10 +220,12 @@ fn forward<T: Element>(windows: &[Vec<Window>; 3], s: Option<&PoolShape>, diviso
                     for d in wd.start..wd.start + wd.len {
                         for h in wh.start..wh.start + wh.len {
                             let row = src.wrapping_offset(xs.at(d, h, ww.start));
+                            let mut line = 0.0;
                             for w in 0..ww.len {
                                 // SAFETY: windows hold indices inside the input.
-                                sum += unsafe { *row.wrapping_offset(w as isize * xs.0[4]) }.to_f64();
+                                line += unsafe { *row.wrapping_offset(w as isize * xs.0[4]) }.to_f64();
                             }
+                            sum += line;
                         }
                     }
                     let empty = wd.len * wh.len * ww.len == 0;

@@ -118,12 +118,16 @@ fn mean_strips<T: Element, const S: usize>(row: &Row<T>, count: f64, y: &mut [T]
         let begin = strip * STRIP;
         let mut sums = [0f64; STRIP];
         for &(base, _) in row.taps {
+            let mut line = [0f64; STRIP];
             for k in 0..row.kernel {
                 let x = base.wrapping_add(begin * stride + k * row.dilation);
-                for (j, sum) in sums[..n].iter_mut().enumerate() {
+                for (j, sum) in line[..n].iter_mut().enumerate() {
                     // SAFETY: the caller's promise: the row reaches to the last position's last tap.
                     *sum += unsafe { *x.add(j * stride) }.to_f64();
                 }
+            }
+            for (sum, line) in sums[..n].iter_mut().zip(&line) {
+                *sum += line;
             }
         }
         for (y, sum) in out.iter_mut().zip(&sums) {

@@ -373,10 +373,10 @@ fn float32_agrees_with_float64() {
     }
 }
 
-/// Gradients of float32 into dense planes, which vectors write in whole lines, and into planes that lie apart, which
-/// nothing but the walk over positions takes: the same bits.
+/// Float32 in dense planes, which vectors walk down by columns, and gradients into such, which it writes in whole
+/// lines; and planes that lie apart, which nothing but the walk over positions takes: the same bits.
 #[test]
-fn gradients_into_dense_planes_and_others_agree() {
+fn dense_planes_and_others_agree() {
     let three = |h: usize, w: usize| PoolShape {
         kernel: [1, 3, 3],
         stride: [1, 2, 2],
@@ -417,6 +417,25 @@ fn gradients_into_dense_planes_and_others_agree() {
                 _ => ((i * 7919) % 97) as f32 - 48.0,
             };
             let x: Vec<f32> = (0..n).map(value).collect();
+            let spread: Vec<f32> = x.iter().flat_map(|&v| [v, 5.0]).collect();
+            for average in [false, true] {
+                let (mut near, mut far) = (vec![9f32; g.len()], vec![9f32; g.len()]);
+                for (x, strides, y) in [(&x, &sx, &mut near), (&spread, &apart, &mut far)] {
+                    let (x, y) = (src(x, &xs, strides), dst(y, &ys, &sy));
+                    if average {
+                        avg_pool(&s, x, y, false, None);
+                    } else {
+                        max_pool(&s, x, y, None);
+                    }
+                }
+                let bits = |v: &[f32]| {
+                    bits(
+                        &v.iter().map(|v| if v.is_nan() { 1.5 } else { *v }).collect::<Vec<_>>(),
+                        1,
+                    )
+                };
+                assert_eq!(bits(&near), bits(&far), "{s:?} {input:?} {ceil} {kind} {average}");
+            }
             let (mut near, mut far) = (vec![9f32; n], vec![9f32; 2 * n]);
             max_pool_input(&s, src(&g, &ys, &sy), src(&x, &xs, &sx), dst(&mut near, &xs, &sx));
             max_pool_input(&s, src(&g, &ys, &sy), src(&x, &xs, &sx), dst(&mut far, &xs, &apart));

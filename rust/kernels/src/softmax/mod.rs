@@ -38,6 +38,23 @@ pub fn softmax_rows(src: &[f32], n: usize, dst: &mut [f32], log: bool) {
 
 in_waves! {
     fn all_rows<T: Soft>(l: L; src: &[T], n: usize, dst: &mut [T], log: bool) {
+        if log && n <= LONGEST {
+            // What `group` makes of lines of a walk.
+            for (x, y) in src.chunks(GROUP * n).zip(dst.chunks_mut(GROUP * n)) {
+                let (mut top, mut sum) = ([T::ZERO; GROUP], [T::ONE; GROUP]);
+                for ((x, top), sum) in x.chunks_exact(n).zip(&mut top).zip(&mut sum) {
+                    *top = row::top(l, x);
+                    *sum = row::sum_above(l, x, *top);
+                }
+                for v in &mut sum {
+                    *v = v.log_lowered();
+                }
+                for (i, (x, y)) in x.chunks_exact(n).zip(y.chunks_exact_mut(n)).enumerate() {
+                    row::lowered(l, x, top[i], sum[i], y);
+                }
+            }
+            return;
+        }
         let mut scratch = Scratch::new(n);
         for (x, y) in src.chunks_exact(n).zip(dst.chunks_exact_mut(n)) {
             one(l, x, x, y, false, log, scratch.first(n));
@@ -352,6 +369,7 @@ in_waves! {
 #[inline(always)]
 fn one<T: Soft, L: Wave<T>>(l: L, x: &[T], g: &[T], y: &mut [T], backward: bool, log: bool, scratch: &mut [T]) {
     match (backward, log) {
+        (false, false) if x.len() <= L::N => row::narrow(l, x, y),
         (false, false) => {
             let sum = row::exponentials(l, x, row::top(l, x), scratch);
             row::scaled(l, scratch, T::ONE / sum, y);

@@ -253,6 +253,12 @@ fn total<T, L: Wave<T>>(l: L, mut sums: L::Group) -> T {
     l.fold(sums[0])
 }
 
+/// What [`total`] gives of a group in which one vector was gathered, of that `n` lanes.
+#[inline(always)]
+fn only<T: Soft, L: Wave<T>>(l: L, v: L::V, n: usize) -> T {
+    l.fold(l.add(l.splat(T::ZERO), l.keep(v, n)))
+}
+
 /// The sum of a value of two rows' elements, which are as long as the first.
 macro_rules! row_sum {
     ($(#[$doc:meta])* $name:ident($($k:ident),*) |$l:ident, $x:ident, $y:ident| $value:expr) => {
@@ -261,6 +267,13 @@ macro_rules! row_sum {
         pub(crate) fn $name<T: Soft, L: Wave<T>>($l: L, x: &[T], y: &[T] $(, $k: T)*) -> T {
             let y = &y[..x.len()];
             $(let $k = $l.splat($k);)*
+            if x.len() <= L::N {
+                // SAFETY: lanes of both rows.
+                let ($x, $y): ([L::V; 1], [L::V; 1]) =
+                    unsafe { (get($l, x.as_ptr(), x.len(), false), get($l, y.as_ptr(), x.len(), false)) };
+                let [v] = $value;
+                return T::ZERO + only($l, v, x.len());
+            }
             let mut all = T::ZERO;
             for (x, y) in x.chunks(BLOCK).zip(y.chunks(BLOCK)) {
                 let mut sums = $l.group($l.splat(T::ZERO));
@@ -331,6 +344,12 @@ fn highest<T, L: Wave<T>>(l: L, mut tops: L::Group) -> T {
 /// The largest element; NaN is passed over, and of nothing the result is -inf.
 #[inline(always)]
 pub(crate) fn top<T: Soft, L: Wave<T>>(l: L, x: &[T]) -> T {
+    if x.len() <= L::N {
+        let least = l.splat(-T::INF);
+        // SAFETY: lanes of the row.
+        let v = unsafe { l.load_or(x.as_ptr(), x.len(), least) };
+        return l.largest(l.larger(v, least));
+    }
     let mut all = l.group(l.splat(-T::INF));
     walked!(l: L, T; x.len(); |u, i, n, W, whole| {
         // SAFETY: lanes of the row.
@@ -359,6 +378,19 @@ pub(crate) fn exponentials<T: Soft, L: Wave<T>>(l: L, x: &[T], top: T, to: &mut 
         all = all + total(l, sums);
     }
     all
+}
+
+/// The softmax of a row of at most one vector: what [`exponentials`] and [`scaled`] give.
+#[inline(always)]
+pub(crate) fn narrow<T: Soft, L: Wave<T>>(l: L, x: &[T], to: &mut [T]) {
+    let (n, top) = (to.len(), top(l, x));
+    // SAFETY: lanes of both rows, which are as long as each other.
+    unsafe {
+        let x: [L::V; 1] = get(l, x[..n].as_ptr(), n, false);
+        let [e] = raised(l, lifted(l, x, l.splat(-top)));
+        let by = T::ONE / (T::ZERO + only(l, e, n));
+        store(l, to.as_mut_ptr(), l.mul(e, l.splat(by)), n, false);
+    }
 }
 
 /// What a [`step`] makes of the row before.

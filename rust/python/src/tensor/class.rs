@@ -212,6 +212,21 @@ impl Tensor {
         })
     }
 
+    /// Whether `grad` can be the gradient of this tensor as it is: a tensor of its shape and dtype, where one is wanted; or
+    /// none for one number.
+    fn _takes(slf: &Bound<'_, Self>, grad: &Bound<'_, PyAny>) -> PyResult<bool> {
+        let py = slf.py();
+        let fits = match grad.cast::<Tensor>() {
+            Ok(grad) => {
+                let given = grad.get().core(py);
+                slf.get()
+                    .with(py, |s| *s.core.shape() == *given.shape() && s.core.dtype == given.dtype)
+            }
+            Err(_) => grad.is_none() && slf.get().with(py, |s| s.core.numel() == 1),
+        };
+        Ok(fits && record::wants_grad(slf)?)
+    }
+
     #[getter]
     fn output_nr(slf: &Bound<'_, Self>) -> u32 {
         slf.get().with(slf.py(), |s| match &s.edge {

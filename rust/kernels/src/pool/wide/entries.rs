@@ -98,6 +98,7 @@ impl Wide<'_> {
             match (two, next, self.kernel, places.is_null()) {
                 (true, true, 2, true) if self.two => two::max(v, self, x, y),
                 (true, true, 2, true) => max::plane::<V, 2, 2, false>(v, self, x, y, places),
+                (true, true, 3, true) if self.three => down::max(v, self, x, y),
                 (true, true, 3, true) => max::plane::<V, 2, 3, false>(v, self, x, y, places),
                 (true, _, _, true) => max::plane::<V, 2, 0, false>(v, self, x, y, places),
                 (false, _, _, true) => max::plane::<V, 1, 0, false>(v, self, x, y, places),
@@ -143,7 +144,9 @@ impl Wide<'_> {
         // SAFETY: as above.
         unsafe {
             match (self.stride, self.kernel) {
+                _ if self.three => down::mean(v, self, x, inverses, y),
                 (2, 2) => mean::plane::<V, 2, 2>(v, self, x, inverses, y),
+                (2, 3) => mean::plane::<V, 2, 3>(v, self, x, inverses, y),
                 (2, _) => mean::plane::<V, 2, 0>(v, self, x, inverses, y),
                 _ => mean::plane::<V, 1, 0>(v, self, x, inverses, y),
             }

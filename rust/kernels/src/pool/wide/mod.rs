@@ -3,6 +3,7 @@
 //! The same taps in the same order as the other walks, so the same bits. Columns are taken at stride 1 or 2; at stride 2
 //! two vectors are loaded and sorted.
 
+mod down;
 mod entries;
 mod max;
 mod mean;
@@ -51,6 +52,16 @@ pub(super) struct Wide<'a> {
     entries: &'static Entries,
 }
 
+/// The column of tap `k` of the vector whose first output is `first`.
+fn column(&[stride, dilation, padding, width]: &[usize; 4], first: usize, k: usize) -> Column {
+    let offset = (first * stride + k * dilation) as isize - padding as isize;
+    let from = (-offset).clamp(0, 32) as u32;
+    let to = (width as isize - offset).clamp(0, 32) as u32;
+    let below = |n: u32| ((1u64 << n) - 1) as u32;
+    let mask = below(to) & !below(from);
+    Column { offset, mask }
+}
+
 impl<'a> Wide<'a> {
     /// `None`: not a case for this module.
     pub fn new(windows: &'a [Vec<Window>; 3], s: &PoolShape, strides: Strides, size: [usize; 3]) -> Option<Self> {
@@ -64,15 +75,7 @@ impl<'a> Wide<'a> {
         // For small planes this costs more than it saves, but where windows are two by two.
         let large = size[1] * size[2] * 4 > 4 * AHEAD;
         let outputs = windows[2].len();
-        let width = size[2] as isize;
-        let column = |first: usize, k: usize| {
-            let offset = (first * stride + k * dilation) as isize - padding as isize;
-            let from = (-offset).clamp(0, 32) as u32;
-            let to = (width - offset).clamp(0, 32) as u32;
-            let below = |n: u32| ((1u64 << n) - 1) as u32;
-            let mask = below(to) & !below(from);
-            Column { offset, mask }
-        };
+        let column = |first, k| column(&[stride, dilation, padding, size[2]], first, k);
         let columns = (0..outputs)
             .step_by(N)
             .flat_map(|first| (0..kernel).map(move |k| column(first, k)))

@@ -69,12 +69,23 @@ pub(super) trait Sixteen: Copy {
     fn zeros(self) -> Self::D;
     /// `v` added in float64.
     fn added(self, sums: Self::D, v: Self::F) -> Self::D;
+    fn joined(self, a: Self::D, b: Self::D) -> Self::D;
     /// Products with sixteen factors, rounded.
     /// # Safety
     /// See the trait.
     unsafe fn scaled(self, v: Self::D, by: *const f64) -> Self::F;
     /// The sum of all lanes: lane i and i + 8 first, then i and i + 4, and so on.
     fn total(self, v: Self::D) -> f64;
+    /// Eight such sums times `by`, rounded.
+    /// # Safety
+    /// See the trait.
+    #[inline(always)]
+    unsafe fn store_totals(self, p: *mut f32, v: [Self::D; 8], by: f64) {
+        for (i, v) in v.into_iter().enumerate() {
+            // SAFETY: the caller's promise.
+            unsafe { *p.add(i) = (self.total(v) * by) as f32 };
+        }
+    }
 
     fn place(self, x: i32) -> Self::I;
     /// # Safety

@@ -187,11 +187,9 @@ pub(super) unsafe fn mean<V: Sixteen>(v: V, a: &Wide, x: *const f32, inverse: f6
                 unsafe {
                     let up = pair::<V, 2>(v, upper, &column, zero);
                     let down = pair::<V, 2>(v, upper.wrapping_offset(step), &column, zero);
-                    let mut sums = v.zeros();
-                    for [low, high] in [up, down] {
-                        sums = v.added(sums, v.even(low, high));
-                        sums = v.added(sums, v.odd(low, high));
-                    }
+                    let up = v.added(v.added(v.zeros(), v.even(up[0], up[1])), v.odd(up[0], up[1]));
+                    let down = v.added(v.added(v.zeros(), v.even(down[0], down[1])), v.odd(down[0], down[1]));
+                    let sums = v.joined(up, down);
                     // As for the maxima.
                     let room = if outputs <= N { left } else { n };
                     store(v, y.add(at), v.scaled(sums, inverse.as_ptr()), n, room);

@@ -243,6 +243,15 @@ impl Sixteen for Neon {
         sums
     }
     #[inline(always)]
+    fn joined(self, a: [float64x2_t; 8], b: [float64x2_t; 8]) -> [float64x2_t; 8] {
+        let mut sums = a;
+        for i in 0..8 {
+            // SAFETY: as above.
+            sums[i] = unsafe { vaddq_f64(a[i], b[i]) };
+        }
+        sums
+    }
+    #[inline(always)]
     unsafe fn scaled(self, v: [float64x2_t; 8], by: *const f64) -> [float32x4_t; 4] {
         let mut all = self.splat(0.0);
         for i in 0..4 {

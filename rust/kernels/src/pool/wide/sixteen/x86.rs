@@ -163,6 +163,11 @@ impl Sixteen for Avx512 {
         }
     }
     #[inline(always)]
+    fn joined(self, a: [__m512d; 2], b: [__m512d; 2]) -> [__m512d; 2] {
+        // SAFETY: as above.
+        unsafe { [_mm512_add_pd(a[0], b[0]), _mm512_add_pd(a[1], b[1])] }
+    }
+    #[inline(always)]
     unsafe fn scaled(self, v: [__m512d; 2], by: *const f64) -> __m512 {
         // SAFETY: as above.
         unsafe {
@@ -179,6 +184,30 @@ impl Sixteen for Avx512 {
             let eight = _mm512_add_pd(v[0], v[1]);
             let (low, high) = (_mm512_castpd512_pd256(eight), _mm512_extractf64x4_pd::<1>(eight));
             four(_mm256_add_pd(low, high))
+        }
+    }
+    #[inline(always)]
+    unsafe fn store_totals(self, p: *mut f32, v: [[__m512d; 2]; 8], by: f64) {
+        // Halves of two sums' lanes are added at once, those of four, and of eight.
+        // SAFETY: as above.
+        unsafe {
+            let mut eight = [_mm512_setzero_pd(); 8];
+            for i in 0..8 {
+                eight[i] = _mm512_add_pd(v[i][0], v[i][1]);
+            }
+            let (mut four, mut two) = ([eight[0]; 4], [eight[0]; 2]);
+            for i in 0..4 {
+                let (a, b) = (eight[i / 2 * 4 + i % 2], eight[i / 2 * 4 + i % 2 + 2]);
+                let (low, high) = (_mm512_shuffle_f64x2::<0x44>(a, b), _mm512_shuffle_f64x2::<0xee>(a, b));
+                four[i] = _mm512_add_pd(low, high);
+            }
+            for i in 0..2 {
+                let (a, b) = (four[i], four[i + 2]);
+                let (low, high) = (_mm512_shuffle_f64x2::<0x88>(a, b), _mm512_shuffle_f64x2::<0xdd>(a, b));
+                two[i] = _mm512_add_pd(low, high);
+            }
+            let sums = _mm512_add_pd(_mm512_unpacklo_pd(two[0], two[1]), _mm512_unpackhi_pd(two[0], two[1]));
+            _mm256_storeu_ps(p, _mm512_cvtpd_ps(_mm512_mul_pd(sums, _mm512_set1_pd(by))));
         }
     }
     #[inline(always)]
@@ -429,6 +458,15 @@ impl Sixteen for Avx2 {
                 sums[2 * h] = _mm256_add_pd(sums[2 * h], _mm256_cvtps_pd(low));
                 sums[2 * h + 1] = _mm256_add_pd(sums[2 * h + 1], _mm256_cvtps_pd(high));
             }
+        }
+        sums
+    }
+    #[inline(always)]
+    fn joined(self, a: [__m256d; 4], b: [__m256d; 4]) -> [__m256d; 4] {
+        let mut sums = a;
+        for i in 0..4 {
+            // SAFETY: as above.
+            sums[i] = unsafe { _mm256_add_pd(a[i], b[i]) };
         }
         sums
     }
