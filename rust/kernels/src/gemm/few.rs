@@ -1,6 +1,11 @@
 //! Few rows times a large matrix, which is read once, as long streams: its rows, while the sums stay in the first-level
 //! cache; or its columns, where these are contiguous, turned block by block without a packed copy.
 
+#![allow(
+    clippy::needless_range_loop,
+    reason = "indices over registers, unrolled by the compiler, read best as such"
+)]
+
 use crate::simd::vec::Lanes;
 use std::ops::Range;
 
