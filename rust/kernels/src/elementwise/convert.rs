@@ -230,15 +230,87 @@ mod halves {
     use crate::simd::{Isa, isa};
     use std::arch::x86_64::*;
 
-    #[inline(always)]
-    pub fn fast() -> bool {
-        isa() == Isa::Avx512
+    /// Whether a row was converted.
+    ///
+    /// # Safety
+    /// `n` elements at both ends, which do not overlap. So below, where the CPU has what the function is compiled for.
+    pub unsafe fn narrow(from: *const f32, to: *mut u16, n: usize) -> bool {
+        // SAFETY: `isa` returns a set only after the CPU was found to have it; the caller's promise.
+        unsafe {
+            match isa() {
+                Isa::Avx512 => narrow_sixteen(from, to, n),
+                Isa::Avx2 => narrow_eight(from, to, n),
+                _ => return false,
+            }
+        }
+        true
+    }
+
+    /// Whether a row was converted.
+    ///
+    /// # Safety
+    /// As for [`narrow`].
+    pub unsafe fn widen(from: *const u16, to: *mut f32, n: usize) -> bool {
+        // SAFETY: as above.
+        unsafe {
+            match isa() {
+                Isa::Avx512 => widen_sixteen(from, to, n),
+                Isa::Avx2 => widen_eight(from, to, n),
+                _ => return false,
+            }
+        }
+        true
     }
 
     /// # Safety
-    /// `n` elements at both ends, which do not overlap; the CPU has AVX-512.
+    /// As for [`narrow`].
+    #[target_feature(enable = "avx,f16c")]
+    unsafe fn narrow_eight(from: *const f32, to: *mut u16, n: usize) {
+        for at in (0..n).step_by(8) {
+            let left = (n - at).min(8);
+            // SAFETY: the last elements by way of eight of our own.
+            unsafe {
+                let mut last = ([0f32; 8], [0u16; 8]);
+                let (mut p, mut q) = (from.add(at), to.add(at));
+                if left < 8 {
+                    p.copy_to_nonoverlapping(last.0.as_mut_ptr(), left);
+                    (p, q) = (last.0.as_ptr(), last.1.as_mut_ptr());
+                }
+                let y = _mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(_mm256_loadu_ps(p));
+                _mm_storeu_si128(q.cast(), y);
+                if left < 8 {
+                    q.copy_to_nonoverlapping(to.add(at), left);
+                }
+            }
+        }
+    }
+
+    /// # Safety
+    /// As for [`narrow`].
+    #[target_feature(enable = "avx,f16c")]
+    unsafe fn widen_eight(from: *const u16, to: *mut f32, n: usize) {
+        for at in (0..n).step_by(8) {
+            let left = (n - at).min(8);
+            // SAFETY: as above.
+            unsafe {
+                let mut last = ([0u16; 8], [0f32; 8]);
+                let (mut p, mut q) = (from.add(at), to.add(at));
+                if left < 8 {
+                    p.copy_to_nonoverlapping(last.0.as_mut_ptr(), left);
+                    (p, q) = (last.0.as_ptr(), last.1.as_mut_ptr());
+                }
+                _mm256_storeu_ps(q, _mm256_cvtph_ps(_mm_loadu_si128(p.cast())));
+                if left < 8 {
+                    q.copy_to_nonoverlapping(to.add(at), left);
+                }
+            }
+        }
+    }
+
+    /// # Safety
+    /// As for [`narrow`].
     #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-    pub unsafe fn narrow(from: *const f32, to: *mut u16, n: usize) {
+    unsafe fn narrow_sixteen(from: *const f32, to: *mut u16, n: usize) {
         for at in (0..n).step_by(16) {
             let here = ((1u32 << (n - at).min(16)) - 1) as u16;
             // SAFETY: the masks let through only what is there.
@@ -253,7 +325,7 @@ mod halves {
     /// # Safety
     /// As for [`narrow`].
     #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-    pub unsafe fn widen(from: *const u16, to: *mut f32, n: usize) {
+    unsafe fn widen_sixteen(from: *const u16, to: *mut f32, n: usize) {
         for at in (0..n).step_by(16) {
             let here = ((1u32 << (n - at).min(16)) - 1) as u16;
             // SAFETY: the masks let through only what is there.
@@ -305,8 +377,7 @@ unsafe fn load<S: Stored, C: Compute>(src: *const u8, rect: Rect, dst: *mut u8) 
             let out = dst.add(r * rect.cols);
             if rect.col_stride == 1 && rect.cols >= SHORT {
                 #[cfg(target_arch = "x86_64")]
-                if is::<S, f16>() && is::<C, f32>() && halves::fast() {
-                    halves::widen(row.cast(), out.cast(), rect.cols);
+                if is::<S, f16>() && is::<C, f32>() && halves::widen(row.cast(), out.cast(), rect.cols) {
                     continue;
                 }
                 load_row(
@@ -335,8 +406,7 @@ unsafe fn store<C: Compute, D: Stored>(src: *const u8, dst: *mut u8, rect: Rect)
             let from = src.add(r * rect.cols);
             if rect.col_stride == 1 && rect.cols >= SHORT {
                 #[cfg(target_arch = "x86_64")]
-                if is::<C, f32>() && is::<D, f16>() && halves::fast() {
-                    halves::narrow(from.cast(), row.cast(), rect.cols);
+                if is::<C, f32>() && is::<D, f16>() && halves::narrow(from.cast(), row.cast(), rect.cols) {
                     continue;
                 }
                 store_row(
