@@ -4,6 +4,8 @@
 //! nothing and rounds once, f64 to half apart: PyTorch goes through f32 there, and so do we.
 
 use crate::dtype::{Bool, DType, Element, bf16, f16};
+#[cfg(target_arch = "x86_64")]
+use crate::simd::isa;
 use crate::{multiversion, with_element};
 
 /// A stored element, as each compute type.
@@ -227,17 +229,17 @@ fn is<A: 'static, B: 'static>() -> bool {
 /// Halves by the instructions for them, which give the bits of [`narrow_f16`] and [`widen_f16`] (other NaNs apart).
 #[cfg(target_arch = "x86_64")]
 mod halves {
-    use crate::simd::{Isa, isa};
+    use crate::simd::Isa;
     use std::arch::x86_64::*;
 
-    /// Whether a row was converted.
+    /// Whether a row was converted, by the instructions of `isa`.
     ///
     /// # Safety
-    /// `n` elements at both ends, which do not overlap. So below, where the CPU has what the function is compiled for.
-    pub unsafe fn narrow(from: *const f32, to: *mut u16, n: usize) -> bool {
-        // SAFETY: `isa` returns a set only after the CPU was found to have it; the caller's promise.
+    /// `n` elements at both ends, which do not overlap; the CPU has the set. So below.
+    pub unsafe fn narrow(isa: Isa, from: *const f32, to: *mut u16, n: usize) -> bool {
+        // SAFETY: the caller's promise.
         unsafe {
-            match isa() {
+            match isa {
                 Isa::Avx512 => narrow_sixteen(from, to, n),
                 Isa::Avx2 => narrow_eight(from, to, n),
                 _ => return false,
@@ -250,10 +252,10 @@ mod halves {
     ///
     /// # Safety
     /// As for [`narrow`].
-    pub unsafe fn widen(from: *const u16, to: *mut f32, n: usize) -> bool {
+    pub unsafe fn widen(isa: Isa, from: *const u16, to: *mut f32, n: usize) -> bool {
         // SAFETY: as above.
         unsafe {
-            match isa() {
+            match isa {
                 Isa::Avx512 => widen_sixteen(from, to, n),
                 Isa::Avx2 => widen_eight(from, to, n),
                 _ => return false,
@@ -377,7 +379,7 @@ unsafe fn load<S: Stored, C: Compute>(src: *const u8, rect: Rect, dst: *mut u8) 
             let out = dst.add(r * rect.cols);
             if rect.col_stride == 1 && rect.cols >= SHORT {
                 #[cfg(target_arch = "x86_64")]
-                if is::<S, f16>() && is::<C, f32>() && halves::widen(row.cast(), out.cast(), rect.cols) {
+                if is::<S, f16>() && is::<C, f32>() && halves::widen(isa(), row.cast(), out.cast(), rect.cols) {
                     continue;
                 }
                 load_row(
@@ -406,7 +408,7 @@ unsafe fn store<C: Compute, D: Stored>(src: *const u8, dst: *mut u8, rect: Rect)
             let from = src.add(r * rect.cols);
             if rect.col_stride == 1 && rect.cols >= SHORT {
                 #[cfg(target_arch = "x86_64")]
-                if is::<C, f32>() && is::<D, f16>() && halves::narrow(from.cast(), row.cast(), rect.cols) {
+                if is::<C, f32>() && is::<D, f16>() && halves::narrow(isa(), from.cast(), row.cast(), rect.cols) {
                     continue;
                 }
                 store_row(
@@ -473,6 +475,46 @@ mod tests {
             f64::NAN,
         ] {
             assert_eq!(whole(v), v as i64, "{v}");
+        }
+    }
+
+    /// Every half and many floats by the instructions of each set, in rows that end inside a vector.
+    #[cfg(target_arch = "x86_64")]
+    #[test]
+    fn halves_by_their_instructions() {
+        let all: Vec<f16> = (0..=u16::MAX).map(f16::from_bits).collect();
+        let floats: Vec<f32> = (0..200_003u32)
+            .map(|i| f32::from_bits(i.wrapping_mul(21_473)))
+            .collect();
+        for isa in crate::simd::available() {
+            for cols in [1, 5, 8, 16, 21, 4096, 4097] {
+                for some in all.chunks(cols) {
+                    let mut got = vec![-1f32; some.len() + 1];
+                    // SAFETY: as many elements at both ends.
+                    if !unsafe { halves::widen(isa, some.as_ptr().cast(), got.as_mut_ptr(), some.len()) } {
+                        continue;
+                    }
+                    assert_eq!(got.pop(), Some(-1.0));
+                    for (half, got) in some.iter().zip(got) {
+                        let want = half.to_f32();
+                        let same = want.to_bits() == got.to_bits() || want.is_nan() && got.is_nan();
+                        assert!(same, "{isa:?} {cols}: {half:?} as {got}");
+                    }
+                }
+                for some in floats.chunks(cols) {
+                    let mut got = vec![f16::ONE; some.len() + 1];
+                    // SAFETY: as above.
+                    if !unsafe { halves::narrow(isa, some.as_ptr(), got.as_mut_ptr().cast(), some.len()) } {
+                        continue;
+                    }
+                    assert_eq!(got.pop(), Some(f16::ONE));
+                    for (v, got) in some.iter().zip(got) {
+                        let want = f16::from_f32(*v);
+                        let same = want.to_bits() == got.to_bits() || want.is_nan() && got.is_nan();
+                        assert!(same, "{isa:?} {cols}: {v:e} as {got}");
+                    }
+                }
+            }
         }
     }
 

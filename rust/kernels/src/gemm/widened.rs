@@ -9,7 +9,7 @@ use super::{Epilogue, Gemm, HasProducts, Products, batch_offset};
 use crate::dtype::{DType, Element};
 use crate::elementwise::convert::{Load, Rect, loader};
 use crate::scratch;
-use crate::simd::{Isa, isa};
+use crate::simd::isa;
 use crate::view::{Dst, Src};
 use std::ops::Range;
 
@@ -195,91 +195,6 @@ unsafe fn pack_piece(
     unsafe { (kernels.pack)(&args) };
 }
 
-/// A [`Load`] of float16 by the processor's conversion.
-#[cfg(target_arch = "x86_64")]
-mod half {
-    use super::{Load, Rect};
-    use crate::dtype::{DType, f16};
-    use crate::elementwise::convert::loader;
-    use crate::simd::Isa;
-    use std::arch::x86_64::*;
-
-    pub(super) fn load(isa: Isa) -> Load {
-        match isa {
-            Isa::Avx512 => lines_512,
-            Isa::Avx2 => lines_256,
-            _ => loader(DType::F16, DType::F32),
-        }
-    }
-
-    /// # Safety
-    /// As for what [`loader`] gives; the CPU has AVX-512.
-    unsafe fn lines_512(src: *const u8, rect: Rect, dst: *mut u8) {
-        // SAFETY: the caller's promise. So below.
-        unsafe { lines(src, rect, dst, line_512) }
-    }
-
-    /// # Safety
-    /// As above, with AVX2 and F16C.
-    unsafe fn lines_256(src: *const u8, rect: Rect, dst: *mut u8) {
-        // SAFETY: as above.
-        unsafe { lines(src, rect, dst, line_256) }
-    }
-
-    /// # Safety
-    /// As above.
-    unsafe fn lines(src: *const u8, rect: Rect, dst: *mut u8, line: unsafe fn(*const u16, *mut f32, usize)) {
-        if rect.col_stride != 1 {
-            // SAFETY: as above.
-            return unsafe { loader(DType::F16, DType::F32)(src, rect, dst) };
-        }
-        for r in 0..rect.rows {
-            let from = src.cast::<f16>().wrapping_offset(r as isize * rect.row_stride);
-            let to = dst.cast::<f32>().wrapping_add(r * rect.cols);
-            // SAFETY: as above.
-            unsafe { line(from.cast(), to, rect.cols) };
-        }
-    }
-
-    /// # Safety
-    /// `n` elements on both sides; the CPU has AVX-512 (F, BW, VL).
-    #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-    unsafe fn line_512(from: *const u16, to: *mut f32, n: usize) {
-        for i in (0..n).step_by(16) {
-            let mask = if n - i >= 16 { u16::MAX } else { (1 << (n - i)) - 1 };
-            // SAFETY: the caller's promise.
-            unsafe {
-                let v = _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(mask, from.add(i).cast()));
-                _mm512_mask_storeu_ps(to.add(i), mask, v);
-            }
-        }
-    }
-
-    /// # Safety
-    /// `n` elements on both sides; the CPU has AVX2 and F16C.
-    #[target_feature(enable = "avx2,f16c")]
-    unsafe fn line_256(from: *const u16, to: *mut f32, n: usize) {
-        let whole = n / 8 * 8;
-        for i in (0..whole).step_by(8) {
-            // SAFETY: the caller's promise.
-            unsafe { _mm256_storeu_ps(to.add(i), _mm256_cvtph_ps(_mm_loadu_si128(from.add(i).cast()))) };
-        }
-        for i in whole..n {
-            // SAFETY: as above.
-            unsafe { *to.add(i) = f16::from_bits(*from.add(i)).to_f32() };
-        }
-    }
-}
-
-/// The loader of float16 or bfloat16 as float32.
-pub(super) fn load_of<S: Element>(#[allow(unused_variables, reason = "x86-64 only")] isa: Isa) -> Load {
-    match S::DTYPE {
-        #[cfg(target_arch = "x86_64")]
-        DType::F16 => half::load(isa),
-        stored => loader(stored, DType::F32),
-    }
-}
-
 /// [`super::matmul`] of float16 or bfloat16 into float32, for sizes that [`widens`] accepts: the same bits as of widened
 /// operands.
 pub fn matmul_widened<S: Element>(a: Src<S>, b: Src<S>, c: Dst<f32>, ep: Epilogue<f32>) {
@@ -309,7 +224,7 @@ pub fn matmul_widened<S: Element>(a: Src<S>, b: Src<S>, c: Dst<f32>, ep: Epilogu
         let operands = Widened {
             a: Side::new(&a, shape, i),
             b: Side::new(&b, shape, i),
-            load: load_of::<S>(isa()),
+            load: loader(S::DTYPE, DType::F32),
         };
         // SAFETY: views promise that what their shapes span is live; the kernels fit the CPU.
         unsafe { g.run_with(&operands, f32::products(isa())) };
