@@ -333,15 +333,15 @@ unsafe fn chunk<T: Weight + HasTiles>(
                 c_rs: QUERIES as isize,
                 from_c: false,
             };
-            let (product, block) = (job.tiles.product, ..n * QUERIES);
+            let block = ..n * QUERIES;
             let rows_of = |m: &Matrix<T>, copy: &[T], width: usize| match m.has_rows() {
                 true => (m.row(q), m.rs),
                 false => (copy[q * width..].as_ptr(), width as isize),
             };
             // SAFETY: the caller's promise; blocks and rows lie in the scratch memory.
             unsafe {
-                product(&base);
-                product(&Product {
+                base.run(job.products);
+                Product {
                     k: v,
                     a: head.value.row(k),
                     a_rs: head.value.rs,
@@ -349,7 +349,8 @@ unsafe fn chunk<T: Weight + HasTiles>(
                     b: queries.grad_turned[q * v..].as_ptr(),
                     c: blocks.grads.as_mut_ptr(),
                     ..base
-                });
+                }
+                .run(job.products);
                 let mask = job.mask_block(head, [q, nq], [k, n], blocks.mask);
                 let kept = job.kept_block(head, [q, nq], [k, n], blocks.kept);
                 let (lse, dot) = (lanes(&queries.logsumexp[q..]), lanes(&queries.dot[q..]));
@@ -370,9 +371,9 @@ unsafe fn chunk<T: Weight + HasTiles>(
                     from_c: b > first,
                 };
                 let (value, key) = (blocks.value.as_mut_ptr(), blocks.key.as_mut_ptr());
-                product(&down(scores.as_ptr(), rows_of(grad, queries.grad_rows, v), v, value));
-                product(&down(grads.as_ptr(), rows_of(&head.query, queries.rows, e), e, key));
-                product(&Product {
+                down(scores.as_ptr(), rows_of(grad, queries.grad_rows, v), v, value).run(job.products);
+                down(grads.as_ptr(), rows_of(&head.query, queries.rows, e), e, key).run(job.products);
+                Product {
                     m: e,
                     k: n,
                     a: head.key.row(k),
@@ -382,7 +383,8 @@ unsafe fn chunk<T: Weight + HasTiles>(
                     c: part[q * e..].as_mut_ptr(),
                     from_c: k > start,
                     ..base
-                });
+                }
+                .run(job.products);
             }
         }
         // The queries' rows had no scale.

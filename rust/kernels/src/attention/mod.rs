@@ -17,6 +17,7 @@ pub use backward::backward;
 pub use block::Dropout;
 
 use crate::dtype::DType;
+use crate::gemm::Products;
 use crate::gemm::with_scratch;
 use crate::parallel;
 use crate::reduce::real::Real;
@@ -100,6 +101,7 @@ struct Job<'a, T: 'static> {
     s: usize,
     e: usize,
     v: usize,
+    products: &'static Products<T>,
     tiles: &'static Tiles<T>,
 }
 
@@ -129,6 +131,7 @@ impl<'a, T: Real + HasTiles> Job<'a, T> {
             s: key.shape()[d],
             e: query.shape()[d + 1],
             v: value.shape()[d + 1],
+            products: T::products(isa()),
             tiles: T::tiles(isa()),
         }
     }
@@ -329,7 +332,7 @@ unsafe fn queries<T: Weight + HasTiles>(
         for k in (0..seen).step_by(KEYS) {
             let n = KEYS.min(seen - k);
             let scores = &mut scores[..n * QUERIES];
-            (job.tiles.product)(&Product {
+            Product {
                 m: n,
                 n: QUERIES,
                 k: job.e,
@@ -341,7 +344,8 @@ unsafe fn queries<T: Weight + HasTiles>(
                 c: scores.as_mut_ptr(),
                 c_rs: QUERIES as isize,
                 from_c: false,
-            });
+            }
+            .run(job.products);
             let mask = job.mask_block(head, q, [k, n], other);
             let factor = block::step(scores, mask, job.ahead(q[0], k, n), state);
             if k > 0 {
@@ -350,7 +354,7 @@ unsafe fn queries<T: Weight + HasTiles>(
             if job.dropout.is_some() {
                 block::multiply(scores, job.kept_block(head, q, [k, n], other));
             }
-            (job.tiles.product)(&Product {
+            Product {
                 m: job.v,
                 n: QUERIES,
                 k: n,
@@ -362,7 +366,8 @@ unsafe fn queries<T: Weight + HasTiles>(
                 c: values.as_mut_ptr(),
                 c_rs: QUERIES as isize,
                 from_c: k > 0,
-            });
+            }
+            .run(job.products);
         }
         let by = block::finish(state);
         (job.tiles.scale_columns)(values.as_mut_ptr(), job.v, QUERIES, by.as_ptr());

@@ -1,15 +1,7 @@
 //! Small products that read their left factor where it lies, and blocks turned on their side: what attention and the
 //! recurrent networks are made of.
-//!
-//! Each element of C is one chain of fused multiply-adds in the order of k, whatever the instruction set. The left factor
-//! may be strided in any way (its elements are broadcast one by one), so a transposed one needs no packing; rows of B and
-//! C have unit stride. Meant for a B that stays in the caches.
 
-#![allow(
-    clippy::needless_range_loop,
-    reason = "indices over registers, unrolled by the compiler, read best as such"
-)]
-
+use crate::gemm::{Ahead, HasProducts, Number, Products, Summand, Tile, panel};
 use crate::simd::Isa;
 #[cfg(target_arch = "aarch64")]
 use crate::simd::vec::Neon;
@@ -47,111 +39,39 @@ pub(crate) struct Turn<T> {
     pub width: usize,
 }
 
-/// # Safety
-/// The rows and columns of the tile lie in live memory; C overlaps neither A nor B.
-#[inline(always)]
-unsafe fn tile<T: Copy + Default, L: Lanes<T>, const MR: usize, const NV: usize, const FULL: bool>(
-    l: L,
-    t: &Product<T>,
-    i: usize,
-    j: usize,
-) {
-    // SAFETY: the caller's promise.
-    unsafe {
-        let left = |v: usize| {
-            if FULL { L::N } else { (t.n - j).saturating_sub(v * L::N) }
-        };
-        let load = |p: *const T, v: usize| {
-            let p = p.wrapping_add(v * L::N);
-            if FULL { l.load(p) } else { l.load_n(p, left(v)) }
-        };
-        let row = |r: usize| t.c.offset((i + r) as isize * t.c_rs).wrapping_add(j);
-        let mut acc = [[l.splat(T::default()); NV]; MR];
-        if t.from_c {
-            for r in 0..MR {
-                for v in 0..NV {
-                    acc[r][v] = load(row(r), v);
-                }
+impl<T: Number> Product<T> {
+    /// Computes by tiles that read A where it lies, strided in any way, so that a transposed one needs no packing; rows of B
+    /// and C have unit stride. Meant for a B that stays in the caches.
+    ///
+    /// # Safety
+    /// The matrices lie in live memory; C overlaps neither A nor B; `kernels` are for this CPU.
+    pub unsafe fn run(&self, kernels: &'static Products<T>) {
+        let panels = self.m.div_ceil(kernels.tall.len());
+        let null = std::ptr::null();
+        for j in (0..self.n).step_by(kernels.nr) {
+            let n = kernels.nr.min(self.n - j);
+            for (i, rows) in (0..panels).map(|index| panel(self.m, panels, index)) {
+                let tile = Tile {
+                    k: self.k,
+                    a: self.a.wrapping_offset(i as isize * self.a_rs),
+                    a_rs: self.a_rs,
+                    a_cs: self.a_cs,
+                    b: self.b.wrapping_add(j),
+                    b_rs: self.b_rs,
+                    c: self.c.wrapping_offset(i as isize * self.c_rs).wrapping_add(j),
+                    c_rs: self.c_rs,
+                    next: null,
+                    ahead: Ahead::NONE,
+                    n,
+                    from_c: self.from_c,
+                    plus: Summand::none(T::default()),
+                    row_bias: null,
+                    col_bias: null,
+                    relu: false,
+                };
+                // SAFETY: the tile lies inside the matrices that the caller vouches for.
+                unsafe { kernels.tall[rows - 1][(n > kernels.narrow) as usize](&tile) };
             }
-        }
-        // A pointer per row: one that walks from row to row would be a chain of additions longer than the products.
-        let mut a = [t.a; MR];
-        for r in 0..MR {
-            a[r] = t.a.wrapping_offset((i + r) as isize * t.a_rs);
-        }
-        let mut b = t.b.wrapping_add(j);
-        for _ in 0..t.k {
-            let mut line = [l.splat(T::default()); NV];
-            for v in 0..NV {
-                line[v] = load(b, v);
-            }
-            for r in 0..MR {
-                let x = l.splat(*a[r]);
-                a[r] = a[r].wrapping_offset(t.a_cs);
-                for v in 0..NV {
-                    acc[r][v] = l.fma(x, line[v], acc[r][v]);
-                }
-            }
-            b = b.wrapping_offset(t.b_rs);
-        }
-        for r in 0..MR {
-            for v in 0..NV {
-                let p = row(r).wrapping_add(v * L::N);
-                if FULL {
-                    l.store(p, acc[r][v]);
-                } else {
-                    l.store_n(p, acc[r][v], left(v));
-                }
-            }
-        }
-    }
-}
-
-/// All rows of one strip of columns.
-///
-/// # Safety
-/// As for [`tile`].
-#[inline(always)]
-unsafe fn strip<T: Copy + Default, L: Lanes<T>, const MR: usize, const NV: usize, const FULL: bool>(
-    l: L,
-    t: &Product<T>,
-    j: usize,
-) {
-    let mut i = 0;
-    // SAFETY: the caller's promise.
-    unsafe {
-        while i + MR <= t.m {
-            tile::<T, L, MR, NV, FULL>(l, t, i, j);
-            i += MR;
-        }
-        if i + 4 <= t.m {
-            tile::<T, L, 4, NV, FULL>(l, t, i, j);
-            i += 4;
-        }
-        if i + 2 <= t.m {
-            tile::<T, L, 2, NV, FULL>(l, t, i, j);
-            i += 2;
-        }
-        if i < t.m {
-            tile::<T, L, 1, NV, FULL>(l, t, i, j);
-        }
-    }
-}
-
-/// # Safety
-/// As for [`tile`], for the whole of C.
-#[inline(always)]
-unsafe fn product<T: Copy + Default, L: Lanes<T>, const MR: usize>(l: L, t: &Product<T>) {
-    let mut j = 0;
-    // SAFETY: the caller's promise.
-    unsafe {
-        while j + 2 * L::N <= t.n {
-            strip::<T, L, MR, 2, true>(l, t, j);
-            j += 2 * L::N;
-        }
-        while j < t.n {
-            strip::<T, L, MR, 1, false>(l, t, j);
-            j += L::N;
         }
     }
 }
@@ -216,29 +136,21 @@ unsafe fn scale_columns<T: Copy + std::ops::Neg<Output = T> + Default, L: Lanes<
 
 /// The functions compiled for one instruction set.
 pub(crate) struct Tiles<T: 'static> {
-    pub product: unsafe fn(&Product<T>),
     pub turn: unsafe fn(&Turn<T>),
     /// Block, rows, columns, factors.
     pub scale_columns: unsafe fn(*mut T, usize, usize, *const T),
 }
 
 /// Types with tiles.
-pub(crate) trait HasTiles: Sized + 'static {
+pub(crate) trait HasTiles: HasProducts {
     /// The table for an instruction set that the CPU has.
     fn tiles(isa: Isa) -> &'static Tiles<Self>;
 }
 
 macro_rules! tiles {
-    ($(#[$feature:meta])* $name:ident, $t:ty, $l:ty, $mr:literal) => {
+    ($(#[$feature:meta])* $name:ident, $t:ty, $l:ty) => {
         mod $name {
             use super::*;
-            /// # Safety
-            /// As for what it calls; the CPU has the instruction set.
-            $(#[$feature])*
-            unsafe fn multiply(t: &Product<$t>) {
-                // SAFETY: the caller's promise.
-                unsafe { product::<$t, $l, $mr>(<$l as Lanes<$t>>::assume(), t) }
-            }
             /// # Safety
             /// As for what it calls; the CPU has the instruction set.
             $(#[$feature])*
@@ -253,40 +165,37 @@ macro_rules! tiles {
                 // SAFETY: the caller's promise.
                 unsafe { scale_columns(<$l as Lanes<$t>>::assume(), block, rows, n, by) }
             }
-            pub(super) static TILES: Tiles<$t> = Tiles { product: multiply, turn: transpose, scale_columns: scale };
+            pub(super) static TILES: Tiles<$t> = Tiles { turn: transpose, scale_columns: scale };
         }
     };
 }
 
 macro_rules! tiles_of {
     ($t:ty: $portable:ident $scalar:ident $avx2:ident $avx512:ident $neon:ident) => {
-        tiles!($portable, $t, Scalar, 4);
+        tiles!($portable, $t, Scalar);
         #[cfg(target_arch = "x86_64")]
         tiles!(
             #[target_feature(enable = "fma,bmi1,bmi2,lzcnt,f16c")]
             $scalar,
             $t,
-            Scalar,
-            4
+            Scalar
         );
         #[cfg(target_arch = "x86_64")]
         tiles!(
             #[target_feature(enable = "avx2,fma,bmi1,bmi2,lzcnt,f16c")]
             $avx2,
             $t,
-            Avx2,
-            4
+            Avx2
         );
         #[cfg(target_arch = "x86_64")]
         tiles!(
             #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx512cd,avx2,fma,bmi1,bmi2,lzcnt,f16c")]
             $avx512,
             $t,
-            Avx512,
-            8
+            Avx512
         );
         #[cfg(target_arch = "aarch64")]
-        tiles!($neon, $t, Neon, 8);
+        tiles!($neon, $t, Neon);
 
         impl HasTiles for $t {
             #[inline]

@@ -49,10 +49,16 @@ impl Runs {
         }
     }
 
-    /// The share of tile `index` of `tiles`, each of `k` steps.
-    pub fn share(&self, index: usize, tiles: usize, k: usize) -> Ahead {
+    /// The shares of `tiles` tiles, each of `k` steps.
+    pub fn shares(&self, tiles: usize, k: usize) -> Shares {
         if self.count == 0 {
-            return Ahead::NONE;
+            return Shares {
+                all: Self::NONE,
+                lines: 0,
+                across: 1,
+                runs: 0,
+                at_once: 0,
+            };
         }
         // Spread over all requests; but memory gives neighbouring lines together sooner than one by one. Neighbouring tiles
         // take neighbouring runs.
@@ -61,19 +67,44 @@ impl Runs {
         let lines = even.max(TOGETHER).max(self.lines.div_ceil(tiles)).min(self.lines);
         let across = (tiles / self.lines.div_ceil(lines)).min(self.count);
         let runs = self.count.div_ceil(across);
-        let (piece, first) = (index / across * lines, index % across * runs);
-        if piece >= self.lines || first >= self.count {
+        Shares {
+            all: *self,
+            lines,
+            across,
+            runs,
+            at_once: runs.div_ceil(requests),
+        }
+    }
+}
+
+/// How tiles share what is to be asked for: `across` of them ask for `lines` of each run, `runs` runs each, those after them
+/// for the next lines.
+pub(crate) struct Shares {
+    all: Runs,
+    lines: usize,
+    across: usize,
+    runs: usize,
+    at_once: usize,
+}
+
+impl Shares {
+    /// The share of tile `index`.
+    #[inline]
+    pub fn of(&self, index: usize) -> Ahead {
+        if self.all.count == 0 {
             return Ahead::NONE;
         }
+        let (piece, first) = (index / self.across * self.lines, index % self.across * self.runs);
+        if piece >= self.all.lines || first >= self.all.count {
+            return Ahead::NONE;
+        }
+        let start = self.all.at.wrapping_offset(first as isize * self.all.step);
         Ahead {
-            at: self
-                .at
-                .wrapping_offset(first as isize * self.step)
-                .wrapping_add(piece * LINE),
-            step: self.step,
-            lines: lines.min(self.lines - piece),
-            runs: runs.min(self.count - first),
-            at_once: runs.div_ceil(requests),
+            at: start.wrapping_add(piece * LINE),
+            step: self.all.step,
+            lines: self.lines.min(self.all.lines - piece),
+            runs: self.runs.min(self.all.count - first),
+            at_once: self.at_once,
         }
     }
 }
@@ -113,8 +144,9 @@ mod tests {
                     let runs = Runs::of(std::ptr::without_provenance::<u8>(start), 4, [count, len], [1024, 1]);
                     let lines = (4 * len).div_ceil(LINE);
                     let mut seen = vec![0; count * lines];
+                    let shares = runs.shares(tiles, k);
                     for tile in 0..tiles {
-                        let ahead = runs.share(tile, tiles, k);
+                        let ahead = shares.of(tile);
                         assert!(
                             ahead.runs <= ahead.at_once * (k / STEPS).max(1),
                             "{count} {len} {tiles} {k}"
@@ -139,6 +171,6 @@ mod tests {
         for sizes in [[0, 10], [10, 0]] {
             assert_eq!(Runs::of(at, 4, sizes, [10, 1]).count, 0);
         }
-        assert_eq!(Runs::NONE.share(0, 4, 100).runs, 0);
+        assert_eq!(Runs::NONE.shares(4, 100).of(0).runs, 0);
     }
 }

@@ -154,7 +154,7 @@ impl<T: Number> Gemm<T> {
             return unsafe { g.run_here(kernels) };
         }
         let want = (work / GRAIN).min(2 * threads);
-        if g.direct().is_none() && !g.is_few_turned() {
+        if g.direct(kernels).is_none() && !g.is_few_turned() {
             // SAFETY: the caller's promise.
             return unsafe { packed::on_threads(&g, &g, kernels, threads) };
         }
@@ -213,7 +213,7 @@ impl<T: Number> Gemm<T> {
         }
         // SAFETY: the caller's promise.
         unsafe {
-            match g.direct() {
+            match g.direct(kernels) {
                 Some(h) => h.run_direct(kernels),
                 None if g.is_few_turned() => {
                     (kernels.few[1])(&g.few(g.k, g.b_cs));
@@ -229,13 +229,13 @@ impl<T: Number> Gemm<T> {
     }
 
     /// The problem as `run_direct` takes it, if that is worth it.
-    fn direct(self) -> Option<Self> {
+    fn direct(self, kernels: &Products<T>) -> Option<Self> {
         if self.c_cs != 1 && self.n != 1 {
             return None;
         }
         let turn = self.m == 1 && self.b_cs != 1 && self.n > 1 && self.a_rs == 1 && self.c_rs == 1;
         let h = if turn { self.swapped() } else { self };
-        ((h.b_cs == 1 || h.n == 1) && h.is_small()).then_some(h)
+        ((h.b_cs == 1 || h.n == 1) && h.is_small(kernels)).then_some(h)
     }
 
     /// Few rows, and contiguous columns of B, which are turned on the way.
@@ -260,7 +260,7 @@ impl<T: Number> Gemm<T> {
     }
 
     /// Packing would cost more than it saves: few rows share B, or all stays near.
-    fn is_small(&self) -> bool {
+    fn is_small(&self, kernels: &Products<T>) -> bool {
         let (size, bytes) = (
             size_of::<T>(),
             self.n.saturating_mul(self.k).saturating_mul(size_of::<T>()),
@@ -268,27 +268,28 @@ impl<T: Number> Gemm<T> {
         // Vectors that straddle cache lines are slow to read again and again from beyond the first-level cache.
         let aligned = self.b.addr().is_multiple_of(64) && (self.b_rs.unsigned_abs() * size).is_multiple_of(64);
         let near = bytes <= if aligned { IN_PLACE } else { L1_BYTES };
-        self.k == 0 || self.m <= 8 || (near && self.rows_stay())
+        self.k == 0 || self.m <= 8 || (near && self.rows_stay(kernels))
     }
 
     /// A is as quick to read where it lies: it stays near, and the rows of a tile do not all fall into one set of the
     /// first-level cache.
-    pub fn rows_stay(&self) -> bool {
-        self.rows_apart() && self.m.saturating_mul(self.k) * size_of::<T>() <= IN_PLACE
+    fn rows_stay(&self, kernels: &Products<T>) -> bool {
+        self.rows_apart(kernels) && self.m.saturating_mul(self.k) * size_of::<T>() <= IN_PLACE
     }
-    pub fn rows_apart(&self) -> bool {
+    pub fn rows_apart(&self, kernels: &Products<T>) -> bool {
         let apart = |stride: isize| !(stride.unsigned_abs() * size_of::<T>()).is_multiple_of(4096);
-        (self.a_rs == 1 && (self.k <= 128 || apart(self.a_cs))) || (self.a_cs == 1 && apart(self.a_rs))
+        (self.a_rs == 1 && (self.k <= 128 || !kernels.fetch && apart(self.a_cs)))
+            || (self.a_cs == 1 && apart(self.a_rs))
     }
 
     /// A stack of such products runs by [`Gemm::run_stack`].
-    pub fn stacks(&self) -> bool {
+    pub fn stacks(&self, kernels: &Products<T>) -> bool {
         let plain = self.plus.of.is_null() && self.row_bias.is_null() && self.col_bias.is_null();
         let near = self.n.saturating_mul(self.k) * size_of::<T>() <= L1_BYTES;
         let direct = if self.b_cs == 1 {
-            self.is_small()
+            self.is_small(kernels)
         } else {
-            self.rows_stay() && !self.is_few_turned()
+            self.rows_stay(kernels) && !self.is_few_turned()
         };
         plain && self.m > 1 && self.c_cs == 1 && near && direct
     }
@@ -334,7 +335,7 @@ impl<T: Number> Gemm<T> {
             b_rs: self.b_rs,
             c: self.c,
             c_rs: self.c_rs,
-            next: std::ptr::null(),
+            next: self.c,
             ahead: Ahead::NONE,
             n: 0,
             from_c: self.from_c,
@@ -388,7 +389,10 @@ impl<T: Number> Gemm<T> {
     unsafe fn run_direct(self, kernels: &'static Products<T>) {
         let (tiles, width) = self.direct_tiles(kernels);
         // Walking down a narrow strip of a large B defeats the hardware's prefetching: take few rows at a time.
-        let large = self.k.saturating_mul(self.n) * size_of::<T>() > (256 << 10);
+        // Tiles that ask for rows ahead do not need it.
+        let bytes = self.k.saturating_mul(self.n) * size_of::<T>();
+        let ahead = kernels.fetch && self.m > kernels.direct.len() && bytes <= IN_PLACE;
+        let large = bytes > (256 << 10) && !ahead;
         let depth = if large { 16 } else { self.k.max(1) };
         let mut p = 0;
         if large && self.m <= few::MOST_ROWS && self.n >= LONG {
@@ -416,7 +420,7 @@ impl<T: Number> Gemm<T> {
                         b_rs: self.b_rs,
                         c: self.c.wrapping_offset(i as isize * self.c_rs).wrapping_add(j),
                         c_rs: self.c_rs,
-                        next: std::ptr::null(),
+                        next: self.c,
                         ahead: Ahead::NONE,
                         n,
                         from_c: self.from_c || p > 0,

@@ -21,12 +21,12 @@ use crate::conv::ring::{RingArgs, ring};
 use crate::conv::taps::{TapSums, tap_sums};
 use crate::conv::window::{STRETCHES, ShiftArgs, WindowArgs, shifts, window};
 use crate::conv::winograd::{Stage, stage};
-use crate::simd::Isa;
 #[cfg(target_arch = "aarch64")]
 use crate::simd::vec::Neon;
 #[cfg(target_arch = "x86_64")]
 use crate::simd::vec::{Avx2, Avx512};
 use crate::simd::vec::{Lanes, Scalar};
+use crate::simd::{Isa, cache};
 use std::ops::{Add, Mul, Sub};
 
 /// What a product's elements are: numbers whose sums and products are of the same kind.
@@ -49,7 +49,8 @@ pub(crate) struct Tile<T> {
     pub b_rs: isize,
     pub c: *mut T,
     pub c_rs: isize,
-    /// The tile of C that comes next, to be fetched meanwhile; or null. Packed operands only, as `ahead`.
+    /// The tile of C that comes next, to be fetched meanwhile if it adds to what is there (packed operands only, as `ahead`);
+    /// null if no line of C needs fetching, this tile's included.
     pub next: *const T,
     pub ahead: Ahead,
     /// Columns of C that exist; at most the width of the tile.
@@ -63,10 +64,42 @@ pub(crate) struct Tile<T> {
     pub relu: bool,
 }
 
+/// Steps of k by which a tile with `FETCH` asks for lines of B and of A before it reads them.
+const B_AHEAD: isize = 8;
+const A_AHEAD: isize = 16;
+
+/// The same pointer, of which the compiler no longer knows how it was made: else it would add up the addresses of A's rows
+/// one from the other, an instruction for each row at each step of k.
+#[inline(always)]
+fn opaque<T>(mut p: *const T) -> *const T {
+    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+    // SAFETY: no instruction; the pointer stays what it was.
+    unsafe {
+        std::arch::asm!("/* {0} */", inout(reg) p, options(pure, nomem, nostack, preserves_flags));
+    }
+    p
+}
+
+/// The same for a stride.
+#[inline(always)]
+fn opaque_stride(bytes: isize) -> isize {
+    opaque(std::ptr::without_provenance::<u8>(bytes as usize)).addr() as isize
+}
+
+/// With `FETCH` lines of A and B are asked for into the first-level cache before they are read: where it is too small to
+/// keep a panel of B.
+///
 /// # Safety
 /// All addresses that the fields describe lie in live memory; packed operands reach to the tile's full width.
 #[inline(always)]
-pub(super) unsafe fn tile<T: Copy + Default, L: Lanes<T>, const MR: usize, const NV: usize, const DIRECT: bool>(
+pub(super) unsafe fn tile<
+    T: Copy + Default,
+    L: Lanes<T>,
+    const MR: usize,
+    const NV: usize,
+    const DIRECT: bool,
+    const FETCH: bool,
+>(
     l: L,
     t: &Tile<T>,
 ) {
@@ -74,10 +107,11 @@ pub(super) unsafe fn tile<T: Copy + Default, L: Lanes<T>, const MR: usize, const
     unsafe {
         // Lines of C, maybe another core's: it takes a while until they may be written (or added to, by the next tile). One
         // row after another towards the end: all at the beginning would keep B's lines waiting.
-        let asks = match t.from_c {
-            true => !DIRECT && !t.next.is_null(),
-            false => t.k >= 32,
-        };
+        let asks = !t.next.is_null()
+            && match t.from_c {
+                true => !DIRECT,
+                false => t.k >= if FETCH { 256 } else { 32 },
+            };
         let mut asked = if asks { 0 } else { MR };
         let mut acc = [[l.splat(T::default()); NV]; MR];
         let left = |v: usize| t.n.saturating_sub(v * L::N);
@@ -88,15 +122,31 @@ pub(super) unsafe fn tile<T: Copy + Default, L: Lanes<T>, const MR: usize, const
                 }
             }
         }
-        let (mut a, mut b) = (t.a, t.b);
-        let (a_rs, a_cs, b_rs) = if DIRECT {
-            (t.a_rs, t.a_cs, t.b_rs)
+        let mut b = t.b;
+        let (a_cs, b_rs) = if DIRECT {
+            (t.a_cs, t.b_rs)
         } else {
-            (1, MR as isize, (NV * L::N) as isize)
+            (MR as isize, (NV * L::N) as isize)
         };
+        // Rows of A: five from each of three pointers, whose distances a processor's addresses can hold.
+        let bytes = size_of::<T>() as isize;
+        let (one, three) = if DIRECT {
+            (opaque_stride(bytes * t.a_rs), opaque_stride(3 * bytes * t.a_rs))
+        } else {
+            (bytes, 3 * bytes)
+        };
+        let mut first = t.a;
+        let mut sixth = first.wrapping_byte_offset(5 * one);
+        let mut eleventh = first.wrapping_byte_offset(10 * one);
+        // What is asked for of A: the next line of one row after another, or the same column of later rows.
+        let (line, next_line) = match t.a_rs == 1 {
+            true => (A_AHEAD / 2 * a_cs * bytes, a_cs * bytes),
+            false => (128, one),
+        };
+        let mut wanted_a = first.wrapping_byte_offset(line);
         let (mut ahead, mut left_k) = (t.ahead, t.k);
-        // AVX-512 has masks of its own; elsewhere they take registers that the sums need.
-        let plain = !DIRECT || size_of::<L::V>() < 64 && t.n >= NV * L::N;
+        // Masks take registers that the sums need, or (AVX-512 on Intel) a part of the units that multiply.
+        let plain = !DIRECT || t.n >= NV * L::N;
         // Steps of k, with B's vectors as loaded by `$load`.
         macro_rules! multiply {
             ($steps:ident: $p:ident, $v:ident => $load:expr) => {
@@ -106,13 +156,45 @@ pub(super) unsafe fn tile<T: Copy + Default, L: Lanes<T>, const MR: usize, const
                         let $p = b.wrapping_add($v * L::N);
                         row[$v] = $load;
                     }
+                    if FETCH {
+                        for v in 0..NV {
+                            l.prefetch(b.wrapping_offset(B_AHEAD * b_rs).wrapping_add(v * L::N));
+                        }
+                        if DIRECT {
+                            l.prefetch(wanted_a);
+                            wanted_a = wanted_a.wrapping_byte_offset(next_line);
+                        } else {
+                            l.prefetch(first.wrapping_offset(A_AHEAD * a_cs));
+                        }
+                    }
+                    let rows = [
+                        first,
+                        first.wrapping_byte_offset(one),
+                        first.wrapping_byte_offset(2 * one),
+                        first.wrapping_byte_offset(three),
+                        first.wrapping_byte_offset(4 * one),
+                        sixth,
+                        sixth.wrapping_byte_offset(one),
+                        sixth.wrapping_byte_offset(2 * one),
+                        sixth.wrapping_byte_offset(three),
+                        sixth.wrapping_byte_offset(4 * one),
+                        eleventh,
+                        eleventh.wrapping_byte_offset(one),
+                        eleventh.wrapping_byte_offset(2 * one),
+                        eleventh.wrapping_byte_offset(three),
+                    ];
                     for i in 0..MR {
-                        let x = l.splat(*a.offset(i as isize * a_rs));
+                        let x = l.splat(*rows[i]);
                         for v in 0..NV {
                             acc[i][v] = l.fma(x, row[v], acc[i][v]);
                         }
                     }
-                    a = a.wrapping_offset(a_cs);
+                    first = first.wrapping_offset(a_cs);
+                    sixth = sixth.wrapping_offset(a_cs);
+                    eleventh = eleventh.wrapping_offset(a_cs);
+                    if DIRECT {
+                        (first, sixth, eleventh) = (opaque(first), opaque(sixth), opaque(eleventh));
+                    }
                     b = b.wrapping_offset(b_rs);
                 }
             };
@@ -156,6 +238,10 @@ pub(super) unsafe fn tile<T: Copy + Default, L: Lanes<T>, const MR: usize, const
                     asked += at_once;
                     steps = steps.min(STEPS);
                 }
+            }
+            if DIRECT && FETCH {
+                steps = steps.min(A_AHEAD as usize);
+                wanted_a = first.wrapping_byte_offset(line);
             }
             if plain {
                 multiply!(steps: p, v => l.load(p));
@@ -320,6 +406,9 @@ pub(crate) struct Products<T: 'static> {
     /// of `direct_nr` columns.
     pub tall: &'static [[TileFn<T>; 2]],
     pub direct: &'static [[TileFn<T>; 2]],
+    /// Tiles of packed operands and tall ones ask for lines ahead; and packing A pays sooner, since its lines come one after
+    /// another.
+    pub fetch: bool,
     pub nr: usize,
     pub narrow: usize,
     pub direct_nr: usize,
@@ -374,16 +463,16 @@ macro_rules! products {
             /// # Safety
             /// As for what it calls; the CPU has the instruction set.
             $(#[$feature])*
-            unsafe fn packed<const MR: usize, const NV: usize>(t: &Tile<$t>) {
+            unsafe fn packed<const MR: usize, const NV: usize, const FETCH: bool>(t: &Tile<$t>) {
                 // SAFETY: the caller's promise.
-                unsafe { tile::<$t, $l, MR, NV, false>(<$l as Lanes<$t>>::assume(), t) }
+                unsafe { tile::<$t, $l, MR, NV, false, FETCH>(<$l as Lanes<$t>>::assume(), t) }
             }
             /// # Safety
             /// As for what it calls; the CPU has the instruction set.
             $(#[$feature])*
-            unsafe fn direct<const MR: usize, const NV: usize>(t: &Tile<$t>) {
+            unsafe fn direct<const MR: usize, const NV: usize, const FETCH: bool>(t: &Tile<$t>) {
                 // SAFETY: the caller's promise.
-                unsafe { tile::<$t, $l, MR, NV, true>(<$l as Lanes<$t>>::assume(), t) }
+                unsafe { tile::<$t, $l, MR, NV, true, FETCH>(<$l as Lanes<$t>>::assume(), t) }
             }
             /// # Safety
             /// As for what it calls; the CPU has the instruction set.
@@ -420,18 +509,24 @@ macro_rules! products {
                 // SAFETY: the caller's promise.
                 unsafe { few_turned(<$l as Lanes<$t>>::assume(), args) }
             }
-            pub(in super::super) const TABLE: Products<$t> = Products {
-                tiles: &[$([packed::<$mr, 1>, packed::<$mr, $nv>]),*],
-                tall: &[$([direct::<$mr, 1>, direct::<$mr, $nv>]),*],
-                direct: &[$([direct::<$dmr, 1>, direct::<$dmr, $dnv>]),*],
-                nr: $nv * <$l as Lanes<$t>>::N,
-                narrow: <$l as Lanes<$t>>::N,
-                direct_nr: $dnv * <$l as Lanes<$t>>::N,
-                pack: pack_panel,
-                dot: dot64,
-                finish: end,
-                few: [few_rows, few_rows_turned],
-            };
+            /// Those whose tiles ask for what they will read, or do not.
+            pub(in super::super) struct Table<const FETCH: bool>;
+            impl<const FETCH: bool> Table<FETCH> {
+                pub const PRODUCTS: Products<$t> = Products {
+                    tiles: &[$([packed::<$mr, 1, FETCH>, packed::<$mr, $nv, FETCH>]),*],
+                    tall: &[$([direct::<$mr, 1, FETCH>, direct::<$mr, $nv, FETCH>]),*],
+                    direct: &[$([direct::<$dmr, 1, false>, direct::<$dmr, $dnv, false>]),*],
+                    fetch: FETCH,
+                    nr: $nv * <$l as Lanes<$t>>::N,
+                    narrow: <$l as Lanes<$t>>::N,
+                    direct_nr: $dnv * <$l as Lanes<$t>>::N,
+                    pack: pack_panel,
+                    dot: dot64,
+                    finish: end,
+                    few: [few_rows, few_rows_turned],
+                };
+            }
+            pub(in super::super) const TABLE: Products<$t> = Table::<false>::PRODUCTS;
         }
     };
 }
@@ -609,7 +704,7 @@ macro_rules! kernels {
 }
 
 macro_rules! kernels_of {
-    ($t:ty: $portable:ident $scalar:ident $avx2:ident $avx512:ident $neon:ident) => {
+    ($t:ty: $portable:ident $scalar:ident $avx2:ident $avx512:ident $fetching:ident $neon:ident) => {
         kernels!($portable, $t, Scalar, [1 2 3 4] x 4, [1 2 3 4] x 4);
         #[cfg(target_arch = "x86_64")]
         kernels!(#[target_feature(enable = "fma,bmi1,bmi2,lzcnt,f16c")]
@@ -620,6 +715,14 @@ macro_rules! kernels_of {
         #[cfg(target_arch = "x86_64")]
         kernels!(#[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx512cd,avx2,fma,bmi1,bmi2,lzcnt,f16c")]
             $avx512, $t, Avx512, [1 2 3 4 5 6 7 8 9 10 11 12 13 14] x 2, [1 2 3 4] x 4);
+        #[cfg(target_arch = "x86_64")]
+        mod $fetching {
+            use super::*;
+            pub(super) static KERNELS: Kernels<$t> = Kernels {
+                products: $avx512::products::Table::<true>::PRODUCTS,
+                ..$avx512::TABLE
+            };
+        }
         #[cfg(target_arch = "aarch64")]
         kernels!($neon, $t, Neon, [1 2 3 4 5 6 7 8 9 10 11 12] x 2, [1 2 3 4] x 4);
 
@@ -634,6 +737,8 @@ macro_rules! kernels_of {
             #[inline]
             fn kernels(isa: Isa) -> &'static Kernels<$t> {
                 match isa {
+                    #[cfg(target_arch = "x86_64")]
+                    Isa::Avx512 if cache::first_is_small() => &$fetching::KERNELS,
                     #[cfg(target_arch = "x86_64")]
                     Isa::Avx512 => &$avx512::KERNELS,
                     #[cfg(target_arch = "x86_64")]
@@ -661,5 +766,11 @@ pub(crate) trait HasKernels: HasProducts + Sub<Output = Self> {
     fn kernels(isa: Isa) -> &'static Kernels<Self>;
 }
 
-kernels_of!(f32: portable_f32 scalar_f32 avx2_f32 avx512_f32 neon_f32);
-kernels_of!(f64: portable_f64 scalar_f64 avx2_f64 avx512_f64 neon_f64);
+kernels_of!(f32: portable_f32 scalar_f32 avx2_f32 avx512_f32 fetching_f32 neon_f32);
+kernels_of!(f64: portable_f64 scalar_f64 avx2_f64 avx512_f64 fetching_f64 neon_f64);
+
+/// Both tables for AVX-512, of which the processor's caches choose one.
+#[cfg(all(test, target_arch = "x86_64"))]
+pub(super) fn avx512_tables() -> [&'static Products<f32>; 2] {
+    [&avx512_f32::KERNELS.products, &fetching_f32::KERNELS.products]
+}

@@ -24,17 +24,18 @@ mod widened;
 #[cfg(target_arch = "x86_64")]
 mod words;
 
+pub(crate) use ahead::Ahead;
 pub(crate) use driver::Gemm;
 pub use epilogue::{Bias, Epilogue, Plus};
-pub(crate) use micro::{HasKernels, Kernels};
-use micro::{HasProducts, Number, Products};
+pub(crate) use micro::{HasKernels, HasProducts, Kernels, Number, Products, Tile};
 pub use narrow::{has_bf16, matmul_bf16, matmul_i8};
 pub(crate) use pack::{Scratch, new_name, with_scratch, with_shared};
 pub(crate) use packed::{even_part, longest_k, pack_a, panel, panel_width};
 pub(crate) use vector::join_rows;
 pub use widened::{matmul_widened, widens};
 
-use self::epilogue::{Summand, pointer};
+pub(crate) use self::epilogue::Summand;
+use self::epilogue::pointer;
 use crate::dtype::Element;
 use crate::parallel;
 use crate::simd::{Isa, isa};
@@ -273,7 +274,7 @@ unsafe fn serial<T: Number>(
     let work = (first.m * first.n).saturating_mul(first.k).max(1);
     if batch >= 4 * parallel::threads() || work < (1 << 21) {
         let merged = [a, b, c].map(|s| merged_stride(shape, &s[..shape.len()]));
-        if let (true, [Some(a), Some(b), Some(c)]) = (plain && first.stacks(), merged) {
+        if let (true, [Some(a), Some(b), Some(c)]) = (plain && first.stacks(kernels), merged) {
             return parallel::for_range(batch, (1 << 20) / work, |range| {
                 // SAFETY: as below; the strides of the stack are as merged.
                 unsafe { first.run_stack(kernels, range, [a, b, c]) };

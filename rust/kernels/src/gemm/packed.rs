@@ -14,6 +14,10 @@ pub(crate) const fn longest_k<T>() -> usize {
 /// Bytes of packed A (second-level cache) and of packed B (third-level cache).
 const A_BYTES: usize = 384 << 10;
 const B_BYTES: usize = 2 << 20;
+/// Steps of k of which B stays in the second-level cache, where tiles ask for lines ahead.
+const SHALLOW: usize = 64;
+/// Columns of B that make it worth packing A where tiles ask for lines ahead.
+const SHARED_BY: usize = 256;
 /// Cuts `n` into the fewest equal parts of at most `most`.
 pub(crate) fn even_part(n: usize, most: usize) -> usize {
     n.div_ceil(n.div_ceil(most).max(1)).max(1)
@@ -38,7 +42,7 @@ pub(crate) trait Operands<T>: Sync {
     /// The block lies in live memory; `dst` holds it with its columns rounded up to `nr`.
     unsafe fn pack_b(&self, kernels: &Products<T>, cols: Range<usize>, ks: Range<usize>, dst: *mut T);
     /// The tiles may as well read A where it lies.
-    fn rows_stay(&self) -> bool;
+    fn rows_stay(&self, kernels: &Products<T>) -> bool;
     /// Where a block of A or B lies, if it may be asked for ahead.
     fn runs_a(&self, rows: Range<usize>, ks: Range<usize>) -> Runs;
     fn runs_b(&self, cols: Range<usize>, ks: Range<usize>) -> Runs;
@@ -59,8 +63,8 @@ impl<T: Number> Operands<T> for Gemm<T> {
         // SAFETY: the caller's promise.
         unsafe { pack_b(kernels, from, self.b_rs, self.b_cs, ks.len(), cols.len(), dst) }
     }
-    fn rows_stay(&self) -> bool {
-        self.rows_apart()
+    fn rows_stay(&self, kernels: &Products<T>) -> bool {
+        self.rows_apart(kernels) && !(kernels.fetch && self.n >= SHARED_BY)
     }
     fn runs_a(&self, rows: Range<usize>, ks: Range<usize>) -> Runs {
         let part = self.part(rows.clone(), 0..0);
@@ -111,55 +115,61 @@ impl<T: Number> Gemm<T> {
         b: *const T,
         temp: *mut T,
     ) {
-        let panels = self.m.div_ceil(kernels.tiles.len());
-        let count = panels * self.n.div_ceil(kernels.nr);
+        let (panels, strips) = (self.m.div_ceil(kernels.tiles.len()), self.n.div_ceil(kernels.nr));
+        let shares = coming.shares(panels * strips, self.k);
         let tiles = if a.is_null() { kernels.tall } else { kernels.tiles };
-        for j in (0..self.n).step_by(kernels.nr) {
+        // Strip by strip, so that B's panel stays near; but where there is little of B, lines of C are written to the end.
+        let across = kernels.fetch && self.k <= SHALLOW;
+        let (outer, inner) = if across { (panels, strips) } else { (strips, panels) };
+        for (index, (x, y)) in (0..outer).flat_map(|x| (0..inner).map(move |y| (x, y))).enumerate() {
+            let (strip, panel_index) = if across { (y, x) } else { (x, y) };
+            let j = strip * kernels.nr;
             let n = kernels.nr.min(self.n - j);
-            for panel_index in 0..panels {
-                let (i, rows) = panel(self.m, panels, panel_index);
-                let part = self.part(i..i + rows, j..j + n);
-                let mut tile = Tile {
-                    k: self.k,
-                    a: match a.is_null() {
-                        true => self.a.wrapping_offset(i as isize * self.a_rs),
-                        false => a.wrapping_add(i * self.k),
-                    },
-                    a_rs: self.a_rs,
-                    a_cs: self.a_cs,
-                    b: b.wrapping_add(j * self.k),
-                    b_rs: panel_width(kernels, n) as isize,
-                    c: part.c,
-                    c_rs: self.c_rs,
-                    next: self.c.wrapping_offset((i + rows) as isize * self.c_rs + j as isize),
-                    ahead: coming.share(j / kernels.nr * panels + panel_index, count, self.k),
-                    n,
-                    from_c: self.from_c,
-                    plus: part.plus,
-                    row_bias: part.row_bias,
-                    col_bias: part.col_bias,
-                    relu: part.relu,
-                };
-                let run = tiles[rows - 1][(n > kernels.narrow) as usize];
-                // SAFETY: the caller's promise.
-                unsafe {
-                    if self.c_cs == 1 || n == 1 {
-                        tile.run(kernels, run, rows);
-                        continue;
-                    }
-                    let c = tile.c;
-                    let at = |r: usize, s: usize| c.wrapping_offset(r as isize * self.c_rs + s as isize * self.c_cs);
-                    for (r, s) in (0..rows * n)
-                        .map(|x| (x / n, x % n))
-                        .take(if self.from_c { rows * n } else { 0 })
-                    {
-                        *temp.add(r * kernels.nr + s) = *at(r, s);
-                    }
-                    (tile.c, tile.c_rs) = (temp, kernels.nr as isize);
+            let (i, rows) = panel(self.m, panels, panel_index);
+            let part = self.part(i..i + rows, j..j + n);
+            let mut tile = Tile {
+                k: self.k,
+                a: match a.is_null() {
+                    true => self.a.wrapping_offset(i as isize * self.a_rs),
+                    false => a.wrapping_add(i * self.k),
+                },
+                a_rs: self.a_rs,
+                a_cs: self.a_cs,
+                b: b.wrapping_add(j * self.k),
+                b_rs: panel_width(kernels, n) as isize,
+                c: part.c,
+                c_rs: self.c_rs,
+                next: match across {
+                    true => part.c.wrapping_add(kernels.nr),
+                    false => part.c.wrapping_offset(rows as isize * self.c_rs),
+                },
+                ahead: shares.of(index),
+                n,
+                from_c: self.from_c,
+                plus: part.plus,
+                row_bias: part.row_bias,
+                col_bias: part.col_bias,
+                relu: part.relu,
+            };
+            let run = tiles[rows - 1][(n > kernels.narrow) as usize];
+            // SAFETY: the caller's promise.
+            unsafe {
+                if self.c_cs == 1 || n == 1 {
                     tile.run(kernels, run, rows);
-                    for (r, s) in (0..rows * n).map(|x| (x / n, x % n)) {
-                        *at(r, s) = *temp.add(r * kernels.nr + s);
-                    }
+                    continue;
+                }
+                let c = tile.c;
+                let at = |r: usize, s: usize| c.wrapping_offset(r as isize * self.c_rs + s as isize * self.c_cs);
+                for (r, s) in (0..rows * n)
+                    .map(|x| (x / n, x % n))
+                    .take(if self.from_c { rows * n } else { 0 })
+                {
+                    *temp.add(r * kernels.nr + s) = *at(r, s);
+                }
+                (tile.c, tile.c_rs) = (temp, kernels.nr as isize);
+                tile.run(kernels, run, rows);
+                for (r, s) in (0..rows * n).map(|x| (x / n, x % n)) {
+                    *at(r, s) = *temp.add(r * kernels.nr + s);
                 }
             }
         }
@@ -192,7 +202,7 @@ pub(crate) unsafe fn alone<T: Number>(
     let mc = even_part(g.m, A_BYTES / size / kc);
     with_scratch(|scratch| {
         let [sa, sb, sc, _] = scratch;
-        let stays = operands.rows_stay();
+        let stays = operands.rows_stay(kernels);
         let a = match stays {
             true => std::ptr::null_mut(),
             false => sa.reserve::<T>(mc.min(g.m) * kc),
@@ -292,7 +302,7 @@ pub(crate) unsafe fn on_threads<T: Number>(
     threads: usize,
 ) {
     let panels = g.n.div_ceil(kernels.nr);
-    if panels >= 2 * threads && (operands.rows_stay() || 8 * g.m < g.n) {
+    if panels >= 2 * threads && (operands.rows_stay(kernels) || 8 * g.m < g.n) {
         // Columns alone make enough tasks: each packs its own panels of B, and A is read where it lies or costs little.
         let nc = B_BYTES / size_of::<T>() / even_part(g.k, longest_k::<T>());
         let most = panels.div_ceil(4 * threads).min((nc / kernels.nr).max(1));
@@ -328,7 +338,7 @@ unsafe fn by_rows<T: Number>(g: &Gemm<T>, operands: &impl Operands<T>, kernels: 
     // As many parts for each thread.
     let parts = g.m.div_ceil(most.min(g.m.div_ceil(4 * threads).next_multiple_of(tall)));
     let rows = g.m.div_ceil(parts.next_multiple_of(threads));
-    let stays = operands.rows_stay();
+    let stays = operands.rows_stay(kernels);
     for cols in pieces(g.n, nc) {
         for deep_ks in pieces(g.k, deep) {
             let name = new_name();
@@ -388,7 +398,7 @@ unsafe fn shared<T: Number>(g: &Gemm<T>, operands: &impl Operands<T>, kernels: &
     let (size, nr) = (size_of::<T>(), kernels.nr);
     let kc = even_part(g.k, longest_k::<T>());
     let nc = (B_BYTES / size / kc).next_multiple_of(nr).min(g.n.next_multiple_of(nr));
-    let stays = operands.rows_stay();
+    let stays = operands.rows_stay(kernels);
     let mc = if stays {
         g.m
     } else {

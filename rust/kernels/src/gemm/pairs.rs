@@ -174,7 +174,7 @@ impl Operands<Wrapping<i32>> for Pairs {
         }
     }
 
-    fn rows_stay(&self) -> bool {
+    fn rows_stay(&self, _kernels: &Products<Wrapping<i32>>) -> bool {
         false
     }
 

@@ -552,3 +552,55 @@ fn relu_keeps_what_is_no_number() {
         );
     }
 }
+
+/// Tiles that ask for lines ahead, and the other choices made with them, give the bits of those that do not: one machine runs
+/// one of the two tables only.
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn both_tables_for_avx512_give_the_same_bits() {
+    if !available().contains(&Isa::Avx512) {
+        return;
+    }
+    for [m, k, n] in [
+        [1, 1, 1],
+        [7, 0, 16],
+        [14, 8, 32],
+        [15, 65, 33],
+        [64, 17, 127],
+        [63, 300, 63],
+        [70, 520, 300],
+        [33, 1000, 17],
+    ] {
+        for (left, right) in [
+            (Layout::Rows, Layout::Rows),
+            (Layout::Columns, Layout::Rows),
+            (Layout::Rows, Layout::Columns),
+            (Layout::Columns, Layout::Columns),
+            (Layout::Strided, Layout::Reversed),
+        ] {
+            let (a, b) = (Matrix::<f32>::new(m, k, left, 3), Matrix::<f32>::new(k, n, right, 5));
+            let [one, other] = micro::avx512_tables().map(|kernels| {
+                let mut c = vec![f32::NAN; m * n];
+                let g = Gemm {
+                    m,
+                    n,
+                    k,
+                    a: a.data[a.start..].as_ptr(),
+                    a_rs: a.strides[0],
+                    a_cs: a.strides[1],
+                    b: b.data[b.start..].as_ptr(),
+                    b_rs: b.strides[0],
+                    b_cs: b.strides[1],
+                    c: c.as_mut_ptr(),
+                    c_rs: n as isize,
+                    c_cs: 1,
+                    ..Gemm::empty()
+                };
+                // SAFETY: the matrices are live, and this CPU has the set.
+                unsafe { g.run(kernels) };
+                c.iter().map(|x| x.to_bits()).collect::<Vec<_>>()
+            });
+            assert!(one == other, "{m} {k} {n} {left:?} {right:?}");
+        }
+    }
+}

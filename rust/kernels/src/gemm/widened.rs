@@ -158,7 +158,7 @@ impl Operands<f32> for Widened {
         }
     }
 
-    fn rows_stay(&self) -> bool {
+    fn rows_stay(&self, _kernels: &Products<f32>) -> bool {
         false
     }
 

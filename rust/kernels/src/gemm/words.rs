@@ -294,7 +294,7 @@ impl<S: Part, T> Operands<T> for Words<S> {
         }
     }
 
-    fn rows_stay(&self) -> bool {
+    fn rows_stay(&self, _kernels: &Products<T>) -> bool {
         false
     }
 

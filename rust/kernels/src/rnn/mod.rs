@@ -15,8 +15,9 @@ mod tests;
 pub use gru::{gru_backward, gru_forward};
 pub use lstm::{lstm_backward, lstm_forward};
 
-use crate::attention::tile::{HasTiles, Product, Tiles, Turn};
+use crate::attention::tile::{HasTiles, Product, Turn};
 use crate::elementwise::float::Float;
+use crate::gemm::Products;
 use crate::parallel;
 use crate::reduce::walk::Share;
 use crate::simd::isa;
@@ -87,7 +88,7 @@ struct Packed<T: 'static> {
     panels: Vec<T>,
     k: usize,
     n: usize,
-    tiles: &'static Tiles<T>,
+    products: &'static Products<T>,
 }
 
 impl<T: RnnElement> Packed<T> {
@@ -118,7 +119,8 @@ impl<T: RnnElement> Packed<T> {
                 }
             }
         }
-        Self { panels, k, n, tiles }
+        let products = T::products(isa());
+        Self { panels, k, n, products }
     }
 
     /// `c (+)= a @ this` for as many rows as `a` has.
@@ -143,7 +145,7 @@ impl<T: RnnElement> Packed<T> {
                 from_c: add,
             };
             // SAFETY: the slices are as long as asserted; panels have all their columns.
-            unsafe { (self.tiles.product)(&product) };
+            unsafe { product.run(self.products) };
         }
     }
 }
