@@ -1,8 +1,9 @@
-"""Takes the tables of docs/performance.md anew and writes them into it.
+"""Takes the tables of docs/performance.md, or of another machine's page, anew and writes them into it.
 
     python benches/report.py                       all tables: about twenty minutes on a machine that does nothing else
     python benches/report.py products train        only these
     python benches/report.py --dry-run functions   prints the table instead
+    python benches/report.py --page performance-cascade-lake.md     those of another machine's page
 
 A table stands between `<!-- begin NAME -->` and `<!-- end NAME -->`; everything else in the document is written by hand. Each
 bench runs in a process of its own, which measures firesteel and PyTorch in turns.
@@ -17,7 +18,7 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-DOCUMENT = HERE.parent / "docs" / "performance.md"
+DOCS = HERE.parent / "docs"
 
 
 # Both libraries without AVX-512.
@@ -159,18 +160,21 @@ TABLES = {f.__name__: f for f in (products, functions, avx2, shares, train, thre
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("tables", nargs="*", choices=[[], *TABLES], help=", ".join(TABLES))
+    parser.add_argument("--page", default="performance.md", help="file in docs/ whose tables are written")
     parser.add_argument("--dry-run", action="store_true", help="print, change nothing")
     args = parser.parse_args()
-    for name in args.tables or TABLES:
+    page = DOCS / args.page
+    places = re.findall(r"<!-- begin (\w+) -->", page.read_text())
+    for name in args.tables or places:
         text = TABLES[name]()
         if args.dry_run:
             print(text)
             continue
-        old = DOCUMENT.read_text()
+        old = page.read_text()
         marked = re.compile(rf"(<!-- begin {name} -->\n).*?(<!-- end {name} -->)", re.S)
-        assert marked.search(old), f"{DOCUMENT} has no place for the table {name}"
+        assert marked.search(old), f"{page} has no place for the table {name}"
         before, after = marked.search(old).groups()
-        DOCUMENT.write_text(marked.sub(lambda _, new=f"{before}\n{text}\n\n{after}": new, old))
+        page.write_text(marked.sub(lambda _, new=f"{before}\n{text}\n\n{after}": new, old))
     return 0
 
 
