@@ -1,6 +1,7 @@
 //! Numbers at equal distances.
 
 use super::convert::{Rect, storer};
+use super::rows::prefetch_write;
 use super::walk::GRAIN;
 use crate::dtype::DType;
 use crate::multiversion;
@@ -37,6 +38,14 @@ pub fn ramp(dst: AnyDst, of: Ramp) {
         _ => (DType::F64, dst.dtype().size() as isize),
     };
     let (store, to) = (storer(kind, dst.dtype()), Share::new(dst.ptr()));
+    if let (Ramp::Ints { start, step: by }, DType::I64, 1) = (of, dst.dtype(), step) {
+        return for_range(n, GRAIN, |range| {
+            let first = start.wrapping_add((range.start as i64).wrapping_mul(by));
+            // SAFETY: elements of the view side by side, which threads share by parts.
+            let to = unsafe { std::slice::from_raw_parts_mut(to.get().cast::<i64>().add(range.start), range.len()) };
+            count_far(first, by, to);
+        });
+    }
     for_range(n, GRAIN, |range| {
         let (mut ints, mut floats) = ([0i64; BLOCK], [0f64; BLOCK]);
         for first in range.clone().step_by(BLOCK) {
@@ -79,6 +88,30 @@ multiversion! {
     fn count(start: i64, step: i64, to: &mut [i64]) {
         for (i, to) in to.iter_mut().enumerate() {
             *to = start.wrapping_add((i as i64).wrapping_mul(step));
+        }
+    }
+}
+
+/// So many bytes ahead lines are asked for that will be written: the processor finds them by itself only as far as the end
+/// of a page.
+const AHEAD: usize = 4096;
+
+multiversion! {
+    /// As [`count`], for rows that memory bounds.
+    fn count_far(start: i64, step: i64, to: &mut [i64]) {
+        let end = to.as_ptr_range().end.cast::<u8>();
+        let mut first = start;
+        for to in to.chunks_mut(64) {
+            let ahead = to.as_ptr().cast::<u8>().wrapping_add(AHEAD);
+            if ahead < end {
+                for line in 0..8 {
+                    prefetch_write(ahead.wrapping_add(64 * line));
+                }
+            }
+            for (i, to) in to.iter_mut().enumerate() {
+                *to = first.wrapping_add((i as i64).wrapping_mul(step));
+            }
+            first = first.wrapping_add(step.wrapping_mul(64));
         }
     }
 }
