@@ -41,7 +41,7 @@ pub(crate) fn cos<P: Pack>(x: P) -> P {
     q.parity(c, s).turned(q + P::splat(1.0))
 }
 
-/// The remainder r in two parts: near the poles, where the result is -1 / tan r, one rounding more would show.
+/// tan r of the remainder r, or -1 / tan r; both r and its tangent in two parts, because the quotient shows each rounding.
 #[inline(always)]
 pub(crate) fn tan<P: Pack>(x: P) -> P {
     let q = x.mul_add(P::splat(FRAC_2_PI), P::splat(MAGIC));
@@ -67,7 +67,12 @@ pub(crate) fn tan<P: Pack>(x: P) -> P {
         ],
     );
     // The derivative is nearly 1 + r².
-    let t = r + (r * z).mul_add(p, low.mul_add(z, low));
+    let rest = (r * z).mul_add(p, low.mul_add(z, low));
+    let t = r + rest;
+    let t_low = (r - t) + rest;
     let y = q.parity(t, P::splat(-1.0)) / q.parity(P::splat(1.0), t);
+    // What the quotient -1 / (t + t_low) lacks.
+    let lacks = y.mul_add(t_low, y.mul_add(t, P::splat(1.0)));
+    let y = q.parity(y, y.mul_add(lacks, y));
     y.zero_of(x)
 }

@@ -213,3 +213,106 @@ unsafe fn gelu_avx2(ins: &[*const u8; MAX_IN], out: *mut u8, n: usize) {
         *to = super::gelu(*x);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::*;
+    use super::*;
+    use crate::simd::available;
+
+    /// The functions one number at a time, where they are made at all.
+    const FUNCTIONS: [(Unary, fn(f32) -> f32); 18] = [
+        (Unary::Exp, exp),
+        (Unary::Exp2, exp2),
+        (Unary::Expm1, expm1),
+        (Unary::Log, log),
+        (Unary::Log2, log2),
+        (Unary::Log10, log10),
+        (Unary::Sin, |x| limited(x, sin, math64::huge::sin)),
+        (Unary::Cos, |x| limited(x, cos, math64::huge::cos)),
+        (Unary::Tan, |x| limited(x, tan, math64::huge::tan)),
+        (Unary::Asin, asin),
+        (Unary::Acos, acos),
+        (Unary::Atan, atan),
+        (Unary::Tanh, tanh),
+        (Unary::Sigmoid, sigmoid),
+        (Unary::Silu, silu),
+        (Unary::Erf, erf),
+        (Unary::Erfinv, erfinv),
+        (Unary::Gelu, gelu),
+    ];
+
+    fn limited(x: f32, near: fn(f32) -> f32, beyond: fn(f64) -> f64) -> f32 {
+        if x.abs() > TRIG_LIMIT {
+            beyond(x as f64) as f32
+        } else {
+            near(x)
+        }
+    }
+
+    /// The bits, with one pattern for all NaNs.
+    fn bits(y: f32) -> u32 {
+        if y.is_nan() { u32::MAX } else { y.to_bits() }
+    }
+
+    fn compare(op: Unary, f: fn(f32) -> f32, xs: &[f32]) {
+        // One element more, which stays.
+        let mut got = vec![77f32; xs.len() + 1];
+        let kernel = in_avx512(op).unwrap();
+        // SAFETY: the set was found; room for all elements.
+        unsafe { kernel(&[xs.as_ptr().cast(); MAX_IN], got.as_mut_ptr().cast(), xs.len()) };
+        assert_eq!(got.pop(), Some(77.0), "{op:?}, {}", xs.len());
+        for (x, y) in xs.iter().zip(got) {
+            assert_eq!(bits(y), bits(f(*x)), "{op:?}({x:e}) = {y:e}, {:e} alone", f(*x));
+        }
+    }
+
+    #[test]
+    fn vectors_give_the_bits_of_numbers() {
+        if !available().contains(&Isa::Avx512) {
+            return;
+        }
+        let edges = [
+            0.0,
+            -0.0,
+            1.0,
+            -1.0,
+            f32::INFINITY,
+            f32::NEG_INFINITY,
+            f32::NAN,
+            f32::MAX,
+            f32::MIN,
+            1e-45,
+            -1e-45,
+            1.1e-38,
+            0.70710677,
+            0.70710683,
+            1.4142135,
+            1.4142137,
+            0.95,
+            0.65,
+            0.5,
+            2e5,
+            2.1e5,
+            -2.1e5,
+            88.7,
+            -87.4,
+            -103.9,
+            -104.1,
+            14.5,
+            -14.6,
+        ];
+        // Numbers of every exponent and sign.
+        let spread: Vec<f32> = (0..600_011u32).map(|i| f32::from_bits(i.wrapping_mul(7159))).collect();
+        let near: Vec<f32> = (0..20_000).map(|i| (i as f32 - 1e4) * 0.00137).collect();
+        for (op, f) in FUNCTIONS {
+            for n in [0, 1, 7, 8, 15, 16, 17, 63, 64, 65, 127, 128, 129, 1000, 4096, 5000] {
+                let xs: Vec<f32> = edges.iter().cycle().skip(n % 5).take(n).copied().collect();
+                compare(op, f, &xs);
+                compare(op, f, &near[7000..7000 + n]);
+            }
+            compare(op, f, &spread);
+            compare(op, f, &near);
+        }
+    }
+}
