@@ -34,15 +34,19 @@ pub(crate) trait Map4<A, R> {
     fn f(a: A, b: A, c: A, d: A) -> R;
 }
 
+/// Elements between two looks at what [`Map1::slow`] is for.
+const PATCHED_BLOCK: usize = 1024;
+
 multiversion! {
     fn each1<A: Copy, R: Copy, K: Map1<A, R>>(_kernel: std::marker::PhantomData<K>, a: &[A], out: &mut [R]) {
-        for (o, a) in out.iter_mut().zip(a) {
-            *o = K::f(*a);
-        }
-        if K::PATCHED {
+        // A second pass finds what the first one read in the first-level cache.
+        let block = if K::PATCHED { PATCHED_BLOCK } else { a.len().max(1) };
+        for (a, out) in a.chunks(block).zip(out.chunks_mut(block)) {
+            for (o, a) in out.iter_mut().zip(a) {
+                *o = K::f(*a);
+            }
             // Counting vectorizes where an early exit would not.
-            let hard = a.iter().fold(0u32, |n, a| n | K::hard(*a) as u32);
-            if hard != 0 {
+            if K::PATCHED && a.iter().fold(0u32, |n, a| n | K::hard(*a) as u32) != 0 {
                 for (o, a) in out.iter_mut().zip(a) {
                     if K::hard(*a) {
                         *o = K::slow(*a);

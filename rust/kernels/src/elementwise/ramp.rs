@@ -1,6 +1,7 @@
 //! Numbers at equal distances.
 
 use super::convert::{Rect, storer};
+use super::rows::prefetch_write;
 use super::walk::GRAIN;
 use crate::dtype::DType;
 use crate::multiversion;
@@ -37,6 +38,14 @@ pub fn ramp(dst: AnyDst, of: Ramp) {
         _ => (DType::F64, dst.dtype().size() as isize),
     };
     let (store, to) = (storer(kind, dst.dtype()), Share::new(dst.ptr()));
+    if let (Ramp::Ints { start, step: by }, DType::I64, 1) = (of, dst.dtype(), step) {
+        return for_range(n, GRAIN, |range| {
+            let first = start.wrapping_add((range.start as i64).wrapping_mul(by));
+            // SAFETY: elements of the view side by side, which threads share by parts.
+            let to = unsafe { std::slice::from_raw_parts_mut(to.get().cast::<i64>().add(range.start), range.len()) };
+            count_far(first, by, to);
+        });
+    }
     for_range(n, GRAIN, |range| {
         let (mut ints, mut floats) = ([0i64; BLOCK], [0f64; BLOCK]);
         for first in range.clone().step_by(BLOCK) {
@@ -83,6 +92,30 @@ multiversion! {
     }
 }
 
+/// So many bytes ahead lines are asked for that will be written: the processor finds them by itself only as far as the end
+/// of a page.
+const AHEAD: usize = 4096;
+
+multiversion! {
+    /// As [`count`], for rows that memory bounds.
+    fn count_far(start: i64, step: i64, to: &mut [i64]) {
+        let end = to.as_ptr_range().end.cast::<u8>();
+        let mut first = start;
+        for to in to.chunks_mut(64) {
+            let ahead = to.as_ptr().cast::<u8>().wrapping_add(AHEAD);
+            if ahead < end {
+                for line in 0..8 {
+                    prefetch_write(ahead.wrapping_add(64 * line));
+                }
+            }
+            for (i, to) in to.iter_mut().enumerate() {
+                *to = first.wrapping_add((i as i64).wrapping_mul(step));
+            }
+            first = first.wrapping_add(step.wrapping_mul(64));
+        }
+    }
+}
+
 multiversion! {
     fn along(start: f64, step: f64, first: usize, to: &mut [f64]) {
         for (i, to) in to.iter_mut().enumerate() {
@@ -96,6 +129,31 @@ multiversion! {
     fn back_from(end: f64, step: f64, left: usize, to: &mut [f64]) {
         for (i, to) in to.iter_mut().enumerate() {
             *to = end - step * (left as f64 - i as f64);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn integers_written_in_place() {
+        for n in [0usize, 1, 7, 8, 15, 16, 17, 63, 64, 65, 127, 1000, 100_003] {
+            for (start, step) in [(0, 1), (-5, 3), (i64::MAX - 2, -7), (9, 0)] {
+                let (mut got, mut narrow) = (vec![77i64; n + 1], vec![77i32; n]);
+                let of = Ramp::Ints { start, step };
+                // SAFETY: the vectors' own memory.
+                unsafe {
+                    ramp(AnyDst::new(got.as_mut_ptr().cast(), DType::I64, &[n], &[1]), of);
+                    ramp(AnyDst::new(narrow.as_mut_ptr().cast(), DType::I32, &[n], &[1]), of);
+                }
+                assert_eq!(got.pop(), Some(77));
+                for (i, (got, narrow)) in got.iter().zip(narrow).enumerate() {
+                    let want = start.wrapping_add((i as i64).wrapping_mul(step));
+                    assert_eq!((*got, narrow), (want, want as i32), "{n}, {start}, {step}, {i}");
+                }
+            }
         }
     }
 }

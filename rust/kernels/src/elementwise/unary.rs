@@ -100,9 +100,11 @@ impl Unary {
 }
 
 pub(super) fn kernel(op: Unary, compute: DType) -> Option<Kernel> {
+    #[cfg(target_arch = "x86_64")]
+    if let (DType::F32, Some(kernel)) = (compute, math::wide::kernel(op)) {
+        return Some(kernel);
+    }
     match compute {
-        #[cfg(target_arch = "x86_64")]
-        DType::F32 if op == Unary::Gelu && math::wide::fast() => Some(gelu_wide),
         DType::F32 if op == Unary::Lgamma => Some(lgamma_f32),
         DType::F32 => real::<f32>(op),
         DType::F64 => real::<f64>(op),
@@ -117,17 +119,6 @@ pub(super) fn kernel(op: Unary, compute: DType) -> Option<Kernel> {
 unsafe fn lgamma_f32(ins: &[*const u8; MAX_IN], out: *mut u8, n: usize) {
     // SAFETY: the contract of this function.
     unsafe { math64::lgamma_row(from_raw_parts(ins[0].cast(), n), from_raw_parts_mut(out.cast(), n)) }
-}
-
-/// # Safety
-/// `n` floats at both ends, which do not overlap; the CPU has vectors for it.
-#[cfg(target_arch = "x86_64")]
-unsafe fn gelu_wide(ins: &[*const u8; MAX_IN], out: *mut u8, n: usize) {
-    // SAFETY: the contract of this function.
-    unsafe {
-        let (from, to) = (from_raw_parts(ins[0].cast(), n), from_raw_parts_mut(out.cast(), n));
-        math::wide::gelu(from, to);
-    }
 }
 
 /// Kernels of the light ops that work where the input lies.

@@ -1,7 +1,7 @@
 //! The error function of f32, GELU, and the tail of the normal distribution that both are made of.
 
-use super::exp::{exp_d, exp_parts, lifted};
-use super::{MAGIC, poly, poly_d};
+use super::exp::{LIFT, exp_d, exp_parts};
+use super::{MAGIC, Pack, poly, poly_d};
 
 /// erfc for t >= 0: exp(-t²) times a polynomial in (t - 3) / (t + 3), divided by 1 + 2t; 0 beyond f32's range.
 #[inline(always)]
@@ -69,26 +69,22 @@ pub(super) const EXP2: [f32; 6] = [
 /// `(q, w, p, t)`: w = a / (a + SHIFT), and q·w·(1 + p)·2^k = a times ½ erfc(a/√2), the upper tail of the normal
 /// distribution; k in the low bits of t; 0 <= a <= FAR.
 #[inline(always)]
-fn normal_tail(a: f32) -> (f32, f32, f32, f32) {
+fn normal_tail<P: Pack>(a: P) -> (P, P, P, P) {
+    let scale = P::splat(HALF_LOG2_E);
     // The square in two parts: the power would magnify what rounding it loses.
     let square = a * a;
     let low = a.mul_add(a, -square);
-    let t = square.mul_add(HALF_LOG2_E, MAGIC);
-    let r = low.mul_add(HALF_LOG2_E, square.mul_add(HALF_LOG2_E, -(t - MAGIC)));
-    let w = a / (a + SHIFT);
-    let q = poly(w.mul_add(2.0, -1.0), TAIL);
+    let t = square.mul_add(scale, P::splat(MAGIC));
+    let n = t - P::splat(MAGIC);
+    let r = low.mul_add(scale, square.mul_add(scale, -n));
+    let w = a / (a + P::splat(SHIFT));
+    let q = poly(w.mul_add(P::splat(2.0), P::splat(-1.0)), TAIL);
     (q, w, r * poly(r, EXP2), t)
-}
-
-#[inline(always)]
-fn bounded(x: f32) -> f32 {
-    let a = x.abs();
-    if a > FAR { FAR } else { a }
 }
 
 /// The form is N. Juffa's: 1 - e^(polynomial) away from 0.
 #[inline(always)]
-pub(crate) fn erf(x: f32) -> f32 {
+pub(crate) fn erf<P: Pack>(x: P) -> P {
     // erf x / x - 1 in x²
     let near = poly(
         x * x,
@@ -101,11 +97,11 @@ pub(crate) fn erf(x: f32) -> f32 {
             -0.0005787613918,
         ],
     );
+    let near = x.mul_add(near, x);
     // log erfc
     let a = x.abs();
-    let a = if a > 3.95 { 3.95 } else { a };
     let power = poly(
-        a,
+        a.at_most(3.95),
         [
             -0.002250012709,
             -1.118877411,
@@ -115,33 +111,30 @@ pub(crate) fn erf(x: f32) -> f32 {
             -0.001200429047,
         ],
     );
-    let (p, t) = exp_parts(power, 0.0);
-    let s = f32::from_bits((t.to_bits() << 23).wrapping_add(127 << 23));
-    let far = (1.0 - (1.0 + p) * s).copysign(x);
-    if x.abs() < 0.95 { x.mul_add(near, x) } else { far }
+    let (p, t) = exp_parts(power);
+    // The product is exact.
+    let far = (-(P::splat(1.0) + p)).mul_add(t.power(P::splat(1.0)), P::splat(1.0));
+    a.below(0.95, near, far.copysign(x))
 }
 
-/// x less its tail where it is positive; [`super::wide::gelu`] is the same by name.
+/// x less its tail where it is positive; in AVX2 [`super::wide`] is the same by name.
 #[inline(always)]
-pub(crate) fn gelu(x: f32) -> f32 {
-    let a = bounded(x);
+pub(crate) fn gelu<P: Pack>(x: P) -> P {
+    let a = x.distance(FAR);
     let (q, w, p, t) = normal_tail(a);
-    // The power of two, which may be subnormal, comes last.
     let m = q * w;
-    let tail = p.mul_add(m, m) * lifted(t) * (1.0 / super::exp::LIFT);
-    let y = if x < -0.0 { -0.0 } else { x } - tail;
-    // As x · 0.
-    if x == f32::NEG_INFINITY { f32::NAN } else { y }
+    // The power of two, which may be subnormal, comes last. Minus infinity gives NaN, as x · 0 does.
+    x.at_least_zero() - p.mul_add(m, m).scaled_down(t)
 }
 
 /// The derivative of [`gelu`]: Φ(x) + x φ(x).
 #[inline(always)]
 pub(crate) fn gelu_slope(x: f32) -> f32 {
-    let a = bounded(x);
+    let a = x.distance(FAR);
     let (q, w, p, t) = normal_tail(a);
     // 1 / (a + SHIFT) = (1 - w) / SHIFT
     let v = q * (1.0 / SHIFT).mul_add(-w, 1.0 / SHIFT);
-    let e = (1.0 + p) * lifted(t) * (1.0 / super::exp::LIFT);
+    let e = (1.0 + p) * t.power(LIFT) * (1.0 / LIFT);
     let below = if x >= 0.0 { (-v).mul_add(e, 1.0) } else { v * e };
     let y = (e * 0.39894228).mul_add(a.copysign(x), below);
     if x.is_nan() { x } else { y }
@@ -149,9 +142,9 @@ pub(crate) fn gelu_slope(x: f32) -> f32 {
 
 /// Two polynomials in w = -log(1 - x²), as in M. Giles, "Approximating the erfinv function" (2010).
 #[inline(always)]
-pub(crate) fn erfinv(x: f32) -> f32 {
-    let w = -super::log((-x).mul_add(x, 1.0));
-    let u = w - 2.5;
+pub(crate) fn erfinv<P: Pack>(x: P) -> P {
+    let w = -super::log((-x).mul_add(x, P::splat(1.0)));
+    let u = w - P::splat(2.5);
     let near = poly(
         u,
         [
@@ -167,9 +160,10 @@ pub(crate) fn erfinv(x: f32) -> f32 {
         ],
     );
     // The constant term in two parts.
-    let near = 1.501409411 + near.mul_add(u, -5.217271e-08);
+    let near = P::splat(1.501409411) + near.mul_add(u, P::splat(-5.217271e-08));
+    // At ±1 a polynomial of infinity.
     let far = poly(
-        w.sqrt() - 3.125,
+        w.sqrt() - P::splat(3.125),
         [
             2.958320141,
             1.003718495,
@@ -183,6 +177,5 @@ pub(crate) fn erfinv(x: f32) -> f32 {
             0.0001031619831,
         ],
     );
-    let y = x * if w < 5.0 { near } else { far };
-    if x.abs() == 1.0 { f32::INFINITY.copysign(x) } else { y }
+    x * w.below(5.0, near, far)
 }

@@ -1,6 +1,6 @@
 //! The exponential of f32 and what is made of it.
 
-use super::{MAGIC, MAGIC_D, clamp, clamp_d, poly, poly_d};
+use super::{MAGIC, MAGIC_D, Pack, clamp, clamp_d, poly, poly_d};
 use std::f32::consts::LOG2_E;
 
 const LN2_HI: f32 = 6.9314718246e-01;
@@ -12,36 +12,18 @@ const EXP: [f32; 5] = [0.5, 0.1666651964, 0.04166640341, 0.008368822746, 0.00139
 /// 2^64, by which results that may be subnormal are held above that until the end.
 pub(super) const LIFT: f32 = 18_446_744_073_709_551_616.0;
 
-/// 2^(k + 64), k in the low bits of `t`, for -190 <= k < 64.
+/// n = x·by to the nearest integer, as a number and in the low bits of another.
 #[inline(always)]
-pub(super) fn lifted(t: f32) -> f32 {
-    f32::from_bits((t.to_bits() << 23).wrapping_add((127 + 64) << 23))
+fn nearest<P: Pack>(x: P, by: f32) -> (P, P) {
+    let t = x.mul_add(P::splat(by), P::splat(MAGIC));
+    (t - P::splat(MAGIC), t)
 }
 
-/// 2^(k - 64) for -62 <= k <= 191.
+/// e^x = p·2^k, k in the low bits of the second number.
 #[inline(always)]
-fn lowered(t: f32) -> f32 {
-    f32::from_bits((t.to_bits() << 23).wrapping_add((127 - 64) << 23))
-}
-
-/// p · 2^k with one rounding where the result is subnormal; `negative` says the sign of k.
-#[inline(always)]
-fn scale(p: f32, t: f32, negative: bool) -> f32 {
-    // Neither factor leaves the range.
-    let (power, rest) = if negative {
-        (lifted(t), 1.0 / LIFT)
-    } else {
-        (lowered(t), LIFT)
-    };
-    p * power * rest
-}
-
-#[inline(always)]
-pub(crate) fn exp(x: f32) -> f32 {
-    let c = clamp(x, -105.0, 89.5);
-    let t = c.mul_add(LOG2_E, MAGIC);
-    let n = t - MAGIC;
-    let r = n.mul_add(-LN2_LO, n.mul_add(-LN2_HI, c));
+fn exp_poly<P: Pack>(x: P) -> (P, P) {
+    let (n, t) = nearest(x, LOG2_E);
+    let r = n.mul_add(P::splat(-LN2_LO), n.mul_add(P::splat(-LN2_HI), x));
     let p = poly(
         r,
         [
@@ -54,33 +36,37 @@ pub(crate) fn exp(x: f32) -> f32 {
             1.392625039e-03,
         ],
     );
-    scale(p, t, x < 0.0)
+    (p, t)
 }
 
-/// e^(x + low) = (1 + p)·2^k, k in the low bits of the second number; `low` is less than the last place of x.
 #[inline(always)]
-pub(super) fn exp_parts(x: f32, low: f32) -> (f32, f32) {
-    let t = x.mul_add(LOG2_E, MAGIC);
-    let n = t - MAGIC;
-    let r = n.mul_add(-LN2_LO, n.mul_add(-LN2_HI, x)) + low;
+pub(crate) fn exp<P: Pack>(x: P) -> P {
+    let (p, t) = exp_poly(clamp(x, -105.0, 89.5));
+    p.scaled(t, x)
+}
+
+/// e^x = (1 + p)·2^k, k in the low bits of the second number.
+#[inline(always)]
+pub(super) fn exp_parts<P: Pack>(x: P) -> (P, P) {
+    let (n, t) = nearest(x, LOG2_E);
+    let r = n.mul_add(P::splat(-LN2_LO), n.mul_add(P::splat(-LN2_HI), x));
     ((r * r).mul_add(poly(r, EXP), r), t)
 }
 
 /// e^a for a <= 0.
 #[inline(always)]
 fn exp_below(a: f32) -> f32 {
-    let (p, t) = exp_parts(if a < -105.0 { -105.0 } else { a }, 0.0);
-    (1.0 + p) * lifted(t) * (1.0 / LIFT)
+    let (p, t) = exp_parts(a.at_least(-105.0));
+    (1.0 + p) * t.power(LIFT) * (1.0 / LIFT)
 }
 
-/// s (1 + e^-x), where s is 2^(bias - 127) and large sums stay within the range.
+/// s (1 + e^-x), where s is a power of two and large sums stay within the range.
 #[inline(always)]
-fn one_plus_exp(x: f32, least: f32, bias: u32, s: f32) -> f32 {
+fn one_plus_exp<P: Pack>(x: P, least: f32, s: P) -> P {
     let c = clamp(x, least, 20.0);
-    let t = c.mul_add(-LOG2_E, MAGIC);
-    let n = t - MAGIC;
-    let r = n.mul_add(LN2_LO, n.mul_add(LN2_HI, c));
-    let power = f32::from_bits((t.to_bits() << 23).wrapping_add(bias << 23));
+    let (n, t) = nearest(c, -LOG2_E);
+    let r = n.mul_add(P::splat(LN2_LO), n.mul_add(P::splat(LN2_HI), c));
+    let power = t.power(s);
     // (1 + 2^k) + 2^k (e^-r - 1): only the last addition rounds to the last place of the result.
     let sum = power + s;
     let lost = s - (sum - power);
@@ -89,10 +75,10 @@ fn one_plus_exp(x: f32, least: f32, bias: u32, s: f32) -> f32 {
 }
 
 #[inline(always)]
-pub(crate) fn exp2(x: f32) -> f32 {
+pub(crate) fn exp2<P: Pack>(x: P) -> P {
     let c = clamp(x, -151.0, 129.0);
-    let t = c + MAGIC;
-    let r = c - (t - MAGIC);
+    let t = c + P::splat(MAGIC);
+    let r = c - (t - P::splat(MAGIC));
     let q = poly(
         r,
         [
@@ -104,15 +90,14 @@ pub(crate) fn exp2(x: f32) -> f32 {
             1.545336127e-04,
         ],
     );
-    scale(q.mul_add(r, 1.0), t, x < 0.0)
+    q.mul_add(r, P::splat(1.0)).scaled(t, x)
 }
 
 #[inline(always)]
-pub(crate) fn expm1(x: f32) -> f32 {
+pub(crate) fn expm1<P: Pack>(x: P) -> P {
     let c = clamp(x, -20.0, 88.9);
-    let t = c.mul_add(std::f32::consts::LOG2_E, MAGIC);
-    let n = t - MAGIC;
-    let r = n.mul_add(-LN2_LO, n.mul_add(-LN2_HI, c));
+    let (n, t) = nearest(c, LOG2_E);
+    let r = n.mul_add(P::splat(-LN2_LO), n.mul_add(P::splat(-LN2_HI), c));
     let q = poly(
         r,
         [
@@ -126,13 +111,13 @@ pub(crate) fn expm1(x: f32) -> f32 {
     );
     let p = (r * r).mul_add(q, r);
     // Half the scale, so that 2^128 is not needed.
-    let half = f32::from_bits((t.to_bits() << 23).wrapping_add(126 << 23));
-    let y = half.mul_add(p, half - 0.5) * 2.0;
-    if x == 0.0 { x } else { y }
+    let half = t.power(P::splat(0.5));
+    let y = half.mul_add(p, half - P::splat(0.5)) * P::splat(2.0);
+    y.zero_of(x)
 }
 
 #[inline(always)]
-pub(crate) fn tanh(x: f32) -> f32 {
+pub(crate) fn tanh<P: Pack>(x: P) -> P {
     let a = x.abs();
     let z = x * x;
     let p = poly(
@@ -147,23 +132,26 @@ pub(crate) fn tanh(x: f32) -> f32 {
         ],
     );
     let small = (x * z).mul_add(p, x);
-    let big = 1.0 - 2.0 / (exp(2.0 * a) + 1.0);
-    (if a < 0.65 { small } else { big }).copysign(x)
+    // 1 - 2 / (e^2a + 1), which is 1 beyond e^20.
+    let (p, t) = exp_poly((a + a).at_most(20.0));
+    let above = p.mul_add(t.power(P::splat(1.0)), P::splat(1.0));
+    let big = P::splat(1.0) - P::splat(2.0) / above;
+    a.below(0.65, small, big).copysign(x)
 }
 
 #[inline(always)]
-pub(crate) fn sigmoid(x: f32) -> f32 {
+pub(crate) fn sigmoid<P: Pack>(x: P) -> P {
     // One scale for all sums, so that the quotient is rounded once even where it is subnormal.
-    const SCALE: f32 = 1.0 / (1u32 << 24) as f32;
-    SCALE / one_plus_exp(x, -105.0, 127 - 24, SCALE)
+    let scale = P::splat(1.0 / (1u32 << 24) as f32);
+    scale / one_plus_exp(x, -105.0, scale)
 }
 
 /// x·sigmoid(x)
 #[inline(always)]
-pub(crate) fn silu(x: f32) -> f32 {
-    let (bias, s) = if x < 0.0 { (127 - 64, 1.0 / LIFT) } else { (127, 1.0) };
-    let d = one_plus_exp(x, -115.0, bias, s);
-    let x = if x < -115.0 { x * 0.0 } else { x };
+pub(crate) fn silu<P: Pack>(x: P) -> P {
+    let s = x.below(0.0, P::splat(1.0 / LIFT), P::splat(1.0));
+    let d = one_plus_exp(x, -115.0, s);
+    let x = x.below(-115.0, x * P::splat(0.0), x);
     x / d * s
 }
 

@@ -1,6 +1,6 @@
 //! Inverse trigonometric functions of f32.
 
-use super::poly;
+use super::{Pack, poly};
 use std::f32::consts::{FRAC_PI_2, PI};
 
 /// What π/2 and π have after their first 24 bits.
@@ -24,51 +24,48 @@ const ATAN: [f32; 9] = [
 ];
 
 #[inline(always)]
-pub(crate) fn atan(x: f32) -> f32 {
+pub(crate) fn atan<P: Pack>(x: P) -> P {
     let a = x.abs();
-    let far = a > 1.0;
-    let t = if far { 1.0 / a } else { a };
+    let t = a.above(1.0, P::splat(1.0) / a, a);
     let z = t * t;
     let p = (t * z) * poly(z, ATAN);
-    let h = FRAC_PI_2 - t;
-    let l = (FRAC_PI_2 - h) - t;
-    let y = if far { h + (l + (FRAC_PI_2_LOW - p)) } else { t + p };
-    y.copysign(x)
+    let h = P::splat(FRAC_PI_2) - t;
+    let l = (P::splat(FRAC_PI_2) - h) - t;
+    let far = h + (l + (P::splat(FRAC_PI_2_LOW) - p));
+    a.above(1.0, far, t + p).copysign(x)
+}
+
+/// For a = |x| the number t whose arc sine is wanted, and its square: a itself, and beyond ½ twice √((1 - a) / 2).
+#[inline(always)]
+fn half_angle<P: Pack>(a: P) -> (P, P) {
+    let z = a.above(0.5, P::splat(0.5).mul_add(-a, P::splat(0.5)), a * a);
+    (a.above(0.5, P::splat(2.0) * z.sqrt(), a), z)
 }
 
 #[inline(always)]
-pub(crate) fn asin(x: f32) -> f32 {
+pub(crate) fn asin<P: Pack>(x: P) -> P {
     let a = x.abs();
-    let far = a > 0.5;
-    let z = if far { 0.5f32.mul_add(-a, 0.5) } else { a * a };
-    let t = if far { -2.0 * z.sqrt() } else { a };
+    let (t, z) = half_angle(a);
     let p = (t * z) * poly(z, ASIN);
     // asin a = π/2 - 2 asin √((1 - a) / 2)
-    let h = FRAC_PI_2 + t;
-    let l = (FRAC_PI_2 - h) + t;
-    let y = if far { h + (l + (p + FRAC_PI_2_LOW)) } else { t + p };
-    y.copysign(x)
+    let h = P::splat(FRAC_PI_2) - t;
+    let l = (P::splat(FRAC_PI_2) - h) - t;
+    let far = h + (l + (P::splat(FRAC_PI_2_LOW) - p));
+    a.above(0.5, far, t + p).copysign(x)
 }
 
 #[inline(always)]
-pub(crate) fn acos(x: f32) -> f32 {
+pub(crate) fn acos<P: Pack>(x: P) -> P {
     let a = x.abs();
-    let far = a > 0.5;
-    let z = if far { 0.5f32.mul_add(-a, 0.5) } else { a * a };
+    let (t, z) = half_angle(a);
     // π/2 - asin x, or π - 2 asin √((1 + x) / 2), or 2 asin √((1 - x) / 2)
-    let t = if far { 2.0 * z.sqrt() } else { a };
-    let t = if far == (x < 0.0) { -t } else { t };
+    let t = a.above(0.5, t.copysign(x), -x);
     let p = (t * z) * poly(z, ASIN);
-    let (base, base_low) = if !far {
-        (FRAC_PI_2, FRAC_PI_2_LOW)
-    } else if x < 0.0 {
-        (PI, PI_LOW)
-    } else {
-        (0.0, 0.0)
-    };
+    let side = x.below(0.0, P::splat(PI), P::splat(0.0));
+    let side_low = x.below(0.0, P::splat(PI_LOW), P::splat(0.0));
+    let base = a.above(0.5, side, P::splat(FRAC_PI_2));
+    let base_low = a.above(0.5, side_low, P::splat(FRAC_PI_2_LOW));
     let h = base + t;
     let l = (base - h) + t;
-    let y = h + (l + (p + base_low));
-    // The sum above loses nothing where the base is 0.
-    if far && x > 0.0 { t + p } else { y }
+    h + (l + (p + base_low))
 }

@@ -1,7 +1,7 @@
 //! Logarithms of f32, the inverse hyperbolic functions, and powers.
 
 use super::exp::exp2_d;
-use super::{poly_d, poly9, two_sum};
+use super::{Pack, poly_d, poly9, two_sum};
 
 /// (log(1 + f) - f + f²/2) / f³ for √½ <= 1 + f < √2
 const LOG: [f32; 9] = [
@@ -16,11 +16,11 @@ const LOG: [f32; 9] = [
     6.971611828e-02,
 ];
 
-const SQRT_HALF: u32 = 0x3f35_04f3;
+pub(super) const SQRT_HALF: u32 = 0x3f35_04f3;
 
 /// `(e, f)` with x = (1 + f)·2^e and √½ <= 1 + f < √2, for a positive x, subnormal ones too.
 #[inline(always)]
-fn split(x: f32) -> (f32, f32) {
+pub(super) fn split(x: f32) -> (f32, f32) {
     let tiny = x < f32::MIN_POSITIVE;
     let scaled = if tiny { x * 8_388_608.0 } else { x };
     let bits = scaled.to_bits().wrapping_sub(SQRT_HALF);
@@ -38,15 +38,16 @@ fn join(e: f32, f: f32, c: f32) -> f32 {
 }
 
 #[inline(always)]
-pub(crate) fn log(x: f32) -> f32 {
-    let (e, f) = split(x);
+pub(crate) fn log<P: Pack>(x: P) -> P {
+    let (e, f) = x.split();
     let z = f * f;
-    let tail = e.mul_add(-2.12194440e-4, (poly9(f, LOG) * f).mul_add(z, -0.5 * z));
-    log_edges(x, e.mul_add(0.693359375, f + tail))
+    let tail = (poly9(f, LOG) * f).mul_add(z, P::splat(-0.5) * z);
+    let tail = e.mul_add(P::splat(-2.12194440e-4), tail);
+    e.mul_add(P::splat(0.693359375), f + tail).log_edges(x)
 }
 
 #[inline(always)]
-fn log_edges(x: f32, y: f32) -> f32 {
+pub(super) fn log_edges(x: f32, y: f32) -> f32 {
     // Compared as integers: LLVM would make a longer test of classes of the float comparisons.
     let y = if x < f32::INFINITY { y } else { x };
     let low = if x.to_bits() << 1 == 0 {
@@ -59,35 +60,37 @@ fn log_edges(x: f32, y: f32) -> f32 {
 
 /// log(1 + f) as a sum.
 #[inline(always)]
-fn log_sum(f: f32) -> (f32, f32) {
+fn log_sum<P: Pack>(f: P) -> (P, P) {
     let z = f * f;
-    let half = 0.5 * z;
+    let half = P::splat(0.5) * z;
     let h = f - half;
     (h, (poly9(f, LOG) * f).mul_add(z, (f - h) - half))
 }
 
 #[inline(always)]
-pub(crate) fn log2(x: f32) -> f32 {
-    let (e, f) = split(x);
+pub(crate) fn log2<P: Pack>(x: P) -> P {
+    let log2_e = P::splat(std::f32::consts::LOG2_E);
+    let (e, f) = x.split();
     let (h, l) = log_sum(f);
-    let p = h * std::f32::consts::LOG2_E;
-    let q = h.mul_add(std::f32::consts::LOG2_E, -p);
-    let q = q + l.mul_add(std::f32::consts::LOG2_E, h * 1.925963033e-08);
+    let p = h * log2_e;
+    let q = h.mul_add(log2_e, -p);
+    let q = q + l.mul_add(log2_e, h * P::splat(1.925963033e-08));
     let s = e + p;
-    log_edges(x, s + (((e - s) + p) + q))
+    (s + (((e - s) + p) + q)).log_edges(x)
 }
 
 #[inline(always)]
-pub(crate) fn log10(x: f32) -> f32 {
-    let (e, f) = split(x);
+pub(crate) fn log10<P: Pack>(x: P) -> P {
+    let log10_e = P::splat(std::f32::consts::LOG10_E);
+    let (e, f) = x.split();
     let (h, l) = log_sum(f);
-    let p = h * std::f32::consts::LOG10_E;
-    let q = h.mul_add(std::f32::consts::LOG10_E, -p);
-    let q = q + l.mul_add(std::f32::consts::LOG10_E, h * LOG10_E_LOW);
+    let p = h * log10_e;
+    let q = h.mul_add(log10_e, -p);
+    let q = q + l.mul_add(log10_e, h * P::splat(LOG10_E_LOW));
     // log10 2 in two parts, the first one's product exact.
-    let high = e * LOG10_2_HIGH;
+    let high = e * P::splat(LOG10_2_HIGH);
     let s = high + p;
-    log_edges(x, s + (((high - s) + p) + e.mul_add(LOG10_2_LOW, q)))
+    (s + (((high - s) + p) + e.mul_add(P::splat(LOG10_2_LOW), q))).log_edges(x)
 }
 
 const LOG10_E_LOW: f32 = -1.010304995e-08;

@@ -12,6 +12,7 @@ mod erf;
 mod exp;
 mod inverse;
 mod log;
+mod pack;
 mod trig;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod wide;
@@ -20,6 +21,7 @@ pub(crate) use erf::{erf, erfc_d, erfinv, gelu, gelu_slope};
 pub(crate) use exp::{cosh, exp, exp_d, exp2, expm1, sigmoid, silu, sinh, softplus, tanh};
 pub(crate) use inverse::{acos, asin, atan};
 pub(crate) use log::{acosh, asinh, atanh, log, log1p, log2, log10, pow};
+pub(crate) use pack::Pack;
 pub(crate) use trig::{TRIG_LIMIT, cos, sin, tan};
 
 /// Adding it rounds a small f32 to an integer, which then lies in the low bits.
@@ -29,22 +31,24 @@ const MAGIC_D: f64 = 6_755_399_441_055_744.0;
 
 /// Horner's rule, lowest coefficient first.
 #[inline(always)]
-fn poly<const N: usize>(x: f32, c: [f32; N]) -> f32 {
-    let mut y = c[N - 1];
+fn poly<P: Pack, const N: usize>(x: P, c: [f32; N]) -> P {
+    let mut y = P::splat(c[N - 1]);
     for i in (0..N - 1).rev() {
-        y = y.mul_add(x, c[i]);
+        y = y.mul_add(x, P::splat(c[i]));
     }
     y
 }
 
 /// As [`poly`], in pairs (G. Estrin): two operations more, a chain half as long.
 #[inline(always)]
-fn poly9(x: f32, c: [f32; 9]) -> f32 {
+fn poly9<P: Pack>(x: P, c: [f32; 9]) -> P {
     let z = x * x;
     let w = z * z;
-    let low = x.mul_add(c[3], c[2]).mul_add(z, x.mul_add(c[1], c[0]));
-    let high = x.mul_add(c[7], c[6]).mul_add(z, x.mul_add(c[5], c[4]));
-    c[8].mul_add(w, high).mul_add(w, low)
+    let pair = x.mul_add(P::splat(c[3]), P::splat(c[2]));
+    let low = pair.mul_add(z, x.mul_add(P::splat(c[1]), P::splat(c[0])));
+    let pair = x.mul_add(P::splat(c[7]), P::splat(c[6]));
+    let high = pair.mul_add(z, x.mul_add(P::splat(c[5]), P::splat(c[4])));
+    P::splat(c[8]).mul_add(w, high).mul_add(w, low)
 }
 
 #[inline(always)]
@@ -57,10 +61,8 @@ fn poly_d<const N: usize>(x: f64, c: [f64; N]) -> f64 {
 }
 
 #[inline(always)]
-fn clamp(x: f32, lo: f32, hi: f32) -> f32 {
-    // Comparisons that NaN passes through.
-    let x = if x > hi { hi } else { x };
-    if x < lo { lo } else { x }
+fn clamp<P: Pack>(x: P, lo: f32, hi: f32) -> P {
+    x.at_most(hi).at_least(lo)
 }
 
 #[inline(always)]
