@@ -12,7 +12,7 @@ use crate::simd::vec::Lanes;
 pub(crate) struct LineTile<T> {
     pub lines: usize,
     pub k: usize,
-    /// Strides of row, p and line. A packed A has its rows interleaved, its lines one after another.
+    /// Strides of row, p and line. A packed A has its rows side by side.
     pub a: *const T,
     pub a_rs: isize,
     pub a_cs: isize,
@@ -28,8 +28,8 @@ pub(crate) struct LineTile<T> {
     pub from_c: bool,
     /// Added to each row after the sum, unless null.
     pub row_bias: *const T,
-    /// The tile of C that comes next, and memory needed soon: one address for each p. They are fetched meanwhile; null
-    /// for none.
+    /// The tile of C that comes next, and memory needed soon: one address for each p. They are fetched meanwhile, the latter
+    /// into the second-level cache; null for none.
     pub next: *const T,
     pub ahead: *const T,
     pub ahead_step: isize,
@@ -63,6 +63,27 @@ impl<T> LineTile<T> {
     }
 }
 
+/// Steps of k ahead of which B's rows are asked for, and a packed A's: a first-level cache of 32 KB does not hold a panel.
+const AHEAD: isize = 8;
+const AHEAD_A: isize = 16;
+/// Steps that go through a cache line of a row of A.
+const LINE: usize = 16;
+
+/// The same address, of which the compiler forgets how it came about: else it keeps one for each row of A, more than there
+/// are registers.
+#[inline(always)]
+fn held<T>(p: *const T) -> *const T {
+    #[cfg(target_arch = "x86_64")]
+    {
+        let mut p = p;
+        // SAFETY: nothing is done.
+        unsafe { std::arch::asm!("/* {0} */", inout(reg) p, options(pure, nomem, nostack, preserves_flags)) };
+        p
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    p
+}
+
 /// # Safety
 /// All addresses that the fields describe lie in live memory, B's to the tile's full width.
 #[inline(always)]
@@ -70,16 +91,11 @@ pub(crate) unsafe fn line_tile<T: Copy + Default, L: Lanes<T>, const MR: usize, 
     l: L,
     t: &LineTile<T>,
 ) {
+    const { assert!(MR <= 14) };
     // SAFETY: the caller's promise.
     unsafe {
-        if !t.next.is_null() {
-            for i in 0..MR {
-                for v in 0..NV {
-                    l.prefetch(t.next.wrapping_offset(i as isize * t.c_rs).wrapping_add(v * L::N));
-                }
-            }
-        }
-        let mut acc = [[l.splat(T::default()); NV]; MR];
+        let zero = l.splat(T::default());
+        let mut acc = [[zero; NV]; MR];
         let left = |v: usize| t.n.saturating_sub(v * L::N);
         if t.from_c {
             for i in 0..MR {
@@ -88,30 +104,132 @@ pub(crate) unsafe fn line_tile<T: Copy + Default, L: Lanes<T>, const MR: usize, 
                 }
             }
         }
-        let (a_rs, a_cs) = if PACKED { (1, MR as isize) } else { (t.a_rs, t.a_cs) };
+        let a_rs = if PACKED { 1 } else { t.a_rs };
         // What was read a moment ago is as good as nothing.
         let mut ahead = if t.ahead.is_null() { t.a } else { t.ahead };
         let step = if t.ahead.is_null() { 0 } else { t.ahead_step };
+        // One row of the next tile after another: all at once would keep B's lines waiting.
+        let (mut next, mut asked) = (t.next, if t.next.is_null() { MR } else { 0 });
+        let b_ahead = AHEAD * t.b_rs;
         for line in 0..t.lines as isize {
-            let (mut a, mut b) = (
-                t.a.wrapping_offset(line * t.a_line),
-                t.b.wrapping_offset(line * t.b_line),
-            );
-            for _ in 0..t.k {
-                l.prefetch(ahead);
-                ahead = ahead.wrapping_offset(step);
-                let mut row = [l.splat(T::default()); NV];
-                for v in 0..NV {
-                    row[v] = l.load(b.wrapping_add(v * L::N));
-                }
-                for i in 0..MR {
-                    let x = l.splat(*a.offset(i as isize * a_rs));
-                    for v in 0..NV {
-                        acc[i][v] = l.fma(x, row[v], acc[i][v]);
+            let mut b = t.b.wrapping_offset(line * t.b_line);
+            // Rows of A in threes, with one address each: the others are those plus a row or two.
+            let mut p0 = t.a.wrapping_offset(line * t.a_line);
+            let (mut p1, mut p2) = (p0.wrapping_offset(3 * a_rs), p0.wrapping_offset(6 * a_rs));
+            let (mut p3, mut p4) = (p0.wrapping_offset(9 * a_rs), p0.wrapping_offset(12 * a_rs));
+            macro_rules! row {
+                ($u:ident $row:ident: $($i:literal = $p:ident + $o:literal),*) => {$(
+                    if $i < MR {
+                        let at = if PACKED { p0.wrapping_add($i) } else { $p.wrapping_offset($o * a_rs).wrapping_add($u) };
+                        let x = l.splat(*at);
+                        for v in 0..NV {
+                            acc[$i][v] = l.fma(x, $row[v], acc[$i][v]);
+                        }
                     }
+                )*};
+            }
+            // A step of k, its elements of A `$u` behind the addresses; `$far` is what is asked for of A.
+            macro_rules! multiply {
+                ($u:expr, $far:expr) => {{
+                    let u: usize = $u;
+                    let mut row = [zero; NV];
+                    for v in 0..NV {
+                        let at = b.wrapping_add(v * L::N);
+                        row[v] = l.load(at);
+                        if v * L::N * size_of::<T>() % 64 == 0 {
+                            l.prefetch(at.wrapping_offset(b_ahead));
+                        }
+                    }
+                    l.prefetch($far);
+                    l.prefetch_far(ahead);
+                    ahead = held(ahead.wrapping_offset(step));
+                    b = held(b.wrapping_offset(t.b_rs));
+                    row!(u row: 0 = p0 + 0, 1 = p0 + 1, 2 = p0 + 2, 3 = p1 + 0, 4 = p1 + 1, 5 = p1 + 2, 6 = p2 + 0,
+                        7 = p2 + 1, 8 = p2 + 2, 9 = p3 + 0, 10 = p3 + 1, 11 = p3 + 2, 12 = p4 + 0, 13 = p4 + 1);
+                }};
+            }
+            macro_rules! advance {
+                ($by:expr) => {
+                    p0 = p0.wrapping_offset($by);
+                    if !PACKED {
+                        p1 = p1.wrapping_offset($by);
+                        p2 = p2.wrapping_offset($by);
+                        p3 = p3.wrapping_offset($by);
+                        p4 = p4.wrapping_offset($by);
+                    }
+                };
+            }
+            macro_rules! hold {
+                () => {
+                    p0 = held(p0);
+                    if !PACKED && MR > 3 {
+                        p1 = held(p1);
+                    }
+                    if !PACKED && MR > 6 {
+                        p2 = held(p2);
+                    }
+                    if !PACKED && MR > 9 {
+                        p3 = held(p3);
+                    }
+                    if !PACKED && MR > 12 {
+                        p4 = held(p4);
+                    }
+                };
+            }
+            macro_rules! ask {
+                () => {
+                    if asked < MR {
+                        for v in 0..NV {
+                            if v * L::N * size_of::<T>() % 64 == 0 {
+                                l.prefetch_write(next.wrapping_add(v * L::N));
+                            }
+                        }
+                        next = next.wrapping_offset(t.c_rs);
+                        asked += 1;
+                    }
+                };
+            }
+            let mut steps = t.k;
+            if !PACKED && t.a_cs == 1 {
+                while steps >= LINE {
+                    // The next line of each row, one with each step.
+                    let mut far = p0.wrapping_byte_add(64);
+                    for _ in 0..LINE / 4 {
+                        hold!();
+                        ask!();
+                        multiply!(0, far);
+                        far = held(far.wrapping_offset(a_rs));
+                        multiply!(1, far);
+                        far = held(far.wrapping_offset(a_rs));
+                        multiply!(2, far);
+                        far = held(far.wrapping_offset(a_rs));
+                        multiply!(3, far);
+                        far = held(far.wrapping_offset(a_rs));
+                        advance!(4);
+                    }
+                    steps -= LINE;
                 }
-                a = a.wrapping_offset(a_cs);
-                b = b.wrapping_offset(t.b_rs);
+                while steps > 0 {
+                    hold!();
+                    multiply!(0, p0);
+                    advance!(1);
+                    steps -= 1;
+                }
+                continue;
+            }
+            let far = AHEAD_A * t.a_cs;
+            while steps >= 2 {
+                hold!();
+                ask!();
+                multiply!(0, p0.wrapping_offset(far));
+                advance!(t.a_cs);
+                multiply!(0, p0.wrapping_offset(far));
+                advance!(t.a_cs);
+                steps -= 2;
+            }
+            if steps > 0 {
+                hold!();
+                multiply!(0, p0.wrapping_offset(far));
             }
         }
         if !t.row_bias.is_null() {

@@ -43,6 +43,9 @@ use pairs::Pair;
 use std::ops::Add;
 use winograd::{Filters, Phases, Plan};
 
+/// More channels than those of the paths that write single planes.
+const SPREAD: usize = 16;
+
 /// Sizes of a convolution. `padding` is on both sides of each dim.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ConvShape {
@@ -282,6 +285,7 @@ where
             src_strides: five(x.strides()),
             dst: y.ptr(),
             dst_strides: five(y.strides()),
+            zeros: None,
             finish,
         };
         let bias = bias.as_ref().map_or(std::ptr::null(), |b| b.as_ptr());
@@ -369,6 +373,7 @@ where
                 src_strides: strides[0],
                 dst: gx.ptr(),
                 dst_strides: strides[1],
+                zeros: None,
                 finish: None,
             };
             winograd::convolve(T::kernels(isa), plan, filters, images, std::ptr::null());
@@ -416,6 +421,7 @@ where
             src_strides: strides[0],
             dst: gx.ptr(),
             dst_strides: strides[1],
+            zeros: None,
             finish,
         };
         // SAFETY: as above; so below.
@@ -424,7 +430,11 @@ where
         }
         return unsafe { pairs::pairs(T::kernels(isa), &pairs, images, [s.input[1], s.input[2]]) };
     }
-    for phase in &all {
+    // One tap: the first phase's result is spread among zeros, line by line, and there are no others.
+    let lined = strides[1][4] == 1 && strides[1][3] == s.input[2] as isize;
+    let spread = stride == [1, 2, 2] && all.iter().enumerate().all(|(i, p)| (p.geometry.taps() > 0) == (i == 0));
+    let zeros = (spread && lined && s.input[2] > 2 && rows.min(channels) > SPREAD).then_some(s.input);
+    for phase in all.iter().take(if zeros.is_some() { 1 } else { phases }) {
         let mut dst_strides = strides[1];
         let start: isize = (0..3).map(|d| phase.first[d] as isize * dst_strides[2 + d]).sum();
         (0..3).for_each(|d| dst_strides[2 + d] *= stride[d] as isize);
@@ -435,6 +445,7 @@ where
             src_strides: strides[0],
             dst: gx.ptr().wrapping_offset(start),
             dst_strides,
+            zeros,
             finish: finish.filter(|_| phases == 1),
         };
         // SAFETY: as above; phases write different elements.

@@ -4,7 +4,7 @@
 use super::super::weight::Problem;
 use super::passes::OWN_THREADS;
 use super::transform::{TapsArgs, strip};
-use super::{Form, LEAST, POINTS, Place, Plan, Planes, Product, Stage, apart, fill, in_panel, whole};
+use super::{Form, LEAST, POINTS, Place, Plan, Planes, Product, Stage, Then, apart, fill, in_panel, whole};
 use crate::conv::geometry::Gather;
 use crate::gemm::{HasKernels, Kernels, even_part, new_name, with_scratch, with_shared};
 use crate::parallel;
@@ -302,6 +302,7 @@ impl<T: Copy + Default + HasKernels + Send + Sync> Pass<T> {
                     tiles,
                     &Place { dst, tile, point },
                     space,
+                    Then::Tiles,
                 )
             };
         }
