@@ -11,11 +11,14 @@ use crate::gemm::{
     HasKernels, Kernels, even_part, longest_k, new_name, pack_a, panel, panel_width, with_scratch, with_shared,
 };
 use crate::parallel;
+use crate::simd::cache::small_first;
 
 /// Positions that one task computes before it goes on in k: a block of C that stays near.
 const BLOCK: usize = 256;
 /// Bytes of an image's copy that stay near.
 const COPY: usize = 384 << 10;
+/// Longest k at once where a panel of patches would take most of the first-level cache.
+const DEEP: usize = 128;
 /// Bytes of packed weights of which each thread has its own.
 const OWN: usize = 4 << 20;
 /// Multiply-adds worth handing to a thread.
@@ -99,7 +102,7 @@ pub(super) unsafe fn gather<T: Copy + Default + HasKernels + Send + Sync>(
     let part = address.part(weights.channels, COPY / size_of::<T>(), kernels.nr, shares);
     let block = part.unwrap_or(even_part(panels, most) * kernels.nr);
     let blocks = positions.div_ceil(block);
-    let kc = even_part(k, longest_k::<T>());
+    let kc = even_part(k, if small_first() { DEEP } else { longest_k::<T>() });
     let size = weights.groups * m * k;
     let pack = |weights: &Weights<T>, packed: *mut T| {
         for g in 0..weights.groups {
@@ -210,19 +213,31 @@ pub(super) unsafe fn gather<T: Copy + Default + HasKernels + Send + Sync>(
                                 });
                                 // What the next panel is packed from, unless it was copied a moment ago.
                                 let in_place = address.in_place() && address.taps.len() == 1;
-                                let panel_next = match (j + n < to, j + n < positions) {
-                                    (true, _) => Some((j + n, p, ready.data)),
-                                    (_, true) => last.then_some((j + n, 0, ready.data)),
-                                    _ => (last && task + 1 < end).then(|| (0, 0, soon.wrapping_byte_add(low))),
+                                let panel_next = match j + n {
+                                    j if j < to => Some((j, p, ready.data)),
+                                    _ if !last => Some((from, p + depth, ready.data)),
+                                    j if j < positions => Some((j, 0, ready.data)),
+                                    _ => (task + 1 < end).then(|| (0, 0, soon.wrapping_byte_add(low))),
                                 };
                                 let panel_next = panel_next.filter(|_| in_place).map(|(j, p, data)| {
                                     data.wrapping_offset(p as isize * ready.channel_stride + address.offset(j))
                                 });
+                                // A panel's row has two or three cache lines, of half of the rows if there are tiles enough.
+                                let pieces = 2 + !panel_next.unwrap_or(panel).addr().is_multiple_of(64) as usize;
+                                let halves = if panel_next.is_some() && tall >= 2 * pieces {
+                                    2
+                                } else {
+                                    1
+                                };
                                 let ahead = |index: usize| {
-                                    // A panel's row has two or three cache lines.
-                                    if let Some(at) = panel_next.filter(|_| index < 3) {
-                                        let line = index * 64 / size_of::<T>();
-                                        return Some((at.wrapping_add(line), ready.channel_stride));
+                                    if let Some(at) = panel_next.filter(|_| index < halves * pieces) {
+                                        // A line of each row, or of half of them.
+                                        let (line, half) = (index % pieces * 64 / size_of::<T>(), index / pieces);
+                                        let rows = (half * (depth / 2)) as isize * ready.channel_stride;
+                                        return Some((
+                                            at.wrapping_offset(rows).wrapping_add(line),
+                                            ready.channel_stride,
+                                        ));
                                     }
                                     let (begin, step) = coming?.at(done + index, tiles_in_all, kc)?;
                                     Some((soon.wrapping_offset(begin), step))
@@ -242,6 +257,7 @@ pub(super) unsafe fn gather<T: Copy + Default + HasKernels + Send + Sync>(
                                     } else {
                                         std::ptr::null()
                                     },
+                                    ahead_half: halves == 2,
                                     ..LineTile::empty()
                                 };
                                 packed_rows(kernels, m, tiles, ahead);

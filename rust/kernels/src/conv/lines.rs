@@ -33,6 +33,11 @@ pub(crate) struct LineTile<T> {
     pub next: *const T,
     pub ahead: *const T,
     pub ahead_step: isize,
+    /// The latter with every second step only: memory gives lines no faster, and what waits for it would wait for those.
+    /// Packed A.
+    pub ahead_half: bool,
+    /// The sum is added to what C holds, in the end. No bias, and not `from_c`.
+    pub adds: bool,
 }
 
 pub(crate) type LineFn<T> = unsafe fn(&LineTile<T>);
@@ -59,6 +64,8 @@ impl<T> LineTile<T> {
             next: null,
             ahead: null,
             ahead_step: 0,
+            ahead_half: false,
+            adds: false,
         }
     }
 }
@@ -108,8 +115,13 @@ pub(crate) unsafe fn line_tile<T: Copy + Default, L: Lanes<T>, const MR: usize, 
         // What was read a moment ago is as good as nothing.
         let mut ahead = if t.ahead.is_null() { t.a } else { t.ahead };
         let step = if t.ahead.is_null() { 0 } else { t.ahead_step };
-        // One row of the next tile after another: all at once would keep B's lines waiting.
+        let first_step = if t.ahead_half { 0 } else { step };
+        // One row of the next tile after another: all at once would keep B's lines waiting. More where there are few steps.
         let (mut next, mut asked) = (t.next, if t.next.is_null() { MR } else { 0 });
+        let at_once = match t.lines * t.k.div_ceil(2) {
+            asks if asks >= MR => 1,
+            asks => MR.div_ceil(asks.max(1)),
+        };
         let b_ahead = AHEAD * t.b_rs;
         for line in 0..t.lines as isize {
             let mut b = t.b.wrapping_offset(line * t.b_line);
@@ -128,9 +140,10 @@ pub(crate) unsafe fn line_tile<T: Copy + Default, L: Lanes<T>, const MR: usize, 
                     }
                 )*};
             }
-            // A step of k, its elements of A `$u` behind the addresses; `$far` is what is asked for of A.
+            // A step of k, its elements of A `$u` behind the addresses; `$far` is what is asked for of A, `$step` how far to
+            // go on in memory that is needed soon.
             macro_rules! multiply {
-                ($u:expr, $far:expr) => {{
+                ($u:expr, $far:expr, $step:expr) => {{
                     let u: usize = $u;
                     let mut row = [zero; NV];
                     for v in 0..NV {
@@ -142,7 +155,7 @@ pub(crate) unsafe fn line_tile<T: Copy + Default, L: Lanes<T>, const MR: usize, 
                     }
                     l.prefetch($far);
                     l.prefetch_far(ahead);
-                    ahead = held(ahead.wrapping_offset(step));
+                    ahead = held(ahead.wrapping_offset($step));
                     b = held(b.wrapping_offset(t.b_rs));
                     row!(u row: 0 = p0 + 0, 1 = p0 + 1, 2 = p0 + 2, 3 = p1 + 0, 4 = p1 + 1, 5 = p1 + 2, 6 = p2 + 0,
                         7 = p2 + 1, 8 = p2 + 2, 9 = p3 + 0, 10 = p3 + 1, 11 = p3 + 2, 12 = p4 + 0, 13 = p4 + 1);
@@ -179,31 +192,39 @@ pub(crate) unsafe fn line_tile<T: Copy + Default, L: Lanes<T>, const MR: usize, 
             macro_rules! ask {
                 () => {
                     if asked < MR {
-                        for v in 0..NV {
-                            if v * L::N * size_of::<T>() % 64 == 0 {
-                                l.prefetch_write(next.wrapping_add(v * L::N));
+                        for _ in 0..at_once {
+                            for v in 0..NV {
+                                if v * L::N * size_of::<T>() % 64 == 0 {
+                                    l.prefetch_write(next.wrapping_add(v * L::N));
+                                }
                             }
+                            next = next.wrapping_offset(t.c_rs);
                         }
-                        next = next.wrapping_offset(t.c_rs);
-                        asked += 1;
+                        asked += at_once;
                     }
                 };
             }
+            // Rows far apart are an image's, which memory gives later.
+            let next_line = if a_rs.unsigned_abs() * size_of::<T>() > 4096 {
+                128
+            } else {
+                64
+            };
             let mut steps = t.k;
             if !PACKED && t.a_cs == 1 {
                 while steps >= LINE {
                     // The next line of each row, one with each step.
-                    let mut far = p0.wrapping_byte_add(64);
+                    let mut far = p0.wrapping_byte_add(next_line);
                     for _ in 0..LINE / 4 {
                         hold!();
                         ask!();
-                        multiply!(0, far);
+                        multiply!(0, far, step);
                         far = held(far.wrapping_offset(a_rs));
-                        multiply!(1, far);
+                        multiply!(1, far, step);
                         far = held(far.wrapping_offset(a_rs));
-                        multiply!(2, far);
+                        multiply!(2, far, step);
                         far = held(far.wrapping_offset(a_rs));
-                        multiply!(3, far);
+                        multiply!(3, far, step);
                         far = held(far.wrapping_offset(a_rs));
                         advance!(4);
                     }
@@ -211,7 +232,7 @@ pub(crate) unsafe fn line_tile<T: Copy + Default, L: Lanes<T>, const MR: usize, 
                 }
                 while steps > 0 {
                     hold!();
-                    multiply!(0, p0);
+                    multiply!(0, p0, step);
                     advance!(1);
                     steps -= 1;
                 }
@@ -221,15 +242,15 @@ pub(crate) unsafe fn line_tile<T: Copy + Default, L: Lanes<T>, const MR: usize, 
             while steps >= 2 {
                 hold!();
                 ask!();
-                multiply!(0, p0.wrapping_offset(far));
+                multiply!(0, p0.wrapping_offset(far), first_step);
                 advance!(t.a_cs);
-                multiply!(0, p0.wrapping_offset(far));
+                multiply!(0, p0.wrapping_offset(far), step);
                 advance!(t.a_cs);
                 steps -= 2;
             }
             if steps > 0 {
                 hold!();
-                multiply!(0, p0.wrapping_offset(far));
+                multiply!(0, p0.wrapping_offset(far), step);
             }
         }
         if !t.row_bias.is_null() {
@@ -237,6 +258,14 @@ pub(crate) unsafe fn line_tile<T: Copy + Default, L: Lanes<T>, const MR: usize, 
                 let bias = l.splat(*t.row_bias.add(i));
                 for v in 0..NV {
                     acc[i][v] = l.add(acc[i][v], bias);
+                }
+            }
+        }
+        if t.adds {
+            for i in 0..MR {
+                for v in 0..NV {
+                    let to = t.c.offset(i as isize * t.c_rs).wrapping_add(v * L::N);
+                    acc[i][v] = l.add(l.load_n(to, left(v)), acc[i][v]);
                 }
             }
         }

@@ -41,6 +41,7 @@ use gather::{Images, Weights, gather};
 use geometry::Gather;
 use pairs::Pair;
 use std::ops::Add;
+use turned::turn_band;
 use winograd::{Filters, Phases, Plan};
 
 /// More channels than those of the paths that write single planes.
@@ -210,6 +211,19 @@ unsafe fn copy_weights<T: Element>(s: &ConvShape, w: Src<T>, taps: &[isize], tur
     let grain = (32_768 / (ins * taps.len()).max(1)).max(1).next_multiple_of(16);
     parallel::for_range(s.c_out, grain, |range| {
         let Shared(src, dst) = &shared;
+        if let (true, &[tap], 1, 0..) = (turned, taps, si, so) {
+            // One tap: a matrix for each group, turned round.
+            let (mut first, apart) = (range.start, so.unsigned_abs());
+            while first < range.end {
+                let (group, o) = (first / outs, first % outs);
+                let some = (outs - o).min(range.end - first);
+                let from = src.wrapping_offset(first as isize * so + tap);
+                // SAFETY: the caller's promise.
+                unsafe { turn_band(from, apart, some, ins, dst.wrapping_add(group * ins * outs + o), outs) };
+                first += some;
+            }
+            return;
+        }
         // Blocks of outputs, so that both sides are touched in stretches.
         for first in range.clone().step_by(16) {
             for (i, o) in (0..ins).flat_map(|i| (first..range.end.min(first + 16)).map(move |o| (i, o))) {

@@ -93,7 +93,14 @@ impl Turn {
 ///
 /// # Safety
 /// All those elements lie in live memory; the two sides do not overlap.
-unsafe fn turn_band<T: Copy>(from: *const T, apart: usize, lines: usize, len: usize, to: *mut T, row: usize) {
+pub(super) unsafe fn turn_band<T: Copy>(
+    from: *const T,
+    apart: usize,
+    lines: usize,
+    len: usize,
+    to: *mut T,
+    row: usize,
+) {
     let band = Band {
         from,
         apart: apart as isize,

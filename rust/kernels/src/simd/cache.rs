@@ -28,9 +28,20 @@ pub(crate) fn exceeds(bytes: usize) -> bool {
     bytes > most
 }
 
-/// The bytes of the third-level cache, by the processor's table of its caches (leaf 4, with AMD 0x8000_001D).
-#[cfg(target_arch = "x86_64")]
+/// Whether the first-level cache has no more than 32 KB: a panel of a product, half a tile high, leaves it little room.
+pub(crate) fn small_first() -> bool {
+    static SMALL: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
+    *SMALL.get_or_init(|| level(1).is_some_and(|bytes| bytes <= 32 << 10))
+}
+
+/// The bytes of the third-level cache.
 fn last() -> Option<usize> {
+    level(3)
+}
+
+/// The bytes of a level's cache of data, by the processor's table of its caches (leaf 4, with AMD 0x8000_001D).
+#[cfg(target_arch = "x86_64")]
+fn level(wanted: u32) -> Option<usize> {
     use std::arch::x86_64::{__cpuid, __cpuid_count};
     let extended = __cpuid(0x8000_0000).eax >= 0x8000_001d;
     for leaf in [0x8000_001d, 4] {
@@ -43,7 +54,7 @@ fn last() -> Option<usize> {
             if kind == 0 {
                 break;
             }
-            if level == 3 {
+            if level == wanted && kind != 2 {
                 let part = |shift: u32, bits: u32| (r.ebx >> shift & ((1 << bits) - 1)) as usize + 1;
                 return Some(part(22, 10) * part(12, 10) * part(0, 12) * (r.ecx as usize + 1));
             }
@@ -53,7 +64,7 @@ fn last() -> Option<usize> {
 }
 
 #[cfg(not(target_arch = "x86_64"))]
-fn last() -> Option<usize> {
+fn level(_: u32) -> Option<usize> {
     None
 }
 
@@ -63,5 +74,6 @@ mod tests {
     fn plausible() {
         assert!(!super::exceeds(1 << 18) && super::exceeds(1 << 36));
         assert!(super::last().is_none_or(|b| (1 << 16..1 << 33).contains(&b)));
+        assert!(super::level(1).is_none_or(|b| (4 << 10..1 << 20).contains(&b)));
     }
 }

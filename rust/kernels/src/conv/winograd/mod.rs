@@ -293,6 +293,8 @@ struct Product<T> {
     c: *mut T,
     c_row: usize,
     from_c: bool,
+    /// The product is computed apart, then added to C.
+    adds: bool,
 }
 
 impl<T: Copy> Product<T> {
@@ -317,6 +319,7 @@ impl<T: Copy> Product<T> {
                     c_rs: self.c_row as isize,
                     n: cols,
                     from_c: self.from_c,
+                    adds: self.adds,
                     ..LineTile::empty()
                 };
                 // SAFETY: the caller's promise.

@@ -367,6 +367,7 @@ impl<T: Copy + Default + HasKernels + Send + Sync> Pass<T> {
                     c: m.dst.wrapping_add(point * m.point),
                     c_row: m.tile,
                     from_c: part > 0,
+                    adds: false,
                 };
                 // SAFETY: the caller's promise.
                 unsafe { product.run(self.kernels, [tiles, outputs, self.channels(part)]) };

@@ -20,6 +20,8 @@ const LANES: usize = 16;
 const SOME: usize = 8;
 /// Filters that are fetched ahead, where they lie far apart.
 const FILTERS_AHEAD: isize = 4;
+/// Bytes of the sums at a point that are fetched ahead: the points are more streams than the hardware follows.
+const SUMS_AHEAD: usize = 256;
 
 /// One of the steps, for a vector of channels.
 pub(crate) enum Stage<T> {
@@ -29,7 +31,6 @@ pub(crate) enum Stage<T> {
     Taps(TapsArgs<T>),
     Columns(ColumnsArgs<T>),
     Across(AcrossArgs<T>),
-    Add(*mut T, *const T, usize),
 }
 
 /// Tiles of an image, `rows` by `cols` of them, to their points.
@@ -155,12 +156,6 @@ pub(crate) unsafe fn stage<T: Copy + Default + From<f32>, L: Lanes<T>>(l: L, sta
             },
             Stage::Columns(g) => c.columns(g),
             Stage::Across(g) => c.across(g),
-            &Stage::Add(to, from, count) => {
-                for at in (0..count).step_by(L::N) {
-                    let (to, from) = (to.wrapping_add(at), from.wrapping_add(at));
-                    l.store(to, l.add(l.load(to), l.load(from)));
-                }
-            }
         }
     }
 }
@@ -486,6 +481,9 @@ impl<T: Copy + Default + From<f32>, L: Lanes<T>> Math<T, L> {
             let mut columns = [[self.zero; O]; 6];
             for c in 0..6 {
                 let at = g.src.wrapping_add(c * g.src_point + from);
+                for r in 0..6 {
+                    l.prefetch(at.wrapping_add(6 * r * g.src_point + SUMS_AHEAD / size_of::<T>()));
+                }
                 // SAFETY: the caller's promise.
                 columns[c] = F::results(self, unsafe { self.get(at, 6 * g.src_point) });
             }
