@@ -17,7 +17,7 @@ use crate::simd::cache::small_first;
 const BLOCK: usize = 256;
 /// Bytes of an image's copy that stay near.
 const COPY: usize = 384 << 10;
-/// Longest k at once where a panel of patches would take most of the first-level cache.
+/// Longest k at once where patches are packed from memory and a panel would take most of the first-level cache.
 const DEEP: usize = 128;
 /// Bytes of packed weights of which each thread has its own.
 const OWN: usize = 4 << 20;
@@ -102,7 +102,9 @@ pub(super) unsafe fn gather<T: Copy + Default + HasKernels + Send + Sync>(
     let part = address.part(weights.channels, COPY / size_of::<T>(), kernels.nr, shares);
     let block = part.unwrap_or(even_part(panels, most) * kernels.nr);
     let blocks = positions.div_ceil(block);
-    let kc = even_part(k, if small_first() { DEEP } else { longest_k::<T>() });
+    // What memory gives in time occupies the buffers through which the first-level cache is filled.
+    let near = address.in_place() && address.taps.len() == 1 && small_first();
+    let kc = even_part(k, if near { DEEP } else { longest_k::<T>() });
     let size = weights.groups * m * k;
     let pack = |weights: &Weights<T>, packed: *mut T| {
         for g in 0..weights.groups {
@@ -222,17 +224,14 @@ pub(super) unsafe fn gather<T: Copy + Default + HasKernels + Send + Sync>(
                                 let panel_next = panel_next.filter(|_| in_place).map(|(j, p, data)| {
                                     data.wrapping_offset(p as isize * ready.channel_stride + address.offset(j))
                                 });
-                                // A panel's row has two or three cache lines, of half of the rows if there are tiles enough.
-                                let pieces = 2 + !panel_next.unwrap_or(panel).addr().is_multiple_of(64) as usize;
-                                let halves = if panel_next.is_some() && tall >= 2 * pieces {
-                                    2
-                                } else {
-                                    1
-                                };
+                                // A tile fetches one of the two cache lines of a panel's row (the panel before has had a
+                                // part of a third), of half of the rows if there are tiles enough.
+                                let skip = panel_next.is_some_and(|at| !at.addr().is_multiple_of(64)) as usize;
+                                let halves = if panel_next.is_some() && tall >= 4 { 2 } else { 1 };
                                 let ahead = |index: usize| {
-                                    if let Some(at) = panel_next.filter(|_| index < halves * pieces) {
+                                    if let Some(at) = panel_next.filter(|_| index < halves * 2) {
                                         // A line of each row, or of half of them.
-                                        let (line, half) = (index % pieces * 64 / size_of::<T>(), index / pieces);
+                                        let (line, half) = ((index % 2 + skip) * 64 / size_of::<T>(), index / 2);
                                         let rows = (half * (depth / 2)) as isize * ready.channel_stride;
                                         return Some((
                                             at.wrapping_offset(rows).wrapping_add(line),

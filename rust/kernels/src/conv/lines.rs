@@ -118,7 +118,7 @@ pub(crate) unsafe fn line_tile<T: Copy + Default, L: Lanes<T>, const MR: usize, 
         let first_step = if t.ahead_half { 0 } else { step };
         // One row of the next tile after another: all at once would keep B's lines waiting. More where there are few steps.
         let (mut next, mut asked) = (t.next, if t.next.is_null() { MR } else { 0 });
-        let at_once = match t.lines * t.k.div_ceil(2) {
+        let at_once = match t.lines * (t.k / 2) {
             asks if asks >= MR => 1,
             asks => MR.div_ceil(asks.max(1)),
         };

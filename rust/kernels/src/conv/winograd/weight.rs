@@ -15,7 +15,7 @@ const CHAIN: usize = 64;
 /// Bytes of transformed tiles at once; the threads meet after each batch.
 const BATCH: usize = 4 << 20;
 /// The same for so many bytes of sums or more, and for so few or less.
-const MANY_SUMS: usize = 1 << 20;
+const MANY_SUMS: usize = 4 << 20;
 const LARGE_BATCH: usize = 16 << 20;
 const FEW_SUMS: usize = 320 << 10;
 const NEAR_BATCH: usize = 512 << 10;
