@@ -11,11 +11,14 @@ use crate::gemm::{
     HasKernels, Kernels, even_part, longest_k, new_name, pack_a, panel, panel_width, with_scratch, with_shared,
 };
 use crate::parallel;
+use crate::simd::cache::first_is_small;
 
 /// Positions that one task computes before it goes on in k: a block of C that stays near.
 const BLOCK: usize = 256;
 /// Bytes of an image's copy that stay near.
 const COPY: usize = 384 << 10;
+/// Longest k at once where patches are packed from memory and a panel would take most of the first-level cache.
+const DEEP: usize = 128;
 /// Bytes of packed weights of which each thread has its own.
 const OWN: usize = 4 << 20;
 /// Multiply-adds worth handing to a thread.
@@ -38,6 +41,9 @@ pub(super) struct Images<T> {
     pub src_strides: [isize; 5],
     pub dst: *mut T,
     pub dst_strides: [isize; 5],
+    /// Where only every second line and column has taps: the sizes of the whole result, whose other elements are to be
+    /// zero. It is one plane deep, and its lines lie one behind the other.
+    pub zeros: Option<[usize; 3]>,
     /// What becomes of a block of the result once it is computed.
     pub finish: Option<Finishing<T>>,
 }
@@ -96,7 +102,9 @@ pub(super) unsafe fn gather<T: Copy + Default + HasKernels + Send + Sync>(
     let part = address.part(weights.channels, COPY / size_of::<T>(), kernels.nr, shares);
     let block = part.unwrap_or(even_part(panels, most) * kernels.nr);
     let blocks = positions.div_ceil(block);
-    let kc = even_part(k, longest_k::<T>());
+    // What memory gives in time occupies the buffers through which the first-level cache is filled.
+    let near = address.in_place() && address.taps.len() == 1 && first_is_small();
+    let kc = even_part(k, if near { DEEP } else { longest_k::<T>() });
     let size = weights.groups * m * k;
     let pack = |weights: &Weights<T>, packed: *mut T| {
         for g in 0..weights.groups {
@@ -164,6 +172,12 @@ pub(super) unsafe fn gather<T: Copy + Default + HasKernels + Send + Sync>(
                             now = Some((copied, geometry.image(kernels, &address, source, lines, copy)));
                         }
                         let Some((_, ready)) = &now else { continue };
+                        let here = images
+                            .src
+                            .wrapping_offset(image as isize * images.src_strides[0])
+                            .wrapping_offset((group * weights.channels) as isize * sc);
+                        // Where an image that is read in place begins.
+                        let low = ready.data.addr().wrapping_sub(here.addr());
                         let row = (group * m) as isize;
                         let dst = images
                             .dst
@@ -200,14 +214,27 @@ pub(super) unsafe fn gather<T: Copy + Default + HasKernels + Send + Sync>(
                                     dst: panel,
                                 });
                                 // What the next panel is packed from, unless it was copied a moment ago.
-                                let in_place = address.in_place() && address.taps.len() == 1 && j + n < to;
+                                let in_place = address.in_place() && address.taps.len() == 1;
+                                let panel_next = match j + n {
+                                    j if j < to => Some((j, p, ready.data)),
+                                    _ if !last => Some((from, p + depth, ready.data)),
+                                    j if j < positions => Some((j, 0, ready.data)),
+                                    _ => (task + 1 < end).then(|| (0, 0, soon.wrapping_byte_add(low))),
+                                };
+                                let panel_next = panel_next.filter(|_| in_place).map(|(j, p, data)| {
+                                    data.wrapping_offset(p as isize * ready.channel_stride + address.offset(j))
+                                });
+                                // A tile fetches one of the two cache lines of a panel's row (the panel before has had a
+                                // part of a third), of half of the rows if there are tiles enough.
+                                let skip = panel_next.is_some_and(|at| !at.addr().is_multiple_of(64)) as usize;
+                                let halves = if panel_next.is_some() && tall >= 4 { 2 } else { 1 };
                                 let ahead = |index: usize| {
-                                    // A panel's row has two or three cache lines.
-                                    if in_place && index < 3 {
-                                        let at = p as isize * ready.channel_stride + address.offset(j + n);
-                                        let line = index * 64 / size_of::<T>();
+                                    if let Some(at) = panel_next.filter(|_| index < halves * 2) {
+                                        // A line of each row, or of half of them.
+                                        let (line, half) = ((index % 2 + skip) * 64 / size_of::<T>(), index / 2);
+                                        let rows = (half * (depth / 2)) as isize * ready.channel_stride;
                                         return Some((
-                                            ready.data.wrapping_offset(at).wrapping_add(line),
+                                            at.wrapping_offset(rows).wrapping_add(line),
                                             ready.channel_stride,
                                         ));
                                     }
@@ -229,6 +256,7 @@ pub(super) unsafe fn gather<T: Copy + Default + HasKernels + Send + Sync>(
                                     } else {
                                         std::ptr::null()
                                     },
+                                    ahead_half: halves == 2,
                                     ..LineTile::empty()
                                 };
                                 packed_rows(kernels, m, tiles, ahead);
@@ -249,6 +277,7 @@ pub(super) unsafe fn gather<T: Copy + Default + HasKernels + Send + Sync>(
                                 geometry.grid,
                                 dst,
                                 images.dst_strides,
+                                images.zeros,
                             );
                         } else if let Some(f) = &images.finish {
                             f.block(Block {
@@ -286,13 +315,18 @@ unsafe fn packed_rows<T: Copy>(
         let (ahead, ahead_step) = ahead(index).unwrap_or((std::ptr::null(), 0));
         let tile = LineTile {
             a: first.a.wrapping_add(i * depth),
+            a_cs: rows as isize,
             a_line: (rows * first.k) as isize,
             c: first.c.wrapping_offset(at),
             row_bias: match first.row_bias.is_null() {
                 true => first.row_bias,
                 false => first.row_bias.wrapping_add(i),
             },
-            next: first.c.wrapping_offset(at + rows as isize * first.c_rs),
+            // Behind the last rows come the first ones of the next panel.
+            next: match index + 1 < panels {
+                true => first.c.wrapping_offset(at + rows as isize * first.c_rs),
+                false => first.c.wrapping_add(kernels.nr),
+            },
             ahead,
             ahead_step,
             ..first
@@ -415,7 +449,8 @@ unsafe fn few_rows<T: Copy + Default + HasKernels + Send + Sync>(
 ///
 /// # Safety
 /// The positions lie inside the output.
-unsafe fn scatter<T: Copy>(
+#[allow(clippy::too_many_arguments, reason = "a block, and where it goes")]
+unsafe fn scatter<T: Copy + Default>(
     kernels: &Kernels<T>,
     temp: *const T,
     width: usize,
@@ -424,25 +459,58 @@ unsafe fn scatter<T: Copy>(
     grid: [usize; 3],
     dst: *mut T,
     [_, oc, od, oh, ow]: [isize; 5],
+    zeros: Option<[usize; 3]>,
 ) {
-    let mut p = positions.start;
-    while p < positions.end {
-        let (line, w) = (p / grid[2], p % grid[2]);
-        let len = (grid[2] - w).min(positions.end - p);
-        let to = (line / grid[1]) as isize * od + (line % grid[1]) as isize * oh + w as isize * ow;
-        for i in 0..m {
-            let to = dst.wrapping_offset(to + i as isize * oc);
+    // Channel by channel: each one's lines are nearly one piece of memory.
+    for i in 0..m {
+        let dst = dst.wrapping_offset(i as isize * oc);
+        let mut p = positions.start;
+        while p < positions.end {
+            let (line, w) = (p / grid[2], p % grid[2]);
+            let len = (grid[2] - w).min(positions.end - p);
+            let to = (line / grid[1]) as isize * od + (line % grid[1]) as isize * oh + w as isize * ow;
+            let to = dst.wrapping_offset(to);
             let from = temp.wrapping_add(i * width + p - positions.start);
+            p += len;
+            if let Some([_, lines, columns]) = zeros {
+                let line = line % grid[1];
+                // SAFETY: the caller's promise; so below. Lines of the result lie one behind the other.
+                unsafe {
+                    spread_zeros(from, len, to, columns - 2 * w);
+                    if w == 0 && 2 * line + 1 < lines {
+                        to.wrapping_add(columns).write_bytes(0, columns);
+                    }
+                }
+                continue;
+            }
             if ow == 2 {
-                // SAFETY: the caller's promise.
+                // SAFETY: as above.
                 unsafe { (kernels.spread_line)(from, len, to) };
                 continue;
             }
             for j in 0..len {
-                // SAFETY: the caller's promise.
+                // SAFETY: as above.
                 unsafe { *to.wrapping_offset(j as isize * ow) = *from.add(j) };
             }
         }
-        p += len;
+    }
+}
+
+/// Writes `len` elements two apart, each followed by a zero, to a line of `room`.
+///
+/// # Safety
+/// Both sides lie in live memory.
+unsafe fn spread_zeros<T: Copy + Default>(from: *const T, len: usize, to: *mut T, room: usize) {
+    let pairs = len.min(room / 2);
+    for j in 0..pairs {
+        // SAFETY: the caller's promise; so below.
+        unsafe {
+            *to.add(2 * j) = *from.add(j);
+            *to.add(2 * j + 1) = T::default();
+        }
+    }
+    if pairs < len {
+        // SAFETY: an odd line ends without a zero.
+        unsafe { *to.add(2 * pairs) = *from.add(pairs) };
     }
 }

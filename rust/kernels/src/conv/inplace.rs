@@ -71,6 +71,7 @@ pub(crate) unsafe fn in_place<T: Copy + Default, L: Lanes<T>, const K: usize, co
     };
     let first = columns::<T, L, K, S>(l, g, 0);
     let next = ahead::<T>(g.src_plane, g.size[0] * g.size[1]);
+    let dst_next = ahead::<T>(g.dst_plane, g.rows * g.width);
     for plane in 0..g.planes {
         let mut by = [[l.splat(T::default()); K]; K];
         let weights = g.weights.wrapping_add(plane * g.weights_plane);
@@ -89,6 +90,7 @@ pub(crate) unsafe fn in_place<T: Copy + Default, L: Lanes<T>, const K: usize, co
             src: g.src.wrapping_offset(plane as isize * g.src_plane),
             dst: g.dst.wrapping_offset(plane as isize * g.dst_plane),
             next,
+            dst_next,
             room,
         };
         for at in (0..g.width).step_by(L::N) {
@@ -113,6 +115,7 @@ struct Plane<'a, T, V, const K: usize> {
     src: *const T,
     dst: *mut T,
     next: isize,
+    dst_next: isize,
     room: usize,
 }
 
@@ -188,6 +191,7 @@ impl<T: Copy + Default, V: Copy, const K: usize> Plane<'_, T, V, K> {
         if t + 1 >= active {
             let row = t + 1 - active;
             let to = self.dst.wrapping_offset(row as isize * g.dst_row).wrapping_add(at);
+            l.prefetch_write(to.wrapping_offset(self.dst_next));
             let sum = sums[active - 1];
             let sum = self.bias.map_or(sum, |b| l.add(sum, b));
             // SAFETY: the caller's promise; what a full vector writes behind the row lies in later rows.

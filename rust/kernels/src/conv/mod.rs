@@ -41,7 +41,11 @@ use gather::{Images, Weights, gather};
 use geometry::Gather;
 use pairs::Pair;
 use std::ops::Add;
+use turned::turn_band;
 use winograd::{Filters, Phases, Plan};
+
+/// More channels than those of the paths that write single planes.
+const SPREAD: usize = 16;
 
 /// Sizes of a convolution. `padding` is on both sides of each dim.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -207,6 +211,19 @@ unsafe fn copy_weights<T: Element>(s: &ConvShape, w: Src<T>, taps: &[isize], tur
     let grain = (32_768 / (ins * taps.len()).max(1)).max(1).next_multiple_of(16);
     parallel::for_range(s.c_out, grain, |range| {
         let Shared(src, dst) = &shared;
+        if let (true, &[tap], 1, 0..) = (turned, taps, si, so) {
+            // One tap: a matrix for each group, turned round.
+            let (mut first, apart) = (range.start, so.unsigned_abs());
+            while first < range.end {
+                let (group, o) = (first / outs, first % outs);
+                let some = (outs - o).min(range.end - first);
+                let from = src.wrapping_offset(first as isize * so + tap);
+                // SAFETY: the caller's promise.
+                unsafe { turn_band(from, apart, some, ins, dst.wrapping_add(group * ins * outs + o), outs) };
+                first += some;
+            }
+            return;
+        }
         // Blocks of outputs, so that both sides are touched in stretches.
         for first in range.clone().step_by(16) {
             for (i, o) in (0..ins).flat_map(|i| (first..range.end.min(first + 16)).map(move |o| (i, o))) {
@@ -282,6 +299,7 @@ where
             src_strides: five(x.strides()),
             dst: y.ptr(),
             dst_strides: five(y.strides()),
+            zeros: None,
             finish,
         };
         let bias = bias.as_ref().map_or(std::ptr::null(), |b| b.as_ptr());
@@ -369,6 +387,7 @@ where
                 src_strides: strides[0],
                 dst: gx.ptr(),
                 dst_strides: strides[1],
+                zeros: None,
                 finish: None,
             };
             winograd::convolve(T::kernels(isa), plan, filters, images, std::ptr::null());
@@ -416,6 +435,7 @@ where
             src_strides: strides[0],
             dst: gx.ptr(),
             dst_strides: strides[1],
+            zeros: None,
             finish,
         };
         // SAFETY: as above; so below.
@@ -424,7 +444,11 @@ where
         }
         return unsafe { pairs::pairs(T::kernels(isa), &pairs, images, [s.input[1], s.input[2]]) };
     }
-    for phase in &all {
+    // One tap: the first phase's result is spread among zeros, line by line, and there are no others.
+    let lined = strides[1][4] == 1 && strides[1][3] == s.input[2] as isize;
+    let spread = stride == [1, 2, 2] && all.iter().enumerate().all(|(i, p)| (p.geometry.taps() > 0) == (i == 0));
+    let zeros = (spread && lined && s.input[2] > 2 && rows.min(channels) > SPREAD).then_some(s.input);
+    for phase in all.iter().take(if zeros.is_some() { 1 } else { phases }) {
         let mut dst_strides = strides[1];
         let start: isize = (0..3).map(|d| phase.first[d] as isize * dst_strides[2 + d]).sum();
         (0..3).for_each(|d| dst_strides[2 + d] *= stride[d] as isize);
@@ -435,6 +459,7 @@ where
             src_strides: strides[0],
             dst: gx.ptr().wrapping_offset(start),
             dst_strides,
+            zeros,
             finish: finish.filter(|_| phases == 1),
         };
         // SAFETY: as above; phases write different elements.

@@ -98,6 +98,7 @@ pub(super) unsafe fn products<T: Copy + Default + HasKernels + Send + Sync>(
                         lines: k / cols,
                         k: cols,
                         a: packed.wrapping_add((row + i) * k),
+                        a_cs: rows as isize,
                         a_line: (rows * cols) as isize,
                         b_rs: sheets.pitch as isize,
                         b_line: apart * width as isize,

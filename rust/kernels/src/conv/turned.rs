@@ -93,7 +93,14 @@ impl Turn {
 ///
 /// # Safety
 /// All those elements lie in live memory; the two sides do not overlap.
-unsafe fn turn_band<T: Copy>(from: *const T, apart: usize, lines: usize, len: usize, to: *mut T, row: usize) {
+pub(super) unsafe fn turn_band<T: Copy>(
+    from: *const T,
+    apart: usize,
+    lines: usize,
+    len: usize,
+    to: *mut T,
+    row: usize,
+) {
     let band = Band {
         from,
         apart: apart as isize,
@@ -245,7 +252,6 @@ impl<T: Copy + Default + HasKernels> Share<'_, T> {
                     k: depth,
                     a: a.wrapping_add(from),
                     a_rs,
-                    a_cs: 1,
                     b: turned,
                     b_rs: width as isize,
                     c: self.sums.wrapping_add(self.rows.start * c_rs + self.cols.start),
@@ -268,6 +274,7 @@ impl<T: Copy + Default + HasKernels> Share<'_, T> {
                         true => a.wrapping_offset(from as isize + i as isize * a_rs),
                         false => packed.wrapping_add(i * depth),
                     };
+                    tile.a_cs = if stays { 1 } else { rows as isize };
                     for j in (0..n).step_by(kernels.nr) {
                         let rows_ahead =
                             (near && index + 1 < panels).then(|| (tile.a.wrapping_offset(rows as isize * a_rs), line));
@@ -424,6 +431,7 @@ impl<T: Copy + Default + HasKernels> Share<'_, T> {
                                 lines: s.lines,
                                 k: s.len,
                                 a: packed.wrapping_add(i * b.len + s.skip * rows),
+                                a_cs: rows as isize,
                                 a_line: (s.len * rows) as isize,
                                 b: turned.wrapping_offset(at),
                                 b_rs: (g.step[2] * width) as isize,

@@ -26,7 +26,7 @@ use crate::simd::vec::Neon;
 #[cfg(target_arch = "x86_64")]
 use crate::simd::vec::{Avx2, Avx512};
 use crate::simd::vec::{Lanes, Scalar};
-use crate::simd::{Isa, cache};
+use crate::simd::{Isa, cache, opaque};
 use std::ops::{Add, Mul, Sub};
 
 /// What a product's elements are: numbers whose sums and products are of the same kind.
@@ -68,19 +68,7 @@ pub(crate) struct Tile<T> {
 const B_AHEAD: isize = 8;
 const A_AHEAD: isize = 16;
 
-/// The same pointer, of which the compiler no longer knows how it was made: else it would add up the addresses of A's rows
-/// one from the other, an instruction for each row at each step of k.
-#[inline(always)]
-fn opaque<T>(mut p: *const T) -> *const T {
-    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-    // SAFETY: no instruction; the pointer stays what it was.
-    unsafe {
-        std::arch::asm!("/* {0} */", inout(reg) p, options(pure, nomem, nostack, preserves_flags));
-    }
-    p
-}
-
-/// The same for a stride.
+/// [`opaque`] for a stride.
 #[inline(always)]
 fn opaque_stride(bytes: isize) -> isize {
     opaque(std::ptr::without_provenance::<u8>(bytes as usize)).addr() as isize

@@ -85,6 +85,18 @@ fn detect() -> Isa {
     Isa::Portable
 }
 
+/// The same pointer, of which the compiler no longer knows how it was made: else it adds up the addresses of a tile's rows one
+/// from the other, an instruction for each row at each step, or keeps more of them than there are registers.
+#[inline(always)]
+pub(crate) fn opaque<T>(mut p: *const T) -> *const T {
+    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+    // SAFETY: no instruction; the pointer stays what it was.
+    unsafe {
+        std::arch::asm!("/* {0} */", inout(reg) p, options(pure, nomem, nostack, preserves_flags));
+    }
+    p
+}
+
 /// Compiles a function once per instruction set and picks one at run time.
 ///
 /// ```ignore

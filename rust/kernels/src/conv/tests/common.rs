@@ -195,3 +195,34 @@ fn sums_over_many_positions_agree() {
     let wide = PLAIN.n(1).c_in(1).c_out(2).input([1, 100, 103]).kernel([1, 2, 2]);
     check::<f32>(&wide, NCHW, false, F32);
 }
+
+#[test]
+fn one_tap_with_stride_two_is_spread_among_zeros() {
+    let one = PLAIN.kernel([1, 1, 1]).stride([1, 2, 2]).c_in(17).c_out(18);
+    // Even and odd lines and columns, one line, too few columns, a result computed in parts.
+    for (height, width) in [(1, 7), (2, 3), (7, 8), (8, 15), (16, 2), (17, 1), (5, 64), (33, 65)] {
+        check::<f32>(&one.input([1, height, width]), NCHW, false, F32);
+    }
+    let cases = [
+        one.input([3, 6, 9]),
+        one.input([1, 8, 9]).grouped(2).c_in(40).c_out(36),
+        one.input([1, 8, 8]).padding([0, 1, 1]),
+        one.input([2, 5, 5]).stride([2, 2, 2]),
+        one.input([1, 31, 40]).n(3),
+    ];
+    for s in &cases {
+        check::<f32>(s, NCHW, true, F32);
+        check::<f64>(s, NCHW, false, F64);
+        check::<f32>(s, CHANNELS_LAST, false, F32);
+    }
+}
+
+/// Sums over so many channels are cut into parts where a panel would fill the first-level cache.
+#[test]
+fn many_channels_agree() {
+    let one = PLAIN.kernel([1, 1, 1]).n(3);
+    for (c_in, c_out, size) in [(127, 16, 8), (129, 63, 9), (257, 65, 6), (600, 127, 5)] {
+        check::<f32>(&one.c_in(c_in).c_out(c_out).input([1, size, size]), NCHW, true, F32);
+    }
+    check::<f64>(&one.c_in(300).c_out(33).grouped(1).input([1, 17, 16]), NCHW, true, F64);
+}

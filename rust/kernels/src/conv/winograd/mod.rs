@@ -28,7 +28,8 @@ pub(super) use weight::{gradient, takes_gradient};
 
 use super::ConvShape;
 use super::geometry::Gather;
-use crate::gemm::{Gemm, HasKernels, Kernels, Scratch, panel_width};
+use super::lines::LineTile;
+use crate::gemm::{Kernels, Scratch, panel, panel_width};
 use forms::Form;
 use std::ops::Range;
 use transform::WindowArgs;
@@ -210,7 +211,16 @@ impl<T> Place<T> {
 // SAFETY: an address behind which tasks write disjoint parts.
 unsafe impl<T: Sync> Sync for Place<T> {}
 
-/// Transforms some tiles of one vector of channels, from channel `first` on.
+/// What is transformed after some tiles of a vector of channels.
+#[derive(Clone, Copy, PartialEq)]
+enum Then {
+    /// The next vector's; after the last one, the tiles below.
+    Channels,
+    /// The tiles below.
+    Tiles,
+}
+
+/// Transforms some tiles of one vector of channels, from channel `first` on, and asks for what comes `then`.
 ///
 /// # Safety
 /// The planes and all points lie in live memory; `strip` has room for the tiles; `kernels` fit the CPU.
@@ -222,10 +232,17 @@ unsafe fn fill<T>(
     tiles: Range<usize>,
     to: &Place<T>,
     strip: *mut T,
+    then: Then,
 ) {
     let [image, channel, row_stride] = planes.strides;
     let [_, step] = planes.form.window();
     for part in parts(all, tiles) {
+        let below = (step * part.rows) as isize * row_stride;
+        let ahead = match then {
+            Then::Channels if first + kernels.narrow < planes.channels => kernels.narrow as isize * channel,
+            Then::Channels => below - first as isize * channel,
+            Then::Tiles => below,
+        };
         let args = WindowArgs {
             src: planes
                 .src
@@ -240,6 +257,7 @@ unsafe fn fill<T>(
             cols: part.cols,
             form: planes.form,
             filters: planes.filters,
+            ahead,
             dst: to.dst.wrapping_add(part.at * to.tile),
             dst_tile: to.tile,
             dst_point: to.point,
@@ -267,7 +285,7 @@ fn in_panel<T>(kernels: &Kernels<T>, at: usize, k: usize, n: usize) -> (usize, u
     (first * k + at - first, panel_width(kernels, kernels.nr.min(n - first)))
 }
 
-/// `c = (from_c ? c : 0) + a @ b`, for `a` with strides and `b` in panels.
+/// `c = (from_c ? c : 0) + a @ b`, for `a` with strides, one of which is 1, and `b` in panels.
 struct Product<T> {
     a: *const T,
     a_strides: [isize; 2],
@@ -275,26 +293,38 @@ struct Product<T> {
     c: *mut T,
     c_row: usize,
     from_c: bool,
+    /// The product is computed apart, then added to C.
+    adds: bool,
 }
 
-impl<T: Copy + Default + HasKernels + Send + Sync> Product<T> {
+impl<T: Copy> Product<T> {
     /// # Safety
     /// The operands lie in live memory; `kernels` fit the CPU.
-    unsafe fn run(self, kernels: &'static Kernels<T>, [m, n, k]: [usize; 3]) {
-        let product = Gemm {
-            m,
-            n,
-            k,
-            a: self.a,
-            a_rs: self.a_strides[0],
-            a_cs: self.a_strides[1],
-            c: self.c,
-            c_rs: self.c_row as isize,
-            c_cs: 1,
-            from_c: self.from_c,
-            ..Gemm::empty()
-        };
-        // SAFETY: the caller's promise.
-        unsafe { product.run_tiles(kernels, std::ptr::null(), self.b, std::ptr::null_mut()) };
+    unsafe fn run(self, kernels: &Kernels<T>, [m, n, k]: [usize; 3]) {
+        let [a_rs, a_cs] = self.a_strides;
+        let tiles = kernels.line_tiles[(a_rs == 1) as usize];
+        let panels = m.div_ceil(tiles.len());
+        for j in (0..n).step_by(kernels.nr) {
+            let cols = kernels.nr.min(n - j);
+            for index in 0..panels {
+                let (i, rows) = panel(m, panels, index);
+                let tile = LineTile {
+                    k,
+                    a: self.a.wrapping_offset(i as isize * a_rs),
+                    a_rs,
+                    a_cs,
+                    b: self.b.wrapping_add(j * k),
+                    b_rs: panel_width(kernels, cols) as isize,
+                    c: self.c.wrapping_add(i * self.c_row + j),
+                    c_rs: self.c_row as isize,
+                    n: cols,
+                    from_c: self.from_c,
+                    adds: self.adds,
+                    ..LineTile::empty()
+                };
+                // SAFETY: the caller's promise.
+                unsafe { tiles[rows - 1][(cols > kernels.narrow) as usize](&tile) };
+            }
+        }
     }
 }

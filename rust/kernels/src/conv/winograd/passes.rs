@@ -4,7 +4,7 @@
 
 use super::super::gather::Images;
 use super::transform::{FilterArgs, OutputArgs, strip};
-use super::{Form, Place, Plan, Planes, Product, Stage, apart, fill, in_panel, parts, whole};
+use super::{Form, Place, Plan, Planes, Product, Stage, Then, apart, fill, in_panel, parts, whole};
 use crate::gemm::{HasKernels, Kernels, even_part, new_name, with_scratch, with_shared};
 use crate::parallel;
 use std::ops::Range;
@@ -339,7 +339,7 @@ impl<T: Copy + Default + HasKernels + Send + Sync> Pass<T> {
             ..v
         };
         // SAFETY: the caller's promise.
-        unsafe { fill(self.kernels, &planes, from, self.all, some, &to, space) };
+        unsafe { fill(self.kernels, &planes, from, self.all, some, &to, space, Then::Channels) };
     }
 
     /// Tiles times filters at all points, for a part of the channels.
@@ -367,6 +367,7 @@ impl<T: Copy + Default + HasKernels + Send + Sync> Pass<T> {
                     c: m.dst.wrapping_add(point * m.point),
                     c_row: m.tile,
                     from_c: part > 0,
+                    adds: false,
                 };
                 // SAFETY: the caller's promise.
                 unsafe { product.run(self.kernels, [tiles, outputs, self.channels(part)]) };

@@ -114,6 +114,7 @@ impl Phases {
                             src_strides: self.strides(),
                             dst: images.dst.wrapping_offset(first as isize * images.dst_strides[0]),
                             dst_strides: images.dst_strides,
+                            zeros: None,
                             finish: None,
                         },
                         bias,

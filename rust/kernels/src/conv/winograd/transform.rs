@@ -18,6 +18,10 @@ const MOST: usize = 16;
 const LANES: usize = 16;
 /// Filters turned at once.
 const SOME: usize = 8;
+/// Filters that are fetched ahead, where they lie far apart.
+const FILTERS_AHEAD: isize = 4;
+/// Bytes of the sums at a point that are fetched ahead: the points are more streams than the hardware follows.
+const SUMS_AHEAD: usize = 256;
 
 /// One of the steps, for a vector of channels.
 pub(crate) enum Stage<T> {
@@ -27,7 +31,6 @@ pub(crate) enum Stage<T> {
     Taps(TapsArgs<T>),
     Columns(ColumnsArgs<T>),
     Across(AcrossArgs<T>),
-    Add(*mut T, *const T, usize),
 }
 
 /// Tiles of an image, `rows` by `cols` of them, to their points.
@@ -47,6 +50,8 @@ pub(crate) struct WindowArgs<T> {
     pub form: Form,
     /// Tiles of results that are themselves the filters, else windows.
     pub filters: bool,
+    /// How far what is needed next lies from what is read: it is fetched meanwhile.
+    pub ahead: isize,
     pub dst: *mut T,
     pub dst_tile: usize,
     pub dst_point: usize,
@@ -151,12 +156,6 @@ pub(crate) unsafe fn stage<T: Copy + Default + From<f32>, L: Lanes<T>>(l: L, sta
             },
             Stage::Columns(g) => c.columns(g),
             Stage::Across(g) => c.across(g),
-            &Stage::Add(to, from, count) => {
-                for at in (0..count).step_by(L::N) {
-                    let (to, from) = (to.wrapping_add(at), from.wrapping_add(at));
-                    l.store(to, l.add(l.load(to), l.load(from)));
-                }
-            }
         }
     }
 }
@@ -192,6 +191,11 @@ unsafe fn turn_in<T: Copy + Default, L: Lanes<T>>(l: L, g: &WindowArgs<T>) {
             let count = g.channels.saturating_sub(lane).min(L::BLOCK);
             let rows = starts(src.wrapping_offset(lane as isize * g.channel_stride), g.channel_stride);
             for p in (from..to).step_by(L::BLOCK) {
+                if (p - from).is_multiple_of(64 / size_of::<T>()) {
+                    for row in &rows[..count] {
+                        l.prefetch_far(row.wrapping_offset(p as isize + g.ahead));
+                    }
+                }
                 let dst = dst.wrapping_add(p * L::N + lane);
                 // SAFETY: the caller's promise; only columns inside are read.
                 unsafe { l.transpose(&rows[..count], p as isize, to - p, dst, L::N) };
@@ -373,6 +377,7 @@ impl<T: Copy + Default + From<f32>, L: Lanes<T>> Math<T, L> {
         for from in (0..g.channels).step_by(some) {
             let count = some.min(g.channels - from);
             let src = g.src.wrapping_offset(from as isize * g.channel_stride);
+            fetch_filters(l, g, src, some * taps);
             for lane in (0..L::N).step_by(L::BLOCK) {
                 let lanes = g.lanes.saturating_sub(lane).min(L::BLOCK);
                 let rows = starts(src.wrapping_offset(lane as isize * g.lane_stride), g.lane_stride);
@@ -422,8 +427,19 @@ impl<T: Copy + Default + From<f32>, L: Lanes<T>> Math<T, L> {
             unsafe { l.load_n(g.bias, g.channels) }
         };
         let mut src = g.src;
+        // Cache lines of this line of tiles in a channel: as many across, and as many down.
+        let (wide, lane_line) = ((O * g.cols).div_ceil(64 / size_of::<T>()), 64 / size_of::<T>());
         for row in 0..g.rows {
+            let to = g.dst.wrapping_offset((O * row) as isize * g.row_stride);
             for col in 0..g.cols {
+                // They are asked for early, some with each tile: it takes a while until they may be written.
+                for piece in col * O * wide / g.cols..(col + 1) * O * wide / g.cols {
+                    let to = to.wrapping_offset((piece % O) as isize * g.row_stride);
+                    let to = to.wrapping_add(piece / O * lane_line);
+                    for c in 0..g.channels.min(L::N) {
+                        l.prefetch_write(to.wrapping_add(c * g.channel_stride));
+                    }
+                }
                 let mut columns = [[self.zero; O]; P];
                 for c in 0..P {
                     let at = src.wrapping_add(c * g.src_point);
@@ -465,6 +481,9 @@ impl<T: Copy + Default + From<f32>, L: Lanes<T>> Math<T, L> {
             let mut columns = [[self.zero; O]; 6];
             for c in 0..6 {
                 let at = g.src.wrapping_add(c * g.src_point + from);
+                for r in 0..6 {
+                    l.prefetch(at.wrapping_add(6 * r * g.src_point + SUMS_AHEAD / size_of::<T>()));
+                }
                 // SAFETY: the caller's promise.
                 columns[c] = F::results(self, unsafe { self.get(at, 6 * g.src_point) });
             }
@@ -495,6 +514,23 @@ impl<T: Copy + Default + From<f32>, L: Lanes<T>> Math<T, L> {
                     unsafe { *dst.wrapping_add(i * g.dst_channel + t) = turned[t * L::N + lane + i] };
                 }
             }
+        }
+    }
+}
+
+/// Asks for filters that come after those at `src`, `len` taps of each lane.
+#[inline(always)]
+fn fetch_filters<T: Copy, L: Lanes<T>>(l: L, g: &FilterArgs<T>, src: *const T, len: usize) {
+    let line = 64 / size_of::<T>();
+    // Lanes next to each other are one piece of memory for each channel.
+    let (pieces, len, from) = match g.lane_stride.unsigned_abs() <= len {
+        true => (1, g.lanes * len, src.wrapping_offset(FILTERS_AHEAD * g.channel_stride)),
+        false => (g.lanes, len, src.wrapping_add(len)),
+    };
+    for piece in 0..pieces.min(L::N) {
+        let from = from.wrapping_offset(piece as isize * g.lane_stride);
+        for at in (0..len + line - 1).step_by(line) {
+            l.prefetch(from.wrapping_add(at));
         }
     }
 }

@@ -4,7 +4,7 @@
 use super::super::weight::Problem;
 use super::passes::OWN_THREADS;
 use super::transform::{TapsArgs, strip};
-use super::{Form, LEAST, POINTS, Place, Plan, Planes, Product, Stage, apart, fill, in_panel, whole};
+use super::{Form, LEAST, POINTS, Place, Plan, Planes, Product, Stage, Then, apart, fill, in_panel, whole};
 use crate::conv::geometry::Gather;
 use crate::gemm::{HasKernels, Kernels, even_part, new_name, with_scratch, with_shared};
 use crate::parallel;
@@ -14,6 +14,11 @@ use std::ops::Range;
 const CHAIN: usize = 64;
 /// Bytes of transformed tiles at once; the threads meet after each batch.
 const BATCH: usize = 4 << 20;
+/// The same for so many bytes of sums or more, and for so few or less.
+const MANY_SUMS: usize = 4 << 20;
+const LARGE_BATCH: usize = 16 << 20;
+const FEW_SUMS: usize = 320 << 10;
+const NEAR_BATCH: usize = 512 << 10;
 /// Bytes of sums at a time; further outputs follow in another pass over the images.
 const SUMS: usize = 16 << 20;
 /// Outputs and channels whose sums one task keeps.
@@ -141,11 +146,17 @@ pub(super) unsafe fn sums<T>(
 }
 
 impl<T: Copy + Default + HasKernels + Send + Sync> Pass<T> {
-    /// Tiles of a batch.
+    /// Tiles of a batch. Each batch goes through all sums: where these are large, batches are; where they leave room in the
+    /// second-level cache, a single thread's batches stay there.
     fn batch(&self) -> usize {
         let [high, wide] = self.sizes();
         let bytes = POINTS * self.chain * (high + wide) * size_of::<T>();
-        even_part(self.tiles.div_ceil(self.chain), (BATCH / bytes).max(1)) * self.chain
+        let most = match POINTS * high * wide * size_of::<T>() {
+            sums if sums >= MANY_SUMS => LARGE_BATCH,
+            sums if sums <= FEW_SUMS && parallel::threads() == 1 => NEAR_BATCH,
+            _ => BATCH,
+        };
+        even_part(self.tiles.div_ceil(self.chain), (most / bytes).max(1)) * self.chain
     }
 
     /// # Safety
@@ -205,9 +216,8 @@ impl<T: Copy + Default + HasKernels + Send + Sync> Pass<T> {
                 let name = new_name();
                 parallel::for_range(parts, 1, |tasks| {
                     let (sums, gw) = (&sums, &gw);
-                    with_scratch(|[space, part, mine, all]| {
+                    with_scratch(|[space, mine, all, _]| {
                         let space = space.reserve::<T>(strip(self.b.form, self.chain));
-                        let part = part.reserve::<T>(some_rows * some_cols);
                         let mine = mine.reserve::<T>(POINTS * points[side]);
                         let other = 1 - side;
                         // SAFETY: the buffers hold a batch; sums and gradients of some channels are one task's. So below.
@@ -254,7 +264,7 @@ impl<T: Copy + Default + HasKernels + Send + Sync> Pass<T> {
                                     let to = to.wrapping_add(p * point);
                                     let size = [area[0].len(), area[1].len()];
                                     // SAFETY: both operands hold these tiles; the sums of an area are one task's.
-                                    unsafe { self.add(tiles.clone(), operands, here, start, size, to, part) };
+                                    unsafe { self.add(tiles.clone(), operands, here, start, size, to) };
                                 }
                                 if tiles.end == self.tiles {
                                     // SAFETY: as above; the area's gradients, too, are one task's.
@@ -302,6 +312,7 @@ impl<T: Copy + Default + HasKernels + Send + Sync> Pass<T> {
                     tiles,
                     &Place { dst, tile, point },
                     space,
+                    Then::Tiles,
                 )
             };
         }
@@ -361,8 +372,7 @@ impl<T: Copy + Default + HasKernels + Send + Sync> Pass<T> {
                 let shares = if few { POINTS / 3 } else { 1 };
                 parallel::for_range(down * across * shares, 1, |tasks| {
                     let (v, w, sums, gw) = (&v, &w, &sums, &gw);
-                    with_scratch(|[kept, part, ..]| {
-                        let part = part.reserve::<T>(some_rows * some_cols);
+                    with_scratch(|[kept, ..]| {
                         let kept = kept.reserve::<T>(if own { POINTS * point } else { 0 });
                         for task in tasks {
                             let (which, share) = (task / shares, task % shares);
@@ -380,7 +390,7 @@ impl<T: Copy + Default + HasKernels + Send + Sync> Pass<T> {
                                     let to = mine.wrapping_add(p * point);
                                     let operands = [w.0.wrapping_add(p * w_point), v.0.wrapping_add(p * v_point)];
                                     let size = [area[0].len(), area[1].len()];
-                                    self.add(some.clone(), operands, [high, wide], [i, j], size, to, part);
+                                    self.add(some.clone(), operands, [high, wide], [i, j], size, to);
                                 }
                                 if own {
                                     self.taps(&area, mine, point, gw.0);
@@ -408,7 +418,7 @@ impl<T: Copy + Default + HasKernels + Send + Sync> Pass<T> {
     /// Adds a batch's products at one point to the sums of an area, which begins at `start` in operands of `held` channels.
     ///
     /// # Safety
-    /// The operands hold the batch, `to` and `part` the area.
+    /// The operands hold the batch, `to` the area.
     #[allow(clippy::too_many_arguments, reason = "two operands, a result, and an area of them")]
     unsafe fn add(
         &self,
@@ -418,27 +428,20 @@ impl<T: Copy + Default + HasKernels + Send + Sync> Pass<T> {
         start: [usize; 2],
         [rows, cols]: [usize; 2],
         to: *mut T,
-        part: *mut T,
     ) {
         for at in (0..some.len()).step_by(self.chain) {
             let count = self.chain.min(some.len() - at);
-            let first = some.start + at == 0;
-            let c = if first { to } else { part };
             let product = Product {
                 a: a.wrapping_add(at * held[LEFT] + start[LEFT]),
                 a_strides: [1, held[LEFT] as isize],
                 b: b.wrapping_add(at * held[RIGHT] + start[RIGHT] * count),
-                c,
+                c: to,
                 c_row: cols,
                 from_c: false,
+                adds: some.start + at > 0,
             };
             // SAFETY: the caller's promise.
-            unsafe {
-                product.run(self.kernels, [rows, cols, count]);
-                if !first {
-                    (self.kernels.winograd)(&Stage::Add(to, part, rows * cols));
-                }
-            }
+            unsafe { product.run(self.kernels, [rows, cols, count]) };
         }
     }
 
