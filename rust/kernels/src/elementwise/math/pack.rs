@@ -4,7 +4,6 @@
 //! processor sees only those of the next few vectors. Several vectors that take each step together keep it busy.
 //! Every operation gives the same bits in all of them.
 
-use super::MAGIC;
 use super::exp::LIFT;
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
@@ -140,6 +139,7 @@ pub(crate) mod avx512 {
     //! Vectors of sixteen numbers. AVX-512 has instructions for much of what edges and powers of two need.
 
     use super::*;
+    use crate::elementwise::math::MAGIC;
     use crate::elementwise::math::log::SQRT_HALF;
     use std::arch::x86_64::*;
 
