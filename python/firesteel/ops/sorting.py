@@ -148,8 +148,10 @@ def unique_consecutive(
         if not x.numel():
             nothing = _C._full((0,), 0, dtype=_C.int64)
             return _pick(x, nothing.reshape(input.shape), nothing, return_inverse, return_counts)
-        first, group, counts = _runs(x.unsqueeze(1))
-        return _pick(x.index_select(0, first), group.reshape(input.shape), counts, return_inverse, return_counts)
+        start = _starts(x)
+        inverse = _groups(start).reshape(input.shape) if return_inverse else start
+        counts = _lengths(start)[1] if return_counts else start
+        return _pick(x.masked_select(start), inverse, counts, return_inverse, return_counts)
     x, rows, d = _rows(input.detach(), dim)
     if not rows.shape[0]:
         nothing = _C._full((0,), 0, dtype=_C.int64)
@@ -173,14 +175,28 @@ def _rows(x: Tensor, dim: int) -> tuple[Tensor, Tensor, int]:
 
 def _runs(rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Of runs of equal rows: the first index of each, each row's run, and the lengths."""
-    n = rows.shape[0]
-    start = _C._full((n,), True, dtype=_C.bool)
-    if n > 1:
-        start[1:] = (rows[1:] != rows[:-1]).any(1)
+    start = _starts(rows)
+    first, lengths = _lengths(start)
+    return first, _groups(start), lengths
+
+
+def _starts(rows: Tensor) -> Tensor:
+    """Whether each row (or element) is another than the one before."""
+    start = _C._full((rows.shape[0],), True, dtype=_C.bool)
+    if rows.shape[0] > 1:
+        differ = rows[1:] != rows[:-1]
+        start[1:] = differ if differ.dim() == 1 else differ.any(1)
+    return start
+
+
+def _groups(start: Tensor) -> Tensor:
+    return start.to(_C.int64).cumsum(0) - 1
+
+
+def _lengths(start: Tensor) -> tuple[Tensor, Tensor]:
+    """Where the runs begin, and how long they are."""
     first = _C.nonzero(start).reshape(-1)
-    group = start.to(_C.int64).cumsum(0) - 1
-    ends = _C.cat([first[1:], _C._full((1,), n, dtype=_C.int64)])
-    return first, group, ends - first
+    return first, _C.cat([first[1:], _C._full((1,), start.shape[0], dtype=_C.int64)]) - first
 
 
 METHODS = {

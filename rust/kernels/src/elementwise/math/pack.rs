@@ -4,7 +4,6 @@
 //! processor sees only those of the next few vectors. Several vectors that take each step together keep it busy.
 //! Every operation gives the same bits in all of them.
 
-use super::MAGIC;
 use super::exp::LIFT;
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
@@ -140,6 +139,7 @@ pub(crate) mod avx512 {
     //! Vectors of sixteen numbers. AVX-512 has instructions for much of what edges and powers of two need.
 
     use super::*;
+    use crate::elementwise::math::MAGIC;
     use crate::elementwise::math::log::SQRT_HALF;
     use std::arch::x86_64::*;
 
@@ -154,7 +154,7 @@ pub(crate) mod avx512 {
         /// # Safety
         /// There is room for `LEN` numbers.
         unsafe fn store(self, to: *mut f32);
-        /// The largest absolute values in each lane of all the vectors and of `than`; of NaN and a number the number.
+        /// The largest absolute values in each lane of all the vectors and of `than`; NaNs are passed over.
         fn farthest(self, than: One) -> One;
     }
 
@@ -383,8 +383,8 @@ pub(crate) mod avx512 {
                 #[inline(always)]
                 fn farthest(self, than: One) -> One {
                     let mut far = than.0[0];
-                    // SAFETY: see `Vectors`.
-                    $(far = unsafe { _mm512_range_ps::<0b1011>(far, self.0[$i]) };)*
+                    // SAFETY: see `Vectors`. The second operand is the answer where the first is NaN.
+                    $(far = unsafe { _mm512_max_ps(_mm512_abs_ps(self.0[$i]), far) };)*
                     One([far])
                 }
             }
