@@ -74,6 +74,8 @@ impl<T> LineTile<T> {
 /// Steps of k ahead of which B's rows are asked for, and a packed A's: a first-level cache of 32 KB does not hold a panel.
 const AHEAD: isize = 8;
 const AHEAD_A: isize = 16;
+/// Rows of a tile whose multiply-adds leave time for so many hints.
+const HIGH: usize = 10;
 /// Steps that go through a cache line of a row of A.
 const LINE: usize = 16;
 
@@ -108,7 +110,11 @@ pub(crate) unsafe fn line_tile<T: Copy + Default, L: Lanes<T>, const MR: usize, 
             asks if asks >= MR => 1,
             asks => MR.div_ceil(asks.max(1)),
         };
-        let b_ahead = AHEAD * t.b_rs;
+        // Of short lines the next tile's columns.
+        let b_ahead = match t.k as isize >= AHEAD {
+            true => AHEAD * t.b_rs,
+            false => (NV * L::N) as isize,
+        };
         for line in 0..t.lines as isize {
             let mut b = t.b.wrapping_offset(line * t.b_line);
             // Rows of A in threes, with one address each: the others are those plus a row or two.
@@ -139,7 +145,9 @@ pub(crate) unsafe fn line_tile<T: Copy + Default, L: Lanes<T>, const MR: usize, 
                             l.prefetch(at.wrapping_offset(b_ahead));
                         }
                     }
-                    l.prefetch($far);
+                    if MR >= HIGH {
+                        l.prefetch($far);
+                    }
                     l.prefetch_far(ahead);
                     ahead = opaque(ahead.wrapping_offset($step));
                     b = opaque(b.wrapping_offset(t.b_rs));

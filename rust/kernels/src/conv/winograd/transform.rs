@@ -10,6 +10,7 @@
 
 use super::across::{AcrossArgs, ColumnsArgs};
 use super::forms::{Doubling, Doubling4, Form, Four, Halving, Lines, Near};
+use crate::simd::cache::small_first;
 use crate::simd::vec::Lanes;
 
 /// Most taps of a filter.
@@ -50,7 +51,7 @@ pub(crate) struct WindowArgs<T> {
     pub form: Form,
     /// Tiles of results that are themselves the filters, else windows.
     pub filters: bool,
-    /// How far what is needed next lies from what is read: it is fetched meanwhile.
+    /// How far what is needed next lies from what is read: it is fetched meanwhile. Zero for nothing.
     pub ahead: isize,
     pub dst: *mut T,
     pub dst_tile: usize,
@@ -191,7 +192,7 @@ unsafe fn turn_in<T: Copy + Default, L: Lanes<T>>(l: L, g: &WindowArgs<T>) {
             let count = g.channels.saturating_sub(lane).min(L::BLOCK);
             let rows = starts(src.wrapping_offset(lane as isize * g.channel_stride), g.channel_stride);
             for p in (from..to).step_by(L::BLOCK) {
-                if (p - from).is_multiple_of(64 / size_of::<T>()) {
+                if g.ahead != 0 && (p - from).is_multiple_of(64 / size_of::<T>()) {
                     for row in &rows[..count] {
                         l.prefetch_far(row.wrapping_offset(p as isize + g.ahead));
                     }
@@ -371,13 +372,16 @@ impl<T: Copy + Default + From<f32>, L: Lanes<T>> Math<T, L> {
     {
         let l = self.l;
         let taps = K * K;
+        let fetch = small_first();
         let mut turned = [T::default(); SOME * MOST * LANES];
         let some = if g.channel_stride == taps as isize { SOME } else { 1 };
         let mut dst = g.dst;
         for from in (0..g.channels).step_by(some) {
             let count = some.min(g.channels - from);
             let src = g.src.wrapping_offset(from as isize * g.channel_stride);
-            fetch_filters(l, g, src, some * taps);
+            if fetch {
+                fetch_filters(l, g, src, some * taps);
+            }
             for lane in (0..L::N).step_by(L::BLOCK) {
                 let lanes = g.lanes.saturating_sub(lane).min(L::BLOCK);
                 let rows = starts(src.wrapping_offset(lane as isize * g.lane_stride), g.lane_stride);
@@ -427,8 +431,13 @@ impl<T: Copy + Default + From<f32>, L: Lanes<T>> Math<T, L> {
             unsafe { l.load_n(g.bias, g.channels) }
         };
         let mut src = g.src;
-        // Cache lines of this line of tiles in a channel: as many across, and as many down.
-        let (wide, lane_line) = ((O * g.cols).div_ceil(64 / size_of::<T>()), 64 / size_of::<T>());
+        // Cache lines across a line of tiles in a channel; none are asked for with a larger first-level cache.
+        let lane_line = 64 / size_of::<T>();
+        let wide = if small_first() {
+            (O * g.cols).div_ceil(lane_line)
+        } else {
+            0
+        };
         for row in 0..g.rows {
             let to = g.dst.wrapping_offset((O * row) as isize * g.row_stride);
             for col in 0..g.cols {
@@ -476,12 +485,13 @@ impl<T: Copy + Default + From<f32>, L: Lanes<T>> Math<T, L> {
         F: Lines<T, L, 6, 6, S, 6, O>,
     {
         let l = self.l;
+        let fetch = small_first();
         let mut turned = [T::default(); MOST * LANES];
         for from in (0..g.channels).step_by(L::N) {
             let mut columns = [[self.zero; O]; 6];
             for c in 0..6 {
                 let at = g.src.wrapping_add(c * g.src_point + from);
-                for r in 0..6 {
+                for r in 0..if fetch { 6 } else { 0 } {
                     l.prefetch(at.wrapping_add(6 * r * g.src_point + SUMS_AHEAD / size_of::<T>()));
                 }
                 // SAFETY: the caller's promise.

@@ -294,6 +294,11 @@ impl<T: Copy + Default + HasKernels + Send + Sync> Pass<T> {
         point: usize,
         space: *mut T,
     ) {
+        // A batch of one block goes through the channels.
+        let then = match self.batch() <= self.chain {
+            true => Then::Channels,
+            false => Then::Tiles,
+        };
         for from in some.clone().step_by(self.chain) {
             let tiles = from..some.end.min(from + self.chain);
             let (place, tile) = match side {
@@ -312,7 +317,7 @@ impl<T: Copy + Default + HasKernels + Send + Sync> Pass<T> {
                     tiles,
                     &Place { dst, tile, point },
                     space,
-                    Then::Tiles,
+                    then,
                 )
             };
         }
