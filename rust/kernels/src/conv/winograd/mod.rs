@@ -30,7 +30,7 @@ use super::ConvShape;
 use super::geometry::Gather;
 use super::lines::LineTile;
 use crate::gemm::{Kernels, Scratch, panel, panel_width};
-use crate::simd::cache::small_first;
+use crate::simd::cache::first_is_small;
 use forms::Form;
 use std::ops::Range;
 use transform::WindowArgs;
@@ -241,7 +241,7 @@ unsafe fn fill<T>(
         let below = (step * part.rows) as isize * row_stride;
         // With a larger first-level cache the transforms are slower for it.
         let ahead = match then {
-            _ if !small_first() => 0,
+            _ if !first_is_small() => 0,
             Then::Channels if first + kernels.narrow < planes.channels => kernels.narrow as isize * channel,
             Then::Channels => below - first as isize * channel,
             Then::Tiles => below,

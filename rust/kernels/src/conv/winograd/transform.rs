@@ -10,7 +10,7 @@
 
 use super::across::{AcrossArgs, ColumnsArgs};
 use super::forms::{Doubling, Doubling4, Form, Four, Halving, Lines, Near};
-use crate::simd::cache::small_first;
+use crate::simd::cache::first_is_small;
 use crate::simd::vec::Lanes;
 
 /// Most taps of a filter.
@@ -372,7 +372,7 @@ impl<T: Copy + Default + From<f32>, L: Lanes<T>> Math<T, L> {
     {
         let l = self.l;
         let taps = K * K;
-        let fetch = small_first();
+        let fetch = first_is_small();
         let mut turned = [T::default(); SOME * MOST * LANES];
         let some = if g.channel_stride == taps as isize { SOME } else { 1 };
         let mut dst = g.dst;
@@ -433,7 +433,7 @@ impl<T: Copy + Default + From<f32>, L: Lanes<T>> Math<T, L> {
         let mut src = g.src;
         // Cache lines across a line of tiles in a channel; none are asked for with a larger first-level cache.
         let lane_line = 64 / size_of::<T>();
-        let wide = if small_first() {
+        let wide = if first_is_small() {
             (O * g.cols).div_ceil(lane_line)
         } else {
             0
@@ -485,7 +485,7 @@ impl<T: Copy + Default + From<f32>, L: Lanes<T>> Math<T, L> {
         F: Lines<T, L, 6, 6, S, 6, O>,
     {
         let l = self.l;
-        let fetch = small_first();
+        let fetch = first_is_small();
         let mut turned = [T::default(); MOST * LANES];
         for from in (0..g.channels).step_by(L::N) {
             let mut columns = [[self.zero; O]; 6];
