@@ -86,8 +86,8 @@ unsafe fn turn<T: Copy + Default, L: Lanes<T>>(l: L, t: &Turn<T>) {
             let have = t.rows.saturating_sub(r).min(L::BLOCK);
             if t.cs == 1 {
                 let mut rows = [t.src; 8];
-                for i in 0..8 {
-                    rows[i] = t.src.wrapping_offset((r + i) as isize * t.rs);
+                for (i, row) in rows.iter_mut().enumerate() {
+                    *row = t.src.wrapping_offset((r + i) as isize * t.rs);
                 }
                 for c in (0..t.cols).step_by(L::BLOCK) {
                     let cols = (t.cols - c).min(L::BLOCK);

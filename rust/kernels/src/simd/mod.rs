@@ -88,6 +88,7 @@ fn detect() -> Isa {
 /// The same pointer, of which the compiler no longer knows how it was made: else it adds up the addresses of a tile's rows one
 /// from the other, an instruction for each row at each step, or keeps more of them than there are registers.
 #[inline(always)]
+#[allow(clippy::pointers_in_nomem_asm_block, reason = "nothing is read or written")]
 pub(crate) fn opaque<T>(mut p: *const T) -> *const T {
     #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
     // SAFETY: no instruction; the pointer stays what it was.
