@@ -17,6 +17,7 @@ mod pack;
 mod packed;
 #[cfg(target_arch = "x86_64")]
 mod pairs;
+mod tables;
 #[cfg(test)]
 mod tests;
 mod vector;
@@ -27,10 +28,11 @@ mod words;
 pub(crate) use ahead::Ahead;
 pub(crate) use driver::Gemm;
 pub use epilogue::{Bias, Epilogue, Plus};
-pub(crate) use micro::{HasKernels, HasProducts, Kernels, Number, Products, Tile};
+pub(crate) use micro::{Number, Products, Tile};
 pub use narrow::{has_bf16, matmul_bf16, matmul_i8};
 pub(crate) use pack::{Scratch, new_name, with_scratch, with_shared};
 pub(crate) use packed::{even_part, longest_k, pack_a, panel, panel_width};
+pub(crate) use tables::{HasKernels, HasProducts, Kernels};
 pub(crate) use vector::join_rows;
 pub use widened::{matmul_widened, widens};
 

@@ -579,7 +579,7 @@ fn both_tables_for_avx512_give_the_same_bits() {
             (Layout::Strided, Layout::Reversed),
         ] {
             let (a, b) = (Matrix::<f32>::new(m, k, left, 3), Matrix::<f32>::new(k, n, right, 5));
-            let [one, other] = micro::avx512_tables().map(|kernels| {
+            let [one, other] = tables::avx512_tables().map(|kernels| {
                 let mut c = vec![f32::NAN; m * n];
                 let g = Gemm {
                     m,
