@@ -47,7 +47,7 @@ impl<T: Number> Product<T> {
     /// The matrices lie in live memory; C overlaps neither A nor B; `kernels` are for this CPU.
     pub unsafe fn run(&self, kernels: &'static Products<T>) {
         let panels = self.m.div_ceil(kernels.tall.len());
-        let null = std::ptr::null();
+        let (null, null_mut) = (std::ptr::null(), std::ptr::null_mut());
         for j in (0..self.n).step_by(kernels.nr) {
             let n = kernels.nr.min(self.n - j);
             for (i, rows) in (0..panels).map(|index| panel(self.m, panels, index)) {
@@ -58,6 +58,7 @@ impl<T: Number> Product<T> {
                     a_cs: self.a_cs,
                     b: self.b.wrapping_add(j),
                     b_rs: self.b_rs,
+                    packed_b: null_mut,
                     c: self.c.wrapping_offset(i as isize * self.c_rs).wrapping_add(j),
                     c_rs: self.c_rs,
                     next: null,

@@ -2,9 +2,7 @@
 //! cache, instead of waiting for it while no product is made.
 
 /// Bytes of a cache line.
-const LINE: usize = 64;
-/// Steps of k between two requests of a tile.
-pub(crate) const STEPS: usize = 8;
+pub(crate) const LINE: usize = 64;
 /// Lines asked for together, at least.
 const TOGETHER: usize = 8;
 /// Elements of a line of an operand that are read out of this many at most.
@@ -49,30 +47,24 @@ impl Runs {
         }
     }
 
-    /// The shares of `tiles` tiles, each of `k` steps.
-    pub fn shares(&self, tiles: usize, k: usize) -> Shares {
+    /// The shares of `tiles` tiles. (A tile asks for a line with each step of k; those too short ask for less.)
+    pub fn shares(&self, tiles: usize) -> Shares {
         if self.count == 0 {
             return Shares {
                 all: Self::NONE,
                 lines: 0,
                 across: 1,
                 runs: 0,
-                at_once: 0,
             };
         }
-        // Spread over all requests; but memory gives neighbouring lines together sooner than one by one. Neighbouring tiles
-        // take neighbouring runs.
-        let requests = (k / STEPS).max(1);
-        let even = (self.count * self.lines).div_ceil(tiles * requests);
-        let lines = even.max(TOGETHER).max(self.lines.div_ceil(tiles)).min(self.lines);
+        // Memory gives neighbouring lines together sooner than one by one. Neighbouring tiles take neighbouring runs.
+        let lines = self.lines.div_ceil(tiles).max(TOGETHER).min(self.lines);
         let across = (tiles / self.lines.div_ceil(lines)).min(self.count);
-        let runs = self.count.div_ceil(across);
         Shares {
             all: *self,
             lines,
             across,
-            runs,
-            at_once: runs.div_ceil(requests),
+            runs: self.count.div_ceil(across),
         }
     }
 }
@@ -84,7 +76,6 @@ pub(crate) struct Shares {
     lines: usize,
     across: usize,
     runs: usize,
-    at_once: usize,
 }
 
 impl Shares {
@@ -104,20 +95,17 @@ impl Shares {
             step: self.all.step,
             lines: self.lines.min(self.all.lines - piece),
             runs: self.runs.min(self.all.count - first),
-            at_once: self.at_once,
         }
     }
 }
 
-/// What one tile asks for: pieces of `runs`, `lines` cache lines each, `step` bytes apart, `at_once` of them every
-/// [`STEPS`] of k.
+/// What one tile asks for: pieces of `runs`, `lines` cache lines each, `step` bytes apart.
 #[derive(Clone, Copy)]
 pub(crate) struct Ahead {
     pub at: *const u8,
     pub step: isize,
     pub lines: usize,
     pub runs: usize,
-    pub at_once: usize,
 }
 
 impl Ahead {
@@ -126,7 +114,6 @@ impl Ahead {
         step: 0,
         lines: 0,
         runs: 0,
-        at_once: 0,
     };
 }
 
@@ -139,24 +126,20 @@ mod tests {
     fn shares_cover_all_lines_once() {
         for count in [1, 7, 16, 63, 171, 512] {
             for len in [1, 15, 16, 17, 64, 127, 512] {
-                for (tiles, k) in [(1, 512), (3, 8), (12, 512), (13, 1), (416, 512), (5, 1000)] {
+                for tiles in [1, 3, 5, 12, 13, 416] {
                     let start = 1 << 20;
                     let runs = Runs::of(std::ptr::without_provenance::<u8>(start), 4, [count, len], [1024, 1]);
                     let lines = (4 * len).div_ceil(LINE);
                     let mut seen = vec![0; count * lines];
-                    let shares = runs.shares(tiles, k);
+                    let shares = runs.shares(tiles);
                     for tile in 0..tiles {
                         let ahead = shares.of(tile);
-                        assert!(
-                            ahead.runs <= ahead.at_once * (k / STEPS).max(1),
-                            "{count} {len} {tiles} {k}"
-                        );
                         for run in 0..ahead.runs {
                             let at = ahead.at.wrapping_offset(run as isize * ahead.step).addr() - start;
                             (0..ahead.lines).for_each(|line| seen[at / 4096 * lines + at % 4096 / LINE + line] += 1);
                         }
                     }
-                    assert!(seen.iter().all(|n| *n == 1), "{count} {len} {tiles} {k}");
+                    assert!(seen.iter().all(|n| *n == 1), "{count} {len} {tiles}");
                 }
             }
         }
@@ -171,6 +154,6 @@ mod tests {
         for sizes in [[0, 10], [10, 0]] {
             assert_eq!(Runs::of(at, 4, sizes, [10, 1]).count, 0);
         }
-        assert_eq!(Runs::NONE.shares(4, 100).of(0).runs, 0);
+        assert_eq!(Runs::NONE.shares(4).of(0).runs, 0);
     }
 }

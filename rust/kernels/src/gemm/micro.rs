@@ -5,7 +5,7 @@
     reason = "indices over registers, unrolled by the compiler, read best as such"
 )]
 
-use super::ahead::{Ahead, STEPS};
+use super::ahead::{Ahead, LINE};
 use super::epilogue::Summand;
 use super::few::FewArgs;
 use super::pack::PackArgs;
@@ -31,6 +31,8 @@ pub(crate) struct Tile<T> {
     pub a_cs: isize,
     pub b: *const T,
     pub b_rs: isize,
+    /// Where a tile that reads B where it lies packs it for those after it.
+    pub packed_b: *mut T,
     pub c: *mut T,
     pub c_rs: isize,
     /// The tile of C that comes next, to be fetched meanwhile if it adds to what is there (packed operands only, as `ahead`);
@@ -51,6 +53,8 @@ pub(crate) struct Tile<T> {
 /// Steps of k by which a tile with `FETCH` asks for lines of B and of A before it reads them.
 const B_AHEAD: isize = 8;
 const A_AHEAD: isize = 16;
+/// Steps of k left to do when the last line of C has been asked for.
+const LATE: usize = 8;
 
 /// [`opaque`] for a stride.
 #[inline(always)]
@@ -59,7 +63,7 @@ fn opaque_stride(bytes: isize) -> isize {
 }
 
 /// With `FETCH` lines of A and B are asked for into the first-level cache before they are read: where it is too small to
-/// keep a panel of B.
+/// keep a panel of B. With `PACKS` (A packed, whole tiles only) B is read where it lies, and packed on the way.
 ///
 /// # Safety
 /// All addresses that the fields describe lie in live memory; packed operands reach to the tile's full width.
@@ -71,35 +75,29 @@ pub(super) unsafe fn tile<
     const NV: usize,
     const DIRECT: bool,
     const FETCH: bool,
+    const PACKS: bool,
 >(
     l: L,
     t: &Tile<T>,
 ) {
     // SAFETY: the caller's promise.
     unsafe {
-        // Lines of C, maybe another core's: it takes a while until they may be written (or added to, by the next tile). One
-        // row after another towards the end: all at the beginning would keep B's lines waiting.
-        let asks = !t.next.is_null()
-            && match t.from_c {
-                true => !DIRECT,
-                false => t.k >= if FETCH { 256 } else { 32 },
-            };
-        let mut asked = if asks { 0 } else { MR };
         let mut acc = [[l.splat(T::default()); NV]; MR];
         let left = |v: usize| t.n.saturating_sub(v * L::N);
+        // Masks cost registers and time (AVX-512 on Intel: a part of the units that multiply).
+        let whole = t.n >= NV * L::N;
         if t.from_c {
             for i in 0..MR {
                 for v in 0..NV {
-                    acc[i][v] = l.load_n(t.c.offset(i as isize * t.c_rs).wrapping_add(v * L::N), left(v));
+                    let from = t.c.offset(i as isize * t.c_rs).wrapping_add(v * L::N);
+                    acc[i][v] = if whole { l.load(from) } else { l.load_n(from, left(v)) };
                 }
             }
         }
         let mut b = t.b;
-        let (a_cs, b_rs) = if DIRECT {
-            (t.a_cs, t.b_rs)
-        } else {
-            (MR as isize, (NV * L::N) as isize)
-        };
+        let a_cs = if DIRECT { t.a_cs } else { MR as isize };
+        let b_rs = if DIRECT || PACKS { t.b_rs } else { (NV * L::N) as isize };
+        let mut packed_b = t.packed_b;
         // Rows of A: five from each of three pointers, whose distances a processor's addresses can hold.
         let bytes = size_of::<T>() as isize;
         let (one, three) = if DIRECT {
@@ -116,111 +114,116 @@ pub(super) unsafe fn tile<
             false => (128, one),
         };
         let mut wanted_a = first.wrapping_byte_offset(line);
-        let (mut ahead, mut left_k) = (t.ahead, t.k);
-        // Masks take registers that the sums need, or (AVX-512 on Intel) a part of the units that multiply.
-        let plain = !DIRECT || t.n >= NV * L::N;
-        // Steps of k, with B's vectors as loaded by `$load`.
+        // A step of k, with B's vectors as loaded by `$load`.
         macro_rules! multiply {
-            ($steps:ident: $p:ident, $v:ident => $load:expr) => {
-                for _ in 0..$steps {
-                    let mut row = [l.splat(T::default()); NV];
-                    for $v in 0..NV {
-                        let $p = b.wrapping_add($v * L::N);
-                        row[$v] = $load;
+            ($p:ident, $v:ident => $load:expr) => {{
+                let mut row = [l.splat(T::default()); NV];
+                for $v in 0..NV {
+                    let $p = b.wrapping_add($v * L::N);
+                    row[$v] = $load;
+                    if PACKS {
+                        l.store(packed_b.wrapping_add($v * L::N), row[$v]);
                     }
-                    if FETCH {
-                        for v in 0..NV {
-                            l.prefetch(b.wrapping_offset(B_AHEAD * b_rs).wrapping_add(v * L::N));
-                        }
-                        if DIRECT {
-                            l.prefetch(wanted_a);
-                            wanted_a = wanted_a.wrapping_byte_offset(next_line);
-                        } else {
-                            l.prefetch(first.wrapping_offset(A_AHEAD * a_cs));
-                        }
+                }
+                if PACKS {
+                    packed_b = packed_b.wrapping_add(NV * L::N);
+                }
+                if FETCH {
+                    for v in 0..NV {
+                        l.prefetch(b.wrapping_offset(B_AHEAD * b_rs).wrapping_add(v * L::N));
                     }
-                    let rows = [
-                        first,
-                        first.wrapping_byte_offset(one),
-                        first.wrapping_byte_offset(2 * one),
-                        first.wrapping_byte_offset(three),
-                        first.wrapping_byte_offset(4 * one),
-                        sixth,
-                        sixth.wrapping_byte_offset(one),
-                        sixth.wrapping_byte_offset(2 * one),
-                        sixth.wrapping_byte_offset(three),
-                        sixth.wrapping_byte_offset(4 * one),
-                        eleventh,
-                        eleventh.wrapping_byte_offset(one),
-                        eleventh.wrapping_byte_offset(2 * one),
-                        eleventh.wrapping_byte_offset(three),
-                    ];
-                    for i in 0..MR {
-                        let x = l.splat(*rows[i]);
-                        for v in 0..NV {
-                            acc[i][v] = l.fma(x, row[v], acc[i][v]);
-                        }
-                    }
-                    first = first.wrapping_offset(a_cs);
-                    sixth = sixth.wrapping_offset(a_cs);
-                    eleventh = eleventh.wrapping_offset(a_cs);
                     if DIRECT {
-                        (first, sixth, eleventh) = (opaque(first), opaque(sixth), opaque(eleventh));
+                        l.prefetch(wanted_a);
+                        wanted_a = wanted_a.wrapping_byte_offset(next_line);
+                    } else {
+                        l.prefetch(first.wrapping_offset(A_AHEAD * a_cs));
                     }
-                    b = b.wrapping_offset(b_rs);
+                }
+                let rows = [
+                    first,
+                    first.wrapping_byte_offset(one),
+                    first.wrapping_byte_offset(2 * one),
+                    first.wrapping_byte_offset(three),
+                    first.wrapping_byte_offset(4 * one),
+                    sixth,
+                    sixth.wrapping_byte_offset(one),
+                    sixth.wrapping_byte_offset(2 * one),
+                    sixth.wrapping_byte_offset(three),
+                    sixth.wrapping_byte_offset(4 * one),
+                    eleventh,
+                    eleventh.wrapping_byte_offset(one),
+                    eleventh.wrapping_byte_offset(2 * one),
+                    eleventh.wrapping_byte_offset(three),
+                ];
+                for i in 0..MR {
+                    let x = l.splat(*rows[i]);
+                    for v in 0..NV {
+                        acc[i][v] = l.fma(x, row[v], acc[i][v]);
+                    }
+                }
+                first = first.wrapping_offset(a_cs);
+                sixth = sixth.wrapping_offset(a_cs);
+                eleventh = eleventh.wrapping_offset(a_cs);
+                if DIRECT {
+                    (first, sixth, eleventh) = (opaque(first), opaque(sixth), opaque(eleventh));
+                }
+                b = b.wrapping_offset(b_rs);
+            }};
+        }
+        // As many steps of k as the number says.
+        macro_rules! steps {
+            ($steps:expr, $p:ident, $v:ident => $load:expr) => {
+                let mut left_k: usize = $steps;
+                while left_k > 0 {
+                    let some = if DIRECT && FETCH {
+                        left_k.min(A_AHEAD as usize)
+                    } else {
+                        left_k
+                    };
+                    wanted_a = first.wrapping_byte_offset(line);
+                    for _ in 0..some {
+                        multiply!($p, $v => $load);
+                    }
+                    left_k -= some;
                 }
             };
         }
-        if DIRECT && !asks {
-            // Short: no more than is needed.
-            if plain {
-                multiply!(left_k: p, v => l.load(p));
-            } else {
-                multiply!(left_k: p, v => l.load_n(p, left(v)));
-            }
-            left_k = 0;
-        }
-        while left_k > 0 {
-            let mut steps = left_k;
-            if !DIRECT && ahead.runs > 0 {
-                for _ in 0..ahead.at_once.min(ahead.runs) {
-                    for line in 0..ahead.lines {
-                        l.prefetch_far(ahead.at.wrapping_add(64 * line).cast());
+        if DIRECT && !whole {
+            steps!(t.k, p, v => l.load_n(p, left(v)));
+        } else {
+            // Lines of C, maybe another core's, are asked for near the end: it takes a while until they may be written (or
+            // added to, by the next tile). One with each step: all together would keep B's lines waiting, and a loop that
+            // pauses for some would lose the more time, the smaller k.
+            let wanted = if t.from_c { t.next } else { t.c.cast_const() };
+            let asks = !t.next.is_null() && !(DIRECT && (t.from_c || FETCH)) && t.k >= MR * NV;
+            let last = if asks { MR * NV + LATE.min(t.k - MR * NV) } else { 0 };
+            let mut first_steps = t.k - last;
+            if !DIRECT {
+                let mut ahead = t.ahead;
+                while ahead.runs > 0 && first_steps > 0 {
+                    let (some, mut at) = (ahead.lines.min(first_steps), ahead.at);
+                    for _ in 0..some {
+                        multiply!(p, v => l.load(p));
+                        l.prefetch_far(at.cast());
+                        at = at.wrapping_add(LINE);
                     }
-                    ahead.at = ahead.at.wrapping_offset(ahead.step);
-                }
-                ahead.runs = ahead.runs.saturating_sub(ahead.at_once);
-                steps = steps.min(STEPS);
-            }
-            if asked < MR {
-                if left_k > MR * STEPS {
-                    steps = steps.min(left_k - MR * STEPS);
-                } else {
-                    let wanted = if t.from_c { t.next } else { t.c.cast_const() };
-                    let at_once = if t.k < MR * STEPS {
-                        (MR * STEPS).div_ceil(t.k.max(1))
-                    } else {
-                        1
-                    };
-                    for i in asked..MR.min(asked + at_once) {
-                        for v in 0..NV {
-                            l.prefetch_write(wanted.wrapping_offset(i as isize * t.c_rs).wrapping_add(v * L::N));
-                        }
-                    }
-                    asked += at_once;
-                    steps = steps.min(STEPS);
+                    first_steps -= some;
+                    (ahead.runs, ahead.at) = (ahead.runs - 1, ahead.at.wrapping_offset(ahead.step));
                 }
             }
-            if DIRECT && FETCH {
-                steps = steps.min(A_AHEAD as usize);
+            steps!(first_steps, p, v => l.load(p));
+            if asks {
                 wanted_a = first.wrapping_byte_offset(line);
+                let mut wanted = wanted;
+                for _ in 0..MR {
+                    for v in 0..NV {
+                        multiply!(p, v => l.load(p));
+                        l.prefetch_write(wanted.wrapping_add(v * L::N));
+                    }
+                    wanted = wanted.wrapping_offset(t.c_rs);
+                }
+                steps!(last - MR * NV, p, v => l.load(p));
             }
-            if plain {
-                multiply!(steps: p, v => l.load(p));
-            } else {
-                multiply!(steps: p, v => l.load_n(p, left(v)));
-            }
-            left_k -= steps;
         }
         if !t.col_bias.is_null() {
             for v in 0..NV {
@@ -247,11 +250,12 @@ pub(super) unsafe fn tile<
         }
         for i in 0..MR {
             for v in 0..NV {
-                l.store_n(
-                    t.c.offset(i as isize * t.c_rs).wrapping_add(v * L::N),
-                    acc[i][v],
-                    left(v),
-                );
+                let to = t.c.offset(i as isize * t.c_rs).wrapping_add(v * L::N);
+                if whole {
+                    l.store(to, acc[i][v]);
+                } else {
+                    l.store_n(to, acc[i][v], left(v));
+                }
             }
         }
     }
@@ -377,6 +381,8 @@ pub(crate) struct Products<T: 'static> {
     /// The same on operands where they lie (B with unit column stride): tall ones as wide as packed ones, and low ones
     /// of `direct_nr` columns.
     pub tall: &'static [[TileFn<T>; 2]],
+    /// `packing[rows - 1]`, wide, on packed A and a B of unit column stride, which they pack; none without `fetch`.
+    pub packing: &'static [TileFn<T>],
     pub direct: &'static [[TileFn<T>; 2]],
     /// Tiles of packed operands and tall ones ask for lines ahead; and packing A pays sooner, since its lines come one after
     /// another.
@@ -400,14 +406,21 @@ macro_rules! products {
             $(#[$feature])*
             unsafe fn packed<const MR: usize, const NV: usize, const FETCH: bool>(t: &Tile<$t>) {
                 // SAFETY: the caller's promise.
-                unsafe { tile::<$t, $l, MR, NV, false, FETCH>(<$l as Lanes<$t>>::assume(), t) }
+                unsafe { tile::<$t, $l, MR, NV, false, FETCH, false>(<$l as Lanes<$t>>::assume(), t) }
             }
             /// # Safety
             /// As for what it calls; the CPU has the instruction set.
             $(#[$feature])*
             unsafe fn direct<const MR: usize, const NV: usize, const FETCH: bool>(t: &Tile<$t>) {
                 // SAFETY: the caller's promise.
-                unsafe { tile::<$t, $l, MR, NV, true, FETCH>(<$l as Lanes<$t>>::assume(), t) }
+                unsafe { tile::<$t, $l, MR, NV, true, FETCH, false>(<$l as Lanes<$t>>::assume(), t) }
+            }
+            /// # Safety
+            /// As for what it calls; the CPU has the instruction set.
+            $(#[$feature])*
+            unsafe fn packing<const MR: usize>(t: &Tile<$t>) {
+                // SAFETY: the caller's promise.
+                unsafe { tile::<$t, $l, MR, $nv, false, true, true>(<$l as Lanes<$t>>::assume(), t) }
             }
             /// # Safety
             /// As for what it calls; the CPU has the instruction set.
@@ -450,6 +463,7 @@ macro_rules! products {
                 pub const PRODUCTS: Products<$t> = Products {
                     tiles: &[$([packed::<$mr, 1, FETCH>, packed::<$mr, $nv, FETCH>]),*],
                     tall: &[$([direct::<$mr, 1, FETCH>, direct::<$mr, $nv, FETCH>]),*],
+                    packing: if FETCH { &[$(packing::<$mr>),*] } else { &[] },
                     direct: &[$([direct::<$dmr, 1, false>, direct::<$dmr, $dnv, false>]),*],
                     fetch: FETCH,
                     nr: $nv * <$l as Lanes<$t>>::N,

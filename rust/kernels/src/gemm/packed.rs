@@ -43,6 +43,10 @@ pub(crate) trait Operands<T>: Sync {
     unsafe fn pack_b(&self, kernels: &Products<T>, cols: Range<usize>, ks: Range<usize>, dst: *mut T);
     /// The tiles may as well read A where it lies.
     fn rows_stay(&self, kernels: &Products<T>) -> bool;
+    /// Address and row stride of columns of B that the tiles may as well pack.
+    fn b_in_place(&self, _cols: Range<usize>, _ks: Range<usize>) -> Option<(*const T, isize)> {
+        None
+    }
     /// Where a block of A or B lies, if it may be asked for ahead.
     fn runs_a(&self, rows: Range<usize>, ks: Range<usize>) -> Runs;
     fn runs_b(&self, cols: Range<usize>, ks: Range<usize>) -> Runs;
@@ -65,6 +69,10 @@ impl<T: Number> Operands<T> for Gemm<T> {
     }
     fn rows_stay(&self, kernels: &Products<T>) -> bool {
         self.rows_apart(kernels) && !(kernels.fetch && self.n >= SHARED_BY)
+    }
+    fn b_in_place(&self, cols: Range<usize>, ks: Range<usize>) -> Option<(*const T, isize)> {
+        let at = ks.start as isize * self.b_rs + cols.start as isize;
+        (self.b_cs == 1).then(|| (self.b.wrapping_offset(at), self.b_rs))
     }
     fn runs_a(&self, rows: Range<usize>, ks: Range<usize>) -> Runs {
         let part = self.part(rows.clone(), 0..0);
@@ -99,11 +107,12 @@ impl<T: Number> Gemm<T> {
     /// `a` and `b` were packed for this block by `pack_a` and `pack_b`; `temp` holds a tile unless C's columns are
     /// contiguous.
     pub unsafe fn run_tiles(&self, kernels: &'static Products<T>, a: *const T, b: *const T, temp: *mut T) {
-        // SAFETY: the caller's promise.
-        unsafe { self.run_tiles_for(Runs::NONE, kernels, a, b, temp) }
+        // SAFETY: the caller's promise; nothing is packed.
+        unsafe { self.run_tiles_for(Runs::NONE, kernels, a, b.cast_mut(), None, temp) }
     }
 
-    /// The same, asking meanwhile for what is `coming`.
+    /// The same, asking meanwhile for what is `coming`. Whole strips of B at `raw` (address and row stride), if given, are
+    /// packed into `b` on the way.
     ///
     /// # Safety
     /// As for [`Gemm::run_tiles`].
@@ -112,11 +121,12 @@ impl<T: Number> Gemm<T> {
         coming: Runs,
         kernels: &'static Products<T>,
         a: *const T,
-        b: *const T,
+        b: *mut T,
+        raw: Option<(*const T, isize)>,
         temp: *mut T,
     ) {
         let (panels, strips) = (self.m.div_ceil(kernels.tiles.len()), self.n.div_ceil(kernels.nr));
-        let shares = coming.shares(panels * strips, self.k);
+        let shares = coming.shares(panels * strips);
         let tiles = if a.is_null() { kernels.tall } else { kernels.tiles };
         // Strip by strip, so that B's panel stays near; but where there is little of B, lines of C are written to the end.
         let across = kernels.fetch && self.k <= SHALLOW;
@@ -137,6 +147,7 @@ impl<T: Number> Gemm<T> {
                 a_cs: self.a_cs,
                 b: b.wrapping_add(j * self.k),
                 b_rs: panel_width(kernels, n) as isize,
+                packed_b: std::ptr::null_mut(),
                 c: part.c,
                 c_rs: self.c_rs,
                 next: match across {
@@ -151,7 +162,11 @@ impl<T: Number> Gemm<T> {
                 col_bias: part.col_bias,
                 relu: part.relu,
             };
-            let run = tiles[rows - 1][(n > kernels.narrow) as usize];
+            let mut run = tiles[rows - 1][(n > kernels.narrow) as usize];
+            if let (Some((at, rs)), 0, true) = (raw, panel_index, n == kernels.nr) {
+                (tile.packed_b, tile.b, tile.b_rs) = (b.wrapping_add(j * self.k), at.wrapping_add(j), rs);
+                run = kernels.packing[rows - 1];
+            }
             // SAFETY: the caller's promise.
             unsafe {
                 if self.c_cs == 1 || n == 1 {
@@ -229,7 +244,7 @@ pub(crate) unsafe fn alone<T: Number>(
                             first_rows(g, operands, kernels, [&rows, &cols, &ks], [a, b, temp], after);
                         } else {
                             let block = g.block(rows, cols.clone(), ks.clone());
-                            block.run_tiles_for(after, kernels, a, b, temp);
+                            block.run_tiles_for(after, kernels, a, b, None, temp);
                         }
                     }
                 }
@@ -273,9 +288,20 @@ unsafe fn first_rows<T: Number>(
         let b = b.wrapping_add((from - cols.start) * ks.len());
         // SAFETY: the caller's promise.
         unsafe {
-            operands.pack_b(kernels, some.clone(), ks.clone(), b);
+            // Tiles pack B on the way, if they can; its last columns, too few for a tile, are packed before.
+            let raw = match kernels.packing.is_empty() || a.is_null() {
+                true => None,
+                false => operands.b_in_place(some.clone(), ks.clone()),
+            };
+            let by_tiles = if raw.is_some() {
+                some.len() / kernels.nr * kernels.nr
+            } else {
+                0
+            };
+            let rest = some.start + by_tiles..some.end;
+            operands.pack_b(kernels, rest, ks.clone(), b.wrapping_add(by_tiles * ks.len()));
             let block = g.block(rows.clone(), some, ks.clone());
-            block.run_tiles_for(coming, kernels, a, b, temp);
+            block.run_tiles_for(coming, kernels, a, b, raw, temp);
         }
     }
 }
@@ -376,7 +402,7 @@ unsafe fn by_rows<T: Number>(g: &Gemm<T>, operands: &impl Operands<T>, kernels: 
                                 }
                                 if packed {
                                     let block = g.block(part.clone(), cols.clone(), ks.clone());
-                                    block.run_tiles_for(after, kernels, a, b, temp);
+                                    block.run_tiles_for(after, kernels, a, b, None, temp);
                                 } else {
                                     first_rows(g, operands, kernels, [&part, &cols, &ks], [a, b, temp], after);
                                 }
