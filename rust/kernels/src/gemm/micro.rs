@@ -53,8 +53,9 @@ pub(crate) struct Tile<T> {
 /// Steps of k by which a tile with `FETCH` asks for lines of B and of A before it reads them.
 const B_AHEAD: isize = 8;
 const A_AHEAD: isize = 16;
-/// Steps of k left to do when the last line of C has been asked for.
+/// Steps of k left to do when the last line of C has been asked for, and steps between two lines, at most.
 const LATE: usize = 8;
+const SLOWLY: usize = 4;
 
 /// [`opaque`] for a stride.
 #[inline(always)]
@@ -136,7 +137,14 @@ pub(super) unsafe fn tile<
                         l.prefetch(wanted_a);
                         wanted_a = wanted_a.wrapping_byte_offset(next_line);
                     } else {
-                        l.prefetch(first.wrapping_offset(A_AHEAD * a_cs));
+                        // A step takes up to a line of A, two of doubles.
+                        for part in 0..size_of::<T>().div_ceil(4) {
+                            l.prefetch(
+                                first
+                                    .wrapping_offset(A_AHEAD * a_cs)
+                                    .wrapping_byte_add(part * LINE),
+                            );
+                        }
                     }
                 }
                 let rows = [
@@ -156,7 +164,7 @@ pub(super) unsafe fn tile<
                     eleventh.wrapping_byte_offset(three),
                 ];
                 for i in 0..MR {
-                    let x = l.splat(*rows[i]);
+                    let x = l.splat(if DIRECT { *rows[i] } else { *first.wrapping_add(i) });
                     for v in 0..NV {
                         acc[i][v] = l.fma(x, row[v], acc[i][v]);
                     }
@@ -181,8 +189,18 @@ pub(super) unsafe fn tile<
                         left_k
                     };
                     wanted_a = first.wrapping_byte_offset(line);
-                    for _ in 0..some {
-                        multiply!($p, $v => $load);
+                    if DIRECT {
+                        for _ in 0..some {
+                            multiply!($p, $v => $load);
+                        }
+                    } else {
+                        for _ in 0..some / 2 {
+                            multiply!($p, $v => $load);
+                            multiply!($p, $v => $load);
+                        }
+                        if some % 2 == 1 {
+                            multiply!($p, $v => $load);
+                        }
                     }
                     left_k -= some;
                 }
@@ -192,24 +210,51 @@ pub(super) unsafe fn tile<
             steps!(t.k, p, v => l.load_n(p, left(v)));
         } else {
             // Lines of C, maybe another core's, are asked for near the end: it takes a while until they may be written (or
-            // added to, by the next tile). One with each step: all together would keep B's lines waiting, and a loop that
-            // pauses for some would lose the more time, the smaller k.
+            // added to, by the next tile). One every few steps: as many as wait for the third-level cache or memory hold up
+            // B's lines; and a loop that pauses to ask for some loses the more time, the smaller k.
             let wanted = if t.from_c { t.next } else { t.c.cast_const() };
-            let asks = !t.next.is_null() && !(DIRECT && (t.from_c || FETCH)) && t.k >= MR * NV;
-            let last = if asks { MR * NV + LATE.min(t.k - MR * NV) } else { 0 };
-            let mut first_steps = t.k - last;
+            let may_ask = !t.next.is_null() && !(DIRECT && (t.from_c || FETCH));
+            let asks = may_ask && t.k >= (MR * NV).max(32);
+            let every = if asks {
+                (t.k / (2 * MR * NV)).clamp(1, SLOWLY)
+            } else {
+                0
+            };
+            let asking = every * MR * NV;
+            let late = if asks { LATE.min(t.k - asking) } else { 0 };
+            let mut first_steps = t.k - asking - late;
             if !DIRECT {
                 let mut ahead = t.ahead;
-                while ahead.runs > 0 && first_steps > 0 {
-                    let (some, mut at) = (ahead.lines.min(first_steps), ahead.at);
+                // One line every few steps, or as many with each as there are more lines than steps.
+                let lines = (ahead.runs * ahead.lines).max(1);
+                let every = (first_steps / lines).clamp(1, SLOWLY);
+                let together = lines.div_ceil(first_steps.max(1));
+                while ahead.runs > 0 && first_steps >= every {
+                    let (some, mut at) = (ahead.lines.div_ceil(together).min(first_steps / every), ahead.at);
                     for _ in 0..some {
-                        multiply!(p, v => l.load(p));
-                        l.prefetch_far(at.cast());
-                        at = at.wrapping_add(LINE);
+                        for _ in 0..every {
+                            multiply!(p, v => l.load(p));
+                        }
+                        for _ in 0..together {
+                            l.prefetch_far(at.cast());
+                            at = at.wrapping_add(LINE);
+                        }
                     }
-                    first_steps -= some;
+                    first_steps -= some * every;
                     (ahead.runs, ahead.at) = (ahead.runs - 1, ahead.at.wrapping_offset(ahead.step));
                 }
+            }
+            if !DIRECT && may_ask && !asks && first_steps >= MR {
+                // Few steps: a row with each.
+                let mut wanted = wanted;
+                for _ in 0..MR {
+                    for v in 0..NV {
+                        l.prefetch_write(wanted.wrapping_add(v * L::N));
+                    }
+                    multiply!(p, v => l.load(p));
+                    wanted = wanted.wrapping_offset(t.c_rs);
+                }
+                first_steps -= MR;
             }
             steps!(first_steps, p, v => l.load(p));
             if asks {
@@ -217,12 +262,14 @@ pub(super) unsafe fn tile<
                 let mut wanted = wanted;
                 for _ in 0..MR {
                     for v in 0..NV {
-                        multiply!(p, v => l.load(p));
+                        for _ in 0..every {
+                            multiply!(p, v => l.load(p));
+                        }
                         l.prefetch_write(wanted.wrapping_add(v * L::N));
                     }
                     wanted = wanted.wrapping_offset(t.c_rs);
                 }
-                steps!(last - MR * NV, p, v => l.load(p));
+                steps!(late, p, v => l.load(p));
             }
         }
         if !t.col_bias.is_null() {

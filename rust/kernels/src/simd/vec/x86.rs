@@ -109,9 +109,32 @@ pub(crate) fn transpose_words(r: [__m512i; 16]) -> [__m512i; 16] {
     s
 }
 
+/// 8 x 8 double words.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn transpose_double_words(r: [__m512i; 8]) -> [__m512i; 8] {
+    let (mut t, mut s) = (r, r);
+    // Columns 2i (and 2i + 1 in the odd ones) of two rows in quarter i.
+    for i in [0, 2, 4, 6] {
+        t[i] = _mm512_unpacklo_epi64(r[i], r[i + 1]);
+        t[i + 1] = _mm512_unpackhi_epi64(r[i], r[i + 1]);
+    }
+    // Columns c and c + 4, and c + 2 and c + 6, of rows 0..4; the same of rows 4..8.
+    for c in 0..2 {
+        s[c] = _mm512_shuffle_i64x2::<0x88>(t[c], t[c + 2]);
+        s[c + 2] = _mm512_shuffle_i64x2::<0xDD>(t[c], t[c + 2]);
+        s[c + 4] = _mm512_shuffle_i64x2::<0x88>(t[c + 4], t[c + 6]);
+        s[c + 6] = _mm512_shuffle_i64x2::<0xDD>(t[c + 4], t[c + 6]);
+    }
+    for c in 0..4 {
+        t[c] = _mm512_shuffle_i64x2::<0x88>(s[c], s[c + 4]);
+        t[c + 4] = _mm512_shuffle_i64x2::<0xDD>(s[c], s[c + 4]);
+    }
+    t
+}
+
 /// 8 x 8 floats through 24 shuffles.
 ///
-/// 8 x 8 floats through 24 shuffles.
 ///
 /// # Safety
 /// See [`Lanes::transpose`]; the CPU has AVX2.
@@ -410,6 +433,26 @@ lanes!(
     |v, p, mask| _mm512_mask_loadu_pd(v, mask, p),
     {
         even_one_by_one!(f64);
+        const LARGE: usize = 8;
+        #[inline(always)]
+        unsafe fn transpose_large(self, rows: &[*const f64], offset: isize, cols: usize, dst: *mut f64, ld: usize) {
+            // SAFETY: the caller's promise; masked columns and missing rows are not touched.
+            unsafe {
+                let mut block = [_mm512_setzero_si512(); 8];
+                let mask = ((1u32 << cols.min(8)) - 1) as u8;
+                for i in 0..8 {
+                    if i < rows.len() {
+                        block[i] = _mm512_maskz_loadu_epi64(mask, rows[i].offset(offset).cast());
+                    }
+                }
+                let turned = transpose_double_words(block);
+                for i in 0..8 {
+                    if i < cols {
+                        _mm512_storeu_si512(dst.wrapping_add(i * ld).cast(), turned[i]);
+                    }
+                }
+            }
+        }
     }
 );
 lanes!(
