@@ -53,9 +53,8 @@ pub(crate) struct Tile<T> {
 /// Steps of k by which a tile with `FETCH` asks for lines of B and of A before it reads them.
 const B_AHEAD: isize = 8;
 const A_AHEAD: isize = 16;
-/// Steps of k left to do when the last line of C has been asked for, and steps between two lines, at most.
+/// Steps of k left to do when the last line of C has been asked for.
 const LATE: usize = 8;
-const SLOWLY: usize = 4;
 
 /// [`opaque`] for a stride.
 #[inline(always)]
@@ -210,43 +209,44 @@ pub(super) unsafe fn tile<
             steps!(t.k, p, v => l.load_n(p, left(v)));
         } else {
             // Lines of C, maybe another core's, are asked for near the end: it takes a while until they may be written (or
-            // added to, by the next tile). One every few steps: as many as wait for the third-level cache or memory hold up
-            // B's lines; and a loop that pauses to ask for some loses the more time, the smaller k.
-            let wanted = if t.from_c { t.next } else { t.c.cast_const() };
-            let may_ask = !t.next.is_null() && !(DIRECT && (t.from_c || FETCH));
-            let asks = may_ask && t.k >= (MR * NV).max(32);
-            let every = if asks {
-                (t.k / (2 * MR * NV)).clamp(1, SLOWLY)
+            // added to, by the next tile). One with each step: all together would keep B's lines waiting, and a loop that
+            // pauses for some loses the more time, the smaller k.
+            let mut wanted = if t.from_c { t.next } else { t.c.cast_const() };
+            let asks = !t.next.is_null() && !(DIRECT && (t.from_c || FETCH));
+            let asks_by_steps = asks && t.k >= (MR * NV).max(32);
+            let last = if asks_by_steps {
+                MR * NV + LATE.min(t.k - MR * NV)
             } else {
                 0
             };
-            let asking = every * MR * NV;
-            let late = if asks { LATE.min(t.k - asking) } else { 0 };
-            let mut first_steps = t.k - asking - late;
+            let mut first_steps = t.k - last;
             if !DIRECT {
                 let mut ahead = t.ahead;
-                // One line every few steps, or as many with each as there are more lines than steps.
-                let lines = (ahead.runs * ahead.lines).max(1);
-                let every = (first_steps / lines).clamp(1, SLOWLY);
-                let together = lines.div_ceil(first_steps.max(1));
-                while ahead.runs > 0 && first_steps >= every {
-                    let (some, mut at) = (ahead.lines.div_ceil(together).min(first_steps / every), ahead.at);
-                    for _ in 0..some {
-                        for _ in 0..every {
-                            multiply!(p, v => l.load(p));
+                macro_rules! ask_ahead {
+                    ($together:literal) => {
+                        while ahead.runs > 0 && first_steps > 0 {
+                            let (some, mut at) = (ahead.lines.div_ceil($together).min(first_steps), ahead.at);
+                            for _ in 0..some {
+                                multiply!(p, v => l.load(p));
+                                for _ in 0..$together {
+                                    l.prefetch_far(at.cast());
+                                    at = at.wrapping_add(LINE);
+                                }
+                            }
+                            first_steps -= some;
+                            (ahead.runs, ahead.at) = (ahead.runs - 1, ahead.at.wrapping_offset(ahead.step));
                         }
-                        for _ in 0..together {
-                            l.prefetch_far(at.cast());
-                            at = at.wrapping_add(LINE);
-                        }
-                    }
-                    first_steps -= some * every;
-                    (ahead.runs, ahead.at) = (ahead.runs - 1, ahead.at.wrapping_offset(ahead.step));
+                    };
+                }
+                // More lines than steps: few rows.
+                if ahead.runs * ahead.lines > first_steps {
+                    ask_ahead!(4);
+                } else {
+                    ask_ahead!(1);
                 }
             }
-            if !DIRECT && may_ask && !asks && first_steps >= MR {
+            if !DIRECT && asks && !asks_by_steps && first_steps >= MR {
                 // Few steps: a row with each.
-                let mut wanted = wanted;
                 for _ in 0..MR {
                     for v in 0..NV {
                         l.prefetch_write(wanted.wrapping_add(v * L::N));
@@ -257,19 +257,16 @@ pub(super) unsafe fn tile<
                 first_steps -= MR;
             }
             steps!(first_steps, p, v => l.load(p));
-            if asks {
+            if asks_by_steps {
                 wanted_a = first.wrapping_byte_offset(line);
-                let mut wanted = wanted;
                 for _ in 0..MR {
                     for v in 0..NV {
-                        for _ in 0..every {
-                            multiply!(p, v => l.load(p));
-                        }
+                        multiply!(p, v => l.load(p));
                         l.prefetch_write(wanted.wrapping_add(v * L::N));
                     }
                     wanted = wanted.wrapping_offset(t.c_rs);
                 }
-                steps!(late, p, v => l.load(p));
+                steps!(last - MR * NV, p, v => l.load(p));
             }
         }
         if !t.col_bias.is_null() {
