@@ -30,6 +30,7 @@ pub fn gru_forward<T: RnnElement>(
     }
     let packed = Packed::of(weight, 3 * size, size, true);
     let (out, acts) = (Steps::of(out, s.rows, size), Steps::of(acts, s.rows, 4 * size));
+    let step = T::gru_step();
     s.for_rows(3 * size, |rows| {
         let mut mapped = vec![T::default(); rows.len() * 3 * size];
         for t in s.order() {
@@ -45,13 +46,17 @@ pub fn gru_forward<T: RnnElement>(
                 None => mapped.fill(T::default()),
             }
             packed.multiply(before, &mut mapped, true);
-            step(size, rows_of(gates, s, 3 * size, t, &rows), &mapped, before, act, y);
+            step(size, rows_of(gates, s, 3 * size, t, &rows), &mapped, before, [act, y]);
         }
     });
 }
 
+/// Activates the gates of a step, the input's part and the state's: writes what the derivative needs, and the outputs.
+pub(crate) type StepFn<T> = fn(usize, &[T], &[T], &[T], [&mut [T]; 2]);
+
 multiversion! {
-    fn step<T: Float>(size: usize, gates: &[T], mapped: &[T], before: &[T], acts: &mut [T], out: &mut [T]) {
+    pub(super) fn step<T: Float>(size: usize, gates: &[T], mapped: &[T], before: &[T], to: [&mut [T]; 2]) {
+        let [acts, out] = to;
         let rows = gates.chunks_exact(3 * size).zip(mapped.chunks_exact(3 * size));
         let to = acts.chunks_exact_mut(4 * size).zip(out.chunks_exact_mut(size));
         for (((x, m), before), (act, out)) in rows.zip(before.chunks_exact(size)).zip(to) {

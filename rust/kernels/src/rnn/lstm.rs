@@ -4,55 +4,127 @@ use super::{LANES, Packed, RnnElement, RnnShape, Steps, get, put, rows_of};
 use crate::elementwise::float::Float;
 use crate::multiversion;
 
-/// Outputs and cells of all steps, and the gates after their activation. `gates` `[t, n, 4h]` holds the input's part with
-/// both biases, `weight` is `[4h, state]`, `h` `[n, state]` and `c` `[n, h]` the first state.
+/// What a layer's gates begin with, `[t, n, 4h]`: the input's part with both biases.
+#[derive(Clone, Copy, Debug)]
+pub enum Gates<'a, T> {
+    /// As it is.
+    Made(&'a [T]),
+    /// `input` `[t, n, size]`, mapped by `weight` `[4h, size]`.
+    Of {
+        input: &'a [T],
+        weight: &'a [T],
+        bias: Option<&'a [T]>,
+        size: usize,
+    },
+}
+
+impl<T: RnnElement> Gates<'_, T> {
+    fn check(&self, s: RnnShape) {
+        let width = 4 * s.hidden;
+        match *self {
+            Gates::Made(gates) => s.check(&[(gates.len(), s.all(width))]),
+            Gates::Of { input, weight, bias, size } => s.check(&[
+                (input.len(), s.all(size)),
+                (weight.len(), width * size),
+                (bias.map_or(width, |b| b.len()), width),
+            ]),
+        }
+    }
+}
+
+/// Rows whose gates are begun at once: enough for tall tiles of the product, few enough to stay in the cache.
+const BEGUN: usize = 64;
+
+/// Outputs and cells of all steps, and the gates after their activation. `weight` is `[4h, state]`, `h` `[n, state]` and
+/// `c` `[n, h]` the first state.
 pub fn lstm_forward<T: RnnElement>(
     s: RnnShape,
-    gates: &[T],
+    gates: Gates<T>,
     [h, c]: [&[T]; 2],
     weight: &[T],
     [out, cells, acts]: [&mut [T]; 3],
 ) {
-    let size = s.hidden;
+    let (size, width) = (s.hidden, 4 * s.hidden);
+    gates.check(s);
     s.check(&[
-        (gates.len(), s.all(4 * size)),
-        (acts.len(), s.all(4 * size)),
+        (acts.len(), s.all(width)),
         (out.len(), s.all(size)),
         (cells.len(), s.all(size)),
         (h.len(), s.rows * s.state),
         (c.len(), s.rows * size),
-        (weight.len(), 4 * size * s.state),
+        (weight.len(), width * s.state),
     ]);
     if size == 0 {
         return;
     }
-    let packed = Packed::of(weight, 4 * size, s.state, true);
+    let packed = Packed::of(weight, width, s.state, true);
+    let of_input = match gates {
+        Gates::Made(_) => None,
+        Gates::Of { weight, size, .. } => Some(Packed::of(weight, width, size, true)),
+    };
     let [out, cells] = [out, cells].map(|x| Steps::of(x, s.rows, size));
-    let acts = Steps::of(acts, s.rows, 4 * size);
-    s.for_rows(4 * size, |rows| {
+    let acts = Steps::of(acts, s.rows, width);
+    let step = T::lstm_step();
+    // One line of the cache more than a power of two, so that rows do not push each other out.
+    let ld = width.next_multiple_of(LANES) + LANES;
+    s.for_rows(width, |rows| {
+        let m = rows.len();
+        let at_once = if m == s.rows { (BEGUN / m.max(1)).min(s.steps).max(1) } else { 1 };
+        let mut begun = vec![T::default(); at_once * m * ld];
+        let mut steps = 0..0;
         for t in s.order() {
+            if !steps.contains(&t) {
+                steps = match s.reverse {
+                    true => (t + 1).saturating_sub(at_once)..t + 1,
+                    false => t..s.steps.min(t + at_once),
+                };
+                // Several steps only where a thread has all rows, which then follow each other.
+                let (first, to) = (steps.start, &mut begun[..steps.len() * m * ld]);
+                match gates {
+                    Gates::Made(gates) => {
+                        let from = gates[(first * s.rows + rows.start) * width..].chunks_exact(width);
+                        to.chunks_exact_mut(ld).zip(from).for_each(|(to, from)| to[..width].copy_from_slice(from));
+                    }
+                    Gates::Of { input, bias, size, .. } => {
+                        let from = &input[(first * s.rows + rows.start) * size..][..steps.len() * m * size];
+                        match &of_input {
+                            Some(map) if size > 0 => map.into_rows(from, to, ld, false, bias),
+                            _ => to.chunks_exact_mut(ld).for_each(|to| match bias {
+                                Some(bias) => to[..width].copy_from_slice(bias),
+                                None => to.fill(T::default()),
+                            }),
+                        }
+                    }
+                }
+            }
+            let x = &mut begun[(t - steps.start) * m * ld..][..m * ld];
             // SAFETY: each thread has its own rows, and this step's are borrowed apart from those of the one before.
-            let (x, y, cell) = unsafe { (acts.rows(t, &rows), out.rows(t, &rows), cells.rows(t, &rows)) };
+            let (act, y, cell) = unsafe { (acts.rows(t, &rows), out.rows(t, &rows), cells.rows(t, &rows)) };
             // SAFETY: as above.
             let (before_h, before_c): (&[T], &[T]) = match s.before(t) {
                 Some(b) => unsafe { (out.rows(b, &rows), cells.rows(b, &rows)) },
                 None => (rows_of(h, s, s.state, 0, &rows), rows_of(c, s, size, 0, &rows)),
             };
-            x.copy_from_slice(rows_of(gates, s, 4 * size, t, &rows));
-            packed.multiply(before_h, x, true);
-            step(size, x, before_c, cell, y);
+            packed.into_rows(before_h, x, ld, true, None);
+            step(size, (&*x, ld), before_c, [act, cell, y]);
         }
     });
 }
 
+/// Activates the gates of a step, whose rows are as far apart as said: writes them, the cells and the outputs.
+pub(crate) type StepFn<T> = fn(usize, (&[T], usize), &[T], [&mut [T]; 3]);
+
 multiversion! {
-    /// One step of some rows: activates the gates.
-    fn step<T: Float>(size: usize, gates: &mut [T], before: &[T], cell: &mut [T], out: &mut [T]) {
-        let rows = gates.chunks_exact_mut(4 * size).zip(before.chunks_exact(size));
-        for ((gates, before), (cell, out)) in rows.zip(cell.chunks_exact_mut(size).zip(out.chunks_exact_mut(size))) {
-            let (i, rest) = gates.split_at_mut(size);
-            let (f, rest) = rest.split_at_mut(size);
-            let (g, o) = rest.split_at_mut(size);
+    pub(super) fn step<T: Float>(size: usize, gates: (&[T], usize), before: &[T], to: [&mut [T]; 3]) {
+        let [acts, cell, out] = to;
+        let rows = gates.0.chunks_exact(gates.1).zip(before.chunks_exact(size));
+        let to = acts.chunks_exact_mut(4 * size).zip(cell.chunks_exact_mut(size).zip(out.chunks_exact_mut(size)));
+        for ((gates, before), (act, (cell, out))) in rows.zip(to) {
+            let (i, f) = (&gates[..size], &gates[size..2 * size]);
+            let (g, o) = (&gates[2 * size..3 * size], &gates[3 * size..4 * size]);
+            let (to_i, rest) = act.split_at_mut(size);
+            let (to_f, rest) = rest.split_at_mut(size);
+            let (to_g, to_o) = rest.split_at_mut(size);
             for at in (0..size).step_by(LANES) {
                 let [mut a, mut b, mut x, mut y] = [get(i, at), get(f, at), get(g, at), get(o, at)];
                 let (mut c, mut h) = (get(before, at), [T::ZERO; LANES]);
@@ -64,10 +136,10 @@ multiversion! {
                     c[j] = b[j].mul_add(c[j], a[j] * x[j]);
                     h[j] = y[j] * c[j].tanh();
                 }
-                put(i, at, a);
-                put(f, at, b);
-                put(g, at, x);
-                put(o, at, y);
+                put(to_i, at, a);
+                put(to_f, at, b);
+                put(to_g, at, x);
+                put(to_o, at, y);
                 put(cell, at, c);
                 put(out, at, h);
             }

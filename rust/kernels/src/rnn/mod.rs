@@ -1,8 +1,9 @@
 //! LSTM and GRU layers: all steps of one direction in one call, forward and backward.
 //!
 //! The rows of a batch do not meet before the gradients of the weights, so threads share them out and walk through all
-//! steps alone. The recurrent weight is packed once per call; a step's product adds to the gates where they lie, and the
-//! activations follow while those are in the first-level cache.
+//! steps alone. The recurrent weight is packed once per call; a step's product adds to the gates in memory that each
+//! thread keeps in its caches, and the activations follow at once. So an LSTM also makes its input's part, where it is
+//! given the input: the gates of all steps would have to leave the caches and come back.
 //!
 //! **Order.** A gate is its input's part and one chain over the state; a state's gradient is one chain over the gates (in
 //! a GRU from the part that bypasses the gates on). All arrays here are contiguous; `T` is f32 or f64.
@@ -11,22 +12,50 @@ mod gru;
 mod lstm;
 #[cfg(test)]
 mod tests;
+#[cfg(target_arch = "x86_64")]
+mod wide;
 
 pub use gru::{gru_backward, gru_forward};
-pub use lstm::{lstm_backward, lstm_forward};
+pub use lstm::{Gates, lstm_backward, lstm_forward};
 
 use crate::attention::tile::{HasTiles, Product, Turn};
 use crate::elementwise::float::Float;
 use crate::gemm::Products;
 use crate::parallel;
 use crate::reduce::walk::Share;
+#[cfg(target_arch = "x86_64")]
+use crate::simd::Isa;
 use crate::simd::isa;
 use std::ops::Range;
 
 /// The types that have layers.
 #[allow(private_bounds, reason = "f32 and f64")]
-pub trait RnnElement: Float + HasTiles + Default {}
-impl RnnElement for f32 {}
+pub trait RnnElement: Float + HasTiles + Default {
+    /// The activations of an LSTM's step, for this CPU.
+    fn lstm_step() -> lstm::StepFn<Self> {
+        lstm::step
+    }
+    /// The activations of a GRU's step, for this CPU.
+    fn gru_step() -> gru::StepFn<Self> {
+        gru::step
+    }
+}
+impl RnnElement for f32 {
+    #[cfg(target_arch = "x86_64")]
+    fn lstm_step() -> lstm::StepFn<f32> {
+        match isa() {
+            Isa::Avx512 => wide::lstm_step,
+            _ => lstm::step,
+        }
+    }
+    #[cfg(target_arch = "x86_64")]
+    fn gru_step() -> gru::StepFn<f32> {
+        match isa() {
+            Isa::Avx512 => wide::gru_step,
+            _ => gru::step,
+        }
+    }
+}
 impl RnnElement for f64 {}
 
 /// Of one call.
@@ -125,11 +154,17 @@ impl<T: RnnElement> Packed<T> {
 
     /// `c (+)= a @ this` for as many rows as `a` has.
     fn multiply(&self, a: &[T], c: &mut [T], add: bool) {
+        self.into_rows(a, c, self.n, add, None);
+    }
+
+    /// The same with rows of C `ld` apart, and a number added to each of its columns after the sum.
+    fn into_rows(&self, a: &[T], c: &mut [T], ld: usize, add: bool, bias: Option<&[T]>) {
         if self.k == 0 || self.n == 0 {
             return;
         }
         let m = a.len() / self.k;
-        assert!(a.len() == m * self.k && c.len() == m * self.n);
+        assert!(a.len() == m * self.k && c.len() == m * ld && ld >= self.n);
+        assert!(bias.is_none_or(|b| b.len() == self.n));
         for j in (0..self.n).step_by(PANEL) {
             let product = Product {
                 m,
@@ -141,8 +176,9 @@ impl<T: RnnElement> Packed<T> {
                 b: self.panels[j * self.k..].as_ptr(),
                 b_rs: PANEL as isize,
                 c: c[j..].as_mut_ptr(),
-                c_rs: self.n as isize,
+                c_rs: ld as isize,
                 from_c: add,
+                col_bias: bias.map_or(std::ptr::null(), |b| b[j..].as_ptr()),
             };
             // SAFETY: the slices are as long as asserted; panels have all their columns.
             unsafe { product.run(self.products) };
