@@ -1,6 +1,6 @@
 //! Long short-term memory (Hochreiter and Schmidhuber, 1997), gates in PyTorch's order: input, forget, cell, output.
 
-use super::{LANES, Packed, RnnElement, RnnShape, Steps, get, put, rows_of};
+use super::{LANES, PANEL, Packed, RnnElement, RnnShape, Steps, get, put, rows_of};
 use crate::elementwise::float::Float;
 use crate::multiversion;
 
@@ -73,31 +73,6 @@ pub fn lstm_forward<T: RnnElement>(
         let mut begun = vec![T::default(); at_once * m * ld];
         let mut steps = 0..0;
         for t in s.order() {
-            if !steps.contains(&t) {
-                steps = match s.reverse {
-                    true => (t + 1).saturating_sub(at_once)..t + 1,
-                    false => t..s.steps.min(t + at_once),
-                };
-                // Several steps only where a thread has all rows, which then follow each other.
-                let (first, to) = (steps.start, &mut begun[..steps.len() * m * ld]);
-                match gates {
-                    Gates::Made(gates) => {
-                        let from = gates[(first * s.rows + rows.start) * width..].chunks_exact(width);
-                        to.chunks_exact_mut(ld).zip(from).for_each(|(to, from)| to[..width].copy_from_slice(from));
-                    }
-                    Gates::Of { input, bias, size, .. } => {
-                        let from = &input[(first * s.rows + rows.start) * size..][..steps.len() * m * size];
-                        match &of_input {
-                            Some(map) if size > 0 => map.into_rows(from, to, ld, false, bias),
-                            _ => to.chunks_exact_mut(ld).for_each(|to| match bias {
-                                Some(bias) => to[..width].copy_from_slice(bias),
-                                None => to.fill(T::default()),
-                            }),
-                        }
-                    }
-                }
-            }
-            let x = &mut begun[(t - steps.start) * m * ld..][..m * ld];
             // SAFETY: each thread has its own rows, and this step's are borrowed apart from those of the one before.
             let (act, y, cell) = unsafe { (acts.rows(t, &rows), out.rows(t, &rows), cells.rows(t, &rows)) };
             // SAFETY: as above.
@@ -105,10 +80,56 @@ pub fn lstm_forward<T: RnnElement>(
                 Some(b) => unsafe { (out.rows(b, &rows), cells.rows(b, &rows)) },
                 None => (rows_of(h, s, s.state, 0, &rows), rows_of(c, s, size, 0, &rows)),
             };
-            packed.into_rows(before_h, x, ld, true, None);
-            step(size, (&*x, ld), before_c, [act, cell, y]);
+            let begins = !steps.contains(&t);
+            if begins {
+                steps = match s.reverse {
+                    true => (t + 1).saturating_sub(at_once)..t + 1,
+                    false => t..s.steps.min(t + at_once),
+                };
+            }
+            // Several steps only where a thread has all rows, which then follow each other.
+            let first = steps.start * s.rows + rows.start;
+            let all = &mut begun[..steps.len() * m * ld];
+            match (gates, &of_input) {
+                (Gates::Of { input, bias, size, .. }, Some(map)) if size > 0 && at_once == 1 => {
+                    // Panel by panel, whose sums stay in the first-level cache.
+                    for j in (0..width).step_by(PANEL) {
+                        map.into_panel(j, &input[first * size..][..m * size], all, ld, false, bias);
+                        packed.into_panel(j, before_h, all, ld, true, None);
+                    }
+                }
+                _ => {
+                    if begins {
+                        begin(gates, of_input.as_ref(), first, width, (&mut *all, ld));
+                    }
+                    let x = &mut all[(t - steps.start) * m * ld..][..m * ld];
+                    packed.into_rows(before_h, x, ld, true, None);
+                }
+            }
+            let x = &all[(t - steps.start) * m * ld..][..m * ld];
+            step(size, (x, ld), before_c, [act, cell, y]);
         }
     });
+}
+
+/// Writes the input's part of the gates from row `first` of all steps on, to rows as far apart as said.
+fn begin<T: RnnElement>(gates: Gates<T>, map: Option<&Packed<T>>, first: usize, width: usize, (to, ld): (&mut [T], usize)) {
+    match (gates, map) {
+        (Gates::Made(gates), _) => {
+            let from = gates[first * width..].chunks_exact(width);
+            to.chunks_exact_mut(ld)
+                .zip(from)
+                .for_each(|(to, from)| to[..width].copy_from_slice(from));
+        }
+        (Gates::Of { input, bias, size, .. }, Some(map)) if size > 0 => {
+            let rows = to.len() / ld;
+            map.into_rows(&input[first * size..][..rows * size], to, ld, false, bias);
+        }
+        (Gates::Of { bias, .. }, _) => to.chunks_exact_mut(ld).for_each(|to| match bias {
+            Some(bias) => to[..width].copy_from_slice(bias),
+            None => to.fill(T::default()),
+        }),
+    }
 }
 
 /// Activates the gates of a step, whose rows are as far apart as said: writes them, the cells and the outputs.

@@ -159,30 +159,35 @@ impl<T: RnnElement> Packed<T> {
 
     /// The same with rows of C `ld` apart, and a number added to each of its columns after the sum.
     fn into_rows(&self, a: &[T], c: &mut [T], ld: usize, add: bool, bias: Option<&[T]>) {
-        if self.k == 0 || self.n == 0 {
+        for j in (0..self.n).step_by(PANEL) {
+            self.into_panel(j, a, c, ld, add, bias);
+        }
+    }
+
+    /// The columns of the panel that begins with column `j`.
+    fn into_panel(&self, j: usize, a: &[T], c: &mut [T], ld: usize, add: bool, bias: Option<&[T]>) {
+        if self.k == 0 {
             return;
         }
         let m = a.len() / self.k;
-        assert!(a.len() == m * self.k && c.len() == m * ld && ld >= self.n);
+        assert!(a.len() == m * self.k && c.len() == m * ld && j < self.n && self.n <= ld);
         assert!(bias.is_none_or(|b| b.len() == self.n));
-        for j in (0..self.n).step_by(PANEL) {
-            let product = Product {
-                m,
-                n: PANEL.min(self.n - j),
-                k: self.k,
-                a: a.as_ptr(),
-                a_rs: self.k as isize,
-                a_cs: 1,
-                b: self.panels[j * self.k..].as_ptr(),
-                b_rs: PANEL as isize,
-                c: c[j..].as_mut_ptr(),
-                c_rs: ld as isize,
-                from_c: add,
-                col_bias: bias.map_or(std::ptr::null(), |b| b[j..].as_ptr()),
-            };
-            // SAFETY: the slices are as long as asserted; panels have all their columns.
-            unsafe { product.run(self.products) };
-        }
+        let product = Product {
+            m,
+            n: PANEL.min(self.n - j),
+            k: self.k,
+            a: a.as_ptr(),
+            a_rs: self.k as isize,
+            a_cs: 1,
+            b: self.panels[j * self.k..].as_ptr(),
+            b_rs: PANEL as isize,
+            c: c.as_mut_ptr().wrapping_add(j),
+            c_rs: ld as isize,
+            from_c: add,
+            col_bias: bias.map_or(std::ptr::null(), |b| b[j..].as_ptr()),
+        };
+        // SAFETY: the slices are as long as asserted; panels have all their columns.
+        unsafe { product.run(self.products) };
     }
 }
 
