@@ -38,15 +38,10 @@ pub(crate) unsafe fn pack<T: Copy + Default, L: Lanes<T>>(l: L, g: &PackArgs<T>)
                 }
             }
         } else if g.line_stride == 1 {
-            // Rows far apart are found by no processor in time.
-            let ahead = ROWS_AHEAD * g.k_stride;
             for p in 0..g.k {
                 let (src, dst) = (g.src.offset(p as isize * g.k_stride), g.dst.add(p * g.width));
-                l.prefetch(src.wrapping_offset(ahead));
                 let mut at = 0;
                 while at < g.width {
-                    // The line that holds a vector's last element.
-                    l.prefetch(src.wrapping_offset(ahead).wrapping_add(at + L::N - 1));
                     // The last vector may reach into the next row of the panel, which is written after it.
                     l.store(dst.add(at), l.load_n(src.wrapping_add(at), g.lines.saturating_sub(at)));
                     at += L::N;
@@ -81,9 +76,6 @@ pub(crate) unsafe fn pack<T: Copy + Default, L: Lanes<T>>(l: L, g: &PackArgs<T>)
         }
     }
 }
-
-/// Rows that are asked for in advance where a panel's rows are contiguous.
-const ROWS_AHEAD: isize = 12;
 
 /// Blocks that lines are asked for in advance: the processor does not follow so many streams by itself.
 const AHEAD: usize = 8;
