@@ -437,7 +437,11 @@ impl<T: Copy + Default + HasKernels> Share<'_, T> {
                         let (i, rows) = panel(m, panels, index);
                         let (c, tap_rs, c_rs) = match self.settled {
                             true => (near, n, taps * n),
-                            false => (self.sums.wrapping_add((self.rows.start + i) * c_rs + first), p.channels, c_rs),
+                            false => (
+                                self.sums.wrapping_add((self.rows.start + i) * c_rs + first),
+                                p.channels,
+                                c_rs,
+                            ),
                         };
                         for tap in 0..taps {
                             let (w, rest) = (tap % g.offsets[2].len(), tap / g.offsets[2].len());

@@ -1,8 +1,9 @@
 //! Gated recurrent units (Cho et al., arXiv 1406.1078) as PyTorch has them: gates in the order reset, update, new.
 
-use super::{LANES, Packed, RnnElement, RnnShape, Steps, get, put, rows_of};
+use super::{LANES, PANEL, Packed, RnnElement, RnnShape, Steps, Wanted, get, put, rows_of};
 use crate::elementwise::float::Float;
 use crate::multiversion;
+use std::ops::Range;
 
 /// Outputs of all steps, and what the backward pass needs: reset, update, new and the state's part of new, `[t, n, 4h]`.
 /// `gates` `[t, n, 3h]` holds the input's part with its bias, `weight` is `[3h, h]`, `bias` `[3h]` that of the state's
@@ -28,10 +29,9 @@ pub fn gru_forward<T: RnnElement>(
     if size == 0 {
         return;
     }
-    let packed = Packed::of(weight, 3 * size, size, true);
     let (out, acts) = (Steps::of(out, s.rows, size), Steps::of(acts, s.rows, 4 * size));
     let step = T::gru_step();
-    s.for_rows(3 * size, |rows| {
+    let walk = |packed: &Packed<T>, rows: Range<usize>| {
         let mut mapped = vec![T::default(); rows.len() * 3 * size];
         for t in s.order() {
             // SAFETY: each thread has its own rows, and this step's are borrowed apart from those of the one before.
@@ -45,9 +45,13 @@ pub fn gru_forward<T: RnnElement>(
                 Some(b) => mapped.chunks_exact_mut(3 * size).for_each(|row| row.copy_from_slice(b)),
                 None => mapped.fill(T::default()),
             }
-            packed.multiply(before, &mut mapped, true);
+            let wanted = &mut Wanted::of(act, (3 * size).div_ceil(PANEL) * packed.tiles(rows.len()));
+            packed.into_rows(before, &mut mapped, 3 * size, true, None, wanted);
             step(size, rows_of(gates, s, 3 * size, t, &rows), &mapped, before, [act, y]);
         }
+    };
+    Packed::with(weight, 3 * size, size, true, |packed| {
+        s.for_rows(3 * size, |rows| walk(packed, rows))
     });
 }
 
@@ -108,10 +112,9 @@ pub fn gru_backward<T: RnnElement>(
     if size == 0 {
         return;
     }
-    let packed = Packed::of(weight, 3 * size, size, false);
     let [gates, mapped] = [grad_gates, grad_mapped].map(|x| Steps::of(x, s.rows, 3 * size));
     let to_h = Steps::of(grad_h, s.rows, size);
-    s.for_rows(3 * size, |rows| {
+    let walk = |packed: &Packed<T>, rows: Range<usize>| {
         // SAFETY: each thread has its own rows.
         let dh = unsafe { to_h.rows(0, &rows) };
         dh.fill(T::default());
@@ -127,6 +130,9 @@ pub fn gru_backward<T: RnnElement>(
             step_back(size, rows_of(acts, s, 4 * size, t, &rows), before, dh, to_x, to_m);
             packed.multiply(to_m, dh, true);
         }
+    };
+    Packed::with(weight, 3 * size, size, false, |packed| {
+        s.for_rows(3 * size, |rows| walk(packed, rows))
     });
 }
 

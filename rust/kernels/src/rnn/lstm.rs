@@ -1,8 +1,10 @@
 //! Long short-term memory (Hochreiter and Schmidhuber, 1997), gates in PyTorch's order: input, forget, cell, output.
 
-use super::{LANES, PANEL, Packed, RnnElement, RnnShape, Steps, get, put, rows_of};
+use super::{LANES, PANEL, Packed, RnnElement, RnnShape, Steps, Wanted, get, put, rows_of};
 use crate::elementwise::float::Float;
+use crate::gemm::{Scratch, with_scratch};
 use crate::multiversion;
+use std::ops::Range;
 
 /// What a layer's gates begin with, `[t, n, 4h]`: the input's part with both biases.
 #[derive(Clone, Copy, Debug)]
@@ -23,7 +25,12 @@ impl<T: RnnElement> Gates<'_, T> {
         let width = 4 * s.hidden;
         match *self {
             Gates::Made(gates) => s.check(&[(gates.len(), s.all(width))]),
-            Gates::Of { input, weight, bias, size } => s.check(&[
+            Gates::Of {
+                input,
+                weight,
+                bias,
+                size,
+            } => s.check(&[
                 (input.len(), s.all(size)),
                 (weight.len(), width * size),
                 (bias.map_or(width, |b| b.len()), width),
@@ -57,20 +64,21 @@ pub fn lstm_forward<T: RnnElement>(
     if size == 0 {
         return;
     }
-    let packed = Packed::of(weight, width, s.state, true);
-    let of_input = match gates {
-        Gates::Made(_) => None,
-        Gates::Of { weight, size, .. } => Some(Packed::of(weight, width, size, true)),
-    };
     let [out, cells] = [out, cells].map(|x| Steps::of(x, s.rows, size));
     let acts = Steps::of(acts, s.rows, width);
     let step = T::lstm_step();
     // One line of the cache more than a power of two, so that rows do not push each other out.
     let ld = width.next_multiple_of(LANES) + LANES;
-    s.for_rows(width, |rows| {
+    let walk = |packed: &Packed<T>, of_input: Option<&Packed<T>>, rows: Range<usize>, scratch: &mut Scratch| {
         let m = rows.len();
-        let at_once = if m == s.rows { (BEGUN / m.max(1)).min(s.steps).max(1) } else { 1 };
-        let mut begun = vec![T::default(); at_once * m * ld];
+        let at_once = if m == s.rows {
+            (BEGUN / m.max(1)).min(s.steps).max(1)
+        } else {
+            1
+        };
+        let begun = at_once * m * ld;
+        // SAFETY: as many numbers are reserved.
+        let begun = unsafe { std::slice::from_raw_parts_mut(scratch.reserve::<T>(begun), begun) };
         let mut steps = 0..0;
         for t in s.order() {
             // SAFETY: each thread has its own rows, and this step's are borrowed apart from those of the one before.
@@ -90,30 +98,50 @@ pub fn lstm_forward<T: RnnElement>(
             // Several steps only where a thread has all rows, which then follow each other.
             let first = steps.start * s.rows + rows.start;
             let all = &mut begun[..steps.len() * m * ld];
-            match (gates, &of_input) {
+            let tiles = width.div_ceil(PANEL) * packed.tiles(m);
+            match (gates, of_input) {
                 (Gates::Of { input, bias, size, .. }, Some(map)) if size > 0 && at_once == 1 => {
+                    let mut wanted = Wanted::of(act, 2 * tiles);
                     // Panel by panel, whose sums stay in the first-level cache.
                     for j in (0..width).step_by(PANEL) {
-                        map.into_panel(j, &input[first * size..][..m * size], all, ld, false, bias);
-                        packed.into_panel(j, before_h, all, ld, true, None);
+                        let x = &input[first * size..][..m * size];
+                        map.into_panel(j, x, all, ld, false, bias, &mut wanted);
+                        packed.into_panel(j, before_h, all, ld, true, None, &mut wanted);
                     }
                 }
                 _ => {
                     if begins {
-                        begin(gates, of_input.as_ref(), first, width, (&mut *all, ld));
+                        begin(gates, of_input, first, width, (&mut *all, ld));
                     }
                     let x = &mut all[(t - steps.start) * m * ld..][..m * ld];
-                    packed.into_rows(before_h, x, ld, true, None);
+                    packed.into_rows(before_h, x, ld, true, None, &mut Wanted::of(act, tiles));
                 }
             }
             let x = &all[(t - steps.start) * m * ld..][..m * ld];
             step(size, (x, ld), before_c, [act, cell, y]);
         }
+    };
+    Packed::with(weight, width, s.state, true, |packed| {
+        let all = |map: Option<&Packed<T>>| {
+            s.for_rows(width, |rows| {
+                with_scratch(|[scratch, ..]| walk(packed, map, rows, scratch))
+            });
+        };
+        match gates {
+            Gates::Made(_) => all(None),
+            Gates::Of { weight, size, .. } => Packed::with(weight, width, size, true, |map| all(Some(map))),
+        }
     });
 }
 
 /// Writes the input's part of the gates from row `first` of all steps on, to rows as far apart as said.
-fn begin<T: RnnElement>(gates: Gates<T>, map: Option<&Packed<T>>, first: usize, width: usize, (to, ld): (&mut [T], usize)) {
+fn begin<T: RnnElement>(
+    gates: Gates<T>,
+    map: Option<&Packed<T>>,
+    first: usize,
+    width: usize,
+    (to, ld): (&mut [T], usize),
+) {
     match (gates, map) {
         (Gates::Made(gates), _) => {
             let from = gates[first * width..].chunks_exact(width);
@@ -123,7 +151,8 @@ fn begin<T: RnnElement>(gates: Gates<T>, map: Option<&Packed<T>>, first: usize, 
         }
         (Gates::Of { input, bias, size, .. }, Some(map)) if size > 0 => {
             let rows = to.len() / ld;
-            map.into_rows(&input[first * size..][..rows * size], to, ld, false, bias);
+            let nothing = &mut Wanted::of::<T>(&[], 1);
+            map.into_rows(&input[first * size..][..rows * size], to, ld, false, bias, nothing);
         }
         (Gates::Of { bias, .. }, _) => to.chunks_exact_mut(ld).for_each(|to| match bias {
             Some(bias) => to[..width].copy_from_slice(bias),
@@ -193,10 +222,9 @@ pub fn lstm_backward<T: RnnElement>(
     if size == 0 {
         return grad_h.fill(T::default());
     }
-    let packed = Packed::of(weight, 4 * size, s.state, false);
     let grad_gates = Steps::of(grad_gates, s.rows, 4 * size);
     let (to_h, to_c) = (Steps::of(grad_h, s.rows, s.state), Steps::of(grad_c, s.rows, size));
-    s.for_rows(4 * size, |rows| {
+    let walk = |packed: &Packed<T>, rows: Range<usize>| {
         // SAFETY: each thread has its own rows.
         let (dh, dc) = unsafe { (to_h.rows(0, &rows), to_c.rows(0, &rows)) };
         dh.fill(T::default());
@@ -224,6 +252,9 @@ pub fn lstm_backward<T: RnnElement>(
                 from.copy_from_slice(dh);
             }
         }
+    };
+    Packed::with(weight, 4 * size, s.state, false, |packed| {
+        s.for_rows(4 * size, |rows| walk(packed, rows))
     });
 }
 

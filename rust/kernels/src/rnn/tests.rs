@@ -184,7 +184,13 @@ fn threads_change_no_bit() {
         let _turn = parallel::with_threads(threads);
         let [mut out, mut cells] = [0, 0].map(|_| vec![0.0; s.all(70)]);
         let mut acts = vec![0.0; s.all(280)];
-        lstm_forward(s, Gates::Made(&x), [&zeros, &zeros], &w, [&mut out, &mut cells, &mut acts]);
+        lstm_forward(
+            s,
+            Gates::Made(&x),
+            [&zeros, &zeros],
+            &w,
+            [&mut out, &mut cells, &mut acts],
+        );
         (out, cells, acts)
     };
     assert!(run(1) == run(2) && run(1) == run(3), "{:?}", isa());
@@ -194,7 +200,13 @@ fn threads_change_no_bit() {
 fn an_input_is_mapped_like_any_product() {
     for [steps, rows, hidden] in SIZES.into_iter().chain([[20, 16, 20], [3, 70, 9]]) {
         for (size, reverse) in [(0, false), (1, true), (7, false), (33, true), (64, false)] {
-            let s = RnnShape { steps, rows, hidden, state: hidden, reverse };
+            let s = RnnShape {
+                steps,
+                rows,
+                hidden,
+                state: hidden,
+                reverse,
+            };
             let (x, map) = (numbers::<f32>(s.all(size), 1), numbers::<f32>(4 * hidden * size, 2));
             let (bias, w) = (numbers::<f32>(4 * hidden, 3), numbers(4 * hidden * hidden, 4));
             let (h, c) = (numbers(rows * hidden, 5), numbers(rows * hidden, 6));
@@ -212,7 +224,12 @@ fn an_input_is_mapped_like_any_product() {
                     (out, cells, acts)
                 };
                 let given = run(Gates::Made(&gates));
-                let made = run(Gates::Of { input: &x, weight: &map, bias, size });
+                let made = run(Gates::Of {
+                    input: &x,
+                    weight: &map,
+                    bias,
+                    size,
+                });
                 assert!(given == made, "{s:?} of {size}");
             }
         }
@@ -223,7 +240,10 @@ fn an_input_is_mapped_like_any_product() {
 fn vectors_give_the_bits_of_numbers() {
     for size in [1, 7, 8, 15, 16, 17, 63, 64, 65, 127, 128, 200] {
         let rows = 3;
-        let (gates, mapped) = (numbers::<f32>(rows * (4 * size + 5), 1), numbers::<f32>(rows * 3 * size, 2));
+        let (gates, mapped) = (
+            numbers::<f32>(rows * (4 * size + 5), 1),
+            numbers::<f32>(rows * 3 * size, 2),
+        );
         let large: Vec<f32> = gates.iter().map(|x| 9.0 * x).collect();
         let before = numbers::<f32>(rows * size, 3);
         let lstm = |step: lstm::StepFn<f32>| {

@@ -108,7 +108,9 @@ unsafe fn gru<P: Some>(
         new.put(acts.add(2 * size + at), left);
         let update = sigmoid(P::get(gates.add(size + at), left) + P::get(mapped.add(size + at), left));
         update.put(acts.add(size + at), left);
-        update.mul_add(P::get(before.add(at), left) - new, new).put(out.add(at), left);
+        update
+            .mul_add(P::get(before.add(at), left) - new, new)
+            .put(out.add(at), left);
     }
 }
 
@@ -117,7 +119,9 @@ pub(super) fn lstm_step(size: usize, (gates, ld): (&[f32], usize), before: &[f32
     #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx512cd,avx2,fma,bmi1,bmi2,lzcnt,f16c")]
     fn step(size: usize, gates: &[f32], ld: usize, before: &[f32], [acts, cell, out]: [&mut [f32]; 3]) {
         let rows = gates.chunks_exact(ld).zip(before.chunks_exact(size));
-        let to = acts.chunks_exact_mut(4 * size).zip(cell.chunks_exact_mut(size).zip(out.chunks_exact_mut(size)));
+        let to = acts
+            .chunks_exact_mut(4 * size)
+            .zip(cell.chunks_exact_mut(size).zip(out.chunks_exact_mut(size)));
         for ((gates, before), (acts, (cell, out))) in rows.zip(to) {
             let (gates, before) = (gates[..4 * size].as_ptr(), before.as_ptr());
             let (acts, cell, out) = (acts.as_mut_ptr(), cell.as_mut_ptr(), out.as_mut_ptr());
