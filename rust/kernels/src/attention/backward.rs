@@ -4,7 +4,6 @@ use super::block::{self, KEYS, Lanes, QUERIES, Weight};
 use super::tile::{HasTiles, Product};
 use super::{Attention, GRAIN, Head, Job, Matrix, Parts, turn_back};
 use crate::dtype::DType;
-use crate::elementwise::rows::prefetch;
 use crate::gemm::with_scratch;
 use crate::parallel;
 use crate::reduce::lanes::lane_sum;
@@ -237,10 +236,8 @@ fn join<T: Real + HasTiles>(job: &Job<T>, chunk: usize, sum: &mut [T], part: &[T
 }
 
 multiversion! {
-    fn dot_rows<T: Real>(a: &[&[T]], b: &[&[T]], to: &mut [T]) {
-        for ((a, b), to) in a.iter().zip(b).zip(to) {
-            *to = lane_sum(a, b, |x, y| x * y);
-        }
+    fn dot_row<T: Real>(a: &[T], b: &[T]) -> T {
+        lane_sum(a, b, |x, y| x * y)
     }
 }
 
@@ -262,14 +259,6 @@ unsafe fn prepare<T: Real + HasTiles>(
     unsafe {
         for q in (0..job.l).step_by(QUERIES) {
             let n = QUERIES.min(job.l - q);
-            if out.has_rows() {
-                // Read last, and too far apart for the processor to ask for them in time.
-                for i in q..q + n {
-                    (0..v)
-                        .step_by(64 / size_of::<T>())
-                        .for_each(|c| prefetch(out.row(i).wrapping_add(c)));
-                }
-            }
             let turned = &mut to.turned[q * e..(q + QUERIES) * e];
             job.turn_rows(&head.query, q, n, e, turned.as_mut_ptr());
             block::scale(turned, job.scale);
@@ -286,15 +275,7 @@ unsafe fn prepare<T: Real + HasTiles>(
                 if !grad.has_rows() {
                     to.grad_rows[i * v..(i + 1) * v].copy_from_slice(g);
                 }
-                if !(grad.has_rows() && out.has_rows()) {
-                    dot_rows(&[g], &[o], &mut to.dot[i..i + 1]);
-                }
-            }
-            if grad.has_rows() && out.has_rows() {
-                let rows = |of: &Matrix<T>| -> [&[T]; QUERIES] {
-                    std::array::from_fn(|i| std::slice::from_raw_parts(of.row(q + i.min(n - 1)), v))
-                };
-                dot_rows(&rows(grad), &rows(out), &mut to.dot[q..q + n]);
+                to.dot[i] = dot_row(g, o);
             }
         }
     }
