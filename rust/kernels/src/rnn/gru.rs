@@ -46,7 +46,7 @@ pub fn gru_forward<T: RnnElement>(
                 None => mapped.fill(T::default()),
             }
             let wanted = &mut Wanted::of(act, (3 * size).div_ceil(PANEL) * packed.tiles(rows.len()));
-            packed.into_rows(before, &mut mapped, 3 * size, true, None, wanted);
+            packed.multiply_rows(before, &mut mapped, 3 * size, true, None, wanted);
             step(size, rows_of(gates, s, 3 * size, t, &rows), &mapped, before, [act, y]);
         }
     };

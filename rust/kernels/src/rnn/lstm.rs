@@ -105,8 +105,8 @@ pub fn lstm_forward<T: RnnElement>(
                     // Panel by panel, whose sums stay in the first-level cache.
                     for j in (0..width).step_by(PANEL) {
                         let x = &input[first * size..][..m * size];
-                        map.into_panel(j, x, all, ld, false, bias, &mut wanted);
-                        packed.into_panel(j, before_h, all, ld, true, None, &mut wanted);
+                        map.multiply_panel(j, x, all, ld, false, bias, &mut wanted);
+                        packed.multiply_panel(j, before_h, all, ld, true, None, &mut wanted);
                     }
                 }
                 _ => {
@@ -114,7 +114,7 @@ pub fn lstm_forward<T: RnnElement>(
                         begin(gates, of_input, first, width, (&mut *all, ld));
                     }
                     let x = &mut all[(t - steps.start) * m * ld..][..m * ld];
-                    packed.into_rows(before_h, x, ld, true, None, &mut Wanted::of(act, tiles));
+                    packed.multiply_rows(before_h, x, ld, true, None, &mut Wanted::of(act, tiles));
                 }
             }
             let x = &all[(t - steps.start) * m * ld..][..m * ld];
@@ -152,7 +152,7 @@ fn begin<T: RnnElement>(
         (Gates::Of { input, bias, size, .. }, Some(map)) if size > 0 => {
             let rows = to.len() / ld;
             let nothing = &mut Wanted::of::<T>(&[], 1);
-            map.into_rows(&input[first * size..][..rows * size], to, ld, false, bias, nothing);
+            map.multiply_rows(&input[first * size..][..rows * size], to, ld, false, bias, nothing);
         }
         (Gates::Of { bias, .. }, _) => to.chunks_exact_mut(ld).for_each(|to| match bias {
             Some(bias) => to[..width].copy_from_slice(bias),

@@ -160,18 +160,18 @@ impl<T: RnnElement> Packed<'_, T> {
 
     /// `c (+)= a @ this` for as many rows as `a` has.
     fn multiply(&self, a: &[T], c: &mut [T], add: bool) {
-        self.into_rows(a, c, self.n, add, None, &mut Wanted::of::<T>(&[], 1));
+        self.multiply_rows(a, c, self.n, add, None, &mut Wanted::of::<T>(&[], 1));
     }
 
     /// The same with rows of C `ld` apart, and a number added to each of its columns after the sum.
-    fn into_rows(&self, a: &[T], c: &mut [T], ld: usize, add: bool, bias: Option<&[T]>, wanted: &mut Wanted) {
+    fn multiply_rows(&self, a: &[T], c: &mut [T], ld: usize, add: bool, bias: Option<&[T]>, wanted: &mut Wanted) {
         for j in (0..self.n).step_by(PANEL) {
-            self.into_panel(j, a, c, ld, add, bias, wanted);
+            self.multiply_panel(j, a, c, ld, add, bias, wanted);
         }
     }
 
     /// The columns of the panel that begins with column `j`.
-    fn into_panel(
+    fn multiply_panel(
         &self,
         j: usize,
         a: &[T],
