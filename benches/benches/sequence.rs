@@ -4,7 +4,7 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use firesteel_benches::Array;
 use firesteel_kernels::attention::{Attention, backward, forward};
 use firesteel_kernels::parallel::set_threads;
-use firesteel_kernels::rnn::{RnnShape, gru_forward, lstm_forward};
+use firesteel_kernels::rnn::{Gates, RnnShape, gru_forward, lstm_forward};
 use std::time::Duration;
 
 fn attention(c: &mut Criterion) {
@@ -79,7 +79,7 @@ fn recurrent(c: &mut Criterion) {
                 b.iter(|| {
                     lstm_forward(
                         shape,
-                        &gates,
+                        Gates::Made(&gates),
                         [&zeros, &zeros],
                         &weight,
                         [&mut out, &mut cells, &mut acts],

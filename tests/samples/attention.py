@@ -156,7 +156,9 @@ def in_order(steps, reverse):
     return reversed(range(steps)) if reverse else range(steps)
 
 
-def lstm(gates, h, c, weight, reverse=False):
+def lstm(gates, h, c, weight, reverse=False, weight_ih=None, bias=None):
+    if weight_ih is not None:
+        gates = gates @ weight_ih.T + (0 if bias is None else bias)
     out = np.zeros((*gates.shape[:2], c.shape[1]))
     for t in in_order(len(gates), reverse):
         i, f, g, o = np.split(gates[t] + h @ weight.T, 4, 1)
@@ -215,6 +217,12 @@ def layer(t, n, h, gates, *rest):
     return S(F(t, n, gates * h), F(n, h), *([F(n, h)] if gates == 4 else []), F(gates * h, h), *rest)
 
 
+def mapped(t, n, i, h, reverse=False, bias=True):
+    """The layer's input with its weight, instead of the gates."""
+    more = F(4 * h, i), F(4 * h) if bias else None
+    return S(F(t, n, i), F(n, h), F(n, h), F(4 * h, h), reverse, *more)
+
+
 def lstm_back(t, n, h, grad=True, cell=True, reverse=False):
     one, every = F(n, h), F(t, n, h)
     return S(every if grad else None, one if cell else None, one, one, F(4 * h, h), every, F(t, n, 4 * h), reverse)
@@ -240,8 +248,13 @@ ROWS.update(
             layer(0, 2, 3, 4),
             layer(2, 0, 3, 4),
             layer(2, 2, 0, 4),
+            mapped(2, 2, 3, 2),
+            mapped(3, 1, 1, 2, True, bias=False),
+            mapped(2, 3, 0, 2),
+            mapped(0, 2, 3, 2),
+            mapped(2, 0, 2, 3),
         ],
-        [layer(7, 37, 65, 4), layer(5, 40, 64, 4, True)],
+        [layer(7, 37, 65, 4), layer(5, 40, 64, 4, True), mapped(9, 17, 40, 65, True), mapped(7, 3, 33, 64, bias=False)],
     ),
     _lstm_backward=rnn_row(
         lstm_backward,

@@ -25,7 +25,8 @@ Tensor = _C.Tensor
 _GATES = {"RNN_TANH": 1, "RNN_RELU": 1, "GRU": 3, "LSTM": 4}
 
 
-# ---- steps of one batch size: gates (T, N, G) are the input's linear map, the state is a tuple of (N, size)
+# ---- steps of one batch size: gates (T, N, G) are the input's linear map (or, with weights["map"], the input itself), the
+# state is a tuple of (N, size)
 
 
 def _plain(activation: Callable) -> Callable:
@@ -46,7 +47,7 @@ def _lstm(gates: Tensor, state: tuple, weights: dict[str, Any], backward: bool) 
             return _C.linear(made[0].squeeze(0), weights["hr"]), made[1]
 
         return _one_by_one(projected, gates, state, backward)
-    made = _C._lstm(gates, state[0], state[1], weights["hh"], backward)
+    made = _C._lstm(gates, state[0], state[1], weights["hh"], backward, *weights.get("map", ()))
     return made[0], (made[0].select(0, 0 if backward else -1), made[1])
 
 
@@ -67,11 +68,18 @@ def _one_by_one(step: Callable, gates: Tensor, state: tuple, backward: bool) -> 
 _STEPS = {"RNN_TANH": _plain(_C.tanh), "RNN_RELU": _plain(_C.relu), "GRU": _gru, "LSTM": _lstm}
 
 
-def _input_part(mode: str, data: Tensor, weights: dict[str, Any]) -> Tensor:
-    """The input's linear map; an LSTM adds both biases to the same gates."""
+# Rows of an LSTM's input from which on the steps make the input's part themselves: its weight is packed for that.
+_MANY = 32
+
+
+def _input_part(mode: str, data: Tensor, weights: dict[str, Any], whole: bool = False) -> Tensor:
+    """The input's linear map; an LSTM adds both biases to the same gates, and maps the input of a `whole` layer itself."""
     bias = weights["bias_ih"]
     if mode == "LSTM" and bias is not None:
         bias = bias + weights["bias_hh"]
+    if mode == "LSTM" and whole and weights["hr"] is None and data.size(0) >= _MANY:
+        weights["map"] = weights["ih"], bias
+        return data
     return _C.linear(data, weights["ih"], bias)
 
 
@@ -314,7 +322,7 @@ class RNNBase(Module):
             for direction in range(directions):
                 at = layer * directions + direction
                 weights = self._weights(at)
-                gates = _input_part(self.mode, data, weights)
+                gates = _input_part(self.mode, data, weights, counts[0] == counts[-1])
                 start = tuple(part[at] for part in states)
                 outputs, state = _run(self.mode, gates, counts, start, weights, direction == 1)
                 sides.append(outputs)

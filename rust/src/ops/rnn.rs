@@ -8,25 +8,30 @@ use crate::device::cpu;
 use crate::dtype::{DType, legacy_name};
 use crate::ensure;
 use crate::error::Result;
-use firesteel_kernels::rnn::{self, RnnShape};
+use firesteel_kernels::rnn::{self, Gates, RnnShape};
 use smallvec::smallvec;
 
 /// Sizes from the input's part of the gates `[t, n, count * h]` and the first state `[n, state]`.
 fn shape(gates: &Core, h: &Core, weight: &Core, count: usize, reverse: bool) -> Result<RnnShape> {
-    let (g, s, w) = (gates.shape(), h.shape(), weight.shape());
+    shape_of(gates.shape(), gates.dtype, h, weight, count, reverse)
+}
+
+/// The same of gates that are still to be made.
+fn shape_of(g: &[usize], dtype: DType, h: &Core, weight: &Core, count: usize, reverse: bool) -> Result<RnnShape> {
+    let (s, w) = (h.shape(), weight.shape());
     let fits = g.len() == 3 && s.len() == 2 && w.len() == 2 && g[2].is_multiple_of(count);
     ensure!(
         fits && s[0] == g[1] && w[0] == g[2] && w[1] == s[1] && (g[0] <= 1 || s[1] == g[2] / count),
-        "gates of shape {g}, state of shape {s} and weight of shape {w} do not fit together"
+        "gates of shape {g:?}, state of shape {s} and weight of shape {w} do not fit together"
     );
     ensure!(
-        gates.dtype == h.dtype && gates.dtype == weight.dtype,
+        dtype == h.dtype && dtype == weight.dtype,
         "gates, state and weight must have one dtype, but got {}, {} and {}",
-        legacy_name(gates.dtype),
+        legacy_name(dtype),
         legacy_name(h.dtype),
         legacy_name(weight.dtype)
     );
-    float_only(gates.dtype)?;
+    float_only(dtype)?;
     Ok(RnnShape {
         steps: g[0],
         rows: g[1],
@@ -100,19 +105,30 @@ macro_rules! write {
 
 // ---- LSTM ---------------------------------------------------------------------------------------------------------------
 
-fn lstm_shape(a: &Args, at: usize, reverse: usize) -> Result<RnnShape> {
-    let s = shape(a.tensor(at), a.tensor(at + 1), a.tensor(at + 3), 4, a.bool(reverse))?;
-    expect(
-        Some(a.tensor(at + 2)),
-        &[s.rows, s.hidden],
-        a.tensor(at).dtype,
-        "the cell",
-    )?;
+/// Sizes of `_lstm`; the input is that of the layer if there is a weight for it, else the gates.
+fn lstm_shape(a: &Args) -> Result<RnnShape> {
+    let input = a.tensor(0);
+    let s = match a.opt_tensor(5) {
+        None => shape(input, a.tensor(1), a.tensor(3), 4, a.bool(4))?,
+        Some(map) => {
+            let (x, w) = (input.shape(), map.shape());
+            ensure!(
+                x.len() == 3 && w.len() == 2 && w[1] == x[2] && map.dtype == input.dtype,
+                "input of shape {x} and {} and its weight of shape {w} and {} do not fit together",
+                legacy_name(input.dtype),
+                legacy_name(map.dtype)
+            );
+            let gates = Meta::new(row(&[x[0], x[1], w[0]]), input.dtype);
+            expect(a.opt_tensor(6), &[w[0]], input.dtype, "the bias")?;
+            shape_of(&gates.shape, gates.dtype, a.tensor(1), a.tensor(3), 4, a.bool(4))?
+        }
+    };
+    expect(Some(a.tensor(2)), &[s.rows, s.hidden], input.dtype, "the cell")?;
     Ok(s)
 }
 
 fn lstm_infer(a: &Args) -> Result<Metas> {
-    let s = Sizes::of(lstm_shape(a, 0, 4)?);
+    let s = Sizes::of(lstm_shape(a)?);
     let d = a.tensor(0).dtype;
     let (out, kept) = (row(&s.all(1)), d.compute());
     Ok(smallvec![
@@ -124,11 +140,21 @@ fn lstm_infer(a: &Args) -> Result<Metas> {
 }
 
 fn lstm_run(c: &Call) -> Result<()> {
-    let s = lstm_shape(c.args, 0, 4)?;
+    let s = lstm_shape(c.args)?;
     let work = c.args.tensor(0).dtype.compute();
     let x = inputs(c, [0, 1, 2, 3], work)?;
+    let (map, bias) = (optional(c, 5, work)?, optional(c, 6, work)?);
     with_float!(work, T => {
-        let [gates, h, cell, weight] = [0, 1, 2, 3].map(|i| cpu::slice::<T>(&x[i]));
+        let [input, h, cell, weight] = [0, 1, 2, 3].map(|i| cpu::slice::<T>(&x[i]));
+        let gates = match &map {
+            None => Gates::Made(input),
+            Some(map) => Gates::Of {
+                input,
+                weight: cpu::slice::<T>(map),
+                bias: bias.as_ref().map(cpu::slice::<T>),
+                size: x[0].shape()[2],
+            },
+        };
         write!(c, work, T, [out, last, cells, acts] => {
             rnn::lstm_forward(s, gates, [h, cell], weight, [out, &mut *cells, acts]);
             match if s.reverse { Some(0) } else { s.steps.checked_sub(1) } {
@@ -252,7 +278,7 @@ fn gru_backward_run(c: &Call) -> Result<()> {
 
 pub fn ops() -> Vec<Builder> {
     vec![
-        op("_lstm(gates, h, c, weight, reverse: bool = False) -> (result, cell, cells, acts)", "All steps of an LSTM's direction: gates [T, N, 4H] hold the input's part and the biases, h [N, H] and c [N, H] the first state, weight is [4H, H]. Gives the outputs [T, N, H], the last cell, and what the derivative needs. With one step the state may be of another size.")
+        op("_lstm(input, h, c, weight, reverse: bool = False, weight_ih: Tensor? = None, bias: Tensor? = None) -> (result, cell, cells, acts)", "All steps of an LSTM's direction: input [T, N, I] is mapped to gates by weight_ih [4H, I] and bias [4H], or, without weight_ih, it is the gates [T, N, 4H] with the input's part and the biases; h [N, H] and c [N, H] are the first state, weight is [4H, H]. Gives the outputs [T, N, H], the last cell, and what the derivative needs. With one step the state may be of another size.")
             .compute(lstm_infer, lstm_run)
             .nondiff_output(2)
             .nondiff_output(3)

@@ -16,8 +16,9 @@ def _stacked(outputs, gates, size):
     return _C._full([0, gates.shape[1], size], 0, dtype=gates.dtype, device=gates.device)
 
 
-def lstm(gates, h, c, weight, reverse):
+def lstm(input, h, c, weight, reverse, weight_ih=None, bias=None):
     """The outputs and the last cell."""
+    gates = input if weight_ih is None else _C.linear(input, weight_ih, bias)
     outputs = [None] * gates.shape[0]
     for t in _order(gates, reverse):
         enter, forget, new, out = (gates.select(0, t) + _C.linear(h, weight)).chunk(4, 1)
@@ -62,7 +63,14 @@ def _weight(n, grad):
 def _lstm(n, g):
     grad, grad_cell = g[0], g[1]
     gates, h, c = _C._lstm_backward(grad, grad_cell, n.h, n.c, n.weight, n.cells, n.acts, n.reverse)
-    return gates, h, c, _weight(n, gates)
+    weight = _weight(n, gates)
+    if not n._has("weight_ih"):
+        return gates, h, c, weight, None, None
+    rows = gates.flatten(0, 1)
+    input = _C.matmul(gates, n.weight_ih) if n._needs("input") else None
+    weight_ih = _C.mm(rows.t(), n.input.flatten(0, 1)) if n._needs("weight_ih") else None
+    bias = rows.sum(0) if n._has("bias") and n._needs("bias") else None
+    return input, h, c, weight, weight_ih, bias
 
 
 def _gru(n, g):
@@ -72,7 +80,7 @@ def _gru(n, g):
 
 
 ROWS = {
-    "_lstm": {"saves": "gates h c weight result cells acts", "all": _lstm, "composite": lstm},
+    "_lstm": {"saves": "input h c weight weight_ih bias result cells acts", "all": _lstm, "composite": lstm},
     "_lstm_backward": {"nondiff": True},
     "_gru": {"saves": "gates h weight bias result acts", "all": _gru, "composite": gru},
     "_gru_backward": {"nondiff": True},

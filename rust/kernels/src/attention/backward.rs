@@ -332,6 +332,7 @@ unsafe fn chunk<T: Weight + HasTiles>(
                 c: blocks.scores.as_mut_ptr(),
                 c_rs: QUERIES as isize,
                 from_c: false,
+                col_bias: std::ptr::null(),
             };
             let block = ..n * QUERIES;
             let rows_of = |m: &Matrix<T>, copy: &[T], width: usize| match m.has_rows() {
@@ -369,6 +370,7 @@ unsafe fn chunk<T: Weight + HasTiles>(
                     c: to,
                     c_rs: width as isize,
                     from_c: b > first,
+                    col_bias: std::ptr::null(),
                 };
                 let (value, key) = (blocks.value.as_mut_ptr(), blocks.key.as_mut_ptr());
                 down(scores.as_ptr(), rows_of(grad, queries.grad_rows, v), v, value).run(job.products);
@@ -382,6 +384,7 @@ unsafe fn chunk<T: Weight + HasTiles>(
                     b: grads.as_ptr(),
                     c: part[q * e..].as_mut_ptr(),
                     from_c: k > start,
+                    col_bias: std::ptr::null(),
                     ..base
                 }
                 .run(job.products);

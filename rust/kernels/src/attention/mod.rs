@@ -344,6 +344,7 @@ unsafe fn queries<T: Weight + HasTiles>(
                 c: scores.as_mut_ptr(),
                 c_rs: QUERIES as isize,
                 from_c: false,
+                col_bias: std::ptr::null(),
             }
             .run(job.products);
             let mask = job.mask_block(head, q, [k, n], other);
@@ -366,6 +367,7 @@ unsafe fn queries<T: Weight + HasTiles>(
                 c: values.as_mut_ptr(),
                 c_rs: QUERIES as isize,
                 from_c: k > 0,
+                col_bias: std::ptr::null(),
             }
             .run(job.products);
         }

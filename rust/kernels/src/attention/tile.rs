@@ -23,6 +23,8 @@ pub(crate) struct Product<T> {
     pub c: *mut T,
     pub c_rs: isize,
     pub from_c: bool,
+    /// Added to each column after the sum, unless null.
+    pub col_bias: *const T,
 }
 
 /// `dst[c * ld + r] = src[r * rs + c * cs]` for the `rows` and `cols` that exist; zeros in further rows up to `width`.
@@ -67,7 +69,10 @@ impl<T: Number> Product<T> {
                     from_c: self.from_c,
                     plus: Summand::none(T::default()),
                     row_bias: null,
-                    col_bias: null,
+                    col_bias: match self.col_bias.is_null() {
+                        true => null,
+                        false => self.col_bias.wrapping_add(j),
+                    },
                     relu: false,
                 };
                 // SAFETY: the tile lies inside the matrices that the caller vouches for.

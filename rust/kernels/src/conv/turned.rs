@@ -49,6 +49,17 @@ impl Turn {
         }
     }
 
+    /// Whether [`Share::by_lines`] takes all positions of an image at once, whatever its columns.
+    pub fn in_one_block<T>(self, g: &Gather) -> bool {
+        let extent = |d: usize| {
+            let (low, high) = (g.offsets[d].iter().min(), g.offsets[d].iter().max());
+            (g.grid[d] - 1) * g.step[d] + high.zip(low).map_or(0, |(high, low)| (high - low) as usize) + 1
+        };
+        let columns = extent(1) * extent(2) * g.offsets[0].len();
+        let fits = g.positions() <= POSITIONS && columns <= TURNED / size_of::<T>() / CHANNELS;
+        self == Turn::Image && g.taps() > 1 && g.grid[0] == 1 && fits
+    }
+
     /// Columns of the product, and rows that may be shared out.
     pub fn size<T>(self, p: &Problem<T>) -> [usize; 2] {
         match self {
@@ -137,6 +148,8 @@ pub(super) struct Share<'a, T> {
     pub started: bool,
     /// The group's first sum.
     pub sums: *mut T,
+    /// These are the whole sums, of one block, and wanted in the order `[row][channel][tap]`.
+    pub settled: bool,
 }
 
 /// Positions of one block that form whole lines or a part of one: how many there are before them, the line and column of
@@ -377,7 +390,7 @@ impl<T: Copy + Default + HasKernels> Share<'_, T> {
     ///
     /// # Safety
     /// As for `run`.
-    unsafe fn by_lines(&self, kernels: &'static Kernels<T>, [_, turned, packed]: [&mut Scratch; 3]) {
+    unsafe fn by_lines(&self, kernels: &'static Kernels<T>, [near, turned, packed]: [&mut Scratch; 3]) {
         let (g, p) = (self.geometry, self.problem);
         let (m, sc, taps) = (self.rows.len(), p.x_strides[1], g.taps());
         let c_rs = taps * p.channels;
@@ -419,8 +432,17 @@ impl<T: Copy + Default + HasKernels> Share<'_, T> {
                     pack_a(kernels, gy.wrapping_add(b.from), self.gy_rs, 1, m, b.len, packed);
                     let tiles = kernels.line_tiles[1];
                     let panels = m.div_ceil(tiles.len());
+                    let near = near.reserve::<T>(if self.settled { tiles.len() * taps * n } else { 0 });
                     for (index, s) in (0..panels).flat_map(|i| self.segments(&b).map(move |s| (i, s))) {
                         let (i, rows) = panel(m, panels, index);
+                        let (c, tap_rs, c_rs) = match self.settled {
+                            true => (near, n, taps * n),
+                            false => (
+                                self.sums.wrapping_add((self.rows.start + i) * c_rs + first),
+                                p.channels,
+                                c_rs,
+                            ),
+                        };
                         for tap in 0..taps {
                             let (w, rest) = (tap % g.offsets[2].len(), tap / g.offsets[2].len());
                             let (h, d) = (rest % g.offsets[1].len(), rest / g.offsets[1].len());
@@ -436,14 +458,20 @@ impl<T: Copy + Default + HasKernels> Share<'_, T> {
                                 b: turned.wrapping_offset(at),
                                 b_rs: (g.step[2] * width) as isize,
                                 b_line: (g.step[1] * line) as isize,
-                                c: self
-                                    .sums
-                                    .wrapping_add(self.rows.start * c_rs + tap * p.channels + first),
+                                c: c.wrapping_add(tap * tap_rs),
                                 c_rs: c_rs as isize,
                                 from_c: self.started || b.from > self.from || s.skip > 0,
                                 ..LineTile::empty()
                             };
-                            columns_of(kernels, tiles[rows - 1], &tile, i, n);
+                            columns_of(kernels, tiles[rows - 1], &tile, 0, n);
+                        }
+                        if self.settled {
+                            // While these sums are still in the cache.
+                            let row = taps * p.channels;
+                            let to = self.sums.wrapping_add((self.rows.start + i) * row + first * taps);
+                            for r in 0..rows {
+                                turn_band(near.wrapping_add(r * c_rs), n, taps, n, to.wrapping_add(r * row), taps);
+                            }
                         }
                     }
                 }

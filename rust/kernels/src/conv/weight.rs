@@ -98,7 +98,8 @@ unsafe fn gradient_with<T>(
         false => Turn::of(kernels, geometry, &address, &problem),
     };
     // Sums that lie as they will be in the end are made there.
-    let elsewhere = parts > 1 || turn.is_some_and(|t| taps > 1 || t != Turn::Image);
+    let settled = units == 1 && turn.is_some_and(|t| t.in_one_block::<T>(geometry));
+    let elsewhere = parts > 1 || turn.is_some_and(|t| !settled && (taps > 1 || t != Turn::Image));
     let count = if elsewhere { parts * area } else { 0 };
     // SAFETY: as many numbers are reserved; what they are does not matter.
     let sums = unsafe { std::slice::from_raw_parts_mut(scratch.reserve::<T>(count), count) };
@@ -181,6 +182,7 @@ unsafe fn gradient_with<T>(
                                 rows: row..rows.min(row + tall),
                                 started,
                                 sums: c,
+                                settled,
                             };
                             share.run(kernels, [copy, panel_scratch, a_scratch]);
                             started = true;

@@ -1,8 +1,9 @@
 //! Gated recurrent units (Cho et al., arXiv 1406.1078) as PyTorch has them: gates in the order reset, update, new.
 
-use super::{LANES, Packed, RnnElement, RnnShape, Steps, get, put, rows_of};
+use super::{LANES, PANEL, Packed, RnnElement, RnnShape, Steps, Wanted, get, put, rows_of};
 use crate::elementwise::float::Float;
 use crate::multiversion;
+use std::ops::Range;
 
 /// Outputs of all steps, and what the backward pass needs: reset, update, new and the state's part of new, `[t, n, 4h]`.
 /// `gates` `[t, n, 3h]` holds the input's part with its bias, `weight` is `[3h, h]`, `bias` `[3h]` that of the state's
@@ -28,9 +29,9 @@ pub fn gru_forward<T: RnnElement>(
     if size == 0 {
         return;
     }
-    let packed = Packed::of(weight, 3 * size, size, true);
     let (out, acts) = (Steps::of(out, s.rows, size), Steps::of(acts, s.rows, 4 * size));
-    s.for_rows(3 * size, |rows| {
+    let step = T::gru_step();
+    let walk = |packed: &Packed<T>, rows: Range<usize>| {
         let mut mapped = vec![T::default(); rows.len() * 3 * size];
         for t in s.order() {
             // SAFETY: each thread has its own rows, and this step's are borrowed apart from those of the one before.
@@ -44,14 +45,22 @@ pub fn gru_forward<T: RnnElement>(
                 Some(b) => mapped.chunks_exact_mut(3 * size).for_each(|row| row.copy_from_slice(b)),
                 None => mapped.fill(T::default()),
             }
-            packed.multiply(before, &mut mapped, true);
-            step(size, rows_of(gates, s, 3 * size, t, &rows), &mapped, before, act, y);
+            let wanted = &mut Wanted::of(act, (3 * size).div_ceil(PANEL) * packed.tiles(rows.len()));
+            packed.multiply_rows(before, &mut mapped, 3 * size, true, None, wanted);
+            step(size, rows_of(gates, s, 3 * size, t, &rows), &mapped, before, [act, y]);
         }
+    };
+    Packed::with(weight, 3 * size, size, true, |packed| {
+        s.for_rows(3 * size, |rows| walk(packed, rows))
     });
 }
 
+/// Activates the gates of a step, the input's part and the state's: writes what the derivative needs, and the outputs.
+pub(crate) type StepFn<T> = fn(usize, &[T], &[T], &[T], [&mut [T]; 2]);
+
 multiversion! {
-    fn step<T: Float>(size: usize, gates: &[T], mapped: &[T], before: &[T], acts: &mut [T], out: &mut [T]) {
+    pub(super) fn step<T: Float>(size: usize, gates: &[T], mapped: &[T], before: &[T], to: [&mut [T]; 2]) {
+        let [acts, out] = to;
         let rows = gates.chunks_exact(3 * size).zip(mapped.chunks_exact(3 * size));
         let to = acts.chunks_exact_mut(4 * size).zip(out.chunks_exact_mut(size));
         for (((x, m), before), (act, out)) in rows.zip(before.chunks_exact(size)).zip(to) {
@@ -103,10 +112,9 @@ pub fn gru_backward<T: RnnElement>(
     if size == 0 {
         return;
     }
-    let packed = Packed::of(weight, 3 * size, size, false);
     let [gates, mapped] = [grad_gates, grad_mapped].map(|x| Steps::of(x, s.rows, 3 * size));
     let to_h = Steps::of(grad_h, s.rows, size);
-    s.for_rows(3 * size, |rows| {
+    let walk = |packed: &Packed<T>, rows: Range<usize>| {
         // SAFETY: each thread has its own rows.
         let dh = unsafe { to_h.rows(0, &rows) };
         dh.fill(T::default());
@@ -122,6 +130,9 @@ pub fn gru_backward<T: RnnElement>(
             step_back(size, rows_of(acts, s, 4 * size, t, &rows), before, dh, to_x, to_m);
             packed.multiply(to_m, dh, true);
         }
+    };
+    Packed::with(weight, 3 * size, size, false, |packed| {
+        s.for_rows(3 * size, |rows| walk(packed, rows))
     });
 }
 

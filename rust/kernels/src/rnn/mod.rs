@@ -1,8 +1,9 @@
 //! LSTM and GRU layers: all steps of one direction in one call, forward and backward.
 //!
 //! The rows of a batch do not meet before the gradients of the weights, so threads share them out and walk through all
-//! steps alone. The recurrent weight is packed once per call; a step's product adds to the gates where they lie, and the
-//! activations follow while those are in the first-level cache.
+//! steps alone. The recurrent weight is packed once per call; a step's product adds to the gates in memory that each
+//! thread keeps in its caches, and the activations follow at once. So an LSTM also makes its input's part, where it is
+//! given the input: the gates of all steps would have to leave the caches and come back.
 //!
 //! **Order.** A gate is its input's part and one chain over the state; a state's gradient is one chain over the gates (in
 //! a GRU from the part that bypasses the gates on). All arrays here are contiguous; `T` is f32 or f64.
@@ -11,22 +12,51 @@ mod gru;
 mod lstm;
 #[cfg(test)]
 mod tests;
+#[cfg(target_arch = "x86_64")]
+mod wide;
 
 pub use gru::{gru_backward, gru_forward};
-pub use lstm::{lstm_backward, lstm_forward};
+pub use lstm::{Gates, lstm_backward, lstm_forward};
 
 use crate::attention::tile::{HasTiles, Product, Turn};
 use crate::elementwise::float::Float;
-use crate::gemm::Products;
+use crate::elementwise::rows::prefetch_write;
+use crate::gemm::{Products, panel, with_shared};
 use crate::parallel;
 use crate::reduce::walk::Share;
+#[cfg(target_arch = "x86_64")]
+use crate::simd::Isa;
 use crate::simd::isa;
 use std::ops::Range;
 
 /// The types that have layers.
 #[allow(private_bounds, reason = "f32 and f64")]
-pub trait RnnElement: Float + HasTiles + Default {}
-impl RnnElement for f32 {}
+pub trait RnnElement: Float + HasTiles + Default {
+    /// The activations of an LSTM's step, for this CPU.
+    fn lstm_step() -> lstm::StepFn<Self> {
+        lstm::step
+    }
+    /// The activations of a GRU's step, for this CPU.
+    fn gru_step() -> gru::StepFn<Self> {
+        gru::step
+    }
+}
+impl RnnElement for f32 {
+    #[cfg(target_arch = "x86_64")]
+    fn lstm_step() -> lstm::StepFn<f32> {
+        match isa() {
+            Isa::Avx512 => wide::lstm_step,
+            _ => lstm::step,
+        }
+    }
+    #[cfg(target_arch = "x86_64")]
+    fn gru_step() -> gru::StepFn<f32> {
+        match isa() {
+            Isa::Avx512 => wide::gru_step,
+            _ => gru::step,
+        }
+    }
+}
 impl RnnElement for f64 {}
 
 /// Of one call.
@@ -84,69 +114,132 @@ impl RnnShape {
 const PANEL: usize = 32;
 
 /// The right factor of a step's product, in panels of [`PANEL`] columns.
-struct Packed<T: 'static> {
-    panels: Vec<T>,
+struct Packed<'a, T: 'static> {
+    panels: &'a [T],
     k: usize,
     n: usize,
     products: &'static Products<T>,
 }
 
-impl<T: RnnElement> Packed<T> {
-    /// `weight` `[gates, state]`, transposed for the forward pass or as it is for the backward one.
-    fn of(weight: &[T], gates: usize, state: usize, transposed: bool) -> Self {
+impl<T: RnnElement> Packed<'_, T> {
+    /// Calls `f` with `weight` `[gates, state]`, transposed for the forward pass or as it is for the backward one.
+    fn with<R>(weight: &[T], gates: usize, state: usize, transposed: bool, f: impl FnOnce(&Packed<T>) -> R) -> R {
         let tiles = T::tiles(isa());
         let (k, n) = if transposed { (state, gates) } else { (gates, state) };
-        let mut panels = vec![T::default(); n.next_multiple_of(PANEL) * k];
-        for j in (0..n).step_by(PANEL) {
-            let width = PANEL.min(n - j);
-            let to = &mut panels[j * k..(j + PANEL) * k];
-            if transposed {
-                let turn = Turn {
-                    src: weight[j * state..].as_ptr(),
-                    rows: width,
-                    cols: k,
-                    rs: state as isize,
-                    cs: 1,
-                    dst: to.as_mut_ptr(),
-                    ld: PANEL,
-                    width: PANEL,
-                };
-                // SAFETY: rows `j..` of the weight, and a panel with a row for each of its columns.
-                unsafe { (tiles.turn)(&turn) };
-            } else {
-                for (row, to) in weight.chunks_exact(state).zip(to.chunks_exact_mut(PANEL)) {
-                    to[..width].copy_from_slice(&row[j..j + width]);
+        with_shared(|scratch| {
+            let count = n.next_multiple_of(PANEL) * k;
+            // SAFETY: as many numbers are reserved.
+            let panels = unsafe { std::slice::from_raw_parts_mut(scratch.reserve::<T>(count), count) };
+            for j in (0..n).step_by(PANEL) {
+                let width = PANEL.min(n - j);
+                let to = &mut panels[j * k..(j + PANEL) * k];
+                if transposed {
+                    let turn = Turn {
+                        src: weight[j * state..].as_ptr(),
+                        rows: width,
+                        cols: k,
+                        rs: state as isize,
+                        cs: 1,
+                        dst: to.as_mut_ptr(),
+                        ld: PANEL,
+                        width: PANEL,
+                    };
+                    // SAFETY: rows `j..` of the weight, and a panel with a row for each of its columns.
+                    unsafe { (tiles.turn)(&turn) };
+                } else {
+                    for (row, to) in weight.chunks_exact(state).zip(to.chunks_exact_mut(PANEL)) {
+                        to[..width].copy_from_slice(&row[j..j + width]);
+                        to[width..].fill(T::default());
+                    }
                 }
             }
-        }
-        let products = T::products(isa());
-        Self { panels, k, n, products }
+            let products = T::products(isa());
+            f(&Packed { panels, k, n, products })
+        })
     }
 
     /// `c (+)= a @ this` for as many rows as `a` has.
     fn multiply(&self, a: &[T], c: &mut [T], add: bool) {
-        if self.k == 0 || self.n == 0 {
+        self.multiply_rows(a, c, self.n, add, None, &mut Wanted::of::<T>(&[], 1));
+    }
+
+    /// The same with rows of C `ld` apart, and a number added to each of its columns after the sum.
+    fn multiply_rows(&self, a: &[T], c: &mut [T], ld: usize, add: bool, bias: Option<&[T]>, wanted: &mut Wanted) {
+        for j in (0..self.n).step_by(PANEL) {
+            self.multiply_panel(j, a, c, ld, add, bias, wanted);
+        }
+    }
+
+    /// The columns of the panel that begins with column `j`.
+    fn multiply_panel(
+        &self,
+        j: usize,
+        a: &[T],
+        c: &mut [T],
+        ld: usize,
+        add: bool,
+        bias: Option<&[T]>,
+        wanted: &mut Wanted,
+    ) {
+        if self.k == 0 {
             return;
         }
         let m = a.len() / self.k;
-        assert!(a.len() == m * self.k && c.len() == m * self.n);
-        for j in (0..self.n).step_by(PANEL) {
+        assert!(a.len() == m * self.k && c.len() == m * ld && j < self.n && self.n <= ld);
+        assert!(bias.is_none_or(|b| b.len() == self.n));
+        let tiles = self.tiles(m);
+        for (i, rows) in (0..tiles).map(|index| panel(m, tiles, index)) {
+            wanted.ask();
             let product = Product {
-                m,
+                m: rows,
                 n: PANEL.min(self.n - j),
                 k: self.k,
-                a: a.as_ptr(),
+                a: a[i * self.k..].as_ptr(),
                 a_rs: self.k as isize,
                 a_cs: 1,
                 b: self.panels[j * self.k..].as_ptr(),
                 b_rs: PANEL as isize,
-                c: c[j..].as_mut_ptr(),
-                c_rs: self.n as isize,
+                c: c.as_mut_ptr().wrapping_add(i * ld + j),
+                c_rs: ld as isize,
                 from_c: add,
+                col_bias: bias.map_or(std::ptr::null(), |b| b[j..].as_ptr()),
             };
             // SAFETY: the slices are as long as asserted; panels have all their columns.
             unsafe { product.run(self.products) };
         }
+    }
+
+    /// Tiles of a panel for `m` rows.
+    fn tiles(&self, m: usize) -> usize {
+        m.div_ceil(self.products.tall.len())
+    }
+}
+
+/// Memory that will be written after a product, asked for a few lines with each tile: as many as can be under way.
+struct Wanted {
+    at: *const u8,
+    lines: usize,
+    at_once: usize,
+}
+
+impl Wanted {
+    /// `all`, with a share for each of so many tiles.
+    fn of<T>(all: &[T], tiles: usize) -> Self {
+        let lines = size_of_val(all).div_ceil(64);
+        Self {
+            at: all.as_ptr().cast(),
+            lines,
+            at_once: lines.div_ceil(tiles.max(1)),
+        }
+    }
+
+    fn ask(&mut self) {
+        let now = self.at_once.min(self.lines);
+        for _ in 0..now {
+            prefetch_write(self.at);
+            self.at = self.at.wrapping_add(64);
+        }
+        self.lines -= now;
     }
 }
 

@@ -116,7 +116,7 @@ fn lstm_by_the_definition() {
             let weights: Vec<f64> = numbers(s.all(hidden).max(rows * hidden), 5);
             let [mut out, mut cells] = [0, 0].map(|_| vec![0.0; s.all(hidden)]);
             let mut acts = vec![0.0; s.all(4 * hidden)];
-            lstm_forward(s, &x, [&h, &c], &w, [&mut out, &mut cells, &mut acts]);
+            lstm_forward(s, Gates::Made(&x), [&h, &c], &w, [&mut out, &mut cells, &mut acts]);
             let last = if reverse { 0 } else { steps.saturating_sub(1) };
             let last_cell = if steps == 0 {
                 &c[..]
@@ -184,8 +184,80 @@ fn threads_change_no_bit() {
         let _turn = parallel::with_threads(threads);
         let [mut out, mut cells] = [0, 0].map(|_| vec![0.0; s.all(70)]);
         let mut acts = vec![0.0; s.all(280)];
-        lstm_forward(s, &x, [&zeros, &zeros], &w, [&mut out, &mut cells, &mut acts]);
+        lstm_forward(
+            s,
+            Gates::Made(&x),
+            [&zeros, &zeros],
+            &w,
+            [&mut out, &mut cells, &mut acts],
+        );
         (out, cells, acts)
     };
     assert!(run(1) == run(2) && run(1) == run(3), "{:?}", isa());
+}
+
+#[test]
+fn an_input_is_mapped_like_any_product() {
+    for [steps, rows, hidden] in SIZES.into_iter().chain([[20, 16, 20], [3, 70, 9]]) {
+        for (size, reverse) in [(0, false), (1, true), (7, false), (33, true), (64, false)] {
+            let s = RnnShape {
+                steps,
+                rows,
+                hidden,
+                state: hidden,
+                reverse,
+            };
+            let (x, map) = (numbers::<f32>(s.all(size), 1), numbers::<f32>(4 * hidden * size, 2));
+            let (bias, w) = (numbers::<f32>(4 * hidden, 3), numbers(4 * hidden * hidden, 4));
+            let (h, c) = (numbers(rows * hidden, 5), numbers(rows * hidden, 6));
+            for bias in [None, Some(&bias[..])] {
+                let mut gates = Vec::new();
+                for (row, j) in (0..steps * rows).flat_map(|row| (0..4 * hidden).map(move |j| (row, j))) {
+                    let of = x[row * size..][..size].iter().zip(&map[j * size..]);
+                    let sum = of.fold(0.0, |sum, (x, w)| x.mul_add(*w, sum));
+                    gates.push(bias.map_or(sum, |b| sum + b[j]));
+                }
+                let run = |gates: Gates<f32>| {
+                    let [mut out, mut cells] = [0, 0].map(|_| vec![0.0; s.all(hidden)]);
+                    let mut acts = vec![0.0; s.all(4 * hidden)];
+                    lstm_forward(s, gates, [&h, &c], &w, [&mut out, &mut cells, &mut acts]);
+                    (out, cells, acts)
+                };
+                let given = run(Gates::Made(&gates));
+                let made = run(Gates::Of {
+                    input: &x,
+                    weight: &map,
+                    bias,
+                    size,
+                });
+                assert!(given == made, "{s:?} of {size}");
+            }
+        }
+    }
+}
+
+#[test]
+fn vectors_give_the_bits_of_numbers() {
+    for size in [1, 7, 8, 15, 16, 17, 63, 64, 65, 127, 128, 200] {
+        let rows = 3;
+        let (gates, mapped) = (
+            numbers::<f32>(rows * (4 * size + 5), 1),
+            numbers::<f32>(rows * 3 * size, 2),
+        );
+        let large: Vec<f32> = gates.iter().map(|x| 9.0 * x).collect();
+        let before = numbers::<f32>(rows * size, 3);
+        let lstm = |step: lstm::StepFn<f32>| {
+            let [mut cell, mut out] = [0, 0].map(|_| vec![0.0; rows * size]);
+            let mut acts = vec![0.0; rows * 4 * size];
+            step(size, (&large, 4 * size + 5), &before, [&mut acts, &mut cell, &mut out]);
+            (acts, cell, out)
+        };
+        assert!(lstm(f32::lstm_step()) == lstm(lstm::step), "{size}");
+        let gru = |step: gru::StepFn<f32>| {
+            let (mut acts, mut out) = (vec![0.0; rows * 4 * size], vec![0.0; rows * size]);
+            step(size, &large[..rows * 3 * size], &mapped, &before, [&mut acts, &mut out]);
+            (acts, out)
+        };
+        assert!(gru(f32::gru_step()) == gru(gru::step), "{size}");
+    }
 }

@@ -2,7 +2,8 @@
 
 use super::erf::{EXP2, FAR, HALF_LOG2_E, SHIFT, TAIL};
 use super::exp::LIFT;
-use super::pack::avx512::{Eight, Four, One, Vectors};
+use super::pack::avx512::Eight;
+pub(crate) use super::pack::avx512::{Four, One, Vectors};
 use super::{MAGIC, Pack, TRIG_LIMIT};
 use crate::elementwise::math64;
 use crate::elementwise::rows::{prefetch, prefetch_write};
