@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::dtype::Bool;
+use crate::parallel;
 use crate::reduce::walk::{collect, dense, view_mut, view_of};
 
 fn src<'a, T: crate::dtype::Element>(v: &'a [T], shape: &[usize]) -> AnySrc<'a> {
@@ -241,11 +242,44 @@ fn masks_and_triangles() {
     assert_eq!(t, [0, 2, 3, 0, 0, 6]);
 }
 
+/// Many places of a wide result: the last of equal indices wins and sums keep their order, however many threads there are.
+#[test]
+fn putting_into_parts() {
+    const SIZE: usize = 300_007;
+    let index: Vec<i64> = (0..100_000).map(|i| i * i % 7919 * 37 - 5).collect();
+    let values = counting(index.len());
+    for accumulate in [false, true] {
+        let mut want: Vec<f32> = (0..SIZE).map(|i| i as f32 * 0.37).collect();
+        for (&i, v) in index.iter().zip(&values) {
+            let to = &mut want[i.rem_euclid(SIZE as i64) as usize];
+            *to = if accumulate { *to + v } else { *v };
+        }
+        for threads in [1, 2, 3] {
+            let _guard = parallel::with_threads(threads);
+            let mut got: Vec<f32> = (0..SIZE).map(|i| i as f32 * 0.37).collect();
+            let indices = [view_of(&index, &[index.len()])];
+            index_put(
+                dst(&mut got, &[SIZE]),
+                &indices,
+                src(&values, &[index.len()]),
+                accumulate,
+            )
+            .unwrap();
+            assert_eq!(got, want, "{threads} threads");
+        }
+    }
+}
+
 #[test]
 fn counting_and_searching() {
     assert_eq!(bincount(view_of(&[1, 3, 1], &[3]), 6).unwrap(), [0, 2, 0, 1, 0, 0]);
     assert_eq!(bincount(view_of(&[], &[0]), 0).unwrap(), [0i64; 0]);
-    assert!(bincount(view_of(&[1, -3], &[2]), 6).is_err());
+    assert_eq!(bincount(view_of(&[1, -3, 7], &[3]), 3).unwrap(), [0, 1, 0]);
+    let many: Vec<i64> = (0..300_000).map(|i| i * i % 1009).collect();
+    let mut want = [0; 1009];
+    many.iter().for_each(|&v| want[v as usize] += 1);
+    assert_eq!(bincount(view_of(&many, &[300_000]), 1009).unwrap(), want);
+    assert!(bincount_weighted(view_of(&[1, -3], &[2]), src(&[0.5f32, 2.0], &[2]), 6).is_err());
     let w = bincount_weighted(view_of(&[1, 3, 1], &[3]), src(&[0.5f32, 2.0, 1.0], &[3]), 0).unwrap();
     assert_eq!(w, [0.0, 1.5, 0.0, 2.0]);
     let h = histc(src(&[0.0f32, 1.0, 2.0, 4.0, 5.0, f32::NAN], &[6]), 4, 0.0, 4.0);

@@ -43,12 +43,6 @@ pub(crate) trait Pack<T = f32>:
     fn split(self) -> (Self, Self);
     /// The logarithm of `x`, which `self` is where that is positive and finite.
     fn log_edges(self, x: Self) -> Self;
-    /// The same, all vectors of it made before what comes next: else the compiler may finish one vector's chain before it begins
-    /// the next one's, and the processor's window does not reach from one to the other.
-    #[inline(always)]
-    fn abreast(self) -> Self {
-        self
-    }
 }
 
 macro_rules! number {
@@ -211,7 +205,6 @@ pub(crate) mod avx512 {
             pub(crate) mod $kind {
                 use super::*;
                 use super::super::$kind as functions;
-                use std::arch::x86_64::*;
                 use std::arch::x86_64::{$($intrinsic as $name),*};
 
                 const SIGN: $signed = $signed::MIN;
@@ -332,6 +325,7 @@ pub(crate) mod avx512 {
     macro_rules! vectors {
         ($t:ident, $lanes:literal, $vector:ident, $name:ident, $n:literal, $($i:literal)*) => {
             #[derive(Clone, Copy)]
+            #[allow(dead_code, reason = "not both types have functions of all widths")]
             pub(crate) struct $name(pub(super) [$vector; $n]);
 
             vectors! { $name, ($($i)*), Add add, Sub sub, Mul mul, Div div }
@@ -430,18 +424,6 @@ pub(crate) mod avx512 {
                 #[inline(always)]
                 fn log_edges(self, x: Self) -> Self {
                     $name([$(log_edges(self.0[$i], x.0[$i])),*])
-                }
-                #[inline(always)]
-                fn abreast(mut self) -> Self {
-                    // SAFETY: no instruction; the vectors stay what they were.
-                    unsafe {
-                        std::arch::asm!(
-                            concat!("/*", $(" {", $i, "}",)* "*/"),
-                            $(inout(zmm_reg) self.0[$i],)*
-                            options(pure, nomem, nostack, preserves_flags)
-                        );
-                    }
-                    self
                 }
             }
 

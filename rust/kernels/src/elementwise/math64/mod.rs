@@ -40,7 +40,7 @@ const LN2_LO: f64 = 1.90821492927058770002e-10;
 fn poly<P: Pack<f64>, const N: usize>(x: P, c: &[f64; N]) -> P {
     let mut y = P::splat(c[N - 1]);
     for i in (0..N - 1).rev() {
-        y = y.mul_add(x, P::splat(c[i])).abreast();
+        y = y.mul_add(x, P::splat(c[i]));
     }
     y
 }
