@@ -1,6 +1,6 @@
 //! Indexing by several index tensors, and triangles.
 
-use super::place::{BLOCK, GRAIN, Offsets, Place, Run, check, culprit, deal_out, pick};
+use super::place::{BLOCK, Offsets, Place, Run, check, culprit, deal_out, pick};
 use super::{IndexError, Number, by_size, raw, raw_mut};
 use crate::dtype::with_computed;
 use crate::elementwise::rows::copy_rows_at;
@@ -178,28 +178,19 @@ pub fn index_put(dst: AnyDst, indices: &[Src<i64>], values: AnySrc, accumulate: 
     Ok(())
 }
 
-fn put<T: Copy + Send>(
+fn put<T: Copy>(
     dst: &AnyDst,
     indices: &[Src<i64>],
     places: &Places,
     values: &AnySrc,
     from: *const T,
     to: *mut T,
-    join: impl Fn(T, T) -> T + Sync,
+    join: impl Fn(T, T) -> T,
 ) {
     let (k, lead) = (indices.len(), indices[0].rank());
     let front = Walk::of(&values.shape()[..lead], [&values.strides()[..lead]]).coalesce();
     let rest = rest(dst.shape(), k, lead, dst.strides(), values.strides());
     let count = rest.count();
-    let (shape, strides) = (&dst.shape()[..k], &dst.strides()[..k]);
-    let reach = 1 + shape
-        .iter()
-        .zip(strides)
-        .map(|(n, s)| n.saturating_sub(1) * s.unsigned_abs())
-        .sum::<usize>();
-    if count == 1 && front.count() >= 4 * GRAIN && reach * size_of::<T>() >= WIDE && parallel::threads() > 1 {
-        return put_by_parts(places, &front, reach, Share::new(from.cast_mut()), Share::new(to), join);
-    }
     let mut block = Offsets::new();
     for start in (0..front.count()).step_by(BLOCK) {
         let part = start..front.count().min(start + BLOCK);
@@ -228,50 +219,6 @@ fn put<T: Copy + Send>(
             }
         });
     }
-}
-
-/// Bytes of a result that no second-level cache holds: storing to places all over it waits for each.
-const WIDE: usize = 1 << 20;
-
-/// Single elements for places within `reach`: each thread looks at all indices in their order, and stores to its own part of the
-/// places, so that the last of equal indices is the same as with one thread.
-fn put_by_parts<T: Copy + Send>(
-    places: &Places,
-    front: &Walk<1>,
-    reach: usize,
-    from: Share<T>,
-    to: Share<T>,
-    join: impl Fn(T, T) -> T + Sync,
-) {
-    let parts = parallel::threads();
-    // Parts meet between cache lines.
-    let share = reach.div_ceil(parts).next_multiple_of(64);
-    parallel::for_range(parts, 1, |range| {
-        for part in range {
-            let own = (part * share) as isize..((part + 1) * share) as isize;
-            let mut block = Offsets::new();
-            let mut kept = [(0, 0); BLOCK];
-            for start in (0..front.count()).step_by(BLOCK) {
-                let positions = start..front.count().min(start + BLOCK);
-                places.offsets(positions.clone(), &mut block);
-                front.runs(positions, |first, [s], n, [step]| {
-                    let mut count = 0;
-                    for (j, &at) in block.of(BLOCK)[first - start..][..n].iter().enumerate() {
-                        kept[count] = (at, s + j as isize * step);
-                        count += own.contains(&at) as usize;
-                    }
-                    for &(at, s) in &kept[..count] {
-                        // SAFETY: offsets lead to places of the dims, the walk stays inside the values; no other thread has
-                        // this part.
-                        unsafe {
-                            let to = to.get().offset(at);
-                            *to = join(*to, *from.get().offset(s));
-                        }
-                    }
-                });
-            }
-        }
-    });
 }
 
 /// `to[i] = join(to[i], from[i])` for `n` elements at their steps.

@@ -2,7 +2,6 @@
 
 use super::*;
 use crate::dtype::Bool;
-use crate::parallel;
 use crate::reduce::walk::{collect, dense, view_mut, view_of};
 
 fn src<'a, T: crate::dtype::Element>(v: &'a [T], shape: &[usize]) -> AnySrc<'a> {
@@ -240,34 +239,6 @@ fn masks_and_triangles() {
     assert_eq!(t, [1, 0, 0, 4, 5, 0]);
     triu(src(&x, &[2, 3]), 1, dst(&mut t, &[2, 3]));
     assert_eq!(t, [0, 2, 3, 0, 0, 6]);
-}
-
-/// Many places of a wide result: the last of equal indices wins and sums keep their order, however many threads there are.
-#[test]
-fn putting_into_parts() {
-    const SIZE: usize = 300_007;
-    let index: Vec<i64> = (0..100_000).map(|i| i * i % 7919 * 37 - 5).collect();
-    let values = counting(index.len());
-    for accumulate in [false, true] {
-        let mut want: Vec<f32> = (0..SIZE).map(|i| i as f32 * 0.37).collect();
-        for (&i, v) in index.iter().zip(&values) {
-            let to = &mut want[i.rem_euclid(SIZE as i64) as usize];
-            *to = if accumulate { *to + v } else { *v };
-        }
-        for threads in [1, 2, 3] {
-            let _guard = parallel::with_threads(threads);
-            let mut got: Vec<f32> = (0..SIZE).map(|i| i as f32 * 0.37).collect();
-            let indices = [view_of(&index, &[index.len()])];
-            index_put(
-                dst(&mut got, &[SIZE]),
-                &indices,
-                src(&values, &[index.len()]),
-                accumulate,
-            )
-            .unwrap();
-            assert_eq!(got, want, "{threads} threads");
-        }
-    }
 }
 
 #[test]
