@@ -58,6 +58,7 @@ macro_rules! kernels {
         }
     };
     (@limit $e:ident, $functions:ident) => {
+        // Nothing lies beyond.
         fn slow(x: $e) -> $e {
             x
         }
