@@ -37,7 +37,7 @@ fn bincount(a: &Args) -> Result<Vec<Core>> {
     let least = least as usize;
     // No elements: PyTorch's result is int64 then, weights or not.
     let Some(w) = weights.filter(|_| t.numel() > 0) else {
-        let counts = index::bincount(cpu::typed(&x), least).map_err(bad)?;
+        let counts = index::bincount(cpu::typed(&x), n as usize).map_err(bad)?;
         return Ok(vec![cpu::from_slice(&counts, row(&[counts.len()]))?]);
     };
     let d = if w.dtype == DType::F32 { DType::F32 } else { DType::F64 };

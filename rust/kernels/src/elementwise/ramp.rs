@@ -1,12 +1,12 @@
 //! Numbers at equal distances.
 
 use super::convert::{Rect, storer};
-use super::rows::prefetch_write;
 use super::walk::GRAIN;
 use crate::dtype::DType;
 use crate::multiversion;
 use crate::parallel::for_range;
 use crate::reduce::walk::Share;
+use crate::simd::prefetch_write;
 use crate::view::AnyDst;
 
 /// What the elements of a vector are.

@@ -1,33 +1,9 @@
 //! Rows of a few to a few thousand bytes, copied without a call for each.
 
+use crate::simd::prefetch;
+
 /// Longer rows are left to the system's copy.
 const LONG: usize = 4096;
-
-/// Asks for the cache line of an address that will be read soon; any address will do.
-#[inline(always)]
-pub(crate) fn prefetch<T>(at: *const T) {
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: a hint, which reads nothing.
-    unsafe {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        _mm_prefetch::<_MM_HINT_T0>(at.cast())
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = at;
-}
-
-/// Asks for the cache line of an address that will be written soon; any address will do.
-#[inline(always)]
-pub(crate) fn prefetch_write<T>(at: *const T) {
-    // The compiler's own hint needs a feature that it calls unstable.
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: a hint; it never faults, and touches neither flags nor registers.
-    unsafe {
-        std::arch::asm!("prefetchw [{}]", in(reg) at, options(nostack, preserves_flags, readonly))
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = at;
-}
 
 /// Copies `n` elements; the two sides are the same or do not overlap.
 ///

@@ -101,7 +101,7 @@ impl Unary {
 
 pub(super) fn kernel(op: Unary, compute: DType) -> Option<Kernel> {
     #[cfg(target_arch = "x86_64")]
-    if let (DType::F32, Some(kernel)) = (compute, math::wide::kernel(op)) {
+    if let Some(kernel) = math::wide::kernel(op, compute) {
         return Some(kernel);
     }
     match compute {

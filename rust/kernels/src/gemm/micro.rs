@@ -68,6 +68,7 @@ fn opaque_stride(bytes: isize) -> isize {
 /// # Safety
 /// All addresses that the fields describe lie in live memory; packed operands reach to the tile's full width.
 #[inline(always)]
+#[allow(unused_assignments, reason = "what the last step leaves of what it goes on with")]
 pub(super) unsafe fn tile<
     T: Copy + Default,
     L: Lanes<T>,

@@ -6,17 +6,25 @@ use crate::parallel;
 use crate::reduce::real::Real;
 use crate::reduce::walk::{Share, Walk, collect, dense};
 use crate::view::{AnySrc, Dst, Src};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+/// Values worth a second thread.
+const GRAIN: usize = 64 * 1024;
 
 /// The least and the largest element, where there is one.
 pub fn bounds(src: Src<i64>) -> Option<(i64, i64)> {
     let walk = Walk::of(src.shape(), [src.strides()]).coalesce();
-    let mut found = (i64::MAX, i64::MIN);
-    walk.runs(0..walk.count(), |_, [at], n, [step]| {
-        // SAFETY: the walk stays inside the view.
-        let (low, high) = unsafe { place::extremes(src.ptr().offset(at), n, step) };
-        found = (low.min(found.0), high.max(found.1));
+    let (low, high) = (AtomicI64::new(i64::MAX), AtomicI64::new(i64::MIN));
+    parallel::for_range(walk.count(), GRAIN, |range| {
+        walk.runs(range, |_, [at], n, [step]| {
+            // SAFETY: the walk stays inside the view.
+            let (least, most) = unsafe { place::extremes(src.ptr().offset(at), n, step) };
+            low.fetch_min(least, Ordering::Relaxed);
+            high.fetch_max(most, Ordering::Relaxed);
+        });
     });
-    (walk.count() > 0).then_some(found)
+    (walk.count() > 0).then_some((low.into_inner(), high.into_inner()))
 }
 
 /// How many counts there are.
@@ -49,26 +57,43 @@ fn zeros<T: Clone + Default>(size: usize) -> Result<Vec<T>, IndexError> {
     Ok(all)
 }
 
-/// How often each of `0..` occurs; at least `minlength` counts. A negative value is an error, and so is
-/// one for which the counts do not fit into memory.
-pub fn bincount(src: Src<i64>, minlength: usize) -> Result<Vec<i64>, IndexError> {
-    let mut counts: Vec<i64> = zeros(bins(&src, minlength)?)?;
+/// How often each of `0..size` occurs; other values are not counted. An error where the memory cannot be had.
+pub fn bincount(src: Src<i64>, size: usize) -> Result<Vec<i64>, IndexError> {
+    let counts = Mutex::new(zeros::<i64>(size)?);
     let walk = Walk::of(src.shape(), [src.strides()]).coalesce();
-    let counts_in = &mut counts[..];
-    walk.runs(0..walk.count(), |_, [at], n, [step]| {
-        for j in 0..n as isize {
-            // SAFETY: the walk stays inside the view.
-            let v = unsafe { *src.ptr().offset(at + j * step) };
-            // What was changed since it was looked at is not counted.
-            if let Some(count) = counts_in.get_mut(v as usize) {
-                *count += 1;
+    let count = |range, counts: &mut [i64]| {
+        walk.runs(range, |_, [at], n, [step]| {
+            for j in 0..n as isize {
+                // SAFETY: the walk stays inside the view.
+                let v = unsafe { *src.ptr().offset(at + j * step) };
+                if let Some(count) = counts.get_mut(v as usize) {
+                    *count += 1;
+                }
+            }
+        });
+    };
+    let n = walk.count();
+    // Several threads each count what they see, if adding that up is little beside it.
+    let grain = if size <= MOST_BINS { GRAIN } else { n };
+    parallel::for_range(n, grain, |range| {
+        if range.len() == n {
+            count(range, &mut parallel::lock(&counts));
+        } else {
+            let mut own = vec![0; size];
+            count(range, &mut own);
+            for (all, own) in parallel::lock(&counts).iter_mut().zip(own) {
+                *all += own;
             }
         }
     });
-    Ok(counts)
+    Ok(counts.into_inner().unwrap_or_else(|e| e.into_inner()))
 }
 
-/// As [`bincount`], adding up `weights` (`f32` or `f64`, of the same shape) in `f64`.
+/// Bins of which each thread has its own.
+const MOST_BINS: usize = 8 * 1024;
+
+/// The sums of the `weights` (`f32` or `f64`, of the same shape) of each of `0..`, in `f64`; at least `minlength` of them. A
+/// negative value is an error, and so is one for which the sums do not fit into memory.
 pub fn bincount_weighted(src: Src<i64>, weights: AnySrc, minlength: usize) -> Result<Vec<f64>, IndexError> {
     let mut sums: Vec<f64> = zeros(bins(&src, minlength)?)?;
     let all = collect(&src);

@@ -3,10 +3,11 @@
 use super::place::{GRAIN, Run, deal_out, pick};
 use super::{IndexError, Number, axis_of, bits, by_size, checked, raw, raw_mut};
 use crate::dtype::{Element, Scalar, with_computed};
-use crate::elementwise::rows::{copy_row, copy_rows_at, prefetch};
+use crate::elementwise::rows::{copy_row, copy_rows_at};
 use crate::multiversion;
 use crate::parallel;
 use crate::reduce::walk::{Share, Walk, grain};
+use crate::simd::prefetch;
 use crate::view::{AnyDst, AnySrc, Src};
 
 /// Columns of a slice that one thread takes at least, where slices overlap.

@@ -245,7 +245,12 @@ fn masks_and_triangles() {
 fn counting_and_searching() {
     assert_eq!(bincount(view_of(&[1, 3, 1], &[3]), 6).unwrap(), [0, 2, 0, 1, 0, 0]);
     assert_eq!(bincount(view_of(&[], &[0]), 0).unwrap(), [0i64; 0]);
-    assert!(bincount(view_of(&[1, -3], &[2]), 6).is_err());
+    assert_eq!(bincount(view_of(&[1, -3, 7], &[3]), 3).unwrap(), [0, 1, 0]);
+    let many: Vec<i64> = (0..300_000).map(|i| i * i % 1009).collect();
+    let mut want = [0; 1009];
+    many.iter().for_each(|&v| want[v as usize] += 1);
+    assert_eq!(bincount(view_of(&many, &[300_000]), 1009).unwrap(), want);
+    assert!(bincount_weighted(view_of(&[1, -3], &[2]), src(&[0.5f32, 2.0], &[2]), 6).is_err());
     let w = bincount_weighted(view_of(&[1, 3, 1], &[3]), src(&[0.5f32, 2.0, 1.0], &[3]), 0).unwrap();
     assert_eq!(w, [0.0, 1.5, 0.0, 2.0]);
     let h = histc(src(&[0.0f32, 1.0, 2.0, 4.0, 5.0, f32::NAN], &[6]), 4, 0.0, 4.0);

@@ -10,11 +10,11 @@ mod tests;
 pub use philox::Philox;
 
 use crate::dtype::{DType, Scalar};
-use crate::elementwise::rows::prefetch;
 use crate::elementwise::walk::{BLOCK, GRAIN, Plan, Scratch, scratch};
 use crate::elementwise::{Operand, convert, copy, fill};
 use crate::multiversion;
 use crate::parallel::for_range;
+use crate::simd::prefetch;
 use crate::view::{AnyDst, AnySrc};
 
 /// Elements worth a second thread: a draw costs more than memory.

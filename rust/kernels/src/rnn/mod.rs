@@ -20,13 +20,13 @@ pub use lstm::{Gates, lstm_backward, lstm_forward};
 
 use crate::attention::tile::{HasTiles, Product, Turn};
 use crate::elementwise::float::Float;
-use crate::elementwise::rows::prefetch_write;
 use crate::gemm::{Products, panel, with_shared};
 use crate::parallel;
 use crate::reduce::walk::Share;
 #[cfg(target_arch = "x86_64")]
 use crate::simd::Isa;
 use crate::simd::isa;
+use crate::simd::prefetch_write;
 use std::ops::Range;
 
 /// The types that have layers.

@@ -1,10 +1,11 @@
 //! A step's activations of f32 in AVX-512, four vectors side by side.
 
-use crate::elementwise::math::wide::{Four, One, Vectors};
+use crate::elementwise::math::wide::single::{Four, One};
+use crate::elementwise::math::wide::{Held, HeldInPart, Vectors};
 use crate::elementwise::math::{sigmoid, tanh};
 
 /// Vectors of which the first `n` numbers may exist.
-trait Some: Vectors {
+trait Some: Vectors<f32> {
     /// # Safety
     /// `n` numbers can be read, or all of a vector that has fewer.
     unsafe fn get(from: *const f32, n: usize) -> Self;

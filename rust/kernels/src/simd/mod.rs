@@ -85,16 +85,48 @@ fn detect() -> Isa {
     Isa::Portable
 }
 
+/// Asks for the cache line of an address that will be read soon; any address will do.
+#[inline(always)]
+pub(crate) fn prefetch<T>(at: *const T) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a hint, which reads nothing.
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T0>(at.cast())
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = at;
+}
+
+/// Asks for the cache line of an address that will be written soon; any address will do. Processors without such a hint do
+/// nothing.
+#[inline(always)]
+pub(crate) fn prefetch_write<T>(at: *const T) {
+    // The compiler's own hint needs a feature that it calls unstable.
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a hint; it never faults, and touches neither flags nor registers.
+    unsafe {
+        std::arch::asm!("prefetchw [{}]", in(reg) at, options(nostack, preserves_flags, readonly))
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = at;
+}
+
 /// The same pointer, of which the compiler no longer knows how it was made: else it adds up the addresses of a tile's rows one
 /// from the other, an instruction for each row at each step, or keeps more of them than there are registers.
 #[inline(always)]
-#[allow(clippy::pointers_in_nomem_asm_block, reason = "nothing is read or written")]
-pub(crate) fn opaque<T>(mut p: *const T) -> *const T {
+pub(crate) fn opaque<T>(p: *const T) -> *const T {
     #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-    // SAFETY: no instruction; the pointer stays what it was.
-    unsafe {
-        std::arch::asm!("/* {0} */", inout(reg) p, options(pure, nomem, nostack, preserves_flags));
+    {
+        let mut hidden = p;
+        // SAFETY: no instruction; the pointer stays what it was.
+        #[allow(clippy::pointers_in_nomem_asm_block, reason = "nothing is read or written")]
+        unsafe {
+            std::arch::asm!("/* {0} */", inout(reg) hidden, options(pure, nomem, nostack, preserves_flags));
+        }
+        hidden
     }
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
     p
 }
 

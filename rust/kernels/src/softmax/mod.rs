@@ -11,9 +11,9 @@ mod tests;
 pub(crate) mod wave;
 
 use crate::dtype::DType;
-use crate::elementwise::rows::prefetch;
 use crate::parallel;
 use crate::reduce::walk::{Walk, apart, grain, line};
+use crate::simd::prefetch;
 use crate::view::{AnyDst, AnySrc, Dst, Src};
 use row::{Soft, before};
 use std::ops::Range;

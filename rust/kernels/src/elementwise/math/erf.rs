@@ -1,40 +1,48 @@
 //! The error function of f32, GELU, and the tail of the normal distribution that both are made of.
 
-use super::exp::{LIFT, exp_d, exp_parts};
-use super::{MAGIC, Pack, poly, poly_d};
+use super::exp::exp_parts;
+use super::{LIFT, MAGIC, MAGIC_D, Pack, poly, poly_d};
 
-/// erfc for t >= 0: exp(-t²) times a polynomial in (t - 3) / (t + 3), divided by 1 + 2t; 0 beyond f32's range.
+/// e^(t²) erfc(t) (t + 3) in u = (t - 3) / (t + 3), 0 <= t <= 10.3
+const ERFC: [f64; 10] = [
+    1.074006908,
+    -0.8833944878,
+    0.5902282922,
+    -0.3104659707,
+    0.1195291726,
+    -0.02684006136,
+    -0.001227045787,
+    0.00308057803,
+    -0.0004819947994,
+    -0.0003247195594,
+];
+
+/// erfc for results of f32.
 #[inline(always)]
-fn erfc_tail(t: f64) -> f64 {
-    let c = if t > 10.6 { 10.6 } else { t };
-    let u = (c - 3.0) / (c + 3.0);
+pub(crate) fn erfc_d<P: Pack<f64>>(x: P) -> P {
+    // Beyond it the result is less than half of the smallest number.
+    let a = x.abs().at_most(10.3);
+    let inverse = P::splat(1.0) / (a + P::splat(3.0));
+    let scale = P::splat(-std::f64::consts::LOG2_E);
+    let square = a * a;
+    let t = square.mul_add(scale, P::splat(MAGIC_D));
+    let r = square.mul_add(scale, P::splat(MAGIC_D) - t);
     let p = poly_d(
-        u,
+        r,
         [
-            1.253008058281673,
-            -0.13562110639412678,
-            -0.047562296471370384,
-            0.12964517374774606,
-            -0.11927359602403852,
-            0.06830780799279416,
-            -0.0237713639393288,
-            0.0025305156718848235,
-            0.0018937613259225328,
-            -0.0007808913198560202,
-            -0.00011942483264961557,
-            0.00011817135032596106,
-            1.9924390515035447e-05,
-            -4.608336056254351e-06,
+            1.0000000006,
+            0.69314720574,
+            0.24022646891,
+            0.05550328777,
+            0.0096184889582,
+            0.0013399931216,
+            0.00015345811701,
         ],
     );
-    let y = exp_d(-c * c) * p / (1.0 + 2.0 * c);
-    if t > 10.6 { 0.0 } else { y }
-}
-
-#[inline(always)]
-pub(crate) fn erfc_d(x: f64) -> f64 {
-    let y = erfc_tail(x.abs());
-    if x < 0.0 { 2.0 - y } else { y }
+    let e = p * t.power(P::splat(1.0));
+    let q = poly_d(inverse.mul_add(P::splat(-6.0), P::splat(1.0)), ERFC);
+    let y = q * (inverse * e);
+    x.below(0.0, P::splat(2.0) - y, y)
 }
 
 /// -log2(e) / 2. What rounding it loses is in the polynomial [`TAIL`].

@@ -1,6 +1,6 @@
 //! The exponential of f32 and what is made of it.
 
-use super::{MAGIC, MAGIC_D, Pack, clamp, clamp_d, poly, poly_d};
+use super::{LIFT, MAGIC, MAGIC_D, Pack, clamp, clamp_d, poly, poly_d};
 use std::f32::consts::LOG2_E;
 
 const LN2_HI: f32 = 6.9314718246e-01;
@@ -8,9 +8,6 @@ const LN2_LO: f32 = -1.9046543e-09;
 
 /// (e^r - 1 - r) / r² for |r| <= ln 2 / 2
 const EXP: [f32; 5] = [0.5, 0.1666651964, 0.04166640341, 0.008368822746, 0.00139405299];
-
-/// 2^64, by which results that may be subnormal are held above that until the end.
-pub(super) const LIFT: f32 = 18_446_744_073_709_551_616.0;
 
 /// n = x·by to the nearest integer, as a number and in the low bits of another.
 #[inline(always)]
@@ -51,13 +48,6 @@ pub(super) fn exp_parts<P: Pack>(x: P) -> (P, P) {
     let (n, t) = nearest(x, LOG2_E);
     let r = n.mul_add(P::splat(-LN2_LO), n.mul_add(P::splat(-LN2_HI), x));
     ((r * r).mul_add(poly(r, EXP), r), t)
-}
-
-/// e^a for a <= 0.
-#[inline(always)]
-fn exp_below(a: f32) -> f32 {
-    let (p, t) = exp_parts(a.at_least(-105.0));
-    (1.0 + p) * t.power(LIFT) * (1.0 / LIFT)
 }
 
 /// s (1 + e^-x), where s is a power of two and large sums stay within the range.
@@ -157,8 +147,9 @@ pub(crate) fn silu<P: Pack>(x: P) -> P {
 
 /// log(1 + e^x): the larger of x and 0, and log(1 + e^-|x|) by a polynomial.
 #[inline(always)]
-pub(crate) fn softplus(x: f32) -> f32 {
-    let e = exp_below(-x.abs());
+pub(crate) fn softplus<P: Pack>(x: P) -> P {
+    let (p, t) = exp_parts((-x.abs()).at_least(-105.0));
+    let e = (P::splat(1.0) + p).scaled_down(t);
     // (log(1 + e) / e - 1) / e for 0 <= e <= 1
     let q = poly(
         e,
@@ -174,8 +165,13 @@ pub(crate) fn softplus(x: f32) -> f32 {
             -0.003310628003,
         ],
     );
-    let most = if x > 0.0 { x } else { 0.0 };
-    most + (e * e).mul_add(q, e)
+    x.above(0.0, x, P::splat(0.0)) + (e * e).mul_add(q, e)
+}
+
+/// -log(1 + e^-x)
+#[inline(always)]
+pub(crate) fn log_sigmoid<P: Pack>(x: P) -> P {
+    -softplus(-x)
 }
 
 /// exp in double precision, for arguments that f32 results come from; 1e-308 and infinity beyond ±710.
@@ -225,34 +221,29 @@ pub(super) fn exp2_d(x: f64) -> f64 {
     q.mul_add(r, 1.0) * f64::from_bits((t.to_bits() << 52).wrapping_add(1023 << 52))
 }
 
-/// Σ z^i / (2i + 1)! for sinh x / x, z = x² below 1.
+/// e^a / 2 and e^-a / 2 for 0 <= a.
 #[inline(always)]
-fn sinh_series(z: f64) -> f64 {
-    poly_d(
-        z,
-        [
-            1.0,
-            1.0 / 6.0,
-            1.0 / 120.0,
-            1.0 / 5040.0,
-            1.0 / 362_880.0,
-            1.0 / 39_916_800.0,
-            1.0 / 6_227_020_800.0,
-        ],
-    )
+fn halves<P: Pack>(a: P) -> (P, P) {
+    let (p, t) = exp_parts(a.at_most(90.0));
+    // 2^(k - 3) is finite for every k here; 2^(k - 1) need not be.
+    let s = t.power(P::splat(0.125));
+    let half = p.mul_add(s, s) * P::splat(4.0);
+    (half, P::splat(0.25) / half)
 }
 
 #[inline(always)]
-pub(crate) fn sinh(x: f32) -> f32 {
-    let d = x as f64;
-    let e = exp_d(d.abs());
-    let far = (0.5 * (e - 1.0 / e)).copysign(d);
-    let y = if d.abs() < 1.0 { d * sinh_series(d * d) } else { far };
-    y as f32
+pub(crate) fn sinh<P: Pack>(x: P) -> P {
+    let a = x.abs();
+    let z = x * x;
+    // (sinh x / x - 1) / x²
+    let near = poly(z, [0.1666666716, 0.008333310485, 0.0001984289556, 2.782213187e-06]);
+    let near = (x * z).mul_add(near, x);
+    let (half, inverse) = halves(a);
+    a.below(1.0, near, (half - inverse).copysign(x))
 }
 
 #[inline(always)]
-pub(crate) fn cosh(x: f32) -> f32 {
-    let e = exp_d((x as f64).abs());
-    (0.5 * (e + 1.0 / e)) as f32
+pub(crate) fn cosh<P: Pack>(x: P) -> P {
+    let (half, inverse) = halves(x.abs());
+    half + inverse
 }

@@ -1,7 +1,7 @@
 //! Logarithms of f32, the inverse hyperbolic functions, and powers.
 
 use super::exp::exp2_d;
-use super::{Pack, poly_d, poly9, two_sum};
+use super::{MAGIC, Pack, poly_d, poly9, two_sum};
 
 /// (log(1 + f) - f + f²/2) / f³ for √½ <= 1 + f < √2
 const LOG: [f32; 9] = [
@@ -30,11 +30,12 @@ pub(super) fn split(x: f32) -> (f32, f32) {
 
 /// e·ln 2 + log(1 + f) + c, where c is below the last place of f.
 #[inline(always)]
-fn join(e: f32, f: f32, c: f32) -> f32 {
+fn join<P: Pack>(e: P, f: P, c: P) -> P {
     let z = f * f;
     // e·ln 2 in two parts, the first exact.
-    let tail = e.mul_add(-2.12194440e-4, (poly9(f, LOG) * f).mul_add(z, (-0.5f32).mul_add(z, c)));
-    e.mul_add(0.693359375, f + tail)
+    let tail = (poly9(f, LOG) * f).mul_add(z, P::splat(-0.5).mul_add(z, c));
+    let tail = e.mul_add(P::splat(-2.12194440e-4), tail);
+    e.mul_add(P::splat(0.693359375), f + tail)
 }
 
 #[inline(always)]
@@ -47,7 +48,7 @@ pub(crate) fn log<P: Pack>(x: P) -> P {
 }
 
 #[inline(always)]
-pub(super) fn log_edges(x: f32, y: f32) -> f32 {
+pub(super) fn edges(x: f32, y: f32) -> f32 {
     // Compared as integers: LLVM would make a longer test of classes of the float comparisons.
     let y = if x < f32::INFINITY { y } else { x };
     let low = if x.to_bits() << 1 == 0 {
@@ -97,43 +98,34 @@ const LOG10_E_LOW: f32 = -1.010304995e-08;
 const LOG10_2_HIGH: f32 = 0.301025390625;
 const LOG10_2_LOW: f32 = 4.605038981e-06;
 
-/// log(u + low) with `low` below the last place of u >= 2^-24.
+/// log(u + low) with `low` below the last place of u >= 2^-24; where u is less or infinite, its own logarithm.
 #[inline(always)]
-fn log_of_sum(u: f32, low: f32) -> f32 {
-    let bits = u.to_bits().wrapping_sub(SQRT_HALF);
-    let exponent = bits & 0xff80_0000;
-    let m = f32::from_bits((bits & 0x007f_ffff).wrapping_add(SQRT_HALF));
+fn log_of_sum<P: Pack>(u: P, low: P) -> P {
+    let (e, d) = u.split();
     // 2^-e; where that is no number, `low` is nothing beside u.
-    let inverse = f32::from_bits((127u32 << 23).wrapping_sub(exponent));
-    let low = if u < 1e37 { low * inverse } else { 0.0 };
-    let d = m - 1.0;
+    let inverse = (P::splat(MAGIC) - e).power(P::splat(1.0));
+    let low = u.below(1e37, low * inverse, P::splat(0.0));
     let f = d + low;
     let c = (d - f) + low;
     // The derivative of log(1 + f) is nearly 1 - f.
-    join((exponent as i32 >> 23) as f32, f, (-c).mul_add(f, c))
+    join(e, f, (-c).mul_add(f, c)).log_edges(u)
 }
 
 #[inline(always)]
-pub(crate) fn log1p(x: f32) -> f32 {
-    let (u, low) = two_sum(1.0, x);
-    let y = log_of_sum(u, low);
-    let y = if x < f32::INFINITY { y } else { x };
-    let y = if x < -1.0 { f32::NAN } else { y };
-    let y = if x == -1.0 { f32::NEG_INFINITY } else { y };
-    if x == 0.0 { x } else { y }
+pub(crate) fn log1p<P: Pack>(x: P) -> P {
+    let (u, low) = two_sum(P::splat(1.0), x);
+    log_of_sum(u, low).zero_of(x)
 }
 
 #[inline(always)]
-pub(crate) fn atanh(x: f32) -> f32 {
+pub(crate) fn atanh<P: Pack>(x: P) -> P {
+    let (one, two) = (P::splat(1.0), P::splat(2.0));
     let a = x.abs();
     // log(1 + 2a + 2a² / (1 - a)) / 2
-    let (h, l) = two_sum(2.0 * a, 2.0 * a * a / (1.0 - a));
-    let (u, low) = two_sum(1.0, h);
-    let y = 0.5 * log_of_sum(u, low + l);
-    let y = if a == 1.0 { f32::INFINITY } else { y };
-    let y = if a > 1.0 { f32::NAN } else { y };
-    let y = y.copysign(x);
-    if x == 0.0 || x.is_nan() { x } else { y }
+    let (h, l) = two_sum(two * a, two * a * a / (one - a));
+    let (u, low) = two_sum(one, h);
+    let y = P::splat(0.5) * log_of_sum(u, low + l);
+    a.above(1.0, P::splat(f32::NAN), y).copysign(x).zero_of(x)
 }
 
 /// `(e, log m)` with `x = m·2^e` and m near 1; `x` is positive and normal. Where e = 0, `near` replaces m - 1.

@@ -18,7 +18,7 @@ mod trig;
 pub(crate) mod wide;
 
 pub(crate) use erf::{erf, erfc_d, erfinv, gelu, gelu_slope};
-pub(crate) use exp::{cosh, exp, exp_d, exp2, expm1, sigmoid, silu, sinh, softplus, tanh};
+pub(crate) use exp::{cosh, exp, exp_d, exp2, expm1, log_sigmoid, sigmoid, silu, sinh, softplus, tanh};
 pub(crate) use inverse::{acos, asin, atan};
 pub(crate) use log::{acosh, asinh, atanh, log, log1p, log2, log10, pow};
 pub(crate) use pack::Pack;
@@ -26,6 +26,8 @@ pub(crate) use trig::{TRIG_LIMIT, cos, sin, tan};
 
 /// Adding it rounds a small f32 to an integer, which then lies in the low bits.
 const MAGIC: f32 = 12_582_912.0;
+/// 2^64, by which results that may be subnormal are held above that until the end.
+const LIFT: f32 = 18_446_744_073_709_551_616.0;
 /// The same for f64.
 const MAGIC_D: f64 = 6_755_399_441_055_744.0;
 
@@ -52,10 +54,10 @@ fn poly9<P: Pack>(x: P, c: [f32; 9]) -> P {
 }
 
 #[inline(always)]
-fn poly_d<const N: usize>(x: f64, c: [f64; N]) -> f64 {
-    let mut y = c[N - 1];
+fn poly_d<P: Pack<f64>, const N: usize>(x: P, c: [f64; N]) -> P {
+    let mut y = P::splat(c[N - 1]);
     for i in (0..N - 1).rev() {
-        y = y.mul_add(x, c[i]);
+        y = y.mul_add(x, P::splat(c[i]));
     }
     y
 }
@@ -73,7 +75,7 @@ fn clamp_d(x: f64, lo: f64, hi: f64) -> f64 {
 
 /// a + b and what rounding it loses (D. Knuth).
 #[inline(always)]
-fn two_sum(a: f32, b: f32) -> (f32, f32) {
+fn two_sum<P: Pack>(a: P, b: P) -> (P, P) {
     let s = a + b;
     let t = s - a;
     (s, (a - (s - t)) + (b - t))

@@ -1,32 +1,32 @@
 //! What the functions are made of: one number, or several vectors whose operations stand side by side.
 //!
-//! Compilers take a loop over `f32` a vector at a time, and a vector is a chain of some twenty operations of which the
+//! Compilers take a loop over numbers a vector at a time, and a vector is a chain of some twenty operations of which the
 //! processor sees only those of the next few vectors. Several vectors that take each step together keep it busy.
 //! Every operation gives the same bits in all of them.
 
-use super::exp::LIFT;
+use crate::elementwise::{math as single, math64 as double};
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
-pub(crate) trait Pack:
+pub(crate) trait Pack<T = f32>:
     Copy + Add<Output = Self> + Sub<Output = Self> + Mul<Output = Self> + Div<Output = Self> + Neg<Output = Self>
 {
-    fn splat(v: f32) -> Self;
+    fn splat(v: T) -> Self;
     fn mul_add(self, a: Self, b: Self) -> Self;
     fn abs(self) -> Self;
     fn sqrt(self) -> Self;
     fn copysign(self, sign: Self) -> Self;
     /// The lesser of the two; NaN stays.
-    fn at_most(self, most: f32) -> Self;
+    fn at_most(self, most: T) -> Self;
     /// The larger of the two; NaN stays.
-    fn at_least(self, least: f32) -> Self;
+    fn at_least(self, least: T) -> Self;
     /// The larger of `self` and -0.0; NaN stays, and minus infinity becomes NaN.
     fn at_least_zero(self) -> Self;
     /// The absolute value, but at most `far`; of NaN any number.
-    fn distance(self, far: f32) -> Self;
+    fn distance(self, far: T) -> Self;
     /// `yes` where `self` is below the limit, else `no`.
-    fn below(self, limit: f32, yes: Self, no: Self) -> Self;
+    fn below(self, limit: T, yes: Self, no: Self) -> Self;
     /// `yes` where `self` is above the limit, else `no`.
-    fn above(self, limit: f32, yes: Self, no: Self) -> Self;
+    fn above(self, limit: T, yes: Self, no: Self) -> Self;
     /// `odd` where the lowest bit is set, else `even`.
     fn parity(self, even: Self, odd: Self) -> Self;
     /// Of the other sign where bit 1 of `q` is set.
@@ -37,125 +37,150 @@ pub(crate) trait Pack:
     fn power(self, s: Self) -> Self;
     /// `self`·2^k with one rounding where the result is subnormal; k = `t` - `MAGIC`, of the sign of `x`.
     fn scaled(self, t: Self, x: Self) -> Self;
-    /// As [`Pack::scaled`], for -190 <= k <= 0.
+    /// As [`Pack::scaled`], for k <= 0.
     fn scaled_down(self, t: Self) -> Self;
-    /// `(e, f)` as [`super::log::split`] has it.
+    /// `(e, f)` as `log::split` has it.
     fn split(self) -> (Self, Self);
     /// The logarithm of `x`, which `self` is where that is positive and finite.
     fn log_edges(self, x: Self) -> Self;
 }
 
-impl Pack for f32 {
-    #[inline(always)]
-    fn splat(v: f32) -> f32 {
-        v
-    }
-    #[inline(always)]
-    fn mul_add(self, a: f32, b: f32) -> f32 {
-        f32::mul_add(self, a, b)
-    }
-    #[inline(always)]
-    fn abs(self) -> f32 {
-        f32::abs(self)
-    }
-    #[inline(always)]
-    fn sqrt(self) -> f32 {
-        f32::sqrt(self)
-    }
-    #[inline(always)]
-    fn copysign(self, sign: f32) -> f32 {
-        f32::copysign(self, sign)
-    }
-    #[inline(always)]
-    fn at_most(self, most: f32) -> f32 {
-        if self > most { most } else { self }
-    }
-    #[inline(always)]
-    fn at_least(self, least: f32) -> f32 {
-        if self < least { least } else { self }
-    }
-    #[inline(always)]
-    fn at_least_zero(self) -> f32 {
-        if self == f32::NEG_INFINITY {
-            f32::NAN
-        } else {
-            self.at_least(-0.0)
+macro_rules! number {
+    ($t:ident, $functions:ident, $mantissa:literal) => {
+        impl Pack<$t> for $t {
+            #[inline(always)]
+            fn splat(v: $t) -> $t {
+                v
+            }
+            #[inline(always)]
+            fn mul_add(self, a: $t, b: $t) -> $t {
+                $t::mul_add(self, a, b)
+            }
+            #[inline(always)]
+            fn abs(self) -> $t {
+                $t::abs(self)
+            }
+            #[inline(always)]
+            fn sqrt(self) -> $t {
+                $t::sqrt(self)
+            }
+            #[inline(always)]
+            fn copysign(self, sign: $t) -> $t {
+                $t::copysign(self, sign)
+            }
+            #[inline(always)]
+            fn at_most(self, most: $t) -> $t {
+                if self > most { most } else { self }
+            }
+            #[inline(always)]
+            fn at_least(self, least: $t) -> $t {
+                if self < least { least } else { self }
+            }
+            #[inline(always)]
+            fn at_least_zero(self) -> $t {
+                if self == $t::NEG_INFINITY {
+                    $t::NAN
+                } else {
+                    self.at_least(-0.0)
+                }
+            }
+            #[inline(always)]
+            fn distance(self, far: $t) -> $t {
+                $t::abs(self).at_most(far)
+            }
+            #[inline(always)]
+            fn below(self, limit: $t, yes: $t, no: $t) -> $t {
+                if self < limit { yes } else { no }
+            }
+            #[inline(always)]
+            fn above(self, limit: $t, yes: $t, no: $t) -> $t {
+                if self > limit { yes } else { no }
+            }
+            #[inline(always)]
+            fn parity(self, even: $t, odd: $t) -> $t {
+                if self.to_bits() & 1 == 0 { even } else { odd }
+            }
+            #[inline(always)]
+            fn turned(self, q: $t) -> $t {
+                $t::from_bits(self.to_bits() ^ ((q.to_bits() & 2) << (8 * size_of::<$t>() - 2)))
+            }
+            #[inline(always)]
+            fn zero_of(self, x: $t) -> $t {
+                if x == 0.0 { x } else { self }
+            }
+            #[inline(always)]
+            fn power(self, s: $t) -> $t {
+                $t::from_bits((self.to_bits() << $mantissa).wrapping_add(s.to_bits()))
+            }
+            #[inline(always)]
+            fn scaled(self, t: $t, x: $t) -> $t {
+                // Neither factor leaves the range.
+                let (raised, rest) = if x < 0.0 {
+                    ($functions::LIFT, 1.0 / $functions::LIFT)
+                } else {
+                    (1.0 / $functions::LIFT, $functions::LIFT)
+                };
+                self * t.power(raised) * rest
+            }
+            #[inline(always)]
+            fn scaled_down(self, t: $t) -> $t {
+                self * t.power($functions::LIFT) * (1.0 / $functions::LIFT)
+            }
+            #[inline(always)]
+            fn split(self) -> ($t, $t) {
+                $functions::log::split(self)
+            }
+            #[inline(always)]
+            fn log_edges(self, x: $t) -> $t {
+                $functions::log::edges(x, self)
+            }
         }
-    }
-    #[inline(always)]
-    fn distance(self, far: f32) -> f32 {
-        f32::abs(self).at_most(far)
-    }
-    #[inline(always)]
-    fn below(self, limit: f32, yes: f32, no: f32) -> f32 {
-        if self < limit { yes } else { no }
-    }
-    #[inline(always)]
-    fn above(self, limit: f32, yes: f32, no: f32) -> f32 {
-        if self > limit { yes } else { no }
-    }
-    #[inline(always)]
-    fn parity(self, even: f32, odd: f32) -> f32 {
-        if self.to_bits() & 1 == 0 { even } else { odd }
-    }
-    #[inline(always)]
-    fn turned(self, q: f32) -> f32 {
-        f32::from_bits(self.to_bits() ^ ((q.to_bits() & 2) << 30))
-    }
-    #[inline(always)]
-    fn zero_of(self, x: f32) -> f32 {
-        if x == 0.0 { x } else { self }
-    }
-    #[inline(always)]
-    fn power(self, s: f32) -> f32 {
-        f32::from_bits((self.to_bits() << 23).wrapping_add(s.to_bits()))
-    }
-    #[inline(always)]
-    fn scaled(self, t: f32, x: f32) -> f32 {
-        // Neither factor leaves the range.
-        let (raised, rest) = if x < 0.0 {
-            (LIFT, 1.0 / LIFT)
-        } else {
-            (1.0 / LIFT, LIFT)
-        };
-        self * t.power(raised) * rest
-    }
-    #[inline(always)]
-    fn scaled_down(self, t: f32) -> f32 {
-        self * t.power(LIFT) * (1.0 / LIFT)
-    }
-    #[inline(always)]
-    fn split(self) -> (f32, f32) {
-        super::log::split(self)
-    }
-    #[inline(always)]
-    fn log_edges(self, x: f32) -> f32 {
-        super::log::log_edges(x, self)
-    }
+    };
 }
+
+number!(f32, single, 23);
+number!(f64, double, 52);
 
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod avx512 {
-    //! Vectors of sixteen numbers. AVX-512 has instructions for much of what edges and powers of two need.
+    //! Vectors of sixteen or eight numbers. AVX-512 has instructions for much of what edges and powers of two need.
 
     use super::*;
-    use crate::elementwise::math::MAGIC;
-    use crate::elementwise::math::log::SQRT_HALF;
     use std::arch::x86_64::*;
 
     /// Vectors in AVX-512. All of it is for functions that are compiled for AVX-512 F and DQ, and picked after detection:
     /// there lies the safety of every intrinsic below.
-    pub(crate) trait Vectors: Pack {
+    pub(crate) trait Vectors<T>: Pack<T> {
         /// Elements of all vectors.
         const LEN: usize;
-        /// # Safety
-        /// `LEN` numbers can be read.
-        unsafe fn load(from: *const f32) -> Self;
-        /// # Safety
-        /// There is room for `LEN` numbers.
-        unsafe fn store(self, to: *mut f32);
+        /// One vector.
+        type One: OneVector<T>;
         /// The largest absolute values in each lane of all the vectors and of `than`; NaNs are passed over.
-        fn farthest(self, than: One) -> One;
+        fn farthest(self, than: Self::One) -> Self::One;
+    }
+
+    pub(crate) trait OneVector<T>: Vectors<T, One = Self> {
+        /// Some number is larger than `limit`.
+        fn any_beyond(self, limit: T) -> bool;
+    }
+
+    /// Vectors of numbers that have the type `E` in memory: their own, or a narrower one to which they are rounded.
+    pub(crate) trait Held<E>: Copy {
+        /// # Safety
+        /// As many numbers can be read as the vectors have.
+        unsafe fn load(from: *const E) -> Self;
+        /// # Safety
+        /// There is room for so many.
+        unsafe fn store(self, to: *mut E);
+    }
+
+    pub(crate) trait HeldInPart<E>: Held<E> {
+        /// # Safety
+        /// The first `n` numbers can be read; the others are 0.
+        unsafe fn load_n(from: *const E, n: usize) -> Self;
+        /// # Safety
+        /// There is room for `n` numbers.
+        unsafe fn store_n(self, to: *mut E, n: usize);
     }
 
     /// Answers of `vfixupimm` to a kind of number, at its place in the table: 0 leaves what there is.
@@ -173,103 +198,137 @@ pub(crate) mod avx512 {
     const MINUS_INFINITY: i32 = 4;
     const MINUS_ZERO: i32 = 7;
 
-    #[inline(always)]
-    fn copysign(x: __m512, sign: __m512) -> __m512 {
-        // SAFETY: see `Vectors`.
-        unsafe {
-            let (x, sign) = (_mm512_castps_si512(x), _mm512_castps_si512(sign));
-            // Of the mask's bits those of `sign`, else those of `x`.
-            _mm512_castsi512_ps(_mm512_ternarylogic_epi32::<0xca>(_mm512_set1_epi32(i32::MIN), sign, x))
-        }
-    }
+    /// The vectors of one type, from its intrinsics under common names.
+    macro_rules! kind {
+        ($kind:ident, $t:ident, $signed:ident, $lanes:literal, $mantissa:literal, $vector:ident, $mask:ident,
+         $($intrinsic:ident as $name:ident)*) => {
+            pub(crate) mod $kind {
+                use super::*;
+                use super::super::$kind as functions;
+                use std::arch::x86_64::{$($intrinsic as $name),*};
 
-    #[inline(always)]
-    fn turned(x: __m512, q: __m512) -> __m512 {
-        // SAFETY: see `Vectors`.
-        unsafe {
-            let (x, q) = (_mm512_castps_si512(x), _mm512_castps_si512(q));
-            // x ^ (q << 30 & sign)
-            let q = _mm512_slli_epi32::<30>(q);
-            _mm512_castsi512_ps(_mm512_ternarylogic_epi32::<0x78>(x, q, _mm512_set1_epi32(i32::MIN)))
-        }
-    }
+                const SIGN: $signed = $signed::MIN;
 
-    #[inline(always)]
-    fn power(t: __m512, s: __m512) -> __m512 {
-        // SAFETY: see `Vectors`.
-        unsafe {
-            let raised = _mm512_slli_epi32::<23>(_mm512_castps_si512(t));
-            _mm512_castsi512_ps(_mm512_add_epi32(raised, _mm512_castps_si512(s)))
-        }
-    }
+                #[inline(always)]
+                fn copysign(x: $vector, sign: $vector) -> $vector {
+                    // SAFETY: see `Vectors`. Of the mask's bits those of `sign`, else those of `x`.
+                    unsafe { float(ternarylogic::<0xca>(set_bits(SIGN), bits(sign), bits(x))) }
+                }
 
-    #[inline(always)]
-    fn split(x: __m512) -> (__m512, __m512) {
-        // SAFETY: see `Vectors`.
-        unsafe {
-            let one = _mm512_set1_ps(1.0);
-            let (e, m) = (_mm512_getexp_ps(x), _mm512_getmant_ps::<0, 0>(x));
-            // From twice √½ on the half belongs to the next power.
-            let large = _mm512_set1_ps(f32::from_bits(SQRT_HALF + (1 << 23)));
-            let large = _mm512_cmp_ps_mask::<_CMP_GE_OQ>(m, large);
-            let m = _mm512_mask_mul_ps(m, large, m, _mm512_set1_ps(0.5));
-            (_mm512_mask_add_ps(e, large, e, one), _mm512_sub_ps(m, one))
-        }
-    }
+                #[inline(always)]
+                fn turned(x: $vector, q: $vector) -> $vector {
+                    // SAFETY: see `Vectors`. x ^ (q << … & sign)
+                    unsafe {
+                        let q = shift_left::<{ 8 * size_of::<$t>() as u32 - 2 }>(bits(q));
+                        float(ternarylogic::<0x78>(bits(x), q, set_bits(SIGN)))
+                    }
+                }
 
-    #[inline(always)]
-    fn log_edges(y: __m512, x: __m512) -> __m512 {
-        const KINDS: i32 = SOURCE_AS_NAN << QUIET
-            | SOURCE_AS_NAN << SIGNALING
-            | MINUS_INFINITY << ZERO
-            | NAN << LOWEST
-            | THE_SOURCE << HIGHEST
-            | NAN << NEGATIVE;
-        // SAFETY: see `Vectors`.
-        unsafe { _mm512_fixupimm_ps::<0>(y, x, _mm512_set1_epi32(KINDS)) }
-    }
+                #[inline(always)]
+                fn power(t: $vector, s: $vector) -> $vector {
+                    // SAFETY: see `Vectors`.
+                    unsafe { float(add_bits(shift_left::<$mantissa>(bits(t)), bits(s))) }
+                }
 
-    #[inline(always)]
-    fn zero_of(y: __m512, x: __m512) -> __m512 {
-        // SAFETY: see `Vectors`.
-        unsafe { _mm512_fixupimm_ps::<0>(y, x, _mm512_set1_epi32(THE_SOURCE << ZERO)) }
-    }
+                #[inline(always)]
+                fn split(x: $vector) -> ($vector, $vector) {
+                    // SAFETY: see `Vectors`.
+                    unsafe {
+                        let (e, m) = (exponent(x), mantissa::<0, 0>(x));
+                        // From twice √½ on the half belongs to the next power.
+                        let large = set($t::from_bits(functions::log::SQRT_HALF + (1 << $mantissa)));
+                        let large = compare::<_CMP_GE_OQ>(m, large);
+                        let m = mask_mul(m, large, m, set(0.5));
+                        (mask_add(e, large, e, set(1.0)), sub(m, set(1.0)))
+                    }
+                }
 
-    #[inline(always)]
-    fn at_least_zero(x: __m512) -> __m512 {
-        const KINDS: i32 = SOURCE_AS_NAN << QUIET
-            | SOURCE_AS_NAN << SIGNALING
-            | THE_SOURCE << ZERO
-            | THE_SOURCE << ONE
-            | NAN << LOWEST
-            | THE_SOURCE << HIGHEST
-            | MINUS_ZERO << NEGATIVE
-            | THE_SOURCE << POSITIVE;
-        // SAFETY: see `Vectors`.
-        unsafe { _mm512_fixupimm_ps::<0>(x, x, _mm512_set1_epi32(KINDS)) }
-    }
+                #[inline(always)]
+                fn log_edges(y: $vector, x: $vector) -> $vector {
+                    const KINDS: i32 = SOURCE_AS_NAN << QUIET
+                        | SOURCE_AS_NAN << SIGNALING
+                        | MINUS_INFINITY << ZERO
+                        | NAN << LOWEST
+                        | THE_SOURCE << HIGHEST
+                        | NAN << NEGATIVE;
+                    // SAFETY: see `Vectors`.
+                    unsafe { fixup::<0>(y, x, set_bits(KINDS as $signed)) }
+                }
 
-    #[inline(always)]
-    fn choice<const COMPARED: i32>(x: __m512, limit: f32, yes: __m512, no: __m512) -> __m512 {
-        // SAFETY: see `Vectors`.
-        unsafe { _mm512_mask_blend_ps(_mm512_cmp_ps_mask::<COMPARED>(x, _mm512_set1_ps(limit)), no, yes) }
-    }
+                #[inline(always)]
+                fn zero_of(y: $vector, x: $vector) -> $vector {
+                    // SAFETY: see `Vectors`.
+                    unsafe { fixup::<0>(y, x, set_bits((THE_SOURCE << ZERO) as $signed)) }
+                }
 
-    #[inline(always)]
-    fn parity(q: __m512, even: __m512, odd: __m512) -> __m512 {
-        // SAFETY: see `Vectors`.
-        unsafe {
-            let set = _mm512_test_epi32_mask(_mm512_castps_si512(q), _mm512_set1_epi32(1));
-            _mm512_mask_blend_ps(set, even, odd)
-        }
+                #[inline(always)]
+                fn at_least_zero(x: $vector) -> $vector {
+                    const KINDS: i32 = SOURCE_AS_NAN << QUIET
+                        | SOURCE_AS_NAN << SIGNALING
+                        | THE_SOURCE << ZERO
+                        | THE_SOURCE << ONE
+                        | NAN << LOWEST
+                        | THE_SOURCE << HIGHEST
+                        | MINUS_ZERO << NEGATIVE
+                        | THE_SOURCE << POSITIVE;
+                    // SAFETY: see `Vectors`.
+                    unsafe { fixup::<0>(x, x, set_bits(KINDS as $signed)) }
+                }
+
+                #[inline(always)]
+                fn choice<const COMPARED: i32>(x: $vector, limit: $t, yes: $vector, no: $vector) -> $vector {
+                    // SAFETY: see `Vectors`.
+                    unsafe { blend(compare::<COMPARED>(x, set(limit)), no, yes) }
+                }
+
+                #[inline(always)]
+                fn parity(q: $vector, even: $vector, odd: $vector) -> $vector {
+                    // SAFETY: see `Vectors`.
+                    unsafe { blend(test(bits(q), set_bits(1)), even, odd) }
+                }
+
+                /// The first `n` lanes, or all.
+                #[inline(always)]
+                pub(super) fn first(n: usize) -> $mask {
+                    ((1u32 << n.min($lanes)) - 1) as $mask
+                }
+
+                vectors!($t, $lanes, $vector, One, 1, 0);
+                vectors!($t, $lanes, $vector, Two, 2, 0 1);
+                vectors!($t, $lanes, $vector, Four, 4, 0 1 2 3);
+                vectors!($t, $lanes, $vector, Eight, 8, 0 1 2 3 4 5 6 7);
+
+                impl OneVector<$t> for One {
+                    #[inline(always)]
+                    fn any_beyond(self, limit: $t) -> bool {
+                        // SAFETY: see `Vectors`.
+                        unsafe { compare::<_CMP_GT_OQ>(self.0[0], set(limit)) != 0 }
+                    }
+                }
+
+                impl HeldInPart<$t> for One {
+                    #[inline(always)]
+                    unsafe fn load_n(from: *const $t, n: usize) -> One {
+                        // SAFETY: the mask lets through only what the caller promises.
+                        unsafe { One([load_some(first(n), from)]) }
+                    }
+                    #[inline(always)]
+                    unsafe fn store_n(self, to: *mut $t, n: usize) {
+                        // SAFETY: the mask lets through only what the caller promises.
+                        unsafe { store_some(to, first(n), self.0[0]) }
+                    }
+                }
+            }
+        };
     }
 
     macro_rules! vectors {
-        ($name:ident, $n:literal, $($i:literal)*) => {
+        ($t:ident, $lanes:literal, $vector:ident, $name:ident, $n:literal, $($i:literal)*) => {
             #[derive(Clone, Copy)]
-            pub(crate) struct $name([__m512; $n]);
+            #[allow(dead_code, reason = "not both types have functions of all widths")]
+            pub(crate) struct $name(pub(super) [$vector; $n]);
 
-            vectors! { $name, ($($i)*), Add add _mm512_add_ps, Sub sub _mm512_sub_ps, Mul mul _mm512_mul_ps, Div div _mm512_div_ps }
+            vectors! { $name, ($($i)*), Add add, Sub sub, Mul mul, Div div }
 
             impl Neg for $name {
                 type Output = Self;
@@ -279,56 +338,56 @@ pub(crate) mod avx512 {
                 }
             }
 
-            impl Pack for $name {
+            impl Pack<$t> for $name {
                 #[inline(always)]
-                fn splat(v: f32) -> Self {
+                fn splat(v: $t) -> Self {
                     // SAFETY: see `Vectors`.
-                    unsafe { $name([_mm512_set1_ps(v); $n]) }
+                    unsafe { $name([set(v); $n]) }
                 }
                 #[inline(always)]
                 fn mul_add(self, a: Self, b: Self) -> Self {
                     // SAFETY: see `Vectors`.
-                    unsafe { $name([$(_mm512_fmadd_ps(self.0[$i], a.0[$i], b.0[$i])),*]) }
+                    unsafe { $name([$(fma(self.0[$i], a.0[$i], b.0[$i])),*]) }
                 }
                 #[inline(always)]
                 fn abs(self) -> Self {
                     // SAFETY: see `Vectors`.
-                    unsafe { $name([$(_mm512_abs_ps(self.0[$i])),*]) }
+                    unsafe { $name([$(abs(self.0[$i])),*]) }
                 }
                 #[inline(always)]
                 fn sqrt(self) -> Self {
                     // SAFETY: see `Vectors`.
-                    unsafe { $name([$(_mm512_sqrt_ps(self.0[$i])),*]) }
+                    unsafe { $name([$(sqrt(self.0[$i])),*]) }
                 }
                 #[inline(always)]
                 fn copysign(self, sign: Self) -> Self {
                     $name([$(copysign(self.0[$i], sign.0[$i])),*])
                 }
                 #[inline(always)]
-                fn at_most(self, most: f32) -> Self {
+                fn at_most(self, most: $t) -> Self {
                     // SAFETY: see `Vectors`. The second operand is the answer where one is NaN.
-                    unsafe { $name([$(_mm512_min_ps(_mm512_set1_ps(most), self.0[$i])),*]) }
+                    unsafe { $name([$(min(set(most), self.0[$i])),*]) }
                 }
                 #[inline(always)]
-                fn at_least(self, least: f32) -> Self {
+                fn at_least(self, least: $t) -> Self {
                     // SAFETY: as above.
-                    unsafe { $name([$(_mm512_max_ps(_mm512_set1_ps(least), self.0[$i])),*]) }
+                    unsafe { $name([$(max(set(least), self.0[$i])),*]) }
                 }
                 #[inline(always)]
                 fn at_least_zero(self) -> Self {
                     $name([$(at_least_zero(self.0[$i])),*])
                 }
                 #[inline(always)]
-                fn distance(self, far: f32) -> Self {
+                fn distance(self, far: $t) -> Self {
                     // SAFETY: see `Vectors`. The lesser of the absolute values; of NaN and a number the number.
-                    unsafe { $name([$(_mm512_range_ps::<0b1010>(self.0[$i], _mm512_set1_ps(far))),*]) }
+                    unsafe { $name([$(range::<0b1010>(self.0[$i], set(far))),*]) }
                 }
                 #[inline(always)]
-                fn below(self, limit: f32, yes: Self, no: Self) -> Self {
+                fn below(self, limit: $t, yes: Self, no: Self) -> Self {
                     $name([$(choice::<_CMP_LT_OQ>(self.0[$i], limit, yes.0[$i], no.0[$i])),*])
                 }
                 #[inline(always)]
-                fn above(self, limit: f32, yes: Self, no: Self) -> Self {
+                fn above(self, limit: $t, yes: Self, no: Self) -> Self {
                     $name([$(choice::<_CMP_GT_OQ>(self.0[$i], limit, yes.0[$i], no.0[$i])),*])
                 }
                 #[inline(always)]
@@ -349,9 +408,9 @@ pub(crate) mod avx512 {
                 }
                 #[inline(always)]
                 fn scaled(self, t: Self, _x: Self) -> Self {
-                    let n = t - Self::splat(MAGIC);
+                    let n = t - Self::splat(functions::MAGIC);
                     // SAFETY: see `Vectors`.
-                    unsafe { $name([$(_mm512_scalef_ps(self.0[$i], n.0[$i])),*]) }
+                    unsafe { $name([$(scale(self.0[$i], n.0[$i])),*]) }
                 }
                 #[inline(always)]
                 fn scaled_down(self, t: Self) -> Self {
@@ -368,72 +427,146 @@ pub(crate) mod avx512 {
                 }
             }
 
-            impl Vectors for $name {
-                const LEN: usize = 16 * $n;
-                #[inline(always)]
-                unsafe fn load(from: *const f32) -> Self {
-                    // SAFETY: the caller's promise.
-                    unsafe { $name([$(_mm512_loadu_ps(from.add(16 * $i))),*]) }
-                }
-                #[inline(always)]
-                unsafe fn store(self, to: *mut f32) {
-                    // SAFETY: the caller's promise.
-                    unsafe { $(_mm512_storeu_ps(to.add(16 * $i), self.0[$i]);)* }
-                }
+            impl Vectors<$t> for $name {
+                const LEN: usize = $lanes * $n;
+                type One = One;
                 #[inline(always)]
                 fn farthest(self, than: One) -> One {
                     let mut far = than.0[0];
                     // SAFETY: see `Vectors`. The second operand is the answer where the first is NaN.
-                    $(far = unsafe { _mm512_max_ps(_mm512_abs_ps(self.0[$i]), far) };)*
+                    $(far = unsafe { max(abs(self.0[$i]), far) };)*
                     One([far])
                 }
             }
+
+            impl Held<$t> for $name {
+                #[inline(always)]
+                unsafe fn load(from: *const $t) -> Self {
+                    // SAFETY: the caller's promise.
+                    unsafe { $name([$(load(from.add($lanes * $i))),*]) }
+                }
+                #[inline(always)]
+                unsafe fn store(self, to: *mut $t) {
+                    // SAFETY: the caller's promise.
+                    unsafe { $(store(to.add($lanes * $i), self.0[$i]);)* }
+                }
+            }
         };
-        ($name:ident, $all:tt, $($trait:ident $op:ident $intrinsic:ident),*) => {
-            $(vectors! { @op $name $all $trait $op $intrinsic })*
+        ($name:ident, $all:tt, $($trait:ident $op:ident),*) => {
+            $(vectors! { @op $name $all $trait $op })*
         };
-        (@op $name:ident ($($i:literal)*) $trait:ident $op:ident $intrinsic:ident) => {
+        (@op $name:ident ($($i:literal)*) $trait:ident $op:ident) => {
             impl $trait for $name {
                 type Output = Self;
                 #[inline(always)]
                 fn $op(self, o: Self) -> Self {
                     // SAFETY: see `Vectors`.
-                    unsafe { $name([$($intrinsic(self.0[$i], o.0[$i])),*]) }
+                    unsafe { $name([$($op(self.0[$i], o.0[$i])),*]) }
                 }
             }
         };
     }
 
-    vectors!(One, 1, 0);
-    vectors!(Four, 4, 0 1 2 3);
-    vectors!(Eight, 8, 0 1 2 3 4 5 6 7);
-
-    impl One {
-        /// Some number is larger than `limit`.
-        #[inline(always)]
-        pub(crate) fn any_beyond(self, limit: f32) -> bool {
-            // SAFETY: see `Vectors`.
-            unsafe { _mm512_cmp_ps_mask::<_CMP_GT_OQ>(self.0[0], _mm512_set1_ps(limit)) != 0 }
-        }
-        /// # Safety
-        /// The first `n` numbers can be read; the others are 0.
-        #[inline(always)]
-        pub(crate) unsafe fn load_n(from: *const f32, n: usize) -> One {
-            // SAFETY: the mask lets through only what the caller promises.
-            unsafe { One([_mm512_maskz_loadu_ps(first(n), from)]) }
-        }
-        /// # Safety
-        /// There is room for `n` numbers.
-        #[inline(always)]
-        pub(crate) unsafe fn store_n(self, to: *mut f32, n: usize) {
-            // SAFETY: the mask lets through only what the caller promises.
-            unsafe { _mm512_mask_storeu_ps(to, first(n), self.0[0]) }
-        }
+    kind! {
+        single, f32, i32, 16, 23, __m512, __mmask16,
+        _mm512_set1_ps as set
+        _mm512_loadu_ps as load
+        _mm512_storeu_ps as store
+        _mm512_maskz_loadu_ps as load_some
+        _mm512_mask_storeu_ps as store_some
+        _mm512_add_ps as add
+        _mm512_sub_ps as sub
+        _mm512_mul_ps as mul
+        _mm512_div_ps as div
+        _mm512_fmadd_ps as fma
+        _mm512_abs_ps as abs
+        _mm512_sqrt_ps as sqrt
+        _mm512_min_ps as min
+        _mm512_max_ps as max
+        _mm512_range_ps as range
+        _mm512_scalef_ps as scale
+        _mm512_getexp_ps as exponent
+        _mm512_getmant_ps as mantissa
+        _mm512_mask_mul_ps as mask_mul
+        _mm512_mask_add_ps as mask_add
+        _mm512_cmp_ps_mask as compare
+        _mm512_mask_blend_ps as blend
+        _mm512_fixupimm_ps as fixup
+        _mm512_castps_si512 as bits
+        _mm512_castsi512_ps as float
+        _mm512_set1_epi32 as set_bits
+        _mm512_slli_epi32 as shift_left
+        _mm512_add_epi32 as add_bits
+        _mm512_test_epi32_mask as test
+        _mm512_ternarylogic_epi32 as ternarylogic
+    }
+    kind! {
+        double, f64, i64, 8, 52, __m512d, __mmask8,
+        _mm512_set1_pd as set
+        _mm512_loadu_pd as load
+        _mm512_storeu_pd as store
+        _mm512_maskz_loadu_pd as load_some
+        _mm512_mask_storeu_pd as store_some
+        _mm512_add_pd as add
+        _mm512_sub_pd as sub
+        _mm512_mul_pd as mul
+        _mm512_div_pd as div
+        _mm512_fmadd_pd as fma
+        _mm512_abs_pd as abs
+        _mm512_sqrt_pd as sqrt
+        _mm512_min_pd as min
+        _mm512_max_pd as max
+        _mm512_range_pd as range
+        _mm512_scalef_pd as scale
+        _mm512_getexp_pd as exponent
+        _mm512_getmant_pd as mantissa
+        _mm512_mask_mul_pd as mask_mul
+        _mm512_mask_add_pd as mask_add
+        _mm512_cmp_pd_mask as compare
+        _mm512_mask_blend_pd as blend
+        _mm512_fixupimm_pd as fixup
+        _mm512_castpd_si512 as bits
+        _mm512_castsi512_pd as float
+        _mm512_set1_epi64 as set_bits
+        _mm512_slli_epi64 as shift_left
+        _mm512_add_epi64 as add_bits
+        _mm512_test_epi64_mask as test
+        _mm512_ternarylogic_epi64 as ternarylogic
     }
 
-    /// The first `n` of sixteen lanes, or all.
-    #[inline(always)]
-    fn first(n: usize) -> __mmask16 {
-        ((1u32 << n.min(16)) - 1) as __mmask16
+    /// Doubles that are floats in memory.
+    macro_rules! widened {
+        ($($name:ident: $($i:literal)*;)*) => {
+            $(impl Held<f32> for double::$name {
+                #[inline(always)]
+                unsafe fn load(from: *const f32) -> Self {
+                    // SAFETY: the caller's promise.
+                    unsafe { double::$name([$(_mm512_cvtps_pd(_mm256_loadu_ps(from.add(8 * $i)))),*]) }
+                }
+                #[inline(always)]
+                unsafe fn store(self, to: *mut f32) {
+                    // SAFETY: the caller's promise.
+                    unsafe { $(_mm256_storeu_ps(to.add(8 * $i), _mm512_cvtpd_ps(self.0[$i]));)* }
+                }
+            })*
+        };
+    }
+    widened! {
+        One: 0;
+        Two: 0 1;
+        Four: 0 1 2 3;
+    }
+
+    impl HeldInPart<f32> for double::One {
+        #[inline(always)]
+        unsafe fn load_n(from: *const f32, n: usize) -> Self {
+            // SAFETY: the mask lets through only what the caller promises.
+            unsafe { double::One([_mm512_cvtps_pd(_mm256_maskz_loadu_ps(double::first(n), from))]) }
+        }
+        #[inline(always)]
+        unsafe fn store_n(self, to: *mut f32, n: usize) {
+            // SAFETY: the mask lets through only what the caller promises.
+            unsafe { _mm256_mask_storeu_ps(to, double::first(n), _mm512_cvtpd_ps(self.0[0])) }
+        }
     }
 }

@@ -1,78 +1,92 @@
-//! Functions of f32 several vectors at a time ([`Pack`]): those that programs call most, in AVX-512; GELU in AVX2 by name.
+//! Functions several vectors at a time ([`Pack`]): those that programs call most, in AVX-512; GELU of f32 in AVX2 by name.
 
 use super::erf::{EXP2, FAR, HALF_LOG2_E, SHIFT, TAIL};
-use super::exp::LIFT;
-use super::pack::avx512::Eight;
-pub(crate) use super::pack::avx512::{Four, One, Vectors};
-use super::{MAGIC, Pack, TRIG_LIMIT};
-use crate::elementwise::math64;
-use crate::elementwise::rows::{prefetch, prefetch_write};
+pub(crate) use super::pack::avx512::{Held, HeldInPart, Vectors, single};
+use super::pack::avx512::{OneVector, double};
+use super::{LIFT, MAGIC, Pack};
+use crate::dtype::DType;
+use crate::elementwise::float::Float;
 use crate::elementwise::unary::Unary;
 use crate::elementwise::walk::{Kernel, MAX_IN};
-use crate::simd::{Isa, isa};
+use crate::elementwise::{math, math64};
+use crate::simd::{Isa, isa, prefetch, prefetch_write};
 use std::arch::x86_64::*;
 use std::slice::{from_raw_parts, from_raw_parts_mut};
 
 /// The kernel of a function that has one for this CPU.
-pub(crate) fn kernel(op: Unary) -> Option<Kernel> {
-    match isa() {
-        Isa::Avx512 => in_avx512(op),
-        Isa::Avx2 if op == Unary::Gelu => Some(gelu_avx2),
+pub(crate) fn kernel(op: Unary, compute: DType) -> Option<Kernel> {
+    match (isa(), compute) {
+        (Isa::Avx512, DType::F32) => singles(op).or_else(|| widened(op)),
+        (Isa::Avx512, DType::F64) => doubles(op),
+        (Isa::Avx2, DType::F32) if op == Unary::Gelu => Some(gelu_avx2),
         _ => None,
     }
 }
 
-/// A function of each element.
-trait Each {
+/// A function of each element: of numbers that have the type `E` in memory, computed in `T`.
+trait Each<E, T> {
     /// Beyond it in absolute value [`Each::slow`] is the function.
-    const LIMIT: f32 = f32::INFINITY;
-    fn f<P: Pack>(x: P) -> P;
-    fn slow(x: f32) -> f32 {
-        Self::f(x)
-    }
+    const LIMIT: f64 = f64::INFINITY;
+    fn f<P: Pack<T>>(x: P) -> P;
+    fn slow(x: E) -> E;
 }
 
 /// As many vectors at a time as registers hold: four of long functions, eight of those with few numbers.
 macro_rules! kernels {
-    ($op:ident, $($name:ident => $f:ident, $vectors:ident $(, beyond $limit:ident $slow:path)?;)*) => {
+    ($op:ident, $e:ident, $t:ident, $functions:ident, $kind:ident;
+     $($name:ident => $f:ident, $vectors:ident $(, beyond $slow:path)?;)*) => {
         match $op {
             $(Unary::$name => {
                 struct K;
-                impl Each for K {
-                    $(const LIMIT: f32 = $limit;
-                    #[cold]
-                    #[inline(never)]
-                    fn slow(x: f32) -> f32 {
-                        $slow(x as f64) as f32
-                    })?
+                impl Each<$e, $t> for K {
+                    kernels! { @limit $e, $functions $(, $slow)? }
                     #[inline(always)]
-                    fn f<P: Pack>(x: P) -> P {
-                        super::$f(x)
+                    fn f<P: Pack<$t>>(x: P) -> P {
+                        $functions::$f(x)
                     }
                 }
-                Some(each::<K, $vectors>)
+                Some(each::<$e, $t, K, $kind::$vectors>)
             })*
             _ => None,
         }
     };
+    (@limit $e:ident, $functions:ident, $slow:path) => {
+        const LIMIT: f64 = $functions::TRIG_LIMIT as f64;
+        #[cold]
+        #[inline(never)]
+        fn slow(x: $e) -> $e {
+            $slow(x as f64) as $e
+        }
+    };
+    (@limit $e:ident, $functions:ident) => {
+        // Nothing lies beyond.
+        fn slow(x: $e) -> $e {
+            x
+        }
+    };
 }
 
-fn in_avx512(op: Unary) -> Option<Kernel> {
+fn singles(op: Unary) -> Option<Kernel> {
     kernels! {
-        op,
+        op, f32, f32, math, single;
         Exp => exp, Eight;
         Exp2 => exp2, Eight;
         Expm1 => expm1, Four;
         Log => log, Four;
         Log2 => log2, Four;
         Log10 => log10, Four;
-        Sin => sin, Four, beyond TRIG_LIMIT math64::huge::sin;
-        Cos => cos, Four, beyond TRIG_LIMIT math64::huge::cos;
-        Tan => tan, Four, beyond TRIG_LIMIT math64::huge::tan;
+        Log1p => log1p, Four;
+        Sin => sin, Four, beyond math64::huge::sin;
+        Cos => cos, Four, beyond math64::huge::cos;
+        Tan => tan, Four, beyond math64::huge::tan;
         Asin => asin, Four;
         Acos => acos, Four;
         Atan => atan, Four;
+        Sinh => sinh, Four;
+        Cosh => cosh, Four;
         Tanh => tanh, Four;
+        Atanh => atanh, Four;
+        LogSigmoid => log_sigmoid, Four;
         Sigmoid => sigmoid, Four;
         Silu => silu, Four;
         Erf => erf, Four;
@@ -81,29 +95,65 @@ fn in_avx512(op: Unary) -> Option<Kernel> {
     }
 }
 
-/// Elements whose greatest is looked at together, where some arguments are beyond the function.
-const BLOCK: usize = 4096;
-/// So many elements ahead memory is asked for, to be read and to be written: the processor finds both by itself only as far
+fn doubles(op: Unary) -> Option<Kernel> {
+    kernels! {
+        op, f64, f64, math64, double;
+        Exp => exp, Eight;
+        Exp2 => exp2, Eight;
+        Expm1 => expm1, Four;
+        Log => log, Four;
+        Log2 => log2, Four;
+        Log10 => log10, Four;
+        Log1p => log1p, Four;
+        Sin => sin, Four, beyond math64::huge::sin;
+        Cos => cos, Four, beyond math64::huge::cos;
+        Tan => tan, Four, beyond math64::huge::tan;
+        Tanh => tanh, Four;
+        Sigmoid => sigmoid, Four;
+        Silu => silu, Four;
+        Erf => erf, Four;
+        Erfc => erfc, Four;
+        Gelu => gelu, Four;
+    }
+}
+
+/// Functions of f32 in double precision.
+fn widened(op: Unary) -> Option<Kernel> {
+    kernels! {
+        op, f32, f64, math, double;
+        Erfc => erfc_d, Two;
+    }
+}
+
+/// Bytes whose greatest number is looked at together, where some arguments are beyond the function.
+const BLOCK: usize = 16 << 10;
+/// So many bytes ahead memory is asked for, to be read and to be written: the processor finds both by itself only as far
 /// as the end of a page.
-const AHEAD: usize = 1024;
+const AHEAD: usize = 4096;
 
 /// # Safety
-/// `n` floats at both ends, which do not overlap; the CPU has AVX-512.
+/// `n` numbers at both ends, which do not overlap; the CPU has AVX-512.
 #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx512cd,avx2,fma,bmi1,bmi2,lzcnt,f16c")]
-unsafe fn each<K: Each, V: Vectors>(ins: &[*const u8; MAX_IN], out: *mut u8, n: usize) {
-    let limited = K::LIMIT < f32::INFINITY;
-    let block = if limited { BLOCK } else { n };
-    let (from, to) = (ins[0].cast::<f32>(), out.cast::<f32>());
+unsafe fn each<E: Float, T: Float, K: Each<E, T>, V: Vectors<T> + Held<E>>(
+    ins: &[*const u8; MAX_IN],
+    out: *mut u8,
+    n: usize,
+) where
+    V::One: HeldInPart<E>,
+{
+    let limited = K::LIMIT < f64::INFINITY;
+    let block = if limited { BLOCK / size_of::<E>() } else { n };
+    let (from, to) = (ins[0].cast::<E>(), out.cast::<E>());
     let mut start = 0;
     while start < n {
         let end = n.min(start + block);
-        let mut farthest = One::splat(0.0);
+        let mut farthest = V::One::splat(T::ZERO);
         let mut at = start;
         // SAFETY: every place lies before `end`, or the masks let through only what does.
         unsafe {
             while at + V::LEN <= end {
-                let ahead = (at + AHEAD).min(n - V::LEN);
-                for line in (0..V::LEN).step_by(16) {
+                let ahead = (at + AHEAD / size_of::<E>()).min(n - V::LEN);
+                for line in (0..V::LEN).step_by(64 / size_of::<E>()) {
                     prefetch(from.add(ahead + line));
                     prefetch_write(to.add(ahead + line));
                 }
@@ -115,20 +165,20 @@ unsafe fn each<K: Each, V: Vectors>(ins: &[*const u8; MAX_IN], out: *mut u8, n: 
                 at += V::LEN;
             }
             while at < end {
-                let x = One::load_n(from.add(at), end - at);
+                let x = V::One::load_n(from.add(at), end - at);
                 if limited {
                     farthest = x.farthest(farthest);
                 }
                 K::f(x).store_n(to.add(at), end - at);
-                at += 16;
+                at += V::One::LEN;
             }
         }
-        if limited && farthest.any_beyond(K::LIMIT) {
+        if limited && farthest.any_beyond(T::c(K::LIMIT)) {
             for i in start..end {
                 // SAFETY: as above.
                 unsafe {
                     let x = *from.add(i);
-                    if f32::abs(x) > K::LIMIT {
+                    if x.abs() > E::c(K::LIMIT) {
                         *to.add(i) = K::slow(x);
                     }
                 }
@@ -219,28 +269,51 @@ unsafe fn gelu_avx2(ins: &[*const u8; MAX_IN], out: *mut u8, n: usize) {
 mod tests {
     use super::super::*;
     use super::*;
-    use crate::simd::available;
 
     /// The functions one number at a time, where they are made at all.
-    const FUNCTIONS: [(Unary, fn(f32) -> f32); 18] = [
+    const SINGLES: [(Unary, fn(f32) -> f32); 24] = [
         (Unary::Exp, exp),
         (Unary::Exp2, exp2),
         (Unary::Expm1, expm1),
         (Unary::Log, log),
         (Unary::Log2, log2),
         (Unary::Log10, log10),
+        (Unary::Log1p, log1p),
         (Unary::Sin, |x| limited(x, sin, math64::huge::sin)),
         (Unary::Cos, |x| limited(x, cos, math64::huge::cos)),
         (Unary::Tan, |x| limited(x, tan, math64::huge::tan)),
         (Unary::Asin, asin),
         (Unary::Acos, acos),
         (Unary::Atan, atan),
+        (Unary::Sinh, sinh),
+        (Unary::Cosh, cosh),
         (Unary::Tanh, tanh),
+        (Unary::Atanh, atanh),
+        (Unary::LogSigmoid, log_sigmoid),
         (Unary::Sigmoid, sigmoid),
         (Unary::Silu, silu),
         (Unary::Erf, erf),
+        (Unary::Erfc, |x| erfc_d(x as f64) as f32),
         (Unary::Erfinv, erfinv),
         (Unary::Gelu, gelu),
+    ];
+    const DOUBLES: [(Unary, fn(f64) -> f64); 16] = [
+        (Unary::Exp, math64::exp),
+        (Unary::Exp2, math64::exp2),
+        (Unary::Expm1, math64::expm1),
+        (Unary::Log, math64::log),
+        (Unary::Log2, math64::log2),
+        (Unary::Log10, math64::log10),
+        (Unary::Log1p, math64::log1p),
+        (Unary::Sin, |x| limited_d(x, math64::sin, math64::huge::sin)),
+        (Unary::Cos, |x| limited_d(x, math64::cos, math64::huge::cos)),
+        (Unary::Tan, |x| limited_d(x, math64::tan, math64::huge::tan)),
+        (Unary::Tanh, math64::tanh),
+        (Unary::Sigmoid, math64::sigmoid),
+        (Unary::Silu, math64::silu),
+        (Unary::Erf, math64::erf),
+        (Unary::Erfc, math64::erfc),
+        (Unary::Gelu, math64::gelu),
     ];
 
     fn limited(x: f32, near: fn(f32) -> f32, beyond: fn(f64) -> f64) -> f32 {
@@ -251,26 +324,50 @@ mod tests {
         }
     }
 
-    /// The bits, with one pattern for all NaNs.
-    fn bits(y: f32) -> u32 {
-        if y.is_nan() { u32::MAX } else { y.to_bits() }
+    fn limited_d(x: f64, near: fn(f64) -> f64, beyond: fn(f64) -> f64) -> f64 {
+        if x.abs() > math64::TRIG_LIMIT {
+            beyond(x)
+        } else {
+            near(x)
+        }
     }
 
-    fn compare(op: Unary, f: fn(f32) -> f32, xs: &[f32]) {
-        // One element more, which stays.
-        let mut got = vec![77f32; xs.len() + 1];
-        let kernel = in_avx512(op).unwrap();
-        // SAFETY: the set was found; room for all elements.
-        unsafe { kernel(&[xs.as_ptr().cast(); MAX_IN], got.as_mut_ptr().cast(), xs.len()) };
-        assert_eq!(got.pop(), Some(77.0), "{op:?}, {}", xs.len());
-        for (x, y) in xs.iter().zip(got) {
-            assert_eq!(bits(y), bits(f(*x)), "{op:?}({x:e}) = {y:e}, {:e} alone", f(*x));
+    /// All functions of a type on the edges, on numbers of every exponent and on `near` ones.
+    fn compare<T: Float + PartialEq + std::fmt::LowerExp>(
+        all: &[(Unary, fn(T) -> T)],
+        kernel: fn(Unary) -> Option<Kernel>,
+        bits: fn(T) -> u64,
+        edges: &[T],
+        spread: &[T],
+    ) {
+        let near: Vec<T> = (0..20_000).map(|i| T::c((i as f64 - 1e4) * 0.00137)).collect();
+        for &(op, f) in all {
+            let compare = |xs: &[T]| {
+                // One element more, which stays.
+                let mut got = vec![T::c(77.0); xs.len() + 1];
+                let kernel = kernel(op).unwrap();
+                // SAFETY: the set was found; room for all elements.
+                unsafe { kernel(&[xs.as_ptr().cast(); MAX_IN], got.as_mut_ptr().cast(), xs.len()) };
+                assert!(got.pop() == Some(T::c(77.0)), "{op:?}, {}", xs.len());
+                for (x, y) in xs.iter().zip(got) {
+                    let want = f(*x);
+                    let same = bits(y) == bits(want) || y.nan() && want.nan();
+                    assert!(same, "{op:?}({x:e}) = {y:e}, {want:e} alone");
+                }
+            };
+            for n in [0, 1, 7, 8, 15, 16, 17, 63, 64, 65, 127, 128, 129, 1000, 4096, 5000] {
+                let xs: Vec<T> = edges.iter().cycle().skip(n % 5).take(n).copied().collect();
+                compare(&xs);
+                compare(&near[7000..7000 + n]);
+            }
+            compare(spread);
+            compare(&near);
         }
     }
 
     #[test]
     fn vectors_give_the_bits_of_numbers() {
-        if !available().contains(&Isa::Avx512) {
+        if isa() != Isa::Avx512 {
             return;
         }
         let edges = [
@@ -305,15 +402,49 @@ mod tests {
         ];
         // Numbers of every exponent and sign.
         let spread: Vec<f32> = (0..600_011u32).map(|i| f32::from_bits(i.wrapping_mul(7159))).collect();
-        let near: Vec<f32> = (0..20_000).map(|i| (i as f32 - 1e4) * 0.00137).collect();
-        for (op, f) in FUNCTIONS {
-            for n in [0, 1, 7, 8, 15, 16, 17, 63, 64, 65, 127, 128, 129, 1000, 4096, 5000] {
-                let xs: Vec<f32> = edges.iter().cycle().skip(n % 5).take(n).copied().collect();
-                compare(op, f, &xs);
-                compare(op, f, &near[7000..7000 + n]);
-            }
-            compare(op, f, &spread);
-            compare(op, f, &near);
-        }
+        compare(
+            &SINGLES,
+            |op| kernel(op, DType::F32),
+            |y| y.to_bits() as u64,
+            &edges,
+            &spread,
+        );
+        let edges = [
+            0.0,
+            -0.0,
+            1.0,
+            -1.0,
+            f64::INFINITY,
+            f64::NEG_INFINITY,
+            f64::NAN,
+            f64::MAX,
+            f64::MIN,
+            5e-324,
+            -5e-324,
+            2.3e-308,
+            f64::from_bits(0x3fe6_a09e_667f_3bcc),
+            f64::from_bits(0x3fe6_a09e_667f_3bcd),
+            f64::from_bits(0x3ff6_a09e_667f_3bcd),
+            f64::from_bits(0x3ff6_a09e_667f_3bce),
+            1e9,
+            1.1e9,
+            -1.1e9,
+            1e300,
+            -0.999_999_999_999_999_9,
+            -1.000_000_000_000_000_2,
+            709.8,
+            -708.4,
+            -745.1,
+            -745.2,
+            -780.1,
+            27.3,
+            -28.1,
+            -38.5,
+            39.1,
+        ];
+        let spread: Vec<f64> = (0..600_011u64)
+            .map(|i| f64::from_bits(i.wrapping_mul(30_744_573_456_182_586)))
+            .collect();
+        compare(&DOUBLES, |op| kernel(op, DType::F64), f64::to_bits, &edges, &spread);
     }
 }

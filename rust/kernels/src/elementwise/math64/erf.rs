@@ -3,8 +3,8 @@
 //! Far from 0, e^(t²) erfc(t) (t + k) is a polynomial in u = (t - k) / (t + k), as in M. Shepherd and J. Laframboise,
 //! "Chebyshev approximation of (1 + 2x) exp(x²) erfc x" (1981), with another factor so that one division serves both.
 
-use super::exp::{exp_normal, exp_of_two, exp_parts, scale};
-use super::{clamp, fast_sum, poly, two_product, two_sum};
+use super::exp::{exp_normal, exp_of_two, exp_parts};
+use super::{Pack, clamp, fast_sum, poly, two_product, two_sum};
 use std::f64::consts::SQRT_2;
 
 /// What √2 has after its first 53 bits.
@@ -79,15 +79,15 @@ const NEAR: [f64; 12] = [
 
 /// ½ e^(a²/2) erfc(a/√2) as a sum, for a + low >= 0.
 #[inline(always)]
-fn scaled_tail(a: f64, low: f64) -> (f64, f64) {
-    let (dh, dl) = two_sum(a, TAIL_K);
-    let (nh, nl) = two_sum(a, -TAIL_K);
+fn scaled_tail<P: Pack<f64>>(a: P, low: P) -> (P, P) {
+    let (dh, dl) = two_sum(a, P::splat(TAIL_K));
+    let (nh, nl) = two_sum(a, P::splat(-TAIL_K));
     let (dl, nl) = (dl + low, nl + low);
-    let inv = 1.0 / dh;
+    let inv = P::splat(1.0) / dh;
     let u = nh * inv;
     let u_low = ((-u).mul_add(dh, nh) + (-u).mul_add(dl, nl)) * inv;
     let (p, p_low) = two_product(u, poly(u, &TAIL));
-    let (h, l) = fast_sum(TAIL_0, p);
+    let (h, l) = fast_sum(P::splat(TAIL_0), p);
     let l = l + u_low.mul_add(poly(u, &TAIL_SLOPE), p_low);
     let v = h * inv;
     (v, ((-v).mul_add(dh, h) + (-v).mul_add(dl, l)) * inv)
@@ -95,65 +95,63 @@ fn scaled_tail(a: f64, low: f64) -> (f64, f64) {
 
 /// e^x (h + l) = (h' + l')·2^k, k in the low bits of the third result; x = square + low.
 #[inline(always)]
-fn times_exp((h, l): (f64, f64), square: f64, low: f64) -> (f64, f64, f64) {
+fn times_exp<P: Pack<f64>>((h, l): (P, P), square: P, low: P) -> (P, P, P) {
     let (eh, el, t) = exp_parts(square, low);
     let (p, q) = two_product(eh, h);
     (p, q + eh.mul_add(l, el * h), t)
 }
 
 #[inline(always)]
-pub(crate) fn erfc(x: f64) -> f64 {
-    let a = x.abs();
-    let a = if a > 28.0 { 28.0 } else { a };
+pub(crate) fn erfc<P: Pack<f64>>(x: P) -> P {
+    let a = x.abs().at_most(28.0);
     let (sq, low) = two_product(a, a);
-    let (b, b_low) = two_product(a, SQRT_2);
-    let (h, l, t) = times_exp(scaled_tail(b, a.mul_add(SQRT_2_LOW, b_low)), -sq, -low);
-    let y = scale(2.0 * (h + l), t, true);
-    if x < 0.0 { 2.0 - y } else { y }
+    let (b, b_low) = two_product(a, P::splat(SQRT_2));
+    let tail = scaled_tail(b, a.mul_add(P::splat(SQRT_2_LOW), b_low));
+    let (h, l, t) = times_exp(tail, -sq, -low);
+    let y = (P::splat(2.0) * (h + l)).scaled_down(t);
+    x.below(0.0, P::splat(2.0) - y, y)
 }
 
 #[inline(always)]
-pub(crate) fn erf(x: f64) -> f64 {
+pub(crate) fn erf<P: Pack<f64>>(x: P) -> P {
     let near = x.mul_add(poly(x * x, &NEAR), x);
     let a = clamp(x.abs(), 1.0, 6.0);
-    let inv = 1.0 / (a + FAR_K);
-    let p = poly((a - FAR_K) * inv, &FAR) * inv;
+    let inv = P::splat(1.0) / (a + P::splat(FAR_K));
+    let p = poly((a - P::splat(FAR_K)) * inv, &FAR) * inv;
     // What rounding does to the square is small beside 1.
-    let far = (-exp_normal(-a * a)).mul_add(p, 1.0).copysign(x);
-    if x.abs() < 1.0 { near } else { far }
+    let far = (-exp_normal(-a * a)).mul_add(p, P::splat(1.0)).copysign(x);
+    x.abs().below(1.0, near, far)
 }
 
 /// The upper tail of the normal distribution, ½ erfc(a/√2), as (h + l)·2^k for a >= 0.
 #[inline(always)]
-fn tail(a: f64) -> (f64, f64, f64) {
+fn tail<P: Pack<f64>>(a: P) -> (P, P, P) {
     let (sq, low) = two_product(a, a);
-    times_exp(scaled_tail(a, 0.0), -0.5 * sq, -0.5 * low)
+    let half = P::splat(-0.5);
+    times_exp(scaled_tail(a, P::splat(0.0)), half * sq, half * low)
 }
 
 #[inline(always)]
-fn bounded(x: f64) -> f64 {
-    let a = x.abs();
-    if a > 39.0 { 39.0 } else { a }
+fn bounded<P: Pack<f64>>(x: P) -> P {
+    x.abs().at_most(39.0)
 }
 
 /// The normal distribution function.
 #[inline(always)]
 pub(crate) fn ndtr(x: f64) -> f64 {
     let (h, l, t) = tail(bounded(x));
-    let y = scale(h + l, t, true);
+    let y = (h + l).scaled_down(t);
     if x >= 0.0 { 1.0 - y } else { y }
 }
 
 /// x Φ(x).
 #[inline(always)]
-pub(crate) fn gelu(x: f64) -> f64 {
+pub(crate) fn gelu<P: Pack<f64>>(x: P) -> P {
     let a = bounded(x);
     let (h, l, t) = tail(a);
     let (p, q) = two_product(a, h);
-    let y = scale(p + a.mul_add(l, q), t, true);
-    let y = if x >= 0.0 { x - y } else { -y };
-    // As x · 0.
-    if x == f64::NEG_INFINITY { f64::NAN } else { y }
+    // Minus infinity gives NaN, as x · 0 does.
+    x.at_least_zero() - (p + a.mul_add(l, q)).scaled_down(t)
 }
 
 /// The derivative of [`gelu`]: Φ(x) + x φ(x).

@@ -1,6 +1,6 @@
 //! The exponential and what is made of it.
 
-use super::{LN2_HI, LN2_LO, MAGIC, clamp, fast_sum, poly, quotient, two_sum};
+use super::{LIFT, LN2_HI, LN2_LO, MAGIC, Pack, clamp, fast_sum, poly, quotient, two_sum};
 use std::f64::consts::LOG2_E;
 
 /// (e^r - 1 - r) / r² for |r| <= ln 2 / 2
@@ -47,143 +47,130 @@ const SINH: [f64; 8] = [
     2.8445264169895285e-15,
 ];
 
-/// 2^k, k in the low bits of `t`, for a k within the exponents of normal numbers.
+/// n = x·by to the nearest integer, as a number and in the low bits of another.
 #[inline(always)]
-pub(super) fn power_of_two(t: f64) -> f64 {
-    f64::from_bits((t.to_bits() << 52).wrapping_add(1023 << 52))
+fn nearest<P: Pack<f64>>(x: P, by: f64) -> (P, P) {
+    let t = x.mul_add(P::splat(by), P::splat(MAGIC));
+    (t - P::splat(MAGIC), t)
 }
-
-/// p · 2^k with one rounding where the result is subnormal; `negative` says the sign of k.
-#[inline(always)]
-pub(super) fn scale(p: f64, t: f64, negative: bool) -> f64 {
-    // By way of 2^(k ± 600), so that neither factor leaves the range.
-    let (bias, rest) = if negative {
-        ((1023 + 600) << 52, f64::from_bits((1023 - 600) << 52))
-    } else {
-        ((1023 - 600) << 52, f64::from_bits((1023 + 600) << 52))
-    };
-    p * f64::from_bits((t.to_bits() << 52).wrapping_add(bias)) * rest
-}
-
-/// 2^-600
-const LOWER: f64 = f64::from_bits((1023 - 600) << 52);
 
 /// `(r, t)` with x = k ln 2 + r, k in the low bits of t.
 #[inline(always)]
-fn reduced(x: f64) -> (f64, f64) {
-    let t = x.mul_add(LOG2_E, MAGIC);
-    let n = t - MAGIC;
-    (n.mul_add(-LN2_LO, n.mul_add(-LN2_HI, x)), t)
+fn reduced<P: Pack<f64>>(x: P) -> (P, P) {
+    let (n, t) = nearest(x, LOG2_E);
+    (n.mul_add(P::splat(-LN2_LO), n.mul_add(P::splat(-LN2_HI), x)), t)
+}
+
+/// e^r - 1 - r + c for |r| <= ln 2 / 2.
+#[inline(always)]
+fn beyond<P: Pack<f64>>(r: P, c: P) -> P {
+    (r * r).mul_add(poly(r, &EXP), c)
 }
 
 /// e^x where the result is a normal number.
 #[inline(always)]
-pub(super) fn exp_normal(x: f64) -> f64 {
+pub(super) fn exp_normal<P: Pack<f64>>(x: P) -> P {
     let (r, t) = reduced(x);
-    ((r * r).mul_add(poly(r, &EXP), r) + 1.0) * power_of_two(t)
+    (beyond(r, r) + P::splat(1.0)) * t.power(P::splat(1.0))
 }
 
 /// e^(x + low) = (h + l)·2^k, k in the low bits of the third number. |x| is below 2000, `low` less than x's last place.
 #[inline(always)]
-pub(super) fn exp_parts(x: f64, low: f64) -> (f64, f64, f64) {
-    let t = x.mul_add(LOG2_E, MAGIC);
-    let n = t - MAGIC;
-    let a = n.mul_add(-LN2_HI, x);
-    let s = n.mul_add(-LN2_LO, a);
+pub(super) fn exp_parts<P: Pack<f64>>(x: P, low: P) -> (P, P, P) {
+    let (n, t) = nearest(x, LOG2_E);
+    let a = n.mul_add(P::splat(-LN2_HI), x);
+    let s = n.mul_add(P::splat(-LN2_LO), a);
     let (r, c) = two_sum(s, low);
-    let c = n.mul_add(-LN2_LO, a - s) + c;
-    let (h, l) = fast_sum(1.0, r);
-    (h, l + (r * r).mul_add(poly(r, &EXP), c), t)
+    let c = n.mul_add(P::splat(-LN2_LO), a - s) + c;
+    let (h, l) = fast_sum(P::splat(1.0), r);
+    (h, l + beyond(r, c), t)
 }
 
 /// e^(x + low) for results that are 0 below e^-746.
 #[inline(always)]
-pub(super) fn exp_of_two(x: f64, low: f64) -> f64 {
+pub(super) fn exp_of_two<P: Pack<f64>>(x: P, low: P) -> P {
     let (h, l, t) = exp_parts(clamp(x, -746.0, 710.0), low);
-    scale(h + l, t, x < 0.0)
+    (h + l).scaled(t, x)
 }
 
 #[inline(always)]
-pub(crate) fn exp(x: f64) -> f64 {
+pub(crate) fn exp<P: Pack<f64>>(x: P) -> P {
     let (r, t) = reduced(clamp(x, -746.0, 710.0));
-    scale((r * r).mul_add(poly(r, &EXP), r) + 1.0, t, x < 0.0)
+    (beyond(r, r) + P::splat(1.0)).scaled(t, x)
 }
 
 #[inline(always)]
-pub(crate) fn exp2(x: f64) -> f64 {
+pub(crate) fn exp2<P: Pack<f64>>(x: P) -> P {
     let c = clamp(x, -1077.0, 1025.0);
-    let t = c + MAGIC;
-    let r = c - (t - MAGIC);
-    scale(poly(r, &EXP2).mul_add(r, 1.0), t, x < 0.0)
+    let t = c + P::splat(MAGIC);
+    let r = c - (t - P::splat(MAGIC));
+    poly(r, &EXP2).mul_add(r, P::splat(1.0)).scaled(t, x)
+}
+
+/// `(r, low, t)` with x = k ln 2 + r + low, k in the low bits of t.
+#[inline(always)]
+fn reduced_twice<P: Pack<f64>>(x: P) -> (P, P, P) {
+    let (n, t) = nearest(x, LOG2_E);
+    let a = n.mul_add(P::splat(-LN2_HI), x);
+    let r = n.mul_add(P::splat(-LN2_LO), a);
+    (r, n.mul_add(P::splat(-LN2_LO), a - r), t)
 }
 
 #[inline(always)]
-pub(crate) fn expm1(x: f64) -> f64 {
-    let c = clamp(x, -40.0, 710.0);
-    let t = c.mul_add(LOG2_E, MAGIC);
-    let n = t - MAGIC;
-    let a = n.mul_add(-LN2_HI, c);
-    let r = n.mul_add(-LN2_LO, a);
-    let low = n.mul_add(-LN2_LO, a - r);
-    let p = (r * r).mul_add(poly(r, &EXP), low);
+pub(crate) fn expm1<P: Pack<f64>>(x: P) -> P {
+    let (r, low, t) = reduced_twice(clamp(x, -40.0, 710.0));
+    let p = beyond(r, low);
     // Half the scale, so that 2^1024 is not needed.
-    let half = power_of_two(t - 1.0);
-    let (h, l) = two_sum(half - 0.5, half * r);
-    let y = (h + half.mul_add(p, l)) * 2.0;
-    if x == 0.0 { x } else { y }
+    let half = t.power(P::splat(0.5));
+    let (h, l) = two_sum(half - P::splat(0.5), half * r);
+    let y = (h + half.mul_add(p, l)) * P::splat(2.0);
+    y.zero_of(x)
 }
 
 /// e^(2a) - 1 as a sum, for 0 <= a.
 #[inline(always)]
-fn expm1_twice(a: f64) -> (f64, f64) {
-    let x = 2.0 * if a > 20.0 { 20.0 } else { a };
-    let t = x.mul_add(LOG2_E, MAGIC);
-    let n = t - MAGIC;
-    let b = n.mul_add(-LN2_HI, x);
-    let r = n.mul_add(-LN2_LO, b);
-    let low = n.mul_add(-LN2_LO, b - r);
-    let p = (r * r).mul_add(poly(r, &EXP), low);
-    let s = power_of_two(t);
-    let (h, l) = two_sum(s - 1.0, s * r);
+fn expm1_twice<P: Pack<f64>>(a: P) -> (P, P) {
+    let (r, low, t) = reduced_twice(P::splat(2.0) * a.at_most(20.0));
+    let p = beyond(r, low);
+    let s = t.power(P::splat(1.0));
+    let (h, l) = two_sum(s - P::splat(1.0), s * r);
     fast_sum(h, s.mul_add(p, l))
 }
 
 #[inline(always)]
-pub(crate) fn tanh(x: f64) -> f64 {
+pub(crate) fn tanh<P: Pack<f64>>(x: P) -> P {
     let (nh, nl) = expm1_twice(x.abs());
-    let (dh, dl) = two_sum(2.0, nh);
-    let y = quotient(nh, nl, dh, dl + nl).copysign(x);
-    if x == 0.0 || x.is_nan() { x } else { y }
+    let (dh, dl) = two_sum(P::splat(2.0), nh);
+    quotient(nh, nl, dh, dl + nl).copysign(x).zero_of(x)
 }
 
-/// s (1 + e^-x), where s is 2^(bias - 1023) and large sums stay within the range.
+/// s (1 + e^-x), where s is a power of two and large sums stay within the range.
 #[inline(always)]
-fn one_plus_exp(x: f64, least: f64, bias: u64, s: f64) -> f64 {
+fn one_plus_exp<P: Pack<f64>>(x: P, least: f64, s: P) -> P {
     let c = clamp(x, least, 45.0);
-    let t = c.mul_add(-LOG2_E, MAGIC);
-    let n = t - MAGIC;
-    let r = n.mul_add(LN2_LO, n.mul_add(LN2_HI, c));
-    let power = f64::from_bits((t.to_bits() << 52).wrapping_add(bias << 52));
+    let (n, t) = nearest(c, -LOG2_E);
+    let r = n.mul_add(P::splat(LN2_LO), n.mul_add(P::splat(LN2_HI), c));
+    let power = t.power(s);
     // (1 + 2^k) + 2^k (e^-r - 1): only the last addition rounds to the last place of the result.
     let sum = power + s;
     let lost = s - (sum - power);
-    let q = (r * r).mul_add(poly(-r, &EXP), -r);
+    let q = beyond(-r, -r);
     sum + q.mul_add(power, lost)
 }
 
 #[inline(always)]
-pub(crate) fn sigmoid(x: f64) -> f64 {
+pub(crate) fn sigmoid<P: Pack<f64>>(x: P) -> P {
     // One scale for all sums, so that the quotient is rounded once even where it is subnormal.
-    const SCALE: f64 = 1.0 / (1u64 << 60) as f64;
-    SCALE / one_plus_exp(x, -746.0, 1023 - 60, SCALE)
+    let scale = P::splat(1.0 / (1u64 << 60) as f64);
+    scale / one_plus_exp(x, -746.0, scale)
 }
 
 /// x·sigmoid(x)
 #[inline(always)]
-pub(crate) fn silu(x: f64) -> f64 {
-    let (bias, s) = if x < 0.0 { (1023 - 600, LOWER) } else { (1023, 1.0) };
-    let d = one_plus_exp(x, -780.0, bias, s);
-    let x = if x < -780.0 { x * 0.0 } else { x };
+pub(crate) fn silu<P: Pack<f64>>(x: P) -> P {
+    let s = x.below(0.0, P::splat(1.0 / LIFT), P::splat(1.0));
+    let d = one_plus_exp(x, -780.0, s);
+    let x = x.below(-780.0, x * P::splat(0.0), x);
     x / d * s
 }
 
@@ -214,7 +201,7 @@ fn halves(a: f64) -> ((f64, f64), f64) {
     let (h, l, t) = exp_parts(if a > 711.0 { 711.0 } else { a }, 0.0);
     let (h, l) = fast_sum(h, l);
     // 2^(k - 3) is finite for every k here; 2^(k - 1) need not be.
-    let s = power_of_two(t - 3.0);
+    let s = t.power(0.125);
     let (ph, pl) = (h * s * 4.0, l * s * 4.0);
     ((ph, pl), 0.25 / ph)
 }

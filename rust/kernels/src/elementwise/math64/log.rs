@@ -1,6 +1,6 @@
 //! Logarithms, and the inverse hyperbolic functions that are logarithms.
 
-use super::{LN2_HI, LN2_LO, fast_sum, poly, two_product, two_sum};
+use super::{LN2_HI, LN2_LO, MAGIC, Pack, fast_sum, poly, two_product, two_sum};
 
 /// (2 artanh s / s - 2) / s² in z = s², s = f / (2 + f) for √½ <= 1 + f < √2
 const LOG: [f64; 7] = [
@@ -13,11 +13,11 @@ const LOG: [f64; 7] = [
     0.14617807153417325,
 ];
 
-const SQRT_HALF: u64 = 0x3fe6_a09e_667f_3bcd;
+pub(in super::super) const SQRT_HALF: u64 = 0x3fe6_a09e_667f_3bcd;
 
-/// `(e, m)` with x = m·2^e and √½ <= m < √2, for a positive x, subnormal ones too.
+/// `(e, f)` with x = (1 + f)·2^e and √½ <= 1 + f < √2, for a positive x, subnormal ones too.
 #[inline(always)]
-pub(super) fn split(x: f64) -> (f64, f64) {
+pub(in super::super) fn split(x: f64) -> (f64, f64) {
     let tiny = x < f64::MIN_POSITIVE;
     let scaled = if tiny { x * 18_014_398_509_481_984.0 } else { x };
     let bits = scaled.to_bits().wrapping_sub(SQRT_HALF).wrapping_add(1023 << 52);
@@ -25,27 +25,27 @@ pub(super) fn split(x: f64) -> (f64, f64) {
     let bias = if tiny { 1023.0 + 54.0 } else { 1023.0 };
     let e = f64::from_bits((bits >> 52) | 0x4330_0000_0000_0000) - (4_503_599_627_370_496.0 + bias);
     let m = f64::from_bits((bits & 0x000f_ffff_ffff_ffff).wrapping_add(SQRT_HALF));
-    (e, m)
+    (e, m - 1.0)
 }
 
 /// `(f²/2, t)` with log(1 + f) = f - (f²/2 - t).
 #[inline(always)]
-fn tail(f: f64) -> (f64, f64) {
-    tail_by(f, f / (2.0 + f))
+fn tail<P: Pack<f64>>(f: P) -> (P, P) {
+    tail_by(f, f / (P::splat(2.0) + f))
 }
 
 #[inline(always)]
-fn tail_by(f: f64, s: f64) -> (f64, f64) {
+fn tail_by<P: Pack<f64>>(f: P, s: P) -> (P, P) {
     let z = s * s;
-    let half = 0.5 * f * f;
+    let half = P::splat(0.5) * f * f;
     (half, s * z.mul_add(poly(z, &LOG), half))
 }
 
 /// e·ln 2 + log(1 + f) + c, where c is below the last place of f.
 #[inline(always)]
-fn join(e: f64, f: f64, c: f64) -> f64 {
+fn join<P: Pack<f64>>(e: P, f: P, c: P) -> P {
     let (half, t) = tail(f);
-    e.mul_add(LN2_HI, f - (half - (t + e.mul_add(LN2_LO, c))))
+    e.mul_add(P::splat(LN2_HI), f - (half - (t + e.mul_add(P::splat(LN2_LO), c))))
 }
 
 /// The logarithms of two normal positive numbers below 1e300, and the inverse of the first, by one division.
@@ -72,7 +72,7 @@ pub(super) fn two_logs(x: f64, y: f64) -> (f64, f64, f64) {
 }
 
 #[inline(always)]
-fn edges(x: f64, y: f64) -> f64 {
+pub(in super::super) fn edges(x: f64, y: f64) -> f64 {
     // Compared as integers: LLVM would make a longer test of classes of the float comparisons.
     let y = if x < f64::INFINITY { y } else { x };
     let low = if x.to_bits() << 1 == 0 {
@@ -84,74 +84,73 @@ fn edges(x: f64, y: f64) -> f64 {
 }
 
 #[inline(always)]
-pub(crate) fn log(x: f64) -> f64 {
-    let (e, m) = split(x);
-    edges(x, join(e, m - 1.0, 0.0))
+pub(crate) fn log<P: Pack<f64>>(x: P) -> P {
+    let (e, f) = x.split();
+    join(e, f, P::splat(0.0)).log_edges(x)
 }
 
-/// log m as a sum.
+/// log(1 + f) as a sum.
 #[inline(always)]
-fn log_sum(f: f64) -> (f64, f64) {
+fn log_sum<P: Pack<f64>>(f: P) -> (P, P) {
     let (half, t) = tail(f);
     let (h, l) = fast_sum(f, -half);
-    fast_sum(h, l + (t - (0.5 * f).mul_add(f, -half)))
+    fast_sum(h, l + (t - (P::splat(0.5) * f).mul_add(f, -half)))
 }
 
 #[inline(always)]
-pub(crate) fn log2(x: f64) -> f64 {
-    let (e, m) = split(x);
-    let (h, l) = log_sum(m - 1.0);
-    let (p, q) = two_product(h, std::f64::consts::LOG2_E);
-    let q = q + l.mul_add(std::f64::consts::LOG2_E, h * 2.0355273740931033e-17);
+pub(crate) fn log2<P: Pack<f64>>(x: P) -> P {
+    let log2_e = P::splat(std::f64::consts::LOG2_E);
+    let (e, f) = x.split();
+    let (h, l) = log_sum(f);
+    let (p, q) = two_product(h, log2_e);
+    let q = q + l.mul_add(log2_e, h * P::splat(2.0355273740931033e-17));
     let (s, r) = fast_sum(e, p);
-    edges(x, s + (r + q))
+    (s + (r + q)).log_edges(x)
 }
 
 #[inline(always)]
-pub(crate) fn log10(x: f64) -> f64 {
-    let (e, m) = split(x);
-    let (h, l) = log_sum(m - 1.0);
-    let (p, q) = two_product(h, std::f64::consts::LOG10_E);
-    let q = q + l.mul_add(std::f64::consts::LOG10_E, h * 1.098319650216765e-17);
+pub(crate) fn log10<P: Pack<f64>>(x: P) -> P {
+    let log10_e = P::splat(std::f64::consts::LOG10_E);
+    let (e, f) = x.split();
+    let (h, l) = log_sum(f);
+    let (p, q) = two_product(h, log10_e);
+    let q = q + l.mul_add(log10_e, h * P::splat(1.098319650216765e-17));
     // log10 2 in two parts, the first one's product exact (fdlibm).
-    let (s, r) = fast_sum(e * 3.01029995663611771306e-01, p);
-    edges(x, s + (r + e.mul_add(3.69423907715893078616e-13, q)))
+    let (s, r) = fast_sum(e * P::splat(3.01029995663611771306e-01), p);
+    (s + (r + e.mul_add(P::splat(3.69423907715893078616e-13), q))).log_edges(x)
 }
 
 /// `(e, f, c)` with u + low = 2^e (1 + f + c).
 #[inline(always)]
-fn split_sum(u: f64, low: f64) -> (f64, f64, f64) {
-    let (e, m) = split(u);
+fn split_sum<P: Pack<f64>>(u: P, low: P) -> (P, P, P) {
+    let (e, f) = u.split();
     // 2^-e; where that is out of range, `low` is nothing beside u.
-    let inverse = f64::from_bits((4_503_599_627_370_496.0 + 1023.0 - e).to_bits() << 52);
-    let low = if u < 1e300 { low * inverse } else { 0.0 };
-    let (f, c) = two_sum(m - 1.0, low);
+    let inverse = (P::splat(MAGIC) - e).power(P::splat(1.0));
+    let low = u.below(1e300, low * inverse, P::splat(0.0));
+    let (f, c) = two_sum(f, low);
     (e, f, c)
 }
 
 /// log(u + low) with `low` below the last place of u >= 0.
 #[inline(always)]
-fn log_of_sum(u: f64, low: f64, doublings: f64) -> f64 {
+fn log_of_sum<P: Pack<f64>>(u: P, low: P) -> P {
     let (e, f, c) = split_sum(u, low);
     // The derivative of log(1 + f) is nearly 1 - f.
-    join(e + doublings, f, (-c).mul_add(f, c))
+    join(e, f, (-c).mul_add(f, c))
 }
 
 #[inline(always)]
-pub(crate) fn log1p(x: f64) -> f64 {
-    let (u, low) = two_sum(1.0, x);
-    let y = log_of_sum(u, low, 0.0);
-    let y = if x < f64::INFINITY { y } else { x };
-    let y = if x < -1.0 { f64::NAN } else { y };
-    let y = if x == -1.0 { f64::NEG_INFINITY } else { y };
-    if x == 0.0 { x } else { y }
+pub(crate) fn log1p<P: Pack<f64>>(x: P) -> P {
+    let (u, low) = two_sum(P::splat(1.0), x);
+    // Where u is 0 or less, and where it is infinite, it has x's logarithm.
+    log_of_sum(u, low).log_edges(u).zero_of(x)
 }
 
 /// log(1 + h + l), h >= 0.
 #[inline(always)]
 fn log1p_sum(h: f64, l: f64) -> f64 {
     let (u, low) = two_sum(1.0, h);
-    log_of_sum(u, low + l, 0.0)
+    log_of_sum(u, low + l)
 }
 
 #[inline(always)]
@@ -162,8 +161,8 @@ pub(crate) fn asinh(x: f64) -> f64 {
     // a + √(a² + 1) - 1 = a + a² / (1 + √(a² + 1))
     let (h, l) = two_sum(b, b * b / (1.0 + b.mul_add(b, 1.0).sqrt()));
     let near = log1p_sum(h, l);
-    let (e, m) = split(a);
-    let y = if far { join(e + 1.0, m - 1.0, 0.0) } else { near };
+    let (e, f) = split(a);
+    let y = if far { join(e + 1.0, f, 0.0) } else { near };
     let y = if a < f64::INFINITY { y } else { a };
     let y = y.copysign(x);
     if x == 0.0 { x } else { y }
@@ -176,8 +175,8 @@ pub(crate) fn acosh(x: f64) -> f64 {
     let root = t.mul_add(t, 2.0 * t).sqrt();
     let (h, l) = two_sum(t, root);
     let near = log1p_sum(h, l);
-    let (e, m) = split(x);
-    let y = if far { join(e + 1.0, m - 1.0, 0.0) } else { near };
+    let (e, f) = split(x);
+    let y = if far { join(e + 1.0, f, 0.0) } else { near };
     let y = if x < f64::INFINITY { y } else { x };
     let y = if x == 1.0 { 0.0 } else { y };
     if x < 1.0 { f64::NAN } else { y }

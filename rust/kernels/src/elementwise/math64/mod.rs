@@ -13,7 +13,7 @@ mod erf;
 mod exp;
 mod gamma;
 mod inverse;
-mod log;
+pub(super) mod log;
 mod power;
 mod trig;
 
@@ -25,32 +25,35 @@ pub(crate) use log::{acosh, asinh, atanh, log, log1p, log2, log10};
 pub(crate) use power::pow;
 pub(crate) use trig::{TRIG_LIMIT, cos, huge, sin, tan};
 
+use super::math::Pack;
+
 /// Adding it rounds to an integer, which then lies in the low bits.
-const MAGIC: f64 = 6_755_399_441_055_744.0;
+pub(super) const MAGIC: f64 = 6_755_399_441_055_744.0;
+/// 2^600, by which results that may be subnormal are held above that until the end.
+pub(super) const LIFT: f64 = f64::from_bits((1023 + 600) << 52);
 /// ln 2 in two parts; the first one's product with an exponent is exact (fdlibm).
 const LN2_HI: f64 = 6.93147180369123816490e-01;
 const LN2_LO: f64 = 1.90821492927058770002e-10;
 
 /// Horner's rule, lowest coefficient first.
 #[inline(always)]
-fn poly<const N: usize>(x: f64, c: &[f64; N]) -> f64 {
-    let mut y = c[N - 1];
+fn poly<P: Pack<f64>, const N: usize>(x: P, c: &[f64; N]) -> P {
+    let mut y = P::splat(c[N - 1]);
     for i in (0..N - 1).rev() {
-        y = y.mul_add(x, c[i]);
+        y = y.mul_add(x, P::splat(c[i]));
     }
     y
 }
 
 /// Comparisons that NaN passes through.
 #[inline(always)]
-fn clamp(x: f64, lo: f64, hi: f64) -> f64 {
-    let x = if x > hi { hi } else { x };
-    if x < lo { lo } else { x }
+fn clamp<P: Pack<f64>>(x: P, lo: f64, hi: f64) -> P {
+    x.at_most(hi).at_least(lo)
 }
 
 /// a + b and what rounding it loses (D. Knuth).
 #[inline(always)]
-fn two_sum(a: f64, b: f64) -> (f64, f64) {
+fn two_sum<P: Pack<f64>>(a: P, b: P) -> (P, P) {
     let s = a + b;
     let t = s - a;
     (s, (a - (s - t)) + (b - t))
@@ -58,22 +61,22 @@ fn two_sum(a: f64, b: f64) -> (f64, f64) {
 
 /// The same where |a| >= |b|, or a is 0.
 #[inline(always)]
-fn fast_sum(a: f64, b: f64) -> (f64, f64) {
+fn fast_sum<P: Pack<f64>>(a: P, b: P) -> (P, P) {
     let s = a + b;
     (s, (a - s) + b)
 }
 
 /// a · b and what rounding it loses.
 #[inline(always)]
-fn two_product(a: f64, b: f64) -> (f64, f64) {
+fn two_product<P: Pack<f64>>(a: P, b: P) -> (P, P) {
     let p = a * b;
     (p, a.mul_add(b, -p))
 }
 
 /// (nh + nl) / (dh + dl), rounded about once; the low parts are below the last place of the high ones.
 #[inline(always)]
-fn quotient(nh: f64, nl: f64, dh: f64, dl: f64) -> f64 {
-    let inv = 1.0 / dh;
+fn quotient<P: Pack<f64>>(nh: P, nl: P, dh: P, dl: P) -> P {
+    let inv = P::splat(1.0) / dh;
     let q = nh * inv;
     let rest = (-q).mul_add(dh, nh) + (-q).mul_add(dl, nl);
     rest.mul_add(inv, q)

@@ -19,8 +19,7 @@ const REST: [f64; 8] = [
 /// log a with some 10 bits more than f64 holds; a > 0.
 #[inline(always)]
 fn log_sum(a: f64) -> (f64, f64) {
-    let (e, m) = split(a);
-    let f = m - 1.0;
+    let (e, f) = split(a);
     // s = f / (2 + f)
     let (dh, dl) = fast_sum(2.0, f);
     let inv = 1.0 / dh;

@@ -1,6 +1,6 @@
 //! Sine, cosine, tangent.
 
-use super::{MAGIC, fast_sum, poly, quotient};
+use super::{MAGIC, Pack, fast_sum, poly, quotient};
 use std::f64::consts::{FRAC_2_PI, FRAC_PI_2};
 
 /// Largest argument that is reduced by three constants; beyond it [`huge`] is used.
@@ -32,78 +32,72 @@ const PI_2_LOW: f64 = -1.4973849048591698e-33;
 
 /// x = q·π/2 + h + l, |h| <= π/4; q in the low bits of the first result.
 #[inline(always)]
-fn reduce(x: f64) -> (u64, f64, f64) {
-    let t = x.mul_add(FRAC_2_PI, MAGIC);
-    let n = t - MAGIC;
+fn reduce<P: Pack<f64>>(x: P) -> (P, P, P) {
+    let t = x.mul_add(P::splat(FRAC_2_PI), P::splat(MAGIC));
+    let n = t - P::splat(MAGIC);
     // Exact: both terms are multiples of 2^-53 (or of x's last place), and the difference is below 1.
-    let a = n.mul_add(-FRAC_PI_2, x);
-    let w = n * PI_2_MID;
-    let w_low = n.mul_add(PI_2_MID, -w);
+    let a = n.mul_add(P::splat(-FRAC_PI_2), x);
+    let w = n * P::splat(PI_2_MID);
+    let w_low = n.mul_add(P::splat(PI_2_MID), -w);
     let h = a - w;
     let s = h - a;
     let rest = (a - (h - s)) - (w + s);
-    (t.to_bits(), h, n.mul_add(-PI_2_LOW, rest - w_low))
+    (t, h, n.mul_add(P::splat(-PI_2_LOW), rest - w_low))
 }
 
 /// sin(h + l) and cos(h + l), each as a sum.
 #[inline(always)]
-fn quadrant(h: f64, l: f64) -> ((f64, f64), (f64, f64)) {
+fn quadrant<P: Pack<f64>>(h: P, l: P) -> ((P, P), (P, P)) {
     let z = h * h;
-    let half = 0.5 * z;
+    let half = P::splat(0.5) * z;
     let s = (h * z).mul_add(poly(z, &SIN), (-half).mul_add(l, l));
-    let w = 1.0 - half;
-    let c = ((1.0 - w) - half) + (z * z).mul_add(poly(z, &COS), -h * l);
+    let w = P::splat(1.0) - half;
+    let c = ((P::splat(1.0) - w) - half) + (z * z).mul_add(poly(z, &COS), -h * l);
     ((h, s), (w, c))
 }
 
 #[inline(always)]
-fn turn(q: u64, y: f64) -> f64 {
-    f64::from_bits(y.to_bits() ^ ((q & 2) << 62))
-}
-
-#[inline(always)]
-fn sin_of((q, h, l): (u64, f64, f64)) -> f64 {
+fn sin_of<P: Pack<f64>>((q, h, l): (P, P, P)) -> P {
     let (s, c) = quadrant(h, l);
-    let (a, b) = if q & 1 == 0 { s } else { c };
-    turn(q, a + b)
+    (q.parity(s.0, c.0) + q.parity(s.1, c.1)).turned(q)
 }
 
 #[inline(always)]
-fn cos_of((q, h, l): (u64, f64, f64)) -> f64 {
+fn cos_of<P: Pack<f64>>((q, h, l): (P, P, P)) -> P {
     let (s, c) = quadrant(h, l);
-    let (a, b) = if q & 1 == 0 { c } else { s };
-    turn(q.wrapping_add(1), a + b)
+    // A quarter turn on.
+    (q.parity(c.0, s.0) + q.parity(c.1, s.1)).turned(q + P::splat(1.0))
 }
 
 #[inline(always)]
-fn tan_of((q, h, l): (u64, f64, f64)) -> f64 {
+fn tan_of<P: Pack<f64>>((q, h, l): (P, P, P)) -> P {
     let (s, c) = quadrant(h, l);
     let (s, c) = (fast_sum(s.0, s.1), fast_sum(c.0, c.1));
-    let (n, d) = if q & 1 == 0 { (s, c) } else { (c, s) };
-    let y = quotient(n.0, n.1, d.0, d.1);
-    f64::from_bits(y.to_bits() ^ ((q & 1) << 63))
+    let (nh, nl) = (q.parity(s.0, c.0), q.parity(s.1, c.1));
+    let (dh, dl) = (q.parity(c.0, s.0), q.parity(c.1, s.1));
+    let y = quotient(nh, nl, dh, dl);
+    // -1 / tan in every second quarter.
+    q.parity(y, -y)
 }
 
 #[inline(always)]
-pub(crate) fn sin(x: f64) -> f64 {
-    let y = sin_of(reduce(x));
-    if x == 0.0 { x } else { y }
+pub(crate) fn sin<P: Pack<f64>>(x: P) -> P {
+    sin_of(reduce(x)).zero_of(x)
 }
 
 #[inline(always)]
-pub(crate) fn cos(x: f64) -> f64 {
+pub(crate) fn cos<P: Pack<f64>>(x: P) -> P {
     cos_of(reduce(x))
 }
 
 #[inline(always)]
-pub(crate) fn tan(x: f64) -> f64 {
-    let y = tan_of(reduce(x));
-    if x == 0.0 { x } else { y }
+pub(crate) fn tan<P: Pack<f64>>(x: P) -> P {
+    tan_of(reduce(x)).zero_of(x)
 }
 
 /// The same three for arguments of any size, one at a time.
 pub(crate) mod huge {
-    use super::{FRAC_PI_2, PI_2_MID, cos_of, fast_sum, sin_of, tan_of};
+    use super::{FRAC_PI_2, MAGIC, PI_2_MID, cos_of, fast_sum, sin_of, tan_of};
 
     /// 64 zeros and the first 1280 bits of 2/π.
     const TWO_OVER_PI: [u64; 21] = [
@@ -132,9 +126,9 @@ pub(crate) mod huge {
 
     /// As `reduce`, after M. Payne and R. Hanek, "Radian reduction for trigonometric functions" (1983): only the bits of
     /// 2/π that bear on the quadrant and on the fraction are multiplied. 1e9 < |x|.
-    fn reduce(x: f64) -> (u64, f64, f64) {
+    fn reduce(x: f64) -> (f64, f64, f64) {
         if !x.is_finite() {
-            return (0, f64::NAN, f64::NAN);
+            return (0.0, f64::NAN, f64::NAN);
         }
         let bits = x.to_bits();
         let mantissa = (bits & 0x000f_ffff_ffff_ffff) | 0x0010_0000_0000_0000;
@@ -182,7 +176,7 @@ pub(crate) mod huge {
         if x < 0.0 {
             (q, h, l) = (q.wrapping_neg(), -h, -l);
         }
-        (q, h, l)
+        (f64::from_bits(MAGIC.to_bits() | q & 3), h, l)
     }
 
     pub(crate) fn sin(x: f64) -> f64 {

@@ -279,19 +279,16 @@ macro_rules! lanes {
             $($extra)+
             #[inline(always)]
             fn prefetch(self, p: *const $t) {
-                // SAFETY: a hint; it never faults.
-                unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }
+                crate::simd::prefetch(p)
             }
             #[inline(always)]
             fn prefetch_far(self, p: *const $t) {
-                // SAFETY: as above.
+                // SAFETY: a hint; it never faults.
                 unsafe { _mm_prefetch::<_MM_HINT_T1>(p.cast()) }
             }
             #[inline(always)]
             fn prefetch_write(self, p: *const $t) {
-                // The compiler's own hint needs a feature that it calls unstable. Other processors do nothing.
-                // SAFETY: a hint; it never faults, and touches neither flags nor registers.
-                unsafe { std::arch::asm!("prefetchw [{}]", in(reg) p, options(nostack, preserves_flags, readonly)) }
+                crate::simd::prefetch_write(p)
             }
             #[inline(always)]
             unsafe fn transpose(self, rows: &[*const $t], offset: isize, cols: usize, dst: *mut $t, ld: usize) {
