@@ -135,7 +135,6 @@ fn transpose_double_words(r: [__m512i; 8]) -> [__m512i; 8] {
 
 /// 8 x 8 floats through 24 shuffles.
 ///
-///
 /// # Safety
 /// See [`Lanes::transpose`]; the CPU has AVX2.
 #[inline(always)]
