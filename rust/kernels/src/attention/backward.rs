@@ -2,15 +2,14 @@
 
 use super::block::{self, KEYS, Lanes, QUERIES, Weight};
 use super::tile::{HasTiles, Product};
-use super::{Attention, GRAIN, Head, Job, Matrix, Parts, turn_back};
+use super::{Attention, GRAIN, Head, Job, Matrix, Parts, turn_back, write_rows};
 use crate::dtype::DType;
 use crate::gemm::with_scratch;
 use crate::parallel;
-use crate::reduce::lanes::lane_sum;
 use crate::reduce::real::Real;
 use crate::reduce::walk::{Share, Walk, line};
 use crate::view::{AnyDst, AnySrc, Dst, Src};
-use crate::{dtype::Element, multiversion};
+use std::ops::Range;
 
 /// Keys whose part of the queries' gradients is one chain.
 const CHUNK: usize = 512;
@@ -45,11 +44,23 @@ struct Target<T> {
     cs: isize,
 }
 
+impl<T> Target<T> {
+    fn row(&self, i: usize) -> *mut T {
+        self.at.wrapping_offset(i as isize * self.rs)
+    }
+
+    fn steps(&self) -> [isize; 2] {
+        [self.rs, self.cs]
+    }
+}
+
 /// What a chunk needs of all queries of a head.
 struct Queries<'a, T> {
     /// Scaled and turned in blocks; and the gradient, likewise.
     turned: &'a mut [T],
     grad_turned: &'a mut [T],
+    /// A block of the output, turned.
+    out_turned: &'a mut [T],
     /// Row by row, where the rows do not lie in one piece: copies.
     rows: &'a mut [T],
     grad_rows: &'a mut [T],
@@ -69,7 +80,7 @@ struct Blocks<'a, T> {
 }
 
 struct Sizes {
-    queries: [usize; 6],
+    queries: [usize; 7],
     blocks: [usize; 6],
     /// Of the queries' gradient, turned.
     grad: usize,
@@ -87,6 +98,7 @@ impl Sizes {
                 padded * job.e,
                 padded * job.v,
                 padded * job.v,
+                QUERIES * job.v,
                 padded,
                 padded,
             ],
@@ -138,7 +150,7 @@ fn backward_of<T: Weight + HasTiles>(
     parallel::for_range(units, (GRAIN / work).max(1), |range| {
         with_scratch(|buffers| {
             let all = buffers[0].reserve::<T>(sizes.total::<T>());
-            let mut keep = [Vec::new(), Vec::new()];
+            let mut keep = Vec::new();
             for unit in range {
                 let (index, mine) = if split {
                     (unit / chunks, unit % chunks..unit % chunks + 1)
@@ -154,7 +166,8 @@ fn backward_of<T: Weight + HasTiles>(
                 };
                 let mut parts = Parts(all);
                 // SAFETY: the parts are those that were reserved.
-                let [rows, turned, grad_rows, grad_turned, lse, dot] = sizes.queries.map(|n| unsafe { parts.take(n) });
+                let [rows, turned, grad_rows, grad_turned, out_turned, lse, dot] =
+                    sizes.queries.map(|n| unsafe { parts.take(n) });
                 // SAFETY: as above.
                 let [scores, grads, mask, kept, key, value] = sizes.blocks.map(|n| unsafe { parts.take(n) });
                 // SAFETY: as above.
@@ -164,6 +177,7 @@ fn backward_of<T: Weight + HasTiles>(
                     turned,
                     grad_rows,
                     grad_turned,
+                    out_turned,
                     logsumexp: lse,
                     dot,
                 };
@@ -235,12 +249,6 @@ fn join<T: Real + HasTiles>(job: &Job<T>, chunk: usize, sum: &mut [T], part: &[T
     block::sum_up(&mut sum[from..], &part[from..]);
 }
 
-multiversion! {
-    fn dot_row<T: Real>(a: &[T], b: &[T]) -> T {
-        lane_sum(a, b, |x, y| x * y)
-    }
-}
-
 /// Fills what all chunks of a head use.
 ///
 /// # Safety
@@ -251,10 +259,9 @@ unsafe fn prepare<T: Real + HasTiles>(
     [grad, out]: [&Matrix<T>; 2],
     logsumexp: &[T],
     to: &mut Queries<T>,
-    keep: &mut [Vec<T>; 2],
+    keep: &mut Vec<T>,
 ) {
     let (e, v) = (job.e, job.v);
-    let [keep_grad, keep_out] = keep;
     // SAFETY: the caller's promise; the scratch memory has a block of rows for each block of queries.
     unsafe {
         for q in (0..job.l).step_by(QUERIES) {
@@ -262,26 +269,24 @@ unsafe fn prepare<T: Real + HasTiles>(
             let turned = &mut to.turned[q * e..(q + QUERIES) * e];
             job.turn_rows(&head.query, q, n, e, turned.as_mut_ptr());
             block::scale(turned, job.scale);
-            job.turn_rows(grad, q, n, v, to.grad_turned[q * v..].as_mut_ptr());
+            let grad_turned = &mut to.grad_turned[q * v..(q + QUERIES) * v];
+            job.turn_rows(grad, q, n, v, grad_turned.as_mut_ptr());
+            job.turn_rows(out, q, n, v, to.out_turned.as_mut_ptr());
+            block::dots(grad_turned, to.out_turned, &mut to.dot[q..q + QUERIES]);
             for i in q..q + n {
                 if !head.query.has_rows() {
-                    let row = line(head.query.row(i), e, head.query.cs, keep_out);
+                    let row = line(head.query.row(i), e, head.query.cs, keep);
                     to.rows[i * e..(i + 1) * e].copy_from_slice(row);
                 }
-                let (g, o) = (
-                    line(grad.row(i), v, grad.cs, keep_grad),
-                    line(out.row(i), v, out.cs, keep_out),
-                );
                 if !grad.has_rows() {
-                    to.grad_rows[i * v..(i + 1) * v].copy_from_slice(g);
+                    let row = line(grad.row(i), v, grad.cs, keep);
+                    to.grad_rows[i * v..(i + 1) * v].copy_from_slice(row);
                 }
-                to.dot[i] = dot_row(g, o);
             }
         }
     }
     to.logsumexp[..job.l].copy_from_slice(logsumexp);
     to.logsumexp[job.l..].fill(T::INF);
-    to.dot[job.l..].fill(T::ZERO);
 }
 
 /// Gradients of a chunk's keys and values, and its part of the queries' (turned) in `part`.
@@ -307,18 +312,29 @@ unsafe fn chunk<T: Weight + HasTiles>(
     for k in (start..end).step_by(KEYS) {
         let most = KEYS.min(end - k);
         let first = first_block(job, k);
+        // Rows of the values' gradient, which need no scale, are made where they belong.
+        let there = to_value.cs == 1;
+        let (value, value_rs) = match there {
+            true => (to_value.row(k), to_value.rs),
+            false => (blocks.value.as_mut_ptr(), v as isize),
+        };
+        // Keys that only later queries see start from nothing.
+        let zero = |keys: &mut [T], rows: Range<usize>| {
+            keys[rows.start * e..rows.end * e].fill(T::ZERO);
+            for i in rows {
+                // SAFETY: the target, or the scratch memory, has these rows.
+                unsafe { std::ptr::write_bytes(value.wrapping_offset(i as isize * value_rs), 0, v) };
+            }
+        };
         if first * QUERIES >= job.l {
-            blocks.key[..most * e].fill(T::ZERO);
-            blocks.value[..most * v].fill(T::ZERO);
+            zero(blocks.key, 0..most);
         }
         for b in first..job.l.div_ceil(QUERIES) {
             let q = b * QUERIES;
             let nq = QUERIES.min(job.l - q);
             let n = most.min(job.seen(q, nq) - k);
-            if b == first && n < most {
-                // Keys that only later queries see start from nothing.
-                blocks.key[n * e..most * e].fill(T::ZERO);
-                blocks.value[n * v..most * v].fill(T::ZERO);
+            if b == first {
+                zero(blocks.key, n..most);
             }
             let base = Product {
                 m: n,
@@ -358,7 +374,7 @@ unsafe fn chunk<T: Weight + HasTiles>(
                 let (scores, grads) = (&mut blocks.scores[block], &mut blocks.grads[block]);
                 block::backward(scores, grads, mask, kept, job.ahead(q, k, n), lse, dot);
                 // Keys beyond those that earlier queries saw were set to zero above.
-                let down = |from: *const T, (rows, rs): (*const T, isize), width: usize, to: *mut T| Product {
+                let down = |from: *const T, (rows, rs): (*const T, isize), width: usize, to: (*mut T, isize)| Product {
                     m: n,
                     n: width,
                     k: nq,
@@ -367,12 +383,12 @@ unsafe fn chunk<T: Weight + HasTiles>(
                     a_cs: 1,
                     b: rows,
                     b_rs: rs,
-                    c: to,
-                    c_rs: width as isize,
+                    c: to.0,
+                    c_rs: to.1,
                     from_c: b > first,
                     col_bias: std::ptr::null(),
                 };
-                let (value, key) = (blocks.value.as_mut_ptr(), blocks.key.as_mut_ptr());
+                let (value, key) = ((value, value_rs), (blocks.key.as_mut_ptr(), e as isize));
                 down(scores.as_ptr(), rows_of(grad, queries.grad_rows, v), v, value).run(job.products);
                 down(grads.as_ptr(), rows_of(&head.query, queries.rows, e), e, key).run(job.products);
                 Product {
@@ -390,41 +406,18 @@ unsafe fn chunk<T: Weight + HasTiles>(
                 .run(job.products);
             }
         }
-        // The queries' rows had no scale.
-        block::scale(&mut blocks.key[..most * e], job.scale);
-        // SAFETY: the targets have these rows.
+        // SAFETY: the targets have these rows. The queries' rows had no scale.
         unsafe {
-            write(&blocks.key[..most * e], e, k, to_key);
-            write(&blocks.value[..most * v], v, k, to_value);
+            write_rows(blocks.key.as_ptr(), [most, e, e], job.scale, to_key.row(k), to_key.steps());
+            if !there {
+                write_rows(blocks.value.as_ptr(), [most, v, v], T::ONE, to_value.row(k), to_value.steps());
+            }
         }
     }
 }
 
 fn lanes<T>(of: &[T]) -> &Lanes<T> {
     of.first_chunk().expect("a whole block")
-}
-
-/// Writes rows from `first` on.
-///
-/// # Safety
-/// The target has these rows.
-unsafe fn write<T: Element>(rows: &[T], width: usize, first: usize, to: Target<T>) {
-    if width == 0 {
-        return;
-    }
-    for (i, row) in rows.chunks_exact(width).enumerate() {
-        // SAFETY: the caller's promise.
-        unsafe {
-            let at = to.at.offset((first + i) as isize * to.rs);
-            if to.cs == 1 {
-                std::ptr::copy_nonoverlapping(row.as_ptr(), at, width);
-            } else {
-                for (j, &x) in row.iter().enumerate() {
-                    *at.offset(j as isize * to.cs) = x;
-                }
-            }
-        }
-    }
 }
 
 /// Writes the queries' gradient, whose scale is still missing.
@@ -437,9 +430,8 @@ unsafe fn write_queries<T: Real + HasTiles>(job: &Job<T>, turned: &mut [T], room
         let n = QUERIES.min(job.l - q);
         // SAFETY: the caller's promise.
         unsafe {
-            let at = to.at.offset(q as isize * to.rs);
             let block = turned[q * job.e..].as_ptr();
-            turn_back(job.tiles, block, [n, job.e], room.as_mut_ptr(), at, [to.rs, to.cs]);
+            turn_back(job.tiles, block, [n, job.e], room.as_mut_ptr(), to.row(q), to.steps());
         }
     }
 }

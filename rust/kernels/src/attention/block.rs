@@ -188,6 +188,19 @@ multiversion! {
 }
 
 multiversion! {
+    /// Products of the columns of two blocks, each a sum over the rows in their order.
+    pub(super) fn dots<T: Real>(a: &[T], b: &[T], to: &mut [T]) {
+        let mut sums = [T::ZERO; QUERIES];
+        for (a, b) in a.as_chunks::<QUERIES>().0.iter().zip(b.as_chunks::<QUERIES>().0) {
+            for j in 0..QUERIES {
+                sums[j] = sums[j] + a[j] * b[j];
+            }
+        }
+        to.copy_from_slice(&sums);
+    }
+}
+
+multiversion! {
     pub(super) fn multiply<T: Real>(x: &mut [T], by: &[T]) {
         for (x, &y) in x.iter_mut().zip(by) {
             *x = *x * y;

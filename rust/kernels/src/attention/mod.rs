@@ -212,7 +212,7 @@ impl<'a, T: Real + HasTiles> Job<'a, T> {
 ///
 /// # Safety
 /// `block` holds `cols` rows, `room` `QUERIES` times `cols` rounded up to 8; `to` addresses `n` rows of `cols` elements.
-unsafe fn turn_back<T: Copy>(
+unsafe fn turn_back<T: Real>(
     tiles: &Tiles<T>,
     block: *const T,
     [n, cols]: [usize; 2],
@@ -220,27 +220,45 @@ unsafe fn turn_back<T: Copy>(
     to: *mut T,
     [rs, cs]: [isize; 2],
 ) {
-    let ld = cols.next_multiple_of(8);
+    // Whole blocks go where they belong at once.
+    let there = cs == 1 && cols.is_multiple_of(8) && rs >= cols as isize;
+    let width = cols.next_multiple_of(8);
+    let (dst, ld) = if there { (to, rs as usize) } else { (room, width) };
     let turn = Turn {
         src: block,
         rows: cols,
         cols: n,
         rs: QUERIES as isize,
         cs: 1,
-        dst: room,
+        dst,
         ld,
-        width: ld,
+        width,
     };
     // SAFETY: the caller's promise.
     unsafe {
         (tiles.turn)(&turn);
-        for i in 0..n {
-            let (from, to) = (room.add(i * ld), to.offset(i as isize * rs));
+        if !there {
+            write_rows(room, [n, cols, ld], T::ONE, to, [rs, cs]);
+        }
+    }
+}
+
+/// Writes `n` rows of `cols` elements, `ld` apart, times `by`.
+///
+/// # Safety
+/// `from` holds the rows, `to` addresses as many.
+unsafe fn write_rows<T: Real>(from: *const T, [n, cols, ld]: [usize; 3], by: T, to: *mut T, [rs, cs]: [isize; 2]) {
+    for i in 0..n {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let (from, to) = (from.add(i * ld), to.offset(i as isize * rs));
             if cs == 1 {
-                std::ptr::copy_nonoverlapping(from, to, cols);
+                for j in 0..cols {
+                    *to.add(j) = *from.add(j) * by;
+                }
             } else {
                 for j in 0..cols {
-                    *to.offset(j as isize * cs) = *from.add(j);
+                    *to.offset(j as isize * cs) = *from.add(j) * by;
                 }
             }
         }

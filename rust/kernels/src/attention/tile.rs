@@ -48,7 +48,8 @@ impl<T: Number> Product<T> {
     /// # Safety
     /// The matrices lie in live memory; C overlaps neither A nor B; `kernels` are for this CPU.
     pub unsafe fn run(&self, kernels: &'static Products<T>) {
-        let panels = self.m.div_ceil(kernels.tall.len());
+        let tiles = kernels.tall_for(self.n, self.k);
+        let panels = self.m.div_ceil(tiles.len());
         let (null, null_mut) = (std::ptr::null(), std::ptr::null_mut());
         for j in (0..self.n).step_by(kernels.nr) {
             let n = kernels.nr.min(self.n - j);
@@ -76,7 +77,7 @@ impl<T: Number> Product<T> {
                     relu: false,
                 };
                 // SAFETY: the tile lies inside the matrices that the caller vouches for.
-                unsafe { kernels.tall[rows - 1][(n > kernels.narrow) as usize](&tile) };
+                unsafe { tiles[rows - 1][(n > kernels.narrow) as usize](&tile) };
             }
         }
     }
@@ -88,26 +89,32 @@ impl<T: Number> Product<T> {
 unsafe fn turn<T: Copy + Default, L: Lanes<T>>(l: L, t: &Turn<T>) {
     // SAFETY: the caller's promise; `width` and `ld` leave room for whole blocks.
     unsafe {
-        for r in (0..t.width).step_by(L::BLOCK) {
-            let have = t.rows.saturating_sub(r).min(L::BLOCK);
-            if t.cs == 1 {
-                let mut rows = [t.src; 8];
-                for (i, row) in rows.iter_mut().enumerate() {
-                    *row = t.src.wrapping_offset((r + i) as isize * t.rs);
+        if t.cs != 1 {
+            for c in 0..t.cols {
+                for r in 0..t.width {
+                    *t.dst.add(c * t.ld + r) = if r < t.rows {
+                        *t.src.offset(r as isize * t.rs + c as isize * t.cs)
+                    } else {
+                        T::default()
+                    };
                 }
-                for c in (0..t.cols).step_by(L::BLOCK) {
-                    let cols = (t.cols - c).min(L::BLOCK);
-                    l.transpose(&rows[..have], c as isize, cols, t.dst.add(c * t.ld + r), t.ld);
-                }
-            } else {
-                for c in 0..t.cols {
-                    for i in 0..L::BLOCK {
-                        *t.dst.add(c * t.ld + r + i) = if i < have {
-                            *t.src.offset((r + i) as isize * t.rs + c as isize * t.cs)
-                        } else {
-                            T::default()
-                        };
-                    }
+            }
+            return;
+        }
+        let large = L::LARGE > L::BLOCK && t.width.is_multiple_of(L::LARGE);
+        let side = if large { L::LARGE } else { L::BLOCK };
+        for r in (0..t.width).step_by(side) {
+            let have = t.rows.saturating_sub(r).min(side);
+            let mut rows = [t.src; 16];
+            for (i, row) in rows.iter_mut().enumerate() {
+                *row = t.src.wrapping_offset((r + i) as isize * t.rs);
+            }
+            for c in (0..t.cols).step_by(side) {
+                let (cols, dst) = ((t.cols - c).min(side), t.dst.add(c * t.ld + r));
+                if large {
+                    l.transpose_large(&rows[..have], c as isize, cols, dst, t.ld);
+                } else {
+                    l.transpose(&rows[..have], c as isize, cols, dst, t.ld);
                 }
             }
         }

@@ -322,7 +322,7 @@ impl<T: Number> Gemm<T> {
         packed: *mut T,
     ) {
         let (tiles, width) = match PACKED {
-            true => (kernels.tall, kernels.nr),
+            true => (kernels.tall_for(self.n, self.k), kernels.nr),
             false => self.direct_tiles(kernels),
         };
         let panels = self.m.div_ceil(tiles.len());
@@ -377,7 +377,7 @@ impl<T: Number> Gemm<T> {
     /// Tiles that read both operands where they lie, and their width.
     fn direct_tiles(&self, kernels: &'static Products<T>) -> (&'static [[TileFn<T>; 2]], usize) {
         if self.m > kernels.direct.len() {
-            (kernels.tall, kernels.nr)
+            (kernels.tall_for(self.n, self.k), kernels.nr)
         } else {
             (kernels.direct, kernels.direct_nr)
         }

@@ -1,7 +1,7 @@
 //! Integer products: the floats' driver and tiles, with arithmetic that wraps.
 
 use super::few::{FewArgs, few, few_turned};
-use super::micro::{Products, Tile, dot, finish, products, tile};
+use super::micro::{Products, Tile, dots, finish, products, tile};
 use super::pack::{PackArgs, pack};
 use super::{Bias, Epilogue, GemmElement, HasProducts, Plus, product};
 use crate::simd::Isa;

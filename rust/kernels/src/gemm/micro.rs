@@ -1,4 +1,4 @@
-//! Micro-kernels: one register tile of C, and the dot product with 64 virtual lanes.
+//! Micro-kernels: one register tile of C, and dot products with 64 virtual lanes.
 
 #![allow(
     clippy::needless_range_loop,
@@ -63,7 +63,7 @@ fn opaque_stride(bytes: isize) -> isize {
 }
 
 /// With `FETCH` lines of A and B are asked for into the first-level cache before they are read: where it is too small to
-/// keep a panel of B. With `PACKS` (A packed, whole tiles only) B is read where it lies, and packed on the way.
+/// keep a panel of B. With `PACKS` (whole tiles only) B is read where it lies, and packed on the way.
 ///
 /// # Safety
 /// All addresses that the fields describe lie in live memory; packed operands reach to the tile's full width.
@@ -343,27 +343,80 @@ pub(super) unsafe fn finish<T: Copy + Default, L: Lanes<T>>(l: L, t: &Tile<T>, r
     }
 }
 
-/// Dot product of two contiguous vectors: 64 virtual lanes, element i in lane i mod 64, joined in halves.
+/// Rows whose dot products are made at once, at most: their lines come from memory as so many streams, which is sooner.
+const DOTS: usize = 4;
+
+/// Dot products of `rows` contiguous rows of A, `a_rs` apart, and a contiguous vector: each in 64 virtual lanes, element i in
+/// lane i mod 64, joined in halves.
 ///
 /// # Safety
-/// `a` and `b` point to `k` elements.
+/// The rows and `b` have `k` elements, `sums` has one for each row.
 #[inline(always)]
-pub(super) unsafe fn dot<T: Copy + Default + std::ops::Add<Output = T>, L: Lanes<T>>(
+pub(super) unsafe fn dots<T: Copy + Default + Add<Output = T>, L: Lanes<T>>(
     l: L,
     a: *const T,
+    a_rs: isize,
+    rows: usize,
     b: *const T,
     k: usize,
-) -> T {
+    sums: *mut T,
+) {
+    // As many as the sums of which fill half of 32 registers.
+    let together = if L::N >= 16 {
+        DOTS
+    } else if L::N == 8 && size_of::<T>() == 8 {
+        2
+    } else {
+        1
+    };
+    let mut i = 0;
+    while i < rows {
+        let (from, to) = (a.wrapping_offset(i as isize * a_rs), sums.wrapping_add(i));
+        // SAFETY: the caller's promise.
+        unsafe {
+            if together == DOTS && i + DOTS <= rows {
+                dot::<T, L, DOTS>(l, from, a_rs, b, k, to);
+                i += DOTS;
+            } else if together > 1 && i + 2 <= rows {
+                dot::<T, L, 2>(l, from, a_rs, b, k, to);
+                i += 2;
+            } else {
+                dot::<T, L, 1>(l, from, a_rs, b, k, to);
+                i += 1;
+            }
+        }
+    }
+}
+
+/// [`dots`] of `R` rows.
+///
+/// # Safety
+/// As there.
+#[inline(always)]
+unsafe fn dot<T: Copy + Default + Add<Output = T>, L: Lanes<T>, const R: usize>(
+    l: L,
+    a: *const T,
+    a_rs: isize,
+    b: *const T,
+    k: usize,
+    sums: *mut T,
+) {
     // SAFETY: the caller's promise.
     unsafe {
-        let zero = l.splat(T::default());
-        let mut acc = [zero; 64];
+        let mut acc = [[l.splat(T::default()); 64]; R];
+        let mut rows = [a; R];
+        for r in 0..R {
+            rows[r] = a.wrapping_offset(r as isize * a_rs);
+        }
         let vectors = 64 / L::N;
         let mut p = 0;
         while p + 64 <= k {
             for v in 0..vectors {
                 let at = p + v * L::N;
-                acc[v] = l.fma(l.load(a.add(at)), l.load(b.add(at)), acc[v]);
+                let y = l.load(b.add(at));
+                for r in 0..R {
+                    acc[r][v] = l.fma(l.load(rows[r].add(at)), y, acc[r][v]);
+                }
             }
             p += 64;
         }
@@ -371,27 +424,31 @@ pub(super) unsafe fn dot<T: Copy + Default + std::ops::Add<Output = T>, L: Lanes
             // Missing elements count as zeros in all 64 lanes, whatever the width of a vector.
             for v in 0..vectors {
                 let (at, left) = (p + v * L::N, (k - p).saturating_sub(v * L::N));
-                let (x, y) = (l.load_n(a.wrapping_add(at), left), l.load_n(b.wrapping_add(at), left));
-                acc[v] = l.fma(x, y, acc[v]);
+                let y = l.load_n(b.wrapping_add(at), left);
+                for r in 0..R {
+                    acc[r][v] = l.fma(l.load_n(rows[r].wrapping_add(at), left), y, acc[r][v]);
+                }
             }
         }
-        let mut half = vectors / 2;
-        while half > 0 {
-            for v in 0..half {
-                acc[v] = l.add(acc[v], acc[v + half]);
+        for r in 0..R {
+            let mut half = vectors / 2;
+            while half > 0 {
+                for v in 0..half {
+                    acc[r][v] = l.add(acc[r][v], acc[r][v + half]);
+                }
+                half /= 2;
             }
-            half /= 2;
-        }
-        let mut lanes = [T::default(); 64];
-        l.store(lanes.as_mut_ptr(), acc[0]);
-        let mut half = L::N / 2;
-        while half > 0 {
-            for i in 0..half {
-                lanes[i] = lanes[i] + lanes[i + half];
+            let mut lanes = [T::default(); 64];
+            l.store(lanes.as_mut_ptr(), acc[r][0]);
+            let mut half = L::N / 2;
+            while half > 0 {
+                for i in 0..half {
+                    lanes[i] = lanes[i] + lanes[i + half];
+                }
+                half /= 2;
             }
-            half /= 2;
+            *sums.add(r) = lanes[0];
         }
-        lanes[0]
     }
 }
 
@@ -426,8 +483,11 @@ pub(crate) struct Products<T: 'static> {
     /// The same on operands where they lie (B with unit column stride): tall ones as wide as packed ones, and low ones
     /// of `direct_nr` columns.
     pub tall: &'static [[TileFn<T>; 2]],
-    /// `packing[rows - 1]`, wide, on packed A and a B of unit column stride, which they pack; none without `fetch`.
-    pub packing: &'static [TileFn<T>],
+    /// `packing[rows - 1][A where it lies, not packed]`, wide, on a B of unit column stride, which they pack; none without
+    /// `fetch`.
+    pub packing: &'static [[TileFn<T>; 2]],
+    /// `tall` for a B that stays in the first-level cache: without asking for lines ahead, which then only costs time.
+    pub near: &'static [[TileFn<T>; 2]],
     pub direct: &'static [[TileFn<T>; 2]],
     /// Tiles of packed operands and tall ones ask for lines ahead; and packing A pays sooner, since its lines come one after
     /// another.
@@ -436,10 +496,26 @@ pub(crate) struct Products<T: 'static> {
     pub narrow: usize,
     pub direct_nr: usize,
     pub pack: unsafe fn(&PackArgs<T>),
-    pub dot: unsafe fn(*const T, *const T, usize) -> T,
+    /// Rows of A, how far they lie apart, how many; the vector, k, where the sums go.
+    pub dots: unsafe fn(*const T, isize, usize, *const T, usize, *mut T),
     pub finish: unsafe fn(&Tile<T>, usize),
     /// `few[B's columns are contiguous, not its rows]`.
     pub few: [unsafe fn(&FewArgs<T>); 2],
+}
+
+/// Bytes of B that [`Products::near`] is for, at most.
+const NEAR: usize = 24 << 10;
+
+impl<T> Products<T> {
+    /// `tall`, or `near` for a B of this size.
+    #[inline]
+    pub fn tall_for(&self, n: usize, k: usize) -> &'static [[TileFn<T>; 2]] {
+        if n.saturating_mul(k).saturating_mul(size_of::<T>()) <= NEAR {
+            self.near
+        } else {
+            self.tall
+        }
+    }
 }
 
 macro_rules! products {
@@ -463,9 +539,9 @@ macro_rules! products {
             /// # Safety
             /// As for what it calls; the CPU has the instruction set.
             $(#[$feature])*
-            unsafe fn packing<const MR: usize>(t: &Tile<$t>) {
+            unsafe fn packing<const MR: usize, const DIRECT: bool>(t: &Tile<$t>) {
                 // SAFETY: the caller's promise.
-                unsafe { tile::<$t, $l, MR, $nv, false, true, true>(<$l as Lanes<$t>>::assume(), t) }
+                unsafe { tile::<$t, $l, MR, $nv, DIRECT, true, true>(<$l as Lanes<$t>>::assume(), t) }
             }
             /// # Safety
             /// As for what it calls; the CPU has the instruction set.
@@ -484,9 +560,9 @@ macro_rules! products {
             /// # Safety
             /// As for what it calls; the CPU has the instruction set.
             $(#[$feature])*
-            unsafe fn dot64(a: *const $t, b: *const $t, k: usize) -> $t {
+            unsafe fn dots64(a: *const $t, a_rs: isize, rows: usize, b: *const $t, k: usize, sums: *mut $t) {
                 // SAFETY: the caller's promise.
-                unsafe { dot(<$l as Lanes<$t>>::assume(), a, b, k) }
+                unsafe { dots(<$l as Lanes<$t>>::assume(), a, a_rs, rows, b, k, sums) }
             }
             /// # Safety
             /// As for what it calls; the CPU has the instruction set.
@@ -508,14 +584,15 @@ macro_rules! products {
                 pub const PRODUCTS: Products<$t> = Products {
                     tiles: &[$([packed::<$mr, 1, FETCH>, packed::<$mr, $nv, FETCH>]),*],
                     tall: &[$([direct::<$mr, 1, FETCH>, direct::<$mr, $nv, FETCH>]),*],
-                    packing: if FETCH { &[$(packing::<$mr>),*] } else { &[] },
+                    packing: if FETCH { &[$([packing::<$mr, false>, packing::<$mr, true>]),*] } else { &[] },
+                    near: &[$([direct::<$mr, 1, false>, direct::<$mr, $nv, false>]),*],
                     direct: &[$([direct::<$dmr, 1, false>, direct::<$dmr, $dnv, false>]),*],
                     fetch: FETCH,
                     nr: $nv * <$l as Lanes<$t>>::N,
                     narrow: <$l as Lanes<$t>>::N,
                     direct_nr: $dnv * <$l as Lanes<$t>>::N,
                     pack: pack_panel,
-                    dot: dot64,
+                    dots: dots64,
                     finish: end,
                     few: [few_rows, few_rows_turned],
                 };

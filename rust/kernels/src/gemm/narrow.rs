@@ -17,7 +17,7 @@ use crate::view::{Dst, Src};
 #[cfg(target_arch = "x86_64")]
 mod tables {
     use super::super::few::{FewArgs, few, few_turned};
-    use super::super::micro::{Products, Tile, dot, finish, products, tile};
+    use super::super::micro::{Products, Tile, dots, finish, products, tile};
     use super::super::pack::{PackArgs, pack};
     use crate::simd::dot::{Bf16Dot, ByteDot, PairDot};
     use crate::simd::vec::Lanes;

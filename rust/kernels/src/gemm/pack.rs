@@ -24,7 +24,8 @@ pub(crate) struct PackArgs<T> {
 }
 
 /// # Safety
-/// The source lies in live memory; `dst` has `k * width + SLACK` elements. What lies behind the panel is overwritten.
+/// The source lies in live memory; `dst` has `k * width + SLACK` elements. What lies behind the panel is overwritten, unless
+/// its lines have a stride of one.
 #[inline(always)]
 pub(crate) unsafe fn pack<T: Copy + Default, L: Lanes<T>>(l: L, g: &PackArgs<T>) {
     // SAFETY: the caller's promise.
@@ -42,8 +43,13 @@ pub(crate) unsafe fn pack<T: Copy + Default, L: Lanes<T>>(l: L, g: &PackArgs<T>)
                 let (src, dst) = (g.src.offset(p as isize * g.k_stride), g.dst.add(p * g.width));
                 let mut at = 0;
                 while at < g.width {
+                    let v = l.load_n(src.wrapping_add(at), g.lines.saturating_sub(at));
                     // The last vector may reach into the next row of the panel, which is written after it.
-                    l.store(dst.add(at), l.load_n(src.wrapping_add(at), g.lines.saturating_sub(at)));
+                    if p + 1 < g.k {
+                        l.store(dst.add(at), v);
+                    } else {
+                        l.store_n(dst.add(at), v, g.width - at);
+                    }
                     at += L::N;
                 }
             }

@@ -24,7 +24,7 @@ const B_BYTES: usize = 2 << 20;
 /// Steps of k of which B stays in the second-level cache, where tiles ask for lines ahead.
 const SHALLOW: usize = 64;
 /// Columns of B that make it worth packing A where tiles ask for lines ahead.
-const SHARED_BY: usize = 256;
+const SHARED_BY: usize = 512;
 /// Few rows, of which A's and C's stay near however short k is cut, and many columns: a short k then takes longer runs of
 /// B's rows from memory (32x4096x4096: 22.1 ms with 512 steps of k, 17.9 with 128, on Cascade Lake).
 fn few_rows<T: Number>(g: &Gemm<T>, kernels: &Products<T>) -> bool {
@@ -186,7 +186,7 @@ impl<T: Number> Gemm<T> {
             let mut run = tiles[rows - 1][(n > kernels.narrow) as usize];
             if let (Some((at, rs)), 0, true) = (raw, panel_index, n == kernels.nr) {
                 (tile.packed_b, tile.b, tile.b_rs) = (b.wrapping_add(j * self.k), at.wrapping_add(j), rs);
-                run = kernels.packing[rows - 1];
+                run = kernels.packing[rows - 1][a.is_null() as usize];
             }
             // SAFETY: the caller's promise.
             unsafe {
@@ -320,7 +320,7 @@ unsafe fn first_rows<T: Number>(
         // SAFETY: the caller's promise.
         unsafe {
             // Tiles pack B on the way, if they can; its last columns, too few for a tile, are packed before.
-            let raw = match kernels.packing.is_empty() || a.is_null() {
+            let raw = match kernels.packing.is_empty() {
                 true => None,
                 false => operands.b_in_place(some.clone(), ks.clone()),
             };
@@ -553,6 +553,9 @@ impl<T> Shared<T> {
     }
 }
 
+/// Columns of A that are packed side by side, where they are contiguous.
+const COLUMNS: usize = 16;
+
 /// Packs `m` rows of A in panels; panel of rows from `i` starts at `dst + i * k`.
 ///
 /// # Safety
@@ -567,19 +570,23 @@ pub(crate) unsafe fn pack_a<T>(
     dst: *mut T,
 ) {
     let panels = m.div_ceil(kernels.tiles.len());
-    for index in 0..panels {
-        let (i, rows) = panel(m, panels, index);
-        let args = PackArgs {
-            src: a.wrapping_offset(i as isize * rs),
-            line_stride: rs,
-            k_stride: cs,
-            lines: rows,
-            width: rows,
-            k,
-            dst: dst.wrapping_add(i * k),
-        };
-        // SAFETY: the caller's promise. A panel is packed before the one behind it.
-        unsafe { (kernels.pack)(&args) };
+    // Columns of A are read side by side, so that each of their lines and pages serves all panels at once.
+    let deep = if rs == 1 { COLUMNS.min(k) } else { k }.max(1);
+    for p in (0..k).step_by(deep) {
+        for index in 0..panels {
+            let (i, rows) = panel(m, panels, index);
+            let args = PackArgs {
+                src: a.wrapping_offset(i as isize * rs + p as isize * cs),
+                line_stride: rs,
+                k_stride: cs,
+                lines: rows,
+                width: rows,
+                k: deep.min(k - p),
+                dst: dst.wrapping_add(i * k + p * rows),
+            };
+            // SAFETY: the caller's promise. Where a panel is packed whole, it is so before the one behind it.
+            unsafe { (kernels.pack)(&args) };
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Tables of kernels: what was compiled for one element type and instruction set, and which of them this processor takes.
 
 use super::few::{FewArgs, few, few_turned};
-use super::micro::{Number, Products, Tile, dot, finish, products, tile};
+use super::micro::{Number, Products, Tile, dots, finish, products, tile};
 use super::pack::{PackArgs, pack};
 use crate::conv::border::{CopyArgs, border_copy};
 use crate::conv::doubles::{DoubleArgs, double};

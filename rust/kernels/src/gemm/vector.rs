@@ -19,6 +19,11 @@ fn join<T: Copy + Add<Output = T>>(parts: &mut [T]) -> T {
     parts[0]
 }
 
+/// The sums are what C shall be.
+fn is_plain<T>(g: &Gemm<T>) -> bool {
+    !g.from_c && g.plus.of.is_null() && g.col_bias.is_null() && g.row_bias.is_null() && !g.relu
+}
+
 /// Writes one finished sum.
 ///
 /// # Safety
@@ -68,6 +73,9 @@ unsafe fn contiguous<T: Copy>(p: *const T, stride: isize, k: usize, buffer: &mut
     buffer.as_ptr()
 }
 
+/// Sums made between two looks at where they go.
+const TOGETHER: usize = 16;
+
 /// Matrices times vectors (`n` is 1), for `batch` problems of one shape.
 ///
 /// # Safety
@@ -86,7 +94,8 @@ pub(super) unsafe fn lanes<T: Number>(
     parallel::for_range(batch * m * blocks, grain.max(1), |range| {
         let (mut vector, mut row) = (Vec::new(), Vec::new());
         let mut now = (usize::MAX, first, std::ptr::null());
-        for index in range {
+        let mut index = range.start;
+        while index < range.end {
             let (b, i, block) = (index / (m * blocks), index / blocks % m, index % blocks);
             // SAFETY: the caller's promise; each index writes its own element.
             unsafe {
@@ -97,13 +106,26 @@ pub(super) unsafe fn lanes<T: Number>(
                 let (g, from) = (&now.1, block * DOT_BLOCK);
                 let len = DOT_BLOCK.min(k - from);
                 let line = g.a.wrapping_offset(i as isize * g.a_rs + from as isize * g.a_cs);
+                // Rows whose sums are whole, and contiguous, several at once; if nothing is left to be done, into C.
+                let all = match blocks == 1 && (g.a_cs == 1 || k == 1) {
+                    true => (m - i).min(range.end - index),
+                    false => 1,
+                };
                 let line = contiguous(line, g.a_cs, len, &mut row);
-                let sum = (kernels.dot)(line, now.2.wrapping_add(from), len);
-                if blocks == 1 {
-                    finish(g, i, 0, sum);
-                } else {
-                    *parts.get().add(index) = sum;
+                let (mut some, direct) = ([T::default(); TOGETHER], blocks == 1 && g.c_rs == 1 && is_plain(g));
+                let (rows, to) = match direct {
+                    true => (all, g.c.wrapping_add(i)),
+                    false => (all.min(TOGETHER), some.as_mut_ptr()),
+                };
+                (kernels.dots)(line, g.a_rs, rows, now.2.wrapping_add(from), len, to);
+                for (r, &sum) in some.iter().enumerate().take(if direct { 0 } else { rows }) {
+                    if blocks == 1 {
+                        finish(g, i + r, 0, sum);
+                    } else {
+                        *parts.get().add(index) = sum;
+                    }
                 }
+                index += rows;
             }
         }
     });
@@ -165,10 +187,9 @@ pub(super) unsafe fn split<T: Number>(kernels: &'static Products<T>, g: Gemm<T>,
 /// # Safety
 /// As there.
 unsafe fn finish_row<T: Number>(g: &Gemm<T>, i: usize, sums: &[T]) {
-    let plain = !g.from_c && g.plus.of.is_null() && g.col_bias.is_null() && g.row_bias.is_null() && !g.relu;
     // SAFETY: the caller's promise.
     unsafe {
-        if plain && g.c_cs == 1 {
+        if is_plain(g) && g.c_cs == 1 {
             let to = g.c.wrapping_offset(i as isize * g.c_rs);
             return std::ptr::copy_nonoverlapping(sums.as_ptr(), to, sums.len());
         }

@@ -6,7 +6,6 @@
 mod arg;
 mod fold;
 mod folds;
-pub(crate) mod lanes;
 pub(crate) mod real;
 pub(crate) mod walk;
 
