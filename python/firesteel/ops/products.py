@@ -18,6 +18,7 @@ Tensor = _C.Tensor
 
 
 # ---- beta * input + alpha * product -----------------------------------------------------------------------------------
+# Where the kernel takes the case (`_sums_in_one`), the sum is made while the product is stored, with the same bits.
 
 
 def _same_dtype(what: str, *tensors: Tensor) -> None:
@@ -48,20 +49,6 @@ def _add(input: Tensor, product: Tensor, beta: Any, alpha: Any, what: str) -> Te
     return result
 
 
-def _in_one(input: Tensor, a: Tensor, b: Tensor, beta: Any, alpha: Any, rank: int) -> Tensor | None:
-    """The sum made while the product is stored, where the kernel takes the case; its bits are those of the ops apart."""
-    if a.dtype is not _C.float32 and a.dtype is not _C.float64:
-        return None
-    if not beta or type(beta) not in (int, float) or type(alpha) not in (int, float):
-        return None
-    s, t = a.shape, b.shape
-    if len(s) != rank or len(t) != rank or s[-1] != t[-2] or s[:-2] != t[:-2] or a.device.type != "cpu":
-        return None
-    if input.device.type != "cpu" or input.shape not in ((*s[:-1], t[-1]), (t[-1],)):
-        return None
-    return _C._addmm(input, a, b, beta, alpha)
-
-
 def _rank(t: Tensor, rank: int, what: str, name: str) -> None:
     if t.dim() != rank:
         raise RuntimeError(f"{what}: expected {name} to be {rank}-D, but got {t.dim()}-D")
@@ -71,10 +58,11 @@ def addmm(
     input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: Any = 1, out: Tensor | None = None
 ) -> Tensor:
     """beta * input + alpha * (mat1 @ mat2)."""
+    if _C._sums_in_one(input, mat1, mat2, beta, alpha, 2):
+        return deliver(_C._addmm(input, mat1, mat2, beta, alpha), out)
     require_tensor(input, "addmm")
     _same_dtype("addmm", input, mat1, mat2)
-    made = _in_one(input, mat1, mat2, beta, alpha, 2)
-    return deliver(_add(input, _C.mm(mat1, mat2), beta, alpha, "addmm") if made is None else made, out)
+    return deliver(_add(input, _C.mm(mat1, mat2), beta, alpha, "addmm"), out)
 
 
 def addmv(
@@ -104,10 +92,11 @@ def baddbmm(
     input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1, out: Tensor | None = None
 ) -> Tensor:
     """beta * input + alpha * (batch1 @ batch2), matrix by matrix."""
+    if _C._sums_in_one(input, batch1, batch2, beta, alpha, 3):
+        return deliver(_C._addmm(input, batch1, batch2, beta, alpha), out)
     require_tensor(input, "baddbmm")
     _same_dtype("baddbmm", input, batch1, batch2)
-    made = _in_one(input, batch1, batch2, beta, alpha, 3)
-    return deliver(_add(input, _C.bmm(batch1, batch2), beta, alpha, "baddbmm") if made is None else made, out)
+    return deliver(_add(input, _C.bmm(batch1, batch2), beta, alpha, "baddbmm"), out)
 
 
 def addbmm(

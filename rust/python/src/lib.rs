@@ -40,7 +40,7 @@ mod types;
 use firesteel::device::wgpu;
 use firesteel::ops::infer;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList};
+use pyo3::types::{PyDict, PyFloat, PyInt, PyList};
 
 #[pyfunction]
 fn get_default_dtype(py: Python<'_>) -> Py<types::PyDType> {
@@ -138,6 +138,28 @@ fn can_cast(from: &Bound<'_, PyAny>, to: &Bound<'_, PyAny>) -> PyResult<bool> {
         construct::dtype_argument(from)?,
         construct::dtype_argument(to)?,
     ))
+}
+
+/// Whether `_addmm` makes `beta * input + alpha * (a @ b)` of matrices of this rank (at least 2), or stacks of them; not if an
+/// argument has another type.
+#[pyfunction]
+fn _sums_in_one(
+    input: &Bound<'_, PyAny>,
+    a: &Bound<'_, PyAny>,
+    b: &Bound<'_, PyAny>,
+    beta: &Bound<'_, PyAny>,
+    alpha: &Bound<'_, PyAny>,
+    rank: usize,
+) -> bool {
+    let number = |x: &Bound<'_, PyAny>| x.is_exact_instance_of::<PyFloat>() || x.is_exact_instance_of::<PyInt>();
+    let core = |t: &Bound<'_, PyAny>| Some(t.cast::<tensor::Tensor>().ok()?.get().core(t.py()));
+    let (Some(of), Some(x), Some(y)) = (core(input), core(a), core(b)) else {
+        return false;
+    };
+    number(beta)
+        && number(alpha)
+        && beta.is_truthy().unwrap_or(false)
+        && firesteel::ops::matmul::sums_in_one([&of, &x, &y], rank)
 }
 
 #[pyfunction]
@@ -245,6 +267,7 @@ fn init(m: &Bound<'_, PyModule>) -> PyResult<()> {
         _result_type,
         promote_types,
         can_cast,
+        _sums_in_one,
         default_generator,
         empty_cache,
         memory_stats,

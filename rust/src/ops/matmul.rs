@@ -305,6 +305,24 @@ fn addmm_infer(a: &Args) -> Result<Metas> {
     one(shape, dtype)
 }
 
+/// Whether `_addmm` takes the case: matrices of this rank and the processor's memory, and a summand of the result's shape or
+/// of one row.
+pub fn sums_in_one([of, a, b]: [&Core; 3], rank: usize) -> bool {
+    let (s, t, sum) = (a.shape(), b.shape(), of.shape());
+    let alike = |x: &Core| x.dtype == a.dtype && x.device() == Device::Cpu;
+    if !matches!(a.dtype, DType::F32 | DType::F64) || ![of, a, b].into_iter().all(alike) {
+        return false;
+    }
+    if s.len() != rank || t.len() != rank || s[rank - 1] != t[rank - 2] || s[..rank - 2] != t[..rank - 2] {
+        return false;
+    }
+    let n = t[rank - 1];
+    match sum.len() {
+        1 => sum[0] == n,
+        r => r == rank && sum[..rank - 1] == s[..rank - 1] && sum[rank - 1] == n,
+    }
+}
+
 fn addmm_run(c: &Call) -> Result<()> {
     let (of, a, b) = (
         computed(c.args.tensor(0))?,
