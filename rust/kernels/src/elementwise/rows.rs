@@ -1,6 +1,7 @@
 //! Rows of a few to a few thousand bytes, copied without a call for each.
 
-use crate::simd::prefetch;
+use crate::simd::cache::first_is_small;
+use crate::simd::{prefetch, prefetch_write};
 
 /// Longer rows are left to the system's copy.
 const LONG: usize = 4096;
@@ -67,11 +68,19 @@ crate::multiversion! {
     /// Copies `rows` rows of `n` elements that lie at fixed distances (of the source, of the result). As [`copy_row`].
     pub(crate) fn copy_rows<T: Copy>(from: *const T, to: *mut T, rows: usize, n: usize, steps: [isize; 2]) {
         // Of rows that lie apart the processor does not find the next one by itself.
-        let lines = if steps[0] == n as isize { 0 } else { (n * size_of::<T>()).div_ceil(64).min(AHEAD_LINES) };
+        let lines = |step: isize| match step == n as isize {
+            true => 0,
+            false => (n * size_of::<T>()).div_ceil(64).min(AHEAD_LINES),
+        };
+        let (read, written) = (lines(steps[0]), if first_is_small() { lines(steps[1]) } else { 0 });
         for r in 0..rows as isize {
             let next = from.wrapping_offset((r + AHEAD as isize) * steps[0]).cast::<u8>();
-            for line in 0..lines {
+            for line in 0..read {
                 prefetch(next.wrapping_add(64 * line));
+            }
+            let next = to.wrapping_offset((r + AHEAD as isize) * steps[1]).cast::<u8>();
+            for line in 0..written {
+                prefetch_write(next.wrapping_add(64 * line));
             }
             // SAFETY: the caller's walk lies inside both views for these rows.
             unsafe { copy_row(from.offset(r * steps[0]), to.offset(r * steps[1]), n) };
