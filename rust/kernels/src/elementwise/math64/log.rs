@@ -157,10 +157,12 @@ pub(crate) fn log<P: Pack<f64>>(x: P) -> P {
     let (e, m) = x.octave();
     let i = m.shifted::<48>();
     let r = m.mul_add(i.look_up(&INVERSE), P::splat(-1.0));
-    let low = e.mul_add(P::splat(LN2_LO), i.look_up(&LOG_OF_LOW));
+    // The product is exact.
+    let (h, l) = fast_sum(e * P::splat(LN2_HI), i.look_up(&LOG_OF));
+    let low = e.mul_add(P::splat(LN2_LO), l + i.look_up(&LOG_OF_LOW));
     let z = r * r;
     let tail = (r * z).mul_add(poly(r, &LOG_NEAR), z.mul_add(P::splat(-0.5), low));
-    (e.mul_add(P::splat(LN2_HI), i.look_up(&LOG_OF)) + (r + tail)).log_edges(x)
+    (h + (r + tail)).log_edges(x)
 }
 
 /// [`log`] by a quotient instead of tables, for where a compiler makes vectors of it.

@@ -4,7 +4,7 @@
 //! The same shape as the functions of f32 in `math`: arguments are reduced by Cody and Waite's constants in several parts
 //! (W. Cody and W. Waite, "Software Manual for the Elementary Functions", 1980), what is left is a polynomial, and where
 //! one rounding more would show, a sum is carried as a value and the rest that it lost (T. Dekker, "A floating-point
-//! technique for extending the available precision", 1971). The shapes of `log2`, `log10` and `log1p` are fdlibm's.
+//! technique for extending the available precision", 1971). The shapes of `log1p` and its kin, `sin` and `cos` are fdlibm's.
 //! Polynomials were fitted for these files by interpolation at Chebyshev nodes in 60-digit arithmetic, each the quotient
 //! that its comment names; the error of the fit is below 2^-56 of the result.
 

@@ -1,7 +1,7 @@
 //! Sine, cosine, tangent.
 
 use super::{MAGIC, Pack, fast_sum, poly, quotient};
-use std::f64::consts::{FRAC_1_PI, FRAC_2_PI, FRAC_PI_2};
+use std::f64::consts::{FRAC_2_PI, FRAC_PI_2};
 
 /// Largest argument that is reduced by three constants; beyond it [`huge`] is used.
 pub(crate) const TRIG_LIMIT: f64 = 1e9;
@@ -30,49 +30,19 @@ const COS: [f64; 6] = [
 const PI_2_MID: f64 = 6.123233995736766e-17;
 const PI_2_LOW: f64 = -1.4973849048591698e-33;
 
-/// (sin r / r - 1) / r² in z = r², |r| <= π/2, a quarter of a last place too little at the end, where the sine must not pass 1.
-const SIN_FAR: [f64; 8] = [
-    -0.16666666666666666,
-    0.00833333333333321,
-    -0.00019841269841214235,
-    2.755731921190196e-06,
-    -2.505210693711763e-08,
-    1.605894269031171e-10,
-    -7.643063694623909e-13,
-    2.7218865809696453e-15,
-];
-
-/// x less n times `unit`·π/2 as h + l. The unit is 1 or 2, and n may be half of an integer where it is 2.
-#[inline(always)]
-fn less<P: Pack<f64>>(x: P, n: P, unit: f64) -> (P, P) {
-    // Exact: both terms are multiples of 2^-52 or less (or of x's last place), and the difference is below 2.
-    let a = n.mul_add(P::splat(-FRAC_PI_2 * unit), x);
-    let w = n * P::splat(PI_2_MID * unit);
-    let w_low = n.mul_add(P::splat(PI_2_MID * unit), -w);
-    let h = a - w;
-    let s = h - a;
-    let rest = (a - (h - s)) - (w + s);
-    (h, n.mul_add(P::splat(-PI_2_LOW * unit), rest - w_low))
-}
-
 /// x = q·π/2 + h + l, |h| <= π/4; q in the low bits of the first result.
 #[inline(always)]
 fn reduce<P: Pack<f64>>(x: P) -> (P, P, P) {
     let t = x.mul_add(P::splat(FRAC_2_PI), P::splat(MAGIC));
-    let (h, l) = less(x, t - P::splat(MAGIC), 1.0);
-    (t, h, l)
-}
-
-/// sin(x - nπ)
-#[inline(always)]
-fn sin_less<P: Pack<f64>>(x: P, n: P) -> P {
-    let (h, l) = less(x, n, 2.0);
-    let z = h * h;
-    // The cosine, roughly.
-    let slope = z
-        .mul_add(P::splat(1.0 / 24.0), P::splat(-0.5))
-        .mul_add(z, P::splat(1.0));
-    h + (h * z).mul_add(poly(z, &SIN_FAR), slope * l)
+    let n = t - P::splat(MAGIC);
+    // Exact: both terms are multiples of 2^-53 (or of x's last place), and the difference is below 1.
+    let a = n.mul_add(P::splat(-FRAC_PI_2), x);
+    let w = n * P::splat(PI_2_MID);
+    let w_low = n.mul_add(P::splat(PI_2_MID), -w);
+    let h = a - w;
+    let s = h - a;
+    let rest = (a - (h - s)) - (w + s);
+    (t, h, n.mul_add(P::splat(-PI_2_LOW), rest - w_low))
 }
 
 /// sin(h + l) and cos(h + l), each as a sum.
@@ -86,15 +56,17 @@ fn quadrant<P: Pack<f64>>(h: P, l: P) -> ((P, P), (P, P)) {
     ((h, s), (w, c))
 }
 
-fn sin_of((q, h, l): (f64, f64, f64)) -> f64 {
+#[inline(always)]
+fn sin_of<P: Pack<f64>>((q, h, l): (P, P, P)) -> P {
     let (s, c) = quadrant(h, l);
     (q.parity(s.0, c.0) + q.parity(s.1, c.1)).turned(q)
 }
 
-fn cos_of((q, h, l): (f64, f64, f64)) -> f64 {
+#[inline(always)]
+fn cos_of<P: Pack<f64>>((q, h, l): (P, P, P)) -> P {
     let (s, c) = quadrant(h, l);
     // A quarter turn on.
-    (q.parity(c.0, s.0) + q.parity(c.1, s.1)).turned(q + 1.0)
+    (q.parity(c.0, s.0) + q.parity(c.1, s.1)).turned(q + P::splat(1.0))
 }
 
 #[inline(always)]
@@ -110,16 +82,12 @@ fn tan_of<P: Pack<f64>>((q, h, l): (P, P, P)) -> P {
 
 #[inline(always)]
 pub(crate) fn sin<P: Pack<f64>>(x: P) -> P {
-    let t = x.mul_add(P::splat(FRAC_1_PI), P::splat(MAGIC));
-    sin_less(x, t - P::splat(MAGIC)).turned_if_odd(t).zero_of(x)
+    sin_of(reduce(x)).zero_of(x)
 }
 
 #[inline(always)]
 pub(crate) fn cos<P: Pack<f64>>(x: P) -> P {
-    // cos x = -sin(x - nπ) (-1)^(n - 1/2), n half of an odd number.
-    let t = x.mul_add(P::splat(FRAC_1_PI), P::splat(-0.5)) + P::splat(MAGIC + 1.0);
-    let n = (t - P::splat(MAGIC + 1.0)) + P::splat(0.5);
-    sin_less(x, n).turned_if_odd(t)
+    cos_of(reduce(x))
 }
 
 #[inline(always)]
