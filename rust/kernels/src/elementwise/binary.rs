@@ -91,6 +91,10 @@ impl Binary {
 }
 
 pub(super) fn kernel(op: Binary, compute: DType) -> Option<Kernel> {
+    #[cfg(target_arch = "x86_64")]
+    if let Some(kernel) = super::math::wide::kernel2(op, compute) {
+        return Some(kernel);
+    }
     match compute {
         DType::F32 => floats::<f32>(op).or_else(|| float_tests::<f32>(op)),
         DType::F64 => floats::<f64>(op).or_else(|| float_tests::<f64>(op)),

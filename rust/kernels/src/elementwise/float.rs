@@ -278,7 +278,7 @@ impl Float for f32 {
     }
     #[inline(always)]
     fn pow(self, e: f32) -> f32 {
-        math::pow(self, e)
+        math::pow_d(self as f64, e as f64) as f32
     }
     #[inline(always)]
     fn ndtr(self) -> f32 {

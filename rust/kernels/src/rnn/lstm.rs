@@ -163,6 +163,8 @@ fn begin<T: RnnElement>(
 
 /// Activates the gates of a step, whose rows are as far apart as said: writes them, the cells and the outputs.
 pub(crate) type StepFn<T> = fn(usize, (&[T], usize), &[T], [&mut [T]; 3]);
+/// Of the hidden size, activations, cells after and before, and the outputs' gradient; makes the cell's and the gates'.
+pub(crate) type BackFn<T> = fn(usize, &[T], &[&[T]; 2], &[T], [&mut [T]; 2]);
 
 multiversion! {
     pub(super) fn step<T: Float>(size: usize, gates: (&[T], usize), before: &[T], to: [&mut [T]; 3]) {
@@ -222,6 +224,7 @@ pub fn lstm_backward<T: RnnElement>(
     if size == 0 {
         return grad_h.fill(T::default());
     }
+    let step_back = T::lstm_step_back();
     let grad_gates = Steps::of(grad_gates, s.rows, 4 * size);
     let (to_h, to_c) = (Steps::of(grad_h, s.rows, s.state), Steps::of(grad_c, s.rows, size));
     let walk = |packed: &Packed<T>, rows: Range<usize>| {
@@ -246,7 +249,7 @@ pub fn lstm_backward<T: RnnElement>(
                 .before(t)
                 .map_or(rows_of(c, s, size, 0, &rows), |b| rows_of(cells, s, size, b, &rows));
             let (cell, act) = (rows_of(cells, s, size, t, &rows), rows_of(acts, s, 4 * size, t, &rows));
-            step_back(size, act, &[cell, before], &from, dc, gates);
+            step_back(size, act, &[cell, before], &from, [&mut *dc, &mut *gates]);
             packed.multiply(gates, dh, false);
             if s.state == size {
                 from.copy_from_slice(dh);
@@ -260,8 +263,8 @@ pub fn lstm_backward<T: RnnElement>(
 
 multiversion! {
     /// Gradients of one step: `dc` becomes that of the cell before.
-    fn step_back<T: Float>(size: usize, acts: &[T], cells: &[&[T]; 2], dh: &[T], dc: &mut [T], gates: &mut [T]) {
-        let [cell, before] = *cells;
+    pub(super) fn step_back<T: Float>(size: usize, acts: &[T], cells: &[&[T]; 2], dh: &[T], to: [&mut [T]; 2]) {
+        let ([cell, before], [dc, gates]) = (*cells, to);
         let rows = acts.chunks_exact(4 * size).zip(gates.chunks_exact_mut(4 * size)).enumerate();
         for (r, (act, to)) in rows {
             let part = r * size..(r + 1) * size;

@@ -36,6 +36,10 @@ pub trait RnnElement: Float + HasTiles + Default {
     fn lstm_step() -> lstm::StepFn<Self> {
         lstm::step
     }
+    /// The gradients of an LSTM's step, for this CPU.
+    fn lstm_step_back() -> lstm::BackFn<Self> {
+        lstm::step_back
+    }
     /// The activations of a GRU's step, for this CPU.
     fn gru_step() -> gru::StepFn<Self> {
         gru::step
@@ -47,6 +51,13 @@ impl RnnElement for f32 {
         match isa() {
             Isa::Avx512 => wide::lstm_step,
             _ => lstm::step,
+        }
+    }
+    #[cfg(target_arch = "x86_64")]
+    fn lstm_step_back() -> lstm::BackFn<f32> {
+        match isa() {
+            Isa::Avx512 => wide::lstm_step_back,
+            _ => lstm::step_back,
         }
     }
     #[cfg(target_arch = "x86_64")]

@@ -253,6 +253,19 @@ fn vectors_give_the_bits_of_numbers() {
             (acts, cell, out)
         };
         assert!(lstm(f32::lstm_step()) == lstm(lstm::step), "{size}");
+        let acts = &large[..rows * 4 * size];
+        let back = |step: lstm::BackFn<f32>| {
+            let (mut cell, mut to) = (mapped[..rows * size].to_vec(), vec![0.0; rows * 4 * size]);
+            step(
+                size,
+                acts,
+                &[&gates[..rows * size], &before],
+                &large[..rows * size],
+                [&mut cell, &mut to],
+            );
+            (cell, to)
+        };
+        assert!(back(f32::lstm_step_back()) == back(lstm::step_back), "{size}");
         let gru = |step: gru::StepFn<f32>| {
             let (mut acts, mut out) = (vec![0.0; rows * 4 * size], vec![0.0; rows * size]);
             step(size, &large[..rows * 3 * size], &mapped, &before, [&mut acts, &mut out]);

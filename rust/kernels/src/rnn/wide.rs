@@ -115,6 +115,59 @@ unsafe fn gru<P: Some>(
     }
 }
 
+/// # Safety
+/// As [`lstm`].
+#[inline(always)]
+unsafe fn lstm_back<P: Some>(
+    size: usize,
+    acts: *const f32,
+    cell: *const f32,
+    before: *const f32,
+    grad: *const f32,
+    grad_cell: *mut f32,
+    gates: *mut f32,
+    at: usize,
+    left: usize,
+) {
+    let one = P::splat(1.0);
+    // SAFETY: the caller's promise.
+    unsafe {
+        let (i, f) = (P::get(acts.add(at), left), P::get(acts.add(size + at), left));
+        let (g, o) = (
+            P::get(acts.add(2 * size + at), left),
+            P::get(acts.add(3 * size + at), left),
+        );
+        let (t, dh) = (tanh(P::get(cell.add(at), left)), P::get(grad.add(at), left));
+        let d = (dh * o).mul_add(one - t * t, P::get(grad_cell.add(at), left));
+        (d * g * i * (one - i)).put(gates.add(at), left);
+        (d * P::get(before.add(at), left) * f * (one - f)).put(gates.add(size + at), left);
+        (d * i * (one - g * g)).put(gates.add(2 * size + at), left);
+        (dh * t * o * (one - o)).put(gates.add(3 * size + at), left);
+        (d * f).put(grad_cell.add(at), left);
+    }
+}
+
+/// See [`super::lstm::step_back`].
+pub(super) fn lstm_step_back(size: usize, acts: &[f32], cells: &[&[f32]; 2], grad: &[f32], to: [&mut [f32]; 2]) {
+    #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx512cd,avx2,fma,bmi1,bmi2,lzcnt,f16c")]
+    fn step(size: usize, acts: &[f32], [cell, before]: [&[f32]; 2], grad: &[f32], [grad_cell, gates]: [&mut [f32]; 2]) {
+        let rows = acts
+            .chunks_exact(4 * size)
+            .zip(cell.chunks_exact(size).zip(before.chunks_exact(size)));
+        let grads = grad.chunks_exact(size).zip(grad_cell.chunks_exact_mut(size));
+        for (((acts, (cell, before)), (grad, grad_cell)), gates) in
+            rows.zip(grads).zip(gates.chunks_exact_mut(4 * size))
+        {
+            let (acts, cell, before) = (acts.as_ptr(), cell.as_ptr(), before.as_ptr());
+            let (grad, grad_cell, gates) = (grad.as_ptr(), grad_cell.as_mut_ptr(), gates.as_mut_ptr());
+            // SAFETY: all rows have `size` numbers, or four times as many.
+            unsafe { along!(size, lstm_back(size, acts, cell, before, grad, grad_cell, gates)) }
+        }
+    }
+    // SAFETY: chosen where the CPU has the instruction set.
+    unsafe { step(size, acts, *cells, grad, to) }
+}
+
 /// See [`super::lstm::step`].
 pub(super) fn lstm_step(size: usize, (gates, ld): (&[f32], usize), before: &[f32], to: [&mut [f32]; 3]) {
     #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx512cd,avx2,fma,bmi1,bmi2,lzcnt,f16c")]

@@ -1,6 +1,6 @@
 //! The error function of f32, GELU, and the tail of the normal distribution that both are made of.
 
-use super::exp::exp_parts;
+use super::pieces::{ERF, QUARTERS};
 use super::{LIFT, MAGIC, MAGIC_D, Pack, poly, poly_d};
 
 /// e^(t²) erfc(t) (t + 3) in u = (t - 3) / (t + 3), 0 <= t <= 10.3
@@ -90,39 +90,11 @@ fn normal_tail<P: Pack>(a: P) -> (P, P, P, P) {
     (q, w, r * poly(r, EXP2), t)
 }
 
-/// The form is N. Juffa's: 1 - e^(polynomial) away from 0.
 #[inline(always)]
 pub(crate) fn erf<P: Pack>(x: P) -> P {
-    // erf x / x - 1 in x²
-    let near = poly(
-        x * x,
-        [
-            0.1283791363,
-            -0.3761241138,
-            0.1128098518,
-            -0.02673749439,
-            0.004951895215,
-            -0.0005787613918,
-        ],
-    );
-    let near = x.mul_add(near, x);
-    // log erfc
-    let a = x.abs();
-    let power = poly(
-        a.at_most(3.95),
-        [
-            -0.002250012709,
-            -1.118877411,
-            -0.6525661349,
-            -0.0898906216,
-            0.01517922617,
-            -0.001200429047,
-        ],
-    );
-    let (p, t) = exp_parts(power);
-    // The product is exact.
-    let far = (-(P::splat(1.0) + p)).mul_add(t.power(P::splat(1.0)), P::splat(1.0));
-    a.below(0.95, near, far.copysign(x))
+    let a = x.abs().at_most(4.0);
+    let (r, q, c) = ERF.at(a.at_least(0.03125).shifted::<QUARTERS>(), a);
+    q.mul_add(r, a.below(0.0390625, a, c)).copysign(x)
 }
 
 /// x less its tail where it is positive; in AVX2 [`super::wide`] is the same by name.
@@ -137,15 +109,16 @@ pub(crate) fn gelu<P: Pack>(x: P) -> P {
 
 /// The derivative of [`gelu`]: Φ(x) + x φ(x).
 #[inline(always)]
-pub(crate) fn gelu_slope(x: f32) -> f32 {
-    let a = x.distance(FAR);
+pub(crate) fn gelu_slope<P: Pack>(x: P) -> P {
+    let (one, inverse) = (P::splat(1.0), P::splat(1.0 / SHIFT));
+    // NaN stays.
+    let a = x.abs().at_most(FAR);
     let (q, w, p, t) = normal_tail(a);
     // 1 / (a + SHIFT) = (1 - w) / SHIFT
-    let v = q * (1.0 / SHIFT).mul_add(-w, 1.0 / SHIFT);
-    let e = (1.0 + p) * t.power(LIFT) * (1.0 / LIFT);
-    let below = if x >= 0.0 { (-v).mul_add(e, 1.0) } else { v * e };
-    let y = (e * 0.39894228).mul_add(a.copysign(x), below);
-    if x.is_nan() { x } else { y }
+    let v = q * inverse.mul_add(-w, inverse);
+    let e = (one + p) * t.power(P::splat(LIFT)) * P::splat(1.0 / LIFT);
+    let below = x.below(0.0, v * e, (-v).mul_add(e, one));
+    (e * P::splat(0.39894228)).mul_add(a.copysign(x), below)
 }
 
 /// Two polynomials in w = -log(1 - x²), as in M. Giles, "Approximating the erfinv function" (2010).

@@ -1,5 +1,6 @@
 //! The exponential of f32 and what is made of it.
 
+use super::pieces::{QUARTERS, TANH};
 use super::{LIFT, MAGIC, MAGIC_D, Pack, clamp, clamp_d, poly, poly_d};
 use std::f32::consts::LOG2_E;
 
@@ -108,25 +109,15 @@ pub(crate) fn expm1<P: Pack>(x: P) -> P {
 
 #[inline(always)]
 pub(crate) fn tanh<P: Pack>(x: P) -> P {
-    let a = x.abs();
-    let z = x * x;
-    let p = poly(
-        z,
-        [
-            -3.333333433e-01,
-            1.333329082e-01,
-            -5.395634845e-02,
-            2.174618654e-02,
-            -8.272456937e-03,
-            2.214902779e-03,
-        ],
-    );
-    let small = (x * z).mul_add(p, x);
-    // 1 - 2 / (e^2a + 1), which is 1 beyond e^20.
-    let (p, t) = exp_poly((a + a).at_most(20.0));
-    let above = p.mul_add(t.power(P::splat(1.0)), P::splat(1.0));
-    let big = P::splat(1.0) - P::splat(2.0) / above;
-    a.below(0.65, small, big).copysign(x)
+    let a = x.abs().at_most(10.0);
+    let (r, q, c) = TANH.at(a.at_least(0.0625).shifted::<QUARTERS>(), a);
+    q.mul_add(r, c).copysign(x)
+}
+
+/// x - tanh x
+#[inline(always)]
+pub(crate) fn tanhshrink<P: Pack>(x: P) -> P {
+    x - tanh(x)
 }
 
 #[inline(always)]
@@ -143,6 +134,13 @@ pub(crate) fn silu<P: Pack>(x: P) -> P {
     let d = one_plus_exp(x, -115.0, s);
     let x = x.below(-115.0, x * P::splat(0.0), x);
     x / d * s
+}
+
+/// The derivative of [`silu`].
+#[inline(always)]
+pub(crate) fn silu_slope<P: Pack>(x: P) -> P {
+    let (s, one) = (sigmoid(x), P::splat(1.0));
+    s * (x * (one - s) + one)
 }
 
 /// log(1 + e^x): the larger of x and 0, and log(1 + e^-|x|) by a polynomial.
@@ -200,10 +198,10 @@ pub(crate) fn exp_d(x: f64) -> f64 {
 }
 
 #[inline(always)]
-pub(super) fn exp2_d(x: f64) -> f64 {
-    let c = clamp_d(x, -1000.0, 1000.0);
-    let t = c + MAGIC_D;
-    let r = c - (t - MAGIC_D);
+pub(super) fn exp2_d<P: Pack<f64>>(x: P) -> P {
+    let c = x.at_most(1000.0).at_least(-1000.0);
+    let t = c + P::splat(MAGIC_D);
+    let r = c - (t - P::splat(MAGIC_D));
     let q = poly_d(
         r,
         [
@@ -218,7 +216,7 @@ pub(super) fn exp2_d(x: f64) -> f64 {
             1.0203171216524443e-07,
         ],
     );
-    q.mul_add(r, 1.0) * f64::from_bits((t.to_bits() << 52).wrapping_add(1023 << 52))
+    q.mul_add(r, P::splat(1.0)) * t.power(P::splat(1.0))
 }
 
 /// e^a / 2 and e^-a / 2 for 0 <= a.

@@ -1,7 +1,8 @@
 //! Logarithms of f32, the inverse hyperbolic functions, and powers.
 
 use super::exp::exp2_d;
-use super::{MAGIC, Pack, poly_d, poly9, two_sum};
+use super::{MAGIC, Pack, poly, poly_d, poly9, two_sum};
+use std::f32::consts::{LN_2, LOG2_E};
 
 /// (log(1 + f) - f + f²/2) / f³ for √½ <= 1 + f < √2
 const LOG: [f32; 9] = [
@@ -28,6 +29,110 @@ pub(super) fn split(x: f32) -> (f32, f32) {
     (e, f32::from_bits((bits & 0x007f_ffff).wrapping_add(SQRT_HALF)) - 1.0)
 }
 
+/// `(e, m)` with x = m·2^e and 1 <= m < 2, for a positive x, subnormal ones too.
+#[inline(always)]
+pub(super) fn octave(x: f32) -> (f32, f32) {
+    let tiny = x < f32::MIN_POSITIVE;
+    let bits = (if tiny { x * 8_388_608.0 } else { x }).to_bits();
+    let e = (bits as i32 >> 23) as f32 - if tiny { 150.0 } else { 127.0 };
+    (e, f32::from_bits((bits & 0x007f_ffff) | 0x3f80_0000))
+}
+
+/// For each of 32 equal parts of 1 to 2 the inverse of a number in it; 1 and ½ for those beside 1 and 2, where a logarithm
+/// may be near 0. They are those of their neighbourhood whose logarithm is very nearly a float.
+const INVERSE: [f32; 32] = [
+    1.0, 0.9552043, 0.9275087, 0.9015071, 0.8768798, 0.8534205, 0.8311185, 0.8100589, 0.7902937, 0.77118164, 0.7530798,
+    0.7356564, 0.719033, 0.7032787, 0.6881256, 0.6737799, 0.6599558, 0.6464965, 0.63383186, 0.6214795, 0.60963994,
+    0.59804624, 0.5873233, 0.57644224, 0.56638825, 0.55661607, 0.5469388, 0.5378209, 0.52878916, 0.5201788, 0.5118646,
+    0.5,
+];
+
+/// The logarithms of their inverses, in the upper half (where 2^-1 brings a number near 1) with what [`LN_2`] has too much.
+const LOG_OF: [f32; 32] = [
+    0.0,
+    0.045830026,
+    0.07525309,
+    0.10368738,
+    0.13138534,
+    0.15850289,
+    0.18498287,
+    0.21064833,
+    0.23535064,
+    0.25983134,
+    0.28358412,
+    0.30699214,
+    0.32984802,
+    0.352002,
+    0.3737839,
+    0.39485177,
+    0.41558242,
+    0.43618754,
+    0.45597157,
+    0.47565234,
+    0.49488676,
+    0.5140872,
+    0.53217983,
+    0.55088013,
+    0.5684755,
+    0.58587956,
+    0.6034184,
+    0.6202297,
+    0.6371655,
+    0.6535827,
+    0.66969514,
+    0.6931472,
+];
+
+/// The same for the logarithm to base 2.
+const INVERSE_2: [f32; 32] = [
+    1.0, 0.9553924, 0.92765135, 0.9012818, 0.8766216, 0.85318583, 0.83125114, 0.8102736, 0.79007715, 0.7709893,
+    0.75301236, 0.7356279, 0.71913266, 0.70344687, 0.68824065, 0.6735667, 0.6599048, 0.6466383, 0.6336258, 0.6214842,
+    0.60945326, 0.59824395, 0.58711714, 0.5766047, 0.56622165, 0.55634296, 0.54685014, 0.5377273, 0.52892953,
+    0.5201864, 0.5118698, 0.5,
+];
+const LOG2_OF: [f32; 32] = [
+    0.0,
+    0.065834664,
+    0.10834542,
+    0.14994988,
+    0.18997386,
+    0.22906809,
+    0.26664367,
+    0.30351898,
+    0.33993456,
+    0.37521726,
+    0.40925455,
+    0.44295192,
+    0.47567016,
+    0.50748664,
+    0.539015,
+    0.5701073,
+    0.59967023,
+    0.6289692,
+    0.658297,
+    0.68621033,
+    0.7144125,
+    0.7411942,
+    0.76827973,
+    0.79434544,
+    0.8205612,
+    0.8459536,
+    0.87078255,
+    0.8950534,
+    0.91885257,
+    0.94289935,
+    0.96615124,
+    1.0,
+];
+
+/// `(e, c, r)` with log x = e log 2 + c + log(1 + r).
+#[inline(always)]
+fn reduce<P: Pack>(x: P, inverse: &[f32; 32], log_of: &[f32; 32]) -> (P, P, P) {
+    let (e, m) = x.octave();
+    let i = m.shifted::<18>();
+    (e, i.look_up(log_of), m.mul_add(i.look_up(inverse), P::splat(-1.0)))
+}
+
 /// e·ln 2 + log(1 + f) + c, where c is below the last place of f.
 #[inline(always)]
 fn join<P: Pack>(e: P, f: P, c: P) -> P {
@@ -40,11 +145,17 @@ fn join<P: Pack>(e: P, f: P, c: P) -> P {
 
 #[inline(always)]
 pub(crate) fn log<P: Pack>(x: P) -> P {
-    let (e, f) = x.split();
-    let z = f * f;
-    let tail = (poly9(f, LOG) * f).mul_add(z, P::splat(-0.5) * z);
-    let tail = e.mul_add(P::splat(-2.12194440e-4), tail);
-    e.mul_add(P::splat(0.693359375), f + tail).log_edges(x)
+    let (e, c, r) = reduce(x, &INVERSE, &LOG_OF);
+    // log(1 + r) / r
+    let p = poly(r, [1.0, -0.50000125, 0.3333667, -0.24394915]);
+    p.mul_add(r, e.mul_add(P::splat(LN_2), c)).log_edges(x)
+}
+
+/// a log b, which is 0 where a is, unless b is NaN.
+#[inline(always)]
+pub(crate) fn xlogy<P: Pack>(a: P, b: P) -> P {
+    // What is added is -0.0, or NaN.
+    (a * log(b)).zero_of(a.abs()) + b.abs().at_most(f32::MAX) * P::splat(-0.0)
 }
 
 #[inline(always)]
@@ -70,14 +181,10 @@ fn log_sum<P: Pack>(f: P) -> (P, P) {
 
 #[inline(always)]
 pub(crate) fn log2<P: Pack>(x: P) -> P {
-    let log2_e = P::splat(std::f32::consts::LOG2_E);
-    let (e, f) = x.split();
-    let (h, l) = log_sum(f);
-    let p = h * log2_e;
-    let q = h.mul_add(log2_e, -p);
-    let q = q + l.mul_add(log2_e, h * P::splat(1.925963033e-08));
-    let s = e + p;
-    (s + (((e - s) + p) + q)).log_edges(x)
+    let (e, c, r) = reduce(x, &INVERSE_2, &LOG2_OF);
+    // log2(1 + r) / r
+    let p = poly(r, [LOG2_E, -0.72134805, 0.48101997, -0.3552507]);
+    p.mul_add(r, e + c).log_edges(x)
 }
 
 #[inline(always)]
@@ -142,7 +249,14 @@ fn log_parts(x: f64, near: Option<f64>) -> (f64, f64) {
     } else {
         f
     };
-    let s = f / (2.0 + f);
+    (e, log_near(f))
+}
+
+/// log(1 + f) for √½ <= 1 + f < √2
+#[inline(always)]
+fn log_near<P: Pack<f64>>(f: P) -> P {
+    let two = P::splat(2.0);
+    let s = f / (two + f);
     let z = s * s;
     let q = poly_d(
         z,
@@ -156,32 +270,17 @@ fn log_parts(x: f64, near: Option<f64>) -> (f64, f64) {
             0.1461703754883715,
         ],
     );
-    (e, (s * z).mul_add(q, 2.0 * s))
+    (s * z).mul_add(q, two * s)
 }
 
+/// x to the power of y for results of f32.
 #[inline(always)]
-pub(crate) fn pow(x: f32, y: f32) -> f32 {
-    let (e, l) = log_parts(x.abs() as f64, None);
-    let log2 = l.mul_add(std::f64::consts::LOG2_E, e);
-    let magnitude = x.abs();
-    let log2 = if magnitude < f32::INFINITY {
-        log2
-    } else {
-        magnitude as f64
-    };
-    let log2 = if magnitude == 0.0 { f64::NEG_INFINITY } else { log2 };
-    let power = exp2_d(log2 * y as f64) as f32;
-    // 1000 twice over: beyond it exp2_d saturates, and so does f32.
-    let power = if magnitude == 1.0 && !y.is_nan() { 1.0 } else { power };
-    let whole = y.trunc() == y;
-    let odd = whole && (y * 0.5).trunc() != y * 0.5;
-    let signed = if odd { power.copysign(x) } else { power };
-    let signed = if x < 0.0 && magnitude < f32::INFINITY && !whole {
-        f32::NAN
-    } else {
-        signed
-    };
-    if x == 1.0 || y == 0.0 { 1.0 } else { signed }
+pub(crate) fn pow_d<P: Pack<f64>>(x: P, y: P) -> P {
+    let a = x.abs();
+    let (e, f) = a.split();
+    let log2 = log_near(f).mul_add(P::splat(std::f64::consts::LOG2_E), e).log_edges(a);
+    // 1000 twice over: beyond it `exp2_d` saturates, and so does f32.
+    exp2_d(log2 * y).pow_edges(x, y)
 }
 
 /// log(1 + u) for u >= 0 that is finite.

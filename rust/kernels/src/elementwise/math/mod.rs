@@ -1,4 +1,5 @@
-//! Elementary functions of f32 that vectorize: no branches, no tables, fused multiply-add; at most 2 ulp (gelu: 4).
+//! Elementary functions of f32 that vectorize: no branches, fused multiply-add, tables only of 32 numbers, which two vectors
+//! hold; at most 2 ulp (gelu: 4).
 //!
 //! Two kinds. The hot ones are single precision throughout, with what rounding loses carried along where it would show
 //! (as in `math64`). The others are evaluated in double precision by short polynomials (the names that end in `_d`, good
@@ -13,14 +14,19 @@ mod exp;
 mod inverse;
 mod log;
 mod pack;
+#[cfg(target_arch = "x86_64")]
+mod pair;
+mod pieces;
 mod trig;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod wide;
 
 pub(crate) use erf::{erf, erfc_d, erfinv, gelu, gelu_slope};
-pub(crate) use exp::{cosh, exp, exp_d, exp2, expm1, log_sigmoid, sigmoid, silu, sinh, softplus, tanh};
+pub(crate) use exp::{
+    cosh, exp, exp_d, exp2, expm1, log_sigmoid, sigmoid, silu, silu_slope, sinh, softplus, tanh, tanhshrink,
+};
 pub(crate) use inverse::{acos, asin, atan};
-pub(crate) use log::{acosh, asinh, atanh, log, log1p, log2, log10, pow};
+pub(crate) use log::{acosh, asinh, atanh, log, log1p, log2, log10, pow_d, xlogy};
 pub(crate) use pack::Pack;
 pub(crate) use trig::{TRIG_LIMIT, cos, sin, tan};
 

@@ -14,6 +14,8 @@ pub(crate) trait Pack<T = f32>:
     fn mul_add(self, a: Self, b: Self) -> Self;
     fn abs(self) -> Self;
     fn sqrt(self) -> Self;
+    /// To the nearest integer, ties to even.
+    fn rounded(self) -> Self;
     fn copysign(self, sign: Self) -> Self;
     /// The lesser of the two; NaN stays.
     fn at_most(self, most: T) -> Self;
@@ -31,6 +33,8 @@ pub(crate) trait Pack<T = f32>:
     fn parity(self, even: Self, odd: Self) -> Self;
     /// Of the other sign where bit 1 of `q` is set.
     fn turned(self, q: Self) -> Self;
+    /// Of the other sign where bit 0 of `q` is set.
+    fn turned_if_odd(self, q: Self) -> Self;
     /// `x` where that is zero.
     fn zero_of(self, x: Self) -> Self;
     /// s·2^k, k in the low bits of `self`; s is a power of two, and so is the result.
@@ -39,10 +43,18 @@ pub(crate) trait Pack<T = f32>:
     fn scaled(self, t: Self, x: Self) -> Self;
     /// As [`Pack::scaled`], for k <= 0.
     fn scaled_down(self, t: Self) -> Self;
+    /// The bits as an integer, shifted to the right.
+    fn shifted<const BY: u32>(self) -> Self;
+    /// The number of a table at the place that the lowest bits name. Two vectors of AVX-512 hold a table: 32 floats, 16 doubles.
+    fn look_up<const N: usize>(self, table: &[T; N]) -> Self;
     /// `(e, f)` as `log::split` has it.
     fn split(self) -> (Self, Self);
+    /// `(e, m)` with `self` = m·2^e and 1 <= m < 2, for a positive number, subnormal ones too.
+    fn octave(self) -> (Self, Self);
     /// The logarithm of `x`, which `self` is where that is positive and finite.
     fn log_edges(self, x: Self) -> Self;
+    /// x to the power of y, where `self` is that of |x|.
+    fn pow_edges(self, x: Self, y: Self) -> Self;
 }
 
 macro_rules! number {
@@ -63,6 +75,10 @@ macro_rules! number {
             #[inline(always)]
             fn sqrt(self) -> $t {
                 $t::sqrt(self)
+            }
+            #[inline(always)]
+            fn rounded(self) -> $t {
+                $t::round_ties_even(self)
             }
             #[inline(always)]
             fn copysign(self, sign: $t) -> $t {
@@ -105,6 +121,10 @@ macro_rules! number {
                 $t::from_bits(self.to_bits() ^ ((q.to_bits() & 2) << (8 * size_of::<$t>() - 2)))
             }
             #[inline(always)]
+            fn turned_if_odd(self, q: $t) -> $t {
+                $t::from_bits(self.to_bits() ^ (q.to_bits() << (8 * size_of::<$t>() - 1)))
+            }
+            #[inline(always)]
             fn zero_of(self, x: $t) -> $t {
                 if x == 0.0 { x } else { self }
             }
@@ -127,12 +147,38 @@ macro_rules! number {
                 self * t.power($functions::LIFT) * (1.0 / $functions::LIFT)
             }
             #[inline(always)]
+            fn shifted<const BY: u32>(self) -> $t {
+                $t::from_bits(self.to_bits() >> BY)
+            }
+            #[inline(always)]
+            fn look_up<const N: usize>(self, table: &[$t; N]) -> $t {
+                table[self.to_bits() as usize % N]
+            }
+            #[inline(always)]
             fn split(self) -> ($t, $t) {
                 $functions::log::split(self)
             }
             #[inline(always)]
+            fn octave(self) -> ($t, $t) {
+                $functions::log::octave(self)
+            }
+            #[inline(always)]
             fn log_edges(self, x: $t) -> $t {
                 $functions::log::edges(x, self)
+            }
+            #[inline(always)]
+            fn pow_edges(self, x: $t, y: $t) -> $t {
+                let a = x.abs();
+                let power = if a == 1.0 && !y.is_nan() { 1.0 } else { self };
+                let whole = y.trunc() == y;
+                let odd = whole && (y * 0.5).trunc() != y * 0.5;
+                let signed = if odd { power.copysign(x) } else { power };
+                let signed = if x < 0.0 && a < $t::INFINITY && !whole {
+                    $t::NAN
+                } else {
+                    signed
+                };
+                if x == 1.0 || y == 0.0 { 1.0 } else { signed }
             }
         }
     };
@@ -157,6 +203,8 @@ pub(crate) mod avx512 {
         type One: OneVector<T>;
         /// The largest absolute values in each lane of all the vectors and of `than`; NaNs are passed over.
         fn farthest(self, than: Self::One) -> Self::One;
+        /// Some number is less than `limit`.
+        fn any_below(self, limit: T) -> bool;
     }
 
     pub(crate) trait OneVector<T>: Vectors<T, One = Self> {
@@ -225,6 +273,12 @@ pub(crate) mod avx512 {
                 }
 
                 #[inline(always)]
+                fn turned_if_odd(x: $vector, q: $vector) -> $vector {
+                    // SAFETY: see `Vectors`.
+                    unsafe { float(xor_bits(bits(x), shift_left::<{ 8 * size_of::<$t>() as u32 - 1 }>(bits(q)))) }
+                }
+
+                #[inline(always)]
                 fn power(t: $vector, s: $vector) -> $vector {
                     // SAFETY: see `Vectors`.
                     unsafe { float(add_bits(shift_left::<$mantissa>(bits(t)), bits(s))) }
@@ -256,6 +310,24 @@ pub(crate) mod avx512 {
                 }
 
                 #[inline(always)]
+                fn pow_edges(power: $vector, x: $vector, y: $vector) -> $vector {
+                    // Towards zero.
+                    const TRUNC: i32 = _MM_FROUND_TO_ZERO | _MM_FROUND_NO_EXC;
+                    // SAFETY: see `Vectors`.
+                    unsafe {
+                        let (a, one, half) = (abs(x), set(1.0), mul(y, set(0.5)));
+                        let whole = compare::<_CMP_EQ_OQ>(round::<TRUNC>(y), y);
+                        let odd = whole & compare::<_CMP_NEQ_UQ>(round::<TRUNC>(half), half);
+                        let unit = compare::<_CMP_EQ_OQ>(a, one) & compare::<_CMP_ORD_Q>(y, y);
+                        let power = blend(unit, power, one);
+                        let power = blend(odd, power, copysign(power, x));
+                        let below = compare::<_CMP_LT_OQ>(x, set(0.0)) & compare::<_CMP_LT_OQ>(a, set($t::INFINITY));
+                        let power = blend(below & !whole, power, set($t::NAN));
+                        blend(compare::<_CMP_EQ_OQ>(x, one) | compare::<_CMP_EQ_OQ>(y, set(0.0)), power, one)
+                    }
+                }
+
+                #[inline(always)]
                 fn zero_of(y: $vector, x: $vector) -> $vector {
                     // SAFETY: see `Vectors`.
                     unsafe { fixup::<0>(y, x, set_bits((THE_SOURCE << ZERO) as $signed)) }
@@ -279,6 +351,14 @@ pub(crate) mod avx512 {
                 fn choice<const COMPARED: i32>(x: $vector, limit: $t, yes: $vector, no: $vector) -> $vector {
                     // SAFETY: see `Vectors`.
                     unsafe { blend(compare::<COMPARED>(x, set(limit)), no, yes) }
+                }
+
+                #[inline(always)]
+                fn look_up<const N: usize>(i: $vector, table: &[$t; N]) -> $vector {
+                    const { assert!(N == 2 * $lanes) };
+                    let at = table.as_ptr();
+                    // SAFETY: see `Vectors`; both vectors lie in the table.
+                    unsafe { of_two(load(at), bits(i), load(at.add($lanes))) }
                 }
 
                 #[inline(always)]
@@ -360,6 +440,12 @@ pub(crate) mod avx512 {
                     unsafe { $name([$(sqrt(self.0[$i])),*]) }
                 }
                 #[inline(always)]
+                fn rounded(self) -> Self {
+                    const NEAREST: i32 = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
+                    // SAFETY: see `Vectors`.
+                    unsafe { $name([$(round::<NEAREST>(self.0[$i])),*]) }
+                }
+                #[inline(always)]
                 fn copysign(self, sign: Self) -> Self {
                     $name([$(copysign(self.0[$i], sign.0[$i])),*])
                 }
@@ -399,6 +485,10 @@ pub(crate) mod avx512 {
                     $name([$(turned(self.0[$i], q.0[$i])),*])
                 }
                 #[inline(always)]
+                fn turned_if_odd(self, q: Self) -> Self {
+                    $name([$(turned_if_odd(self.0[$i], q.0[$i])),*])
+                }
+                #[inline(always)]
                 fn zero_of(self, x: Self) -> Self {
                     $name([$(zero_of(self.0[$i], x.0[$i])),*])
                 }
@@ -417,13 +507,31 @@ pub(crate) mod avx512 {
                     self.scaled(t, t)
                 }
                 #[inline(always)]
+                fn shifted<const BY: u32>(self) -> Self {
+                    // SAFETY: see `Vectors`.
+                    unsafe { $name([$(float(shift_right::<BY>(bits(self.0[$i])))),*]) }
+                }
+                #[inline(always)]
+                fn look_up<const N: usize>(self, table: &[$t; N]) -> Self {
+                    $name([$(look_up(self.0[$i], table)),*])
+                }
+                #[inline(always)]
                 fn split(self) -> (Self, Self) {
                     let parts = [$(split(self.0[$i])),*];
                     ($name([$(parts[$i].0),*]), $name([$(parts[$i].1),*]))
                 }
                 #[inline(always)]
+                fn octave(self) -> (Self, Self) {
+                    // SAFETY: see `Vectors`.
+                    unsafe { ($name([$(exponent(self.0[$i])),*]), $name([$(mantissa::<0, 0>(self.0[$i])),*])) }
+                }
+                #[inline(always)]
                 fn log_edges(self, x: Self) -> Self {
                     $name([$(log_edges(self.0[$i], x.0[$i])),*])
+                }
+                #[inline(always)]
+                fn pow_edges(self, x: Self, y: Self) -> Self {
+                    $name([$(pow_edges(self.0[$i], x.0[$i], y.0[$i])),*])
                 }
             }
 
@@ -436,6 +544,11 @@ pub(crate) mod avx512 {
                     // SAFETY: see `Vectors`. The second operand is the answer where the first is NaN.
                     $(far = unsafe { max(abs(self.0[$i]), far) };)*
                     One([far])
+                }
+                #[inline(always)]
+                fn any_below(self, limit: $t) -> bool {
+                    // SAFETY: see `Vectors`.
+                    unsafe { $(compare::<_CMP_LT_OQ>(self.0[$i], set(limit)))|* != 0 }
                 }
             }
 
@@ -484,6 +597,7 @@ pub(crate) mod avx512 {
         _mm512_min_ps as min
         _mm512_max_ps as max
         _mm512_range_ps as range
+        _mm512_roundscale_ps as round
         _mm512_scalef_ps as scale
         _mm512_getexp_ps as exponent
         _mm512_getmant_ps as mantissa
@@ -496,7 +610,10 @@ pub(crate) mod avx512 {
         _mm512_castsi512_ps as float
         _mm512_set1_epi32 as set_bits
         _mm512_slli_epi32 as shift_left
+        _mm512_srli_epi32 as shift_right
+        _mm512_permutex2var_ps as of_two
         _mm512_add_epi32 as add_bits
+        _mm512_xor_si512 as xor_bits
         _mm512_test_epi32_mask as test
         _mm512_ternarylogic_epi32 as ternarylogic
     }
@@ -517,6 +634,7 @@ pub(crate) mod avx512 {
         _mm512_min_pd as min
         _mm512_max_pd as max
         _mm512_range_pd as range
+        _mm512_roundscale_pd as round
         _mm512_scalef_pd as scale
         _mm512_getexp_pd as exponent
         _mm512_getmant_pd as mantissa
@@ -529,7 +647,10 @@ pub(crate) mod avx512 {
         _mm512_castsi512_pd as float
         _mm512_set1_epi64 as set_bits
         _mm512_slli_epi64 as shift_left
+        _mm512_srli_epi64 as shift_right
+        _mm512_permutex2var_pd as of_two
         _mm512_add_epi64 as add_bits
+        _mm512_xor_si512 as xor_bits
         _mm512_test_epi64_mask as test
         _mm512_ternarylogic_epi64 as ternarylogic
     }

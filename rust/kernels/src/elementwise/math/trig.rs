@@ -1,7 +1,7 @@
 //! Sine, cosine and tangent of f32.
 
 use super::{MAGIC, Pack, poly};
-use std::f32::consts::{FRAC_2_PI, FRAC_PI_2};
+use std::f32::consts::{FRAC_1_PI, FRAC_2_PI, FRAC_PI_2, PI};
 
 /// Largest argument that `sin`, `cos` and `tan` take; beyond it `math64::huge` is used.
 pub(crate) const TRIG_LIMIT: f32 = 2e5;
@@ -10,35 +10,31 @@ pub(crate) const TRIG_LIMIT: f32 = 2e5;
 const PI_2_MID: f32 = -4.371138829e-08;
 const PI_2_LOW: f32 = -1.71512451e-15;
 
-/// `(q, sine, cosine)` of x less q quarter turns; q in the low bits. The reduction is `math64`'s.
+/// (sin r / r - 1) / r² for |r| up to π/2 and a little more: large arguments are divided by π with an error.
+const SIN: [f32; 4] = [-0.1666666, 0.0083330665, -0.00019809455, 2.6050263e-06];
+
+/// sin(x - nπ)
 #[inline(always)]
-fn quadrant<P: Pack>(x: P) -> (P, P, P) {
-    let t = x.mul_add(P::splat(FRAC_2_PI), P::splat(MAGIC));
-    let n = t - P::splat(MAGIC);
+fn sin_less<P: Pack>(x: P, n: P) -> P {
     // The first difference is exact; the others round a small number.
-    let r = n.mul_add(P::splat(-FRAC_PI_2), x);
-    let r = n.mul_add(P::splat(-PI_2_LOW), n.mul_add(P::splat(-PI_2_MID), r));
+    let r = n.mul_add(P::splat(-PI), x);
+    let r = n.mul_add(P::splat(-2.0 * PI_2_LOW), n.mul_add(P::splat(-2.0 * PI_2_MID), r));
     let z = r * r;
-    // (sin r / r - 1) / r²
-    let s = poly(z, [-0.1666665524, 0.008332188241, -0.0001951802406]);
-    let s = (r * z).mul_add(s, r);
-    // (cos r - 1 + r²/2) / r⁴
-    let c = poly(z, [0.04166664556, -0.001388730132, 2.443066114e-05]);
-    let c = (z * z).mul_add(c, P::splat(-0.5).mul_add(z, P::splat(1.0)));
-    (t, s, c)
+    (r * z).mul_add(poly(z, SIN), r)
 }
 
 #[inline(always)]
 pub(crate) fn sin<P: Pack>(x: P) -> P {
-    let (q, s, c) = quadrant(x);
-    q.parity(s, c).turned(q).zero_of(x)
+    let t = x.mul_add(P::splat(FRAC_1_PI), P::splat(MAGIC));
+    sin_less(x, t - P::splat(MAGIC)).turned_if_odd(t).zero_of(x)
 }
 
 #[inline(always)]
 pub(crate) fn cos<P: Pack>(x: P) -> P {
-    let (q, s, c) = quadrant(x);
-    // A quarter turn on.
-    q.parity(c, s).turned(q + P::splat(1.0))
+    // cos x = -sin(x - nπ) (-1)^(n - 1/2), n half of an odd number.
+    let t = x.mul_add(P::splat(FRAC_1_PI), P::splat(-0.5)) + P::splat(MAGIC + 1.0);
+    let n = (t - P::splat(MAGIC + 1.0)) + P::splat(0.5);
+    sin_less(x, n).turned_if_odd(t)
 }
 
 /// tan r of the remainder r, or -1 / tan r; both r and its tangent in two parts, because the quotient shows each rounding.

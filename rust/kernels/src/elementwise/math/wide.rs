@@ -1,10 +1,13 @@
-//! Functions several vectors at a time ([`Pack`]): those that programs call most, in AVX-512; GELU of f32 in AVX2 by name.
+//! Functions several vectors at a time ([`Pack`]): those that programs call most, in AVX-512; in AVX2 GELU of f32 by name, and
+//! those with tables.
 
 use super::erf::{EXP2, FAR, HALF_LOG2_E, SHIFT, TAIL};
 pub(crate) use super::pack::avx512::{Held, HeldInPart, Vectors, single};
 use super::pack::avx512::{OneVector, double};
+use super::pair::Pair;
 use super::{LIFT, MAGIC, Pack};
 use crate::dtype::DType;
+use crate::elementwise::binary::Binary;
 use crate::elementwise::float::Float;
 use crate::elementwise::unary::Unary;
 use crate::elementwise::walk::{Kernel, MAX_IN};
@@ -16,9 +19,19 @@ use std::slice::{from_raw_parts, from_raw_parts_mut};
 /// The kernel of a function that has one for this CPU.
 pub(crate) fn kernel(op: Unary, compute: DType) -> Option<Kernel> {
     match (isa(), compute) {
+        (Isa::Avx512, DType::F32) if op == Unary::Lgamma => Some(lgamma),
         (Isa::Avx512, DType::F32) => singles(op).or_else(|| widened(op)),
         (Isa::Avx512, DType::F64) => doubles(op),
-        (Isa::Avx2, DType::F32) if op == Unary::Gelu => Some(gelu_avx2),
+        (Isa::Avx2, DType::F32) => pairs(op),
+        _ => None,
+    }
+}
+
+/// The kernel of a function of two operands that has one for this CPU.
+pub(crate) fn kernel2(op: Binary, compute: DType) -> Option<Kernel> {
+    match (isa(), compute) {
+        (Isa::Avx512, DType::F32) => singles2(op),
+        (Isa::Avx512, DType::F64) => doubles2(op),
         _ => None,
     }
 }
@@ -85,6 +98,7 @@ fn singles(op: Unary) -> Option<Kernel> {
         Sinh => sinh, Four;
         Cosh => cosh, Four;
         Tanh => tanh, Four;
+        Tanhshrink => tanhshrink, Four;
         Atanh => atanh, Four;
         LogSigmoid => log_sigmoid, Four;
         Sigmoid => sigmoid, Four;
@@ -114,6 +128,81 @@ fn doubles(op: Unary) -> Option<Kernel> {
         Erf => erf, Four;
         Erfc => erfc, Four;
         Gelu => gelu, Four;
+    }
+}
+
+fn pairs(op: Unary) -> Option<Kernel> {
+    macro_rules! pairs {
+        ($($name:ident => $f:ident;)*) => {
+            match op {
+                $(Unary::$name => {
+                    struct K;
+                    impl Each<f32, f32> for K {
+                        #[inline(always)]
+                        fn f<P: Pack>(x: P) -> P {
+                            math::$f(x)
+                        }
+                        // Nothing lies beyond.
+                        fn slow(x: f32) -> f32 {
+                            x
+                        }
+                    }
+                    Some(each_pair::<K>)
+                })*
+                Unary::Gelu => Some(gelu_avx2),
+                _ => None,
+            }
+        };
+    }
+    pairs! {
+        Tanh => tanh;
+        Tanhshrink => tanhshrink;
+        Erf => erf;
+        Log => log;
+        Log2 => log2;
+    }
+}
+
+/// A function of two elements, as [`Each`].
+trait Each2<T> {
+    fn f<P: Pack<T>>(a: P, b: P) -> P;
+}
+
+macro_rules! kernels2 {
+    ($op:ident, $e:ident; $($name:ident => |$a:ident, $b:ident| $f:expr, $t:ident $kind:ident $vectors:ident;)*) => {
+        match $op {
+            $(Binary::$name => {
+                struct K;
+                impl Each2<$t> for K {
+                    #[inline(always)]
+                    fn f<P: Pack<$t>>($a: P, $b: P) -> P {
+                        $f
+                    }
+                }
+                Some(each2::<$e, $t, K, $kind::$vectors>)
+            })*
+            _ => None,
+        }
+    };
+}
+
+fn singles2(op: Binary) -> Option<Kernel> {
+    kernels2! {
+        op, f32;
+        Pow => |x, y| math::pow_d(x, y), f64 double Four;
+        Xlogy => |a, b| math::xlogy(a, b), f32 single Four;
+        SigmoidBackward => |g, y| g * (P::splat(1.0) - y) * y, f32 single Four;
+        TanhBackward => |g, y| g * (-y).mul_add(y, P::splat(1.0)), f32 single Four;
+        GeluBackward => |g, x| g * math::gelu_slope(x), f32 single Four;
+        SiluBackward => |g, x| g * math::silu_slope(x), f32 single Four;
+        LogSigmoidBackward => |g, x| g * math::sigmoid(-x), f32 single Four;
+    }
+}
+
+fn doubles2(op: Binary) -> Option<Kernel> {
+    kernels2! {
+        op, f64;
+        Pow => |x, y| math64::pow(x, y), f64 double Four;
     }
 }
 
@@ -186,6 +275,87 @@ unsafe fn each<E: Float, T: Float, K: Each<E, T>, V: Vectors<T> + Held<E>>(
         }
         start = end;
     }
+}
+
+/// # Safety
+/// `n` numbers in both operands and room for as many, which do not overlap; the CPU has AVX-512.
+#[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx512cd,avx2,fma,bmi1,bmi2,lzcnt,f16c")]
+unsafe fn each2<E: Float, T: Float, K: Each2<T>, V: Vectors<T> + Held<E>>(
+    ins: &[*const u8; MAX_IN],
+    out: *mut u8,
+    n: usize,
+) where
+    V::One: HeldInPart<E>,
+{
+    let (a, b, to) = (ins[0].cast::<E>(), ins[1].cast::<E>(), out.cast::<E>());
+    let mut at = 0;
+    // SAFETY: every place lies before `n`, or the masks let through only what does.
+    unsafe {
+        while at + V::LEN <= n {
+            let ahead = (at + AHEAD / size_of::<E>()).min(n - V::LEN);
+            for line in (0..V::LEN).step_by(64 / size_of::<E>()) {
+                prefetch(a.add(ahead + line));
+                prefetch(b.add(ahead + line));
+                prefetch_write(to.add(ahead + line));
+            }
+            K::f(V::load(a.add(at)), V::load(b.add(at))).store(to.add(at));
+            at += V::LEN;
+        }
+        while at < n {
+            let (x, y) = (V::One::load_n(a.add(at), n - at), V::One::load_n(b.add(at), n - at));
+            K::f(x, y).store_n(to.add(at), n - at);
+            at += V::One::LEN;
+        }
+    }
+}
+
+/// # Safety
+/// `n` floats at both ends, which do not overlap; the CPU has AVX-512.
+#[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx512cd,avx2,fma,bmi1,bmi2,lzcnt,f16c")]
+unsafe fn lgamma(ins: &[*const u8; MAX_IN], out: *mut u8, n: usize) {
+    const LEN: usize = <double::Four as Vectors<f64>>::LEN;
+    let (from, to) = (ins[0].cast::<f32>(), out.cast::<f32>());
+    let mut at = 0;
+    // SAFETY: every place lies before `n`, or the masks let through only what does.
+    unsafe {
+        while at + LEN <= n {
+            let x = double::Four::load(from.add(at));
+            let y = if x.any_below(0.5) {
+                math64::lgamma_f32(x, true)
+            } else {
+                math64::lgamma_f32(x, false)
+            };
+            y.store(to.add(at));
+            at += LEN;
+        }
+        while at < n {
+            let x = double::One::load_n(from.add(at), n - at);
+            math64::lgamma_f32(x, true).store_n(to.add(at), n - at);
+            at += <double::One as Vectors<f64>>::LEN;
+        }
+    }
+}
+
+/// # Safety
+/// `n` floats at both ends, which do not overlap; the CPU has AVX2.
+#[target_feature(enable = "avx2,fma,bmi1,bmi2,lzcnt,f16c")]
+unsafe fn each_pair<K: Each<f32, f32>>(ins: &[*const u8; MAX_IN], out: *mut u8, n: usize) {
+    // SAFETY: the contract of this function.
+    let (from, to) = unsafe {
+        (
+            from_raw_parts(ins[0].cast::<f32>(), n),
+            from_raw_parts_mut(out.cast::<f32>(), n),
+        )
+    };
+    let ((from, last), (to, last_to)) = (from.as_chunks::<{ Pair::LEN }>(), to.as_chunks_mut::<{ Pair::LEN }>());
+    for (from, to) in from.iter().zip(to) {
+        K::f(Pair::load(from)).store(to);
+    }
+    let mut rest = [0.0; Pair::LEN];
+    rest[..last.len()].copy_from_slice(last);
+    let x = Pair::load(&rest);
+    K::f(x).store(&mut rest);
+    last_to.copy_from_slice(&rest[..last.len()]);
 }
 
 /// `$f` of both vectors, which keeps their chains side by side.
@@ -271,7 +441,8 @@ mod tests {
     use super::*;
 
     /// The functions one number at a time, where they are made at all.
-    const SINGLES: [(Unary, fn(f32) -> f32); 24] = [
+    const SINGLES: [(Unary, fn(f32) -> f32); 26] = [
+        (Unary::Lgamma, |x| math64::lgamma_f32(x as f64, true) as f32),
         (Unary::Exp, exp),
         (Unary::Exp2, exp2),
         (Unary::Expm1, expm1),
@@ -288,6 +459,7 @@ mod tests {
         (Unary::Sinh, sinh),
         (Unary::Cosh, cosh),
         (Unary::Tanh, tanh),
+        (Unary::Tanhshrink, tanhshrink),
         (Unary::Atanh, atanh),
         (Unary::LogSigmoid, log_sigmoid),
         (Unary::Sigmoid, sigmoid),
@@ -365,6 +537,53 @@ mod tests {
         }
     }
 
+    const SINGLES2: [(Binary, fn(f32, f32) -> f32); 7] = [
+        (Binary::Pow, |x, y| pow_d(x as f64, y as f64) as f32),
+        (Binary::Xlogy, xlogy),
+        (Binary::SigmoidBackward, |g, y| g * (1.0 - y) * y),
+        (Binary::TanhBackward, |g, y| g * (-y).mul_add(y, 1.0)),
+        (Binary::GeluBackward, |g, x| g * gelu_slope(x)),
+        (Binary::SiluBackward, |g, x| g * silu_slope(x)),
+        (Binary::LogSigmoidBackward, |g, x| g * sigmoid(-x)),
+    ];
+
+    /// All functions of two operands of a type, on pairs of edges and on numbers of every exponent.
+    fn compare2<T: Float + PartialEq + std::fmt::LowerExp>(
+        all: &[(Binary, fn(T, T) -> T)],
+        kernel: fn(Binary) -> Option<Kernel>,
+        bits: fn(T) -> u64,
+        edges: &[T],
+        spread: &[T],
+    ) {
+        let pairs = edges.iter().flat_map(|a| edges.iter().map(|b| (*a, *b)));
+        let pairs = pairs.chain(spread.iter().copied().zip(spread.iter().rev().copied()));
+        let (mut a, mut b): (Vec<T>, Vec<T>) = pairs.unzip();
+        // Whole numbers, and numbers near 1, to moderate powers.
+        for i in 0..4000 {
+            a.push(T::c((i % 61) as f64 * if i % 2 == 0 { 0.5 } else { -0.03125 }));
+            b.push(T::c((i % 37) as f64 - 17.0 + if i % 3 == 0 { 0.25 } else { 0.0 }));
+        }
+        for &(op, f) in all {
+            for n in [0, 1, 7, 8, 15, 16, 17, 63, 64, 65, 127, 1000, a.len()] {
+                let mut got = vec![T::c(77.0); n + 1];
+                let ins = [
+                    a.as_ptr().cast(),
+                    b.as_ptr().cast(),
+                    a.as_ptr().cast(),
+                    a.as_ptr().cast(),
+                ];
+                // SAFETY: the set was found; room for all elements.
+                unsafe { kernel(op).unwrap()(&ins, got.as_mut_ptr().cast(), n) };
+                assert!(got.pop() == Some(T::c(77.0)), "{op:?}, {n}");
+                for ((x, y), z) in a.iter().zip(&b).zip(got) {
+                    let want = f(*x, *y);
+                    let same = bits(z) == bits(want) || z.nan() && want.nan();
+                    assert!(same, "{op:?}({x:e}, {y:e}) = {z:e}, {want:e} alone");
+                }
+            }
+        }
+    }
+
     #[test]
     fn vectors_give_the_bits_of_numbers() {
         if isa() != Isa::Avx512 {
@@ -409,6 +628,13 @@ mod tests {
             &edges,
             &spread,
         );
+        compare2(
+            &SINGLES2,
+            |op| kernel2(op, DType::F32),
+            |y| y.to_bits() as u64,
+            &edges,
+            &spread,
+        );
         let edges = [
             0.0,
             -0.0,
@@ -446,5 +672,7 @@ mod tests {
             .map(|i| f64::from_bits(i.wrapping_mul(30_744_573_456_182_586)))
             .collect();
         compare(&DOUBLES, |op| kernel(op, DType::F64), f64::to_bits, &edges, &spread);
+        let powers: [(Binary, fn(f64, f64) -> f64); 1] = [(Binary::Pow, math64::pow)];
+        compare2(&powers, |op| kernel2(op, DType::F64), f64::to_bits, &edges, &spread);
     }
 }

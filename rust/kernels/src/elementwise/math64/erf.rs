@@ -195,7 +195,7 @@ const INVERSE_FAR: [f64; 9] = [
 #[inline(always)]
 pub(crate) fn erfinv(x: f64) -> f64 {
     let a = x.abs();
-    let w = -super::log((1.0 - a) * (1.0 + a));
+    let w = -super::log_plain((1.0 - a) * (1.0 + a));
     let near = poly(w - 2.5, &INVERSE_NEAR);
     let far = poly(w.sqrt() - 4.15, &INVERSE_FAR);
     let mut y = a * if w < 5.0 { near } else { far };

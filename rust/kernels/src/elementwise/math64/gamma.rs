@@ -4,7 +4,7 @@
 //! Stirling's series (Abramowitz and Stegun 6.1.40, 6.3.18) after eight steps up where the argument is small; reflection
 //! (6.1.17, 6.3.7) below ½.
 
-use super::{log, poly, trig};
+use super::{Pack, log, log_plain, poly, trig};
 use crate::multiversion;
 use std::f64::consts::PI;
 
@@ -59,11 +59,11 @@ pub(crate) fn lgamma(x: f64) -> f64 {
     let inv = 1.0 / y;
     let series = inv * poly(inv * inv, &STIRLING);
     // ½ log 2π
-    let up = (y - 0.5).mul_add(log(y), -y) + (0.918_938_533_204_672_8 + series);
+    let up = (y - 0.5).mul_add(log_plain(y), -y) + (0.918_938_533_204_672_8 + series);
     // Γ(x) Γ(1 - x) = π / sin πx; the sine of the distance to the nearest integer keeps its digits.
     let r = x - x.round_ties_even();
     let s = (r * poly(r * r, &SIN_PI)).abs();
-    let rest = log(if below { product * PI / s } else { product });
+    let rest = log_plain(if below { product * PI / s } else { product });
     let value = if below { rest - up } else { up - rest };
     let value = if x == 1.0 || x == 2.0 { 0.0 } else { value };
     if x.abs() < f64::INFINITY { value } else { x.abs() }
@@ -72,26 +72,28 @@ pub(crate) fn lgamma(x: f64) -> f64 {
 /// [`lgamma`] for results of f32, by one division fewer than it has logarithms. Arguments below ½ need the sine, which
 /// is left out where there are none ([`lgamma_row`]).
 #[inline(always)]
-fn lgamma_f32(x: f32, some_below: bool) -> f32 {
-    let x = x as f64;
-    let below = some_below && x < 0.5;
-    let z = if below { 1.0 - x } else { x };
-    let small = z < 8.0;
-    let y = if small { z + 8.0 } else { z };
-    let product = if small { poly(z, &RISING) } else { 1.0 };
+pub(crate) fn lgamma_f32<P: Pack<f64>>(x: P, some_below: bool) -> P {
+    let one = P::splat(1.0);
+    let z = if some_below { x.below(0.5, one - x, x) } else { x };
+    let y = z.below(8.0, z + P::splat(8.0), z);
+    let product = z.below(8.0, poly(z, &RISING), one);
     let mut ratio = product;
     if some_below {
-        let r = x - x.round_ties_even();
+        let r = x - x.rounded();
         let s = (r * poly(r * r, &SIN_PI)).abs();
-        ratio = if below { product * PI / s } else { product };
+        ratio = x.below(0.5, product * P::splat(PI) / s, product);
     }
     let (log_y, log_ratio, inv) = log::two_logs(y, ratio);
-    let log_ratio = if ratio < f64::INFINITY { log_ratio } else { ratio };
+    let log_ratio = ratio.below(f64::INFINITY, log_ratio, ratio);
     let series = inv * poly(inv * inv, &STIRLING);
-    let up = (y - 0.5).mul_add(log_y, -y) + (0.918_938_533_204_672_8 + series);
-    let value = if below { log_ratio - up } else { up - log_ratio };
-    let value = if x == 1.0 || x == 2.0 { 0.0 } else { value };
-    (if x.abs() < f64::INFINITY { value } else { x.abs() }) as f32
+    let up = (y - P::splat(0.5)).mul_add(log_y, -y) + (P::splat(0.918_938_533_204_672_8) + series);
+    let mut value = up - log_ratio;
+    if some_below {
+        value = x.below(0.5, log_ratio - up, value);
+    }
+    // 1 and 2 have 0.
+    let value = value.zero_of(((x - one) * (x - P::splat(2.0))).abs());
+    x.abs().below(f64::INFINITY, value, x.abs())
 }
 
 multiversion! {
@@ -101,11 +103,11 @@ multiversion! {
         for (xs, ys) in from.chunks(BLOCK).zip(to.chunks_mut(BLOCK)) {
             if xs.iter().fold(false, |any, x| any | (*x < 0.5)) {
                 for (y, x) in ys.iter_mut().zip(xs) {
-                    *y = lgamma_f32(*x, true);
+                    *y = lgamma_f32(*x as f64, true) as f32;
                 }
             } else {
                 for (y, x) in ys.iter_mut().zip(xs) {
-                    *y = lgamma_f32(*x, false);
+                    *y = lgamma_f32(*x as f64, false) as f32;
                 }
             }
         }
@@ -130,7 +132,7 @@ pub(crate) fn digamma(x: f64) -> f64 {
     let steps = if small { steps } else { 0.0 };
     let inv = 1.0 / y;
     let w = inv * inv;
-    let up = log(y) - (0.5f64).mul_add(inv, w * poly(w, &DIGAMMA)) - steps;
+    let up = log_plain(y) - (0.5f64).mul_add(inv, w * poly(w, &DIGAMMA)) - steps;
     let r = x - x.round_ties_even();
     let reflected = up - PI / trig::tan(PI * r);
     let value = if below { reflected } else { up };

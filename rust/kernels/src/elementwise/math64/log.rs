@@ -28,6 +28,17 @@ pub(in super::super) fn split(x: f64) -> (f64, f64) {
     (e, m - 1.0)
 }
 
+/// `(e, m)` with x = m·2^e and 1 <= m < 2, for a positive x, subnormal ones too.
+#[inline(always)]
+pub(in super::super) fn octave(x: f64) -> (f64, f64) {
+    let tiny = x < f64::MIN_POSITIVE;
+    let bits = (if tiny { x * 18_014_398_509_481_984.0 } else { x }).to_bits();
+    let bias = if tiny { 1023.0 + 54.0 } else { 1023.0 };
+    // The biased exponent becomes a float by the low bits of 2^52.
+    let e = f64::from_bits((bits >> 52) | 0x4330_0000_0000_0000) - (4_503_599_627_370_496.0 + bias);
+    (e, f64::from_bits((bits & 0x000f_ffff_ffff_ffff) | (1023 << 52)))
+}
+
 /// `(f²/2, t)` with log(1 + f) = f - (f²/2 - t).
 #[inline(always)]
 fn tail<P: Pack<f64>>(f: P) -> (P, P) {
@@ -50,25 +61,26 @@ fn join<P: Pack<f64>>(e: P, f: P, c: P) -> P {
 
 /// The logarithms of two normal positive numbers below 1e300, and the inverse of the first, by one division.
 #[inline(always)]
-pub(super) fn two_logs(x: f64, y: f64) -> (f64, f64, f64) {
-    let part = |x: f64| {
-        let bits = x.to_bits().wrapping_sub(SQRT_HALF).wrapping_add(1023 << 52);
-        let e = f64::from_bits((bits >> 52) | 0x4330_0000_0000_0000) - (4_503_599_627_370_496.0 + 1023.0);
-        (
-            e,
-            f64::from_bits((bits & 0x000f_ffff_ffff_ffff).wrapping_add(SQRT_HALF)) - 1.0,
-        )
-    };
-    let log = |(e, f): (f64, f64), s: f64| {
-        let (half, t) = tail_by(f, s);
-        e.mul_add(LN2_HI, f - (half - e.mul_add(LN2_LO, t)))
-    };
-    let (a, b) = (part(x), part(y));
-    let (p, q) = (2.0 + a.1, 2.0 + b.1);
+pub(super) fn two_logs<P: Pack<f64>>(x: P, y: P) -> (P, P, P) {
+    let ((e, f), (d, g)) = (x.split(), y.split());
+    let two = P::splat(2.0);
+    let (p, q) = (two + f, two + g);
     let both = p * q;
-    let inverse = 1.0 / (both * x);
+    let inverse = P::splat(1.0) / (both * x);
     let rest = inverse * x;
-    (log(a, a.1 * (q * rest)), log(b, b.1 * (p * rest)), both * inverse)
+    let inverse = both * inverse;
+    (
+        log_of_parts(e, f, f * (q * rest)),
+        log_of_parts(d, g, g * (p * rest)),
+        inverse,
+    )
+}
+
+/// e·ln 2 + log(1 + f), s = f / (2 + f).
+#[inline(always)]
+fn log_of_parts<P: Pack<f64>>(e: P, f: P, s: P) -> P {
+    let (half, t) = tail_by(f, s);
+    e.mul_add(P::splat(LN2_HI), f - (half - e.mul_add(P::splat(LN2_LO), t)))
 }
 
 #[inline(always)]
@@ -83,8 +95,79 @@ pub(in super::super) fn edges(x: f64, y: f64) -> f64 {
     if (x.to_bits() as i64) <= 0 { low } else { y }
 }
 
+/// For each of 16 equal parts of 1 to 2 the inverse of a number in it; 1 and ½ for those beside 1 and 2, where a logarithm may
+/// be near 0. They are those of their neighbourhood whose logarithm is very nearly a double.
+const INVERSE: [f64; 16] = [
+    1.0,
+    0.914268693753556,
+    0.8648488134947313,
+    0.8204977199051182,
+    0.7804733434833693,
+    0.7441722480364138,
+    0.7110980636540534,
+    0.6808383655044836,
+    0.6530491776614806,
+    0.6274393773542292,
+    0.6037625811008396,
+    0.5818088374357575,
+    0.5613933116719674,
+    0.542363324407786,
+    0.5245806867964349,
+    0.5,
+];
+
+/// The logarithms of their inverses, and what the last one has beyond that.
+const LOG_OF: [f64; 16] = [
+    0.0,
+    0.08963077507001897,
+    0.14520056941344256,
+    0.19784414736491027,
+    0.24785469273817215,
+    0.2954827547668043,
+    0.340944935125407,
+    0.38443034974954754,
+    0.4261028421869004,
+    0.46610822243728195,
+    0.504574235970208,
+    0.5416133432190099,
+    0.5773335287840916,
+    0.6118191618843825,
+    0.6451560273310691,
+    LN2_HI,
+];
+const LOG_OF_LOW: [f64; 16] = [
+    0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, LN2_LO,
+];
+
+/// (log(1 + r) - r + r²/2) / r³ for -1/32 <= r <= 1/16
+const LOG_NEAR: [f64; 9] = [
+    0.3333333333333333,
+    -0.25000000000006367,
+    0.20000000000085377,
+    -0.16666666623882906,
+    0.14285713556435542,
+    -0.12500070605404237,
+    0.11112796808946702,
+    -0.09973268871285426,
+    0.080317871749449,
+];
+
 #[inline(always)]
 pub(crate) fn log<P: Pack<f64>>(x: P) -> P {
+    let (e, m) = x.octave();
+    let i = m.shifted::<48>();
+    let r = m.mul_add(i.look_up(&INVERSE), P::splat(-1.0));
+    // The product is exact.
+    let (h, l) = fast_sum(e * P::splat(LN2_HI), i.look_up(&LOG_OF));
+    let low = e.mul_add(P::splat(LN2_LO), l + i.look_up(&LOG_OF_LOW));
+    let z = r * r;
+    let tail = (r * z).mul_add(poly(r, &LOG_NEAR), z.mul_add(P::splat(-0.5), low));
+    (h + (r + tail)).log_edges(x)
+}
+
+/// [`log`] by a quotient instead of tables, for where a compiler makes vectors of it.
+#[inline(always)]
+pub(crate) fn log_plain<P: Pack<f64>>(x: P) -> P {
     let (e, f) = x.split();
     join(e, f, P::splat(0.0)).log_edges(x)
 }
