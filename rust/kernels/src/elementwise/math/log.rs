@@ -80,7 +80,7 @@ const LOG_OF: [f32; 32] = [
     0.6371655,
     0.6535827,
     0.66969514,
-    0.6931472,
+    LN_2,
 ];
 
 /// The same for the logarithm to base 2.
