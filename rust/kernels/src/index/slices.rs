@@ -204,7 +204,9 @@ fn write<T: Copy + Send + Sync>(
         });
     }
     parallel::for_range(outer, grain(work), |range| {
-        slices.outer.each(range, |_, begin| (0..at.len()).for_each(|j| slice(begin, j)));
+        slices
+            .outer
+            .each(range, |_, begin| (0..at.len()).for_each(|j| slice(begin, j)));
     });
 }
 

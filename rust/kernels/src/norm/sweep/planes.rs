@@ -147,7 +147,11 @@ unsafe fn add_runs<T: Real, L: Fold<T>, const U: usize, const KIND: bool, const 
                 let (mut one, mut two) = (l.load(to_first), l.load(to_second));
                 for k in 0..K {
                     let d = l.add(load(l, x[k].add(i), n, whole), away);
-                    let v = if KIND == DOTS { load(l, g[k].add(i), n, whole) } else { d };
+                    let v = if KIND == DOTS {
+                        load(l, g[k].add(i), n, whole)
+                    } else {
+                        d
+                    };
                     one = l.add(one, v);
                     two = l.fma(v, d, two);
                 }

@@ -112,7 +112,11 @@ unsafe fn norm_some<T: Real, L: Fold<T>, const U: usize, const R: usize>(l: L, r
         }
         let (mut mean, mut rstd) = ([T::ZERO; R], [T::ZERO; R]);
         for k in 0..R {
-            let var = if r.center { variance(squares[k], rest[k]) } else { squares[k] };
+            let var = if r.center {
+                variance(squares[k], rest[k])
+            } else {
+                squares[k]
+            };
             rstd[k] = T::from_f64(1.0 / (var + r.eps).sqrt());
             if r.center {
                 mean[k] = T::from_f64(center[k].to_f64() + rest[k]);

@@ -1,9 +1,7 @@
 //! Sums and values of one channel: runs of contiguous elements, a fixed distance apart.
 
 use crate::reduce::real::Real;
-use crate::simd::sweep::{
-    AHEAD, Fold, SEGMENT, Sum, ahead, ahead_written, first, grouped, head, later, load, put,
-};
+use crate::simd::sweep::{AHEAD, Fold, SEGMENT, Sum, ahead, ahead_written, first, grouped, head, later, load, put};
 
 /// `count` runs of `len` contiguous elements in up to three views, `steps` apart.
 #[derive(Clone, Copy)]
