@@ -47,8 +47,8 @@ pub(crate) trait Fold<T>: Lanes<T> {
         T: Real,
     {
         let mut sums = [T::ZERO; 8];
-        for i in 0..8 {
-            sums[i] = self.fold(v[i]);
+        for (sum, v) in sums.iter_mut().zip(v) {
+            *sum = self.fold(v);
         }
         sums
     }
@@ -159,15 +159,15 @@ mod x86 {
             // SAFETY: as above; the array has room for a vector.
             unsafe {
                 let (mut halves, mut quarters) = ([v[0]; 4], [v[0]; 2]);
-                for i in 0..4 {
+                for (i, half) in halves.iter_mut().enumerate() {
                     let (a, b) = (v[2 * i], v[2 * i + 1]);
                     let low = _mm512_shuffle_f32x4::<0x44>(a, b);
-                    halves[i] = _mm512_add_ps(low, _mm512_shuffle_f32x4::<0xEE>(a, b));
+                    *half = _mm512_add_ps(low, _mm512_shuffle_f32x4::<0xEE>(a, b));
                 }
-                for i in 0..2 {
+                for (i, quarter) in quarters.iter_mut().enumerate() {
                     let (a, b) = (halves[2 * i], halves[2 * i + 1]);
                     let low = _mm512_shuffle_f32x4::<0x88>(a, b);
-                    quarters[i] = _mm512_add_ps(low, _mm512_shuffle_f32x4::<0xDD>(a, b));
+                    *quarter = _mm512_add_ps(low, _mm512_shuffle_f32x4::<0xDD>(a, b));
                 }
                 // Quarter i now has what is left of the sums i and i + 4.
                 let low = _mm512_shuffle_ps::<0x44>(quarters[0], quarters[1]);
