@@ -176,24 +176,37 @@ fn write<T: Copy + Send + Sync>(
             });
         });
     }
-    parallel::for_range(slices.outer.count(), grain(work), |range| {
-        slices.outer.each(range, |_, [s, d]| {
-            for (j, &place) in at.iter().enumerate() {
-                let s = s + j as isize * slices.along[0];
-                let d = d + place as isize * slices.along[1];
-                slices.inner.each(0..slices.inner.count(), |_, [si, di]| {
-                    // SAFETY: the index was checked; the rest lies inside the walks.
-                    unsafe {
-                        copy(
-                            from.get().offset(s + si),
-                            to.get().offset(d + di),
-                            slices.run,
-                            slices.steps,
-                        )
-                    };
-                });
-            }
+    let slice = |[s, d]: [isize; 2], j: usize| {
+        let (s, d) = (s + j as isize * slices.along[0], d + at[j] as isize * slices.along[1]);
+        slices.inner.each(0..slices.inner.count(), |_, [si, di]| {
+            // SAFETY: the index was checked; the rest lies inside the walks.
+            unsafe {
+                copy(
+                    from.get().offset(s + si),
+                    to.get().offset(d + di),
+                    slices.run,
+                    slices.steps,
+                )
+            };
         });
+    };
+    let (outer, size) = (slices.outer.count(), dst.shape()[axis]);
+    if parallel::threads() > 1 && outer == 1 && size <= work && work > grain(1) {
+        // Threads share the slices that stay.
+        let mut last = vec![usize::MAX; size];
+        for (j, &place) in at.iter().enumerate() {
+            last[place] = j;
+        }
+        let stay: Vec<usize> = (0..at.len()).filter(|&j| last[at[j]] == j).collect();
+        let begin = slices.outer.at(0);
+        return parallel::for_range(stay.len(), grain(work / at.len()), |range| {
+            stay[range].iter().for_each(|&j| slice(begin, j));
+        });
+    }
+    parallel::for_range(outer, grain(work), |range| {
+        slices
+            .outer
+            .each(range, |_, begin| (0..at.len()).for_each(|j| slice(begin, j)));
     });
 }
 

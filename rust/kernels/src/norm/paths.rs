@@ -289,6 +289,44 @@ fn rows() {
     }
 }
 
+/// A row has the same bits alone and beside others, whose sums are joined together.
+#[test]
+fn rows_alone_and_together() {
+    for len in [1usize, 7, 8, 15, 16, 17, 63, 64, 65, 127, 128, 256, 511, 512, 513, 1000] {
+        let rows = 39;
+        let (mut x, g) = (numbers(rows * len, len as u64), numbers(rows * len, 5));
+        // One row whose first elements are far from its mean.
+        x[5 * len..5 * len + len.div_ceil(2)].fill(300.0);
+        let (w, b) = (numbers(len, 6), numbers(len, 7));
+        let (one, dim) = ([1], [len]);
+        let (wv, bv) = (any(&w, &dim, &one), any(&b, &dim, &one));
+        let run = |x: &[f32], g: &[f32]| {
+            let count = x.len() / len;
+            let (shape, strides, list) = ([count, len], [len as isize, 1], [count]);
+            let (mut y, mut gx) = (vec![0.0; x.len()], vec![0.0; x.len()]);
+            let (mut m, mut r) = (vec![0.0; count], vec![0.0; count]);
+            let xv = any(x, &shape, &strides);
+            let to = any_mut(&mut y, &shape, &strides);
+            let (to_mean, to_rstd) = (any_mut(&mut m, &list, &one), any_mut(&mut r, &list, &one));
+            layer_norm_forward(xv, Some(wv), Some(bv), 1e-5, to, to_mean, to_rstd);
+            let (mean, rstd) = (any(&m, &list, &one), any(&r, &list, &one));
+            let to = any_mut(&mut gx, &shape, &strides);
+            layer_norm_backward(any(g, &shape, &strides), xv, mean, rstd, Some(wv), Some(to), None, None);
+            [y, gx, m, r]
+        };
+        let all = run(&x, &g);
+        for row in 0..rows {
+            let part = row * len..row * len + len;
+            let alone = run(&x[part.clone()], &g[part.clone()]);
+            for (i, (alone, all)) in alone.iter().zip(&all).enumerate() {
+                let all = if i < 2 { &all[part.clone()] } else { &all[row..=row] };
+                let same = alone.iter().zip(all).all(|(a, b)| a.to_bits() == b.to_bits());
+                assert!(same, "{len} row {row} result {i}");
+            }
+        }
+    }
+}
+
 /// What is stored past the caches, rows that begin anywhere among it, has the bits of what is not.
 #[test]
 fn larger_than_the_cache() {

@@ -4,11 +4,14 @@ use super::channel::{Coefficients, apply};
 use super::sweep::{CHAIN, Columns, HasSweeps, far, variance};
 use crate::parallel;
 use crate::reduce::walk::{Share, grain};
+use crate::simd::cache::first_is_small;
 use crate::view::{Dst, Src};
 
 /// Rows whose sums are made in one go, and columns; the former's borders are part of the order of additions.
 const PART: usize = 512;
 const STRIP: usize = 512;
+/// Rows that are asked for ahead where the first-level cache is small: a whole chain's would not stay in it.
+const SOON: usize = 8;
 /// Fewer channels are not worth a row.
 const FEWEST: usize = 16;
 
@@ -63,6 +66,7 @@ impl Sides {
             Share::new(g.ptr().cast_mut()),
             Share::new(center.as_ptr().cast_mut()),
         );
+        let later = if first_is_small() { SOON } else { CHAIN };
         let work = PART.min(rows) * STRIP.min(self.channels);
         parallel::for_range(parts * strips, grain(2 * work), |range| {
             for job in range {
@@ -77,6 +81,7 @@ impl Sides {
                         steps: [self.steps[0], self.steps[1]],
                         rows: PART.min(rows - part * PART),
                         len: STRIP.min(self.channels - first),
+                        later,
                         center: center.get().wrapping_add(first),
                         sums: [list(0), list(1)],
                     });

@@ -40,6 +40,18 @@ pub(crate) use grouped;
 pub(crate) trait Fold<T>: Lanes<T> {
     /// The sum of the lanes, in a halving tree: lane i and lane i + N / 2 first.
     fn fold(self, v: Self::V) -> T;
+    /// [`Fold::fold`] of eight vectors.
+    #[inline(always)]
+    fn fold_eight(self, v: [Self::V; 8]) -> [T; 8]
+    where
+        T: Real,
+    {
+        let mut sums = [T::ZERO; 8];
+        for (sum, v) in sums.iter_mut().zip(v) {
+            *sum = self.fold(v);
+        }
+        sums
+    }
     /// The first `n` lanes of `v`, zero in the others.
     fn keep(self, v: Self::V, n: usize) -> Self::V;
     /// Stores past the caches, where there is such an instruction; [`fence`] comes before anyone reads it.
@@ -141,6 +153,33 @@ mod x86 {
                 _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)))
             }
         }
+        // The steps of the trees side by side: 24 instructions instead of 64.
+        #[inline(always)]
+        fn fold_eight(self, v: [__m512; 8]) -> [f32; 8] {
+            // SAFETY: as above; the array has room for a vector.
+            unsafe {
+                let (mut halves, mut quarters) = ([v[0]; 4], [v[0]; 2]);
+                for (i, half) in halves.iter_mut().enumerate() {
+                    let (a, b) = (v[2 * i], v[2 * i + 1]);
+                    let low = _mm512_shuffle_f32x4::<0x44>(a, b);
+                    *half = _mm512_add_ps(low, _mm512_shuffle_f32x4::<0xEE>(a, b));
+                }
+                for (i, quarter) in quarters.iter_mut().enumerate() {
+                    let (a, b) = (halves[2 * i], halves[2 * i + 1]);
+                    let low = _mm512_shuffle_f32x4::<0x88>(a, b);
+                    *quarter = _mm512_add_ps(low, _mm512_shuffle_f32x4::<0xDD>(a, b));
+                }
+                // Quarter i now has what is left of the sums i and i + 4.
+                let low = _mm512_shuffle_ps::<0x44>(quarters[0], quarters[1]);
+                let two = _mm512_add_ps(low, _mm512_shuffle_ps::<0xEE>(quarters[0], quarters[1]));
+                let one = _mm512_add_ps(two, _mm512_movehdup_ps(two));
+                let places = _mm512_setr_epi32(0, 4, 8, 12, 2, 6, 10, 14, 0, 0, 0, 0, 0, 0, 0, 0);
+                let mut sums = [0.0; 8];
+                let all = _mm512_castps512_ps256(_mm512_permutexvar_ps(places, one));
+                _mm256_storeu_ps(sums.as_mut_ptr(), all);
+                sums
+            }
+        }
         #[inline(always)]
         fn keep(self, v: __m512, n: usize) -> __m512 {
             // SAFETY: as above.
@@ -213,8 +252,9 @@ impl<T: Real, L: Fold<T>, const U: usize> Sum<T, L, U> {
         }
     }
 
+    /// The lanes' sum in one vector.
     #[inline(always)]
-    pub(crate) fn join(&mut self, l: L) {
+    pub(crate) fn halved(&mut self, l: L) -> L::V {
         let mut width = U / 2;
         while width > 0 {
             for i in 0..width {
@@ -222,7 +262,12 @@ impl<T: Real, L: Fold<T>, const U: usize> Sum<T, L, U> {
             }
             width /= 2;
         }
-        self.total += l.fold(self.lanes[0]).to_f64();
+        self.lanes[0]
+    }
+
+    #[inline(always)]
+    pub(crate) fn join(&mut self, l: L) {
+        self.total += l.fold(self.halved(l)).to_f64();
         self.lanes = [l.splat(T::ZERO); U];
         self.count = 0;
     }
@@ -268,6 +313,13 @@ pub(crate) fn ahead<T, L: Fold<T>>(l: L, run: *const T, step: isize, len: usize,
     };
     let bytes = count * L::N * size_of::<T>();
     (0..bytes.div_ceil(64)).for_each(|line| l.prefetch(at.wrapping_byte_add(64 * line)));
+}
+
+/// Asks for the line of the one vector that lies `AHEAD` of element `i`, in rows that follow each other. A group's lines at
+/// once are waited for where they are more than the processor can ask for.
+#[inline(always)]
+pub(crate) fn ahead_read<T, L: Fold<T>>(l: L, run: *const T, i: usize) {
+    l.prefetch(run.wrapping_add(i + AHEAD));
 }
 
 /// Asks for the line of a vector to be written that lies `AHEAD_WRITTEN` of element `i`: in this run only, for the next one's

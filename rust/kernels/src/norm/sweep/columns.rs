@@ -2,7 +2,7 @@
 
 use super::planes::DOTS;
 use crate::reduce::real::Real;
-use crate::simd::sweep::{Fold, grouped, load, store, sub};
+use crate::simd::sweep::{Fold, ahead, ahead_written, grouped, load, mul, store, sub};
 
 /// Element by element along the channels: `y = x * a + b`, or what [`Blend`] says with a number of each kind per element.
 pub(in crate::norm) struct Across<T> {
@@ -14,7 +14,7 @@ pub(in crate::norm) struct Across<T> {
     pub len: usize,
 }
 
-/// One row across the channels.
+/// One row across the channels. What follows it in memory is asked for.
 ///
 /// # Safety
 /// The row lies in live memory, and may be written; each list has `len` numbers.
@@ -24,12 +24,21 @@ pub(super) unsafe fn across<T: Real, L: Fold<T>, const U: usize>(l: L, r: &Acros
     // SAFETY: the caller's promise.
     unsafe {
         if gain.is_null() {
-            return grouped!(l: L, T, U; 0, r.len; |_u, i, n, whole| {
+            return grouped!(l: L, T, U; 0, r.len; |u, i, n, whole| {
+                if u == 0 && whole {
+                    ahead(l, r.x, 0, r.len, i, U);
+                }
+                ahead_written(l, r.y, i);
                 let v = l.fma(load(l, r.x.add(i), n, whole), load(l, slope.add(i), n, whole), load(l, shift.add(i), n, whole));
                 store(l, r.y.add(i), v, n, whole);
             });
         }
-        grouped!(l: L, T, U; 0, r.len; |_u, i, n, whole| {
+        grouped!(l: L, T, U; 0, r.len; |u, i, n, whole| {
+            if u == 0 && whole {
+                ahead(l, r.x, 0, r.len, i, U);
+                ahead(l, r.g, 0, r.len, i, U);
+            }
+            ahead_written(l, r.y, i);
             let d = sub::<T, L>(l, load(l, r.x.add(i), n, whole), load(l, center.add(i), n, whole));
             let inner = l.fma(load(l, slope.add(i), n, whole), d, load(l, shift.add(i), n, whole));
             let v = l.fma(load(l, gain.add(i), n, whole), load(l, r.g.add(i), n, whole), inner);
@@ -46,6 +55,8 @@ pub(in crate::norm) struct Columns<T> {
     pub steps: [isize; 2],
     pub rows: usize,
     pub len: usize,
+    /// How many rows ahead memory is asked for.
+    pub later: usize,
     /// A number for each column.
     pub center: *const T,
     /// Two lists of as many sums, added to.
@@ -99,25 +110,26 @@ unsafe fn walk<T: Real, L: Fold<T>, const W: usize, const KIND: bool>(
     whole: bool,
 ) {
     let zero = l.splat(T::ZERO);
-    let (mut first, mut second, mut center) = ([zero; W], [zero; W], [zero; W]);
+    let (mut first, mut second, mut away) = ([zero; W], [zero; W], [zero; W]);
+    let later = r.later as isize;
     // SAFETY: the caller's promise.
     unsafe {
         for w in 0..W {
-            center[w] = load(l, r.center.add(i + w * L::N), n, whole);
+            away[w] = mul::<T, L>(l, load(l, r.center.add(i + w * L::N), n, whole), l.splat(-T::ONE));
         }
         for row in from..to {
             let row = row as isize;
             let x = r.x.wrapping_offset(row * r.steps[0] + i as isize);
             let g = r.g.wrapping_offset(row * r.steps[1] + i as isize);
-            // The same columns of the next chain: the processor does not see so wide a stride by itself.
+            // The same columns of later rows: the processor does not see so wide a stride by itself.
             for w in 0..W {
-                l.prefetch(x.wrapping_offset(CHAIN as isize * r.steps[0]).wrapping_add(w * L::N));
+                l.prefetch(x.wrapping_offset(later * r.steps[0]).wrapping_add(w * L::N));
                 if KIND == DOTS {
-                    l.prefetch(g.wrapping_offset(CHAIN as isize * r.steps[1]).wrapping_add(w * L::N));
+                    l.prefetch(g.wrapping_offset(later * r.steps[1]).wrapping_add(w * L::N));
                 }
             }
             for w in 0..W {
-                let d = sub::<T, L>(l, load(l, x.add(w * L::N), n, whole), center[w]);
+                let d = l.add(load(l, x.add(w * L::N), n, whole), away[w]);
                 let v = if KIND == DOTS {
                     load(l, g.add(w * L::N), n, whole)
                 } else {

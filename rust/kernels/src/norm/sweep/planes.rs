@@ -2,7 +2,8 @@
 
 use super::runs::{Blend, Runs, scale};
 use crate::reduce::real::Real;
-use crate::simd::sweep::{Fold, SEGMENT, load, store};
+use crate::simd::cache::first_is_small;
+use crate::simd::sweep::{Fold, SEGMENT, ahead, ahead_written, load, store};
 
 /// Most channels of a block.
 pub(in crate::norm) const BLOCK: usize = 16;
@@ -42,6 +43,8 @@ pub(super) const DOTS: bool = true;
 /// How many runs ahead memory is asked for: the processor does not see such a stride by itself, and one run takes less time
 /// than memory to answer.
 const LATER: usize = 3;
+/// Of runs to be written, where the first-level cache is small.
+const SOON: usize = 2;
 
 /// Lanes of sums, in memory.
 type Kept<T> = [T; 64];
@@ -60,59 +63,103 @@ pub(super) unsafe fn block_sums<T: Real, L: Fold<T>, const U: usize, const KIND:
     sums: &mut [[f64; 2]],
 ) {
     let mut lanes: [[Kept<T>; 2]; BLOCK] = [[[T::ZERO; 64]; 2]; BLOCK];
+    // What the lanes of a run's last vector are moved by.
     let mut tails = [[T::ZERO; 16]; BLOCK];
     let tail = r.len % L::N;
     for c in 0..r.channels {
-        tails[c][..tail].fill(centers[c]);
+        tails[c][..tail].fill(-centers[c]);
         sums[c] = [0.0; 2];
     }
-    let lines = r.len * size_of::<T>() / 64 + 1;
-    let mut held = 0;
-    for run in 0..r.count {
-        held += r.len;
-        let full = held >= SEGMENT || run + 1 == r.count;
-        // Beyond the last run the first ones of the next channels.
-        let over = if run + LATER < r.count { 0 } else { r.count as isize };
-        let later = |d: usize| (LATER as isize - over) * r.steps[d] + over.signum() * r.channels as isize * r.across[d];
-        let (later_x, later_g) = (later(0), later(1));
-        for c in 0..r.channels {
-            let (x, g, _) = r.at(run, c);
-            for line in 0..lines {
-                l.prefetch(x.wrapping_offset(later_x).wrapping_byte_add(64 * line));
-                if KIND == DOTS {
-                    l.prefetch(g.wrapping_offset(later_g).wrapping_byte_add(64 * line));
-                }
-            }
-            let [first, second] = &mut lanes[c];
-            let (first, second) = (first.as_mut_ptr(), second.as_mut_ptr());
-            let center = l.splat(centers[c]);
-            let (mut i, mut at) = (0, 0);
-            // SAFETY: the caller's promise; `at` stays below U vectors, which are 256 bytes.
-            unsafe {
-                while i + L::N <= r.len {
-                    let d = l.fma(center, l.splat(-T::ONE), l.load(x.add(i)));
-                    let v = if KIND == DOTS { l.load(g.add(i)) } else { d };
-                    l.store(first.add(at), l.add(l.load(first.add(at)), v));
-                    l.store(second.add(at), l.fma(v, d, l.load(second.add(at))));
-                    i += L::N;
-                    at = (at + L::N) % (U * L::N);
-                }
-                if tail > 0 {
-                    let center = l.load(tails[c].as_ptr());
-                    let d = l.fma(center, l.splat(-T::ONE), l.load_n(x.add(i), tail));
-                    let v = if KIND == DOTS { l.load_n(g.add(i), tail) } else { d };
-                    l.store(first.add(at), l.add(l.load(first.add(at)), v));
-                    l.store(second.add(at), l.fma(v, d, l.load(second.add(at))));
+    let (mut held, mut run) = (0, 0);
+    while run < r.count {
+        // Two runs, so that lanes are loaded and stored half as often; not over the end of a segment, nor where a run has more
+        // elements than there are lanes, which take one run's first.
+        let two = r.len <= U * L::N && run + 2 <= r.count && held + r.len < SEGMENT;
+        let count = if two { 2 } else { 1 };
+        held += count * r.len;
+        let full = held >= SEGMENT || run + count == r.count;
+        // SAFETY: the caller's promise.
+        unsafe {
+            for c in 0..r.channels {
+                let (center, tail) = (-centers[c], tails[c].as_ptr());
+                if two {
+                    add_runs::<T, L, U, KIND, 2>(l, r, run, c, center, tail, &mut lanes[c]);
+                } else {
+                    add_runs::<T, L, U, KIND, 1>(l, r, run, c, center, tail, &mut lanes[c]);
                 }
                 if full {
-                    sums[c][0] += join::<T, L, U>(l, first);
-                    sums[c][1] += join::<T, L, U>(l, second);
+                    for (sum, lanes) in sums[c].iter_mut().zip(&mut lanes[c]) {
+                        *sum += join::<T, L, U>(l, lanes.as_mut_ptr());
+                    }
                 }
             }
         }
         if full {
             held = 0;
         }
+        run += count;
+    }
+}
+
+/// Adds what K runs of channel `c` give to its lanes, run after run, and asks for later ones; `away` is the negated center,
+/// the same in `tail` for a run's last vector.
+///
+/// # Safety
+/// As for `block_sums`.
+#[inline(always)]
+unsafe fn add_runs<T: Real, L: Fold<T>, const U: usize, const KIND: bool, const K: usize>(
+    l: L,
+    r: &Block<T>,
+    run: usize,
+    c: usize,
+    away: T,
+    tail: *const T,
+    [first, second]: &mut [Kept<T>; 2],
+) {
+    let (mut x, mut g) = ([r.x; K], [r.g; K]);
+    let lines = r.len * size_of::<T>() / 64 + 1;
+    for k in 0..K {
+        (x[k], g[k], _) = r.at(run + k, c);
+        // Beyond the last run the first ones of the next channels.
+        let over = if run + k + LATER < r.count { 0 } else { r.count as isize };
+        let later = |d: usize| (LATER as isize - over) * r.steps[d] + over.signum() * r.channels as isize * r.across[d];
+        let later = [later(0), later(1)];
+        for line in 0..lines {
+            l.prefetch(x[k].wrapping_offset(later[0]).wrapping_byte_add(64 * line));
+            if KIND == DOTS {
+                l.prefetch(g[k].wrapping_offset(later[1]).wrapping_byte_add(64 * line));
+            }
+        }
+    }
+    let all = l.splat(away);
+    let mut group = 0;
+    while group < r.len {
+        for u in 0..U {
+            let i = group + u * L::N;
+            if i >= r.len {
+                break;
+            }
+            let (n, whole) = (r.len - i, r.len - i >= L::N);
+            // SAFETY: the caller's promise; U vectors are 256 bytes.
+            unsafe {
+                let away = if whole { all } else { l.load(tail) };
+                let (to_first, to_second) = (first.as_mut_ptr().add(u * L::N), second.as_mut_ptr().add(u * L::N));
+                let (mut one, mut two) = (l.load(to_first), l.load(to_second));
+                for k in 0..K {
+                    let d = l.add(load(l, x[k].add(i), n, whole), away);
+                    let v = if KIND == DOTS {
+                        load(l, g[k].add(i), n, whole)
+                    } else {
+                        d
+                    };
+                    one = l.add(one, v);
+                    two = l.fma(v, d, two);
+                }
+                l.store(to_first, one);
+                l.store(to_second, two);
+            }
+        }
+        group += U * L::N;
     }
 }
 
@@ -151,17 +198,18 @@ pub(super) unsafe fn block_values<T: Real, L: Fold<T>, const U: usize, const KIN
     k: &[Blend<T>],
 ) {
     let close = r.across == [r.len as isize; 3];
+    let later = if first_is_small() { SOON } else { LATER } as isize;
     // From the end, which was read last.
     let lines = r.len * size_of::<T>() / 64 + 1;
     for run in (0..r.count).rev() {
         for c in 0..r.channels {
             let (x, g, y) = r.at(run, c);
             for line in 0..lines {
-                let to = y.wrapping_offset(-(LATER as isize) * r.steps[2]);
+                let to = y.wrapping_offset(-later * r.steps[2]);
                 l.prefetch_write(to.wrapping_byte_add(64 * line));
             }
             let k = k[c];
-            let [gain, slope, center, shift] = [k.gain, k.slope, k.center, k.shift].map(|v| l.splat(v));
+            let [gain, slope, away, shift] = [k.gain, k.slope, -k.center, k.shift].map(|v| l.splat(v));
             // What is stored beyond the run is the next channel's, and written again.
             let room = if close { (r.channels - c) * r.len } else { r.len };
             let mut i = 0;
@@ -172,7 +220,7 @@ pub(super) unsafe fn block_values<T: Real, L: Fold<T>, const U: usize, const KIN
                     let whole = n >= L::N;
                     let from = load(l, x.add(i), n, whole);
                     let v = if KIND == DOTS {
-                        let d = l.fma(center, l.splat(-T::ONE), from);
+                        let d = l.add(from, away);
                         l.fma(gain, load(l, g.add(i), n, whole), l.fma(slope, d, shift))
                     } else {
                         l.fma(from, slope, shift)
@@ -229,14 +277,18 @@ pub(super) unsafe fn scale_rows<T: Real, L: Fold<T>, const U: usize>(l: L, r: &R
             let (a, b) = (l.splat(*r.a.add(c)), l.splat(*r.b.add(c)));
             let (mut i, to) = (row * r.len, row * r.len + r.len);
             while i + U * L::N <= to {
+                ahead(l, r.x, 0, end, i, U);
                 for u in 0..U {
                     let at = i + u * L::N;
+                    ahead_written(l, r.y, at);
                     l.store(r.y.add(at), l.fma(l.load(r.x.add(at)), a, b));
                 }
                 i += U * L::N;
             }
             // What is stored beyond the row is the next one's, and written again.
             while i < to && i + L::N <= end {
+                ahead(l, r.x, 0, end, i, 1);
+                ahead_written(l, r.y, i);
                 l.store(r.y.add(i), l.fma(l.load(r.x.add(i)), a, b));
                 i += L::N;
             }

@@ -2,7 +2,7 @@
 
 use super::runs::{Runs, far, squares, variance};
 use crate::reduce::real::Real;
-use crate::simd::sweep::{Fold, SEGMENT, Sum, ahead, first, grouped, load, mul, store, sub};
+use crate::simd::sweep::{Fold, SEGMENT, Sum, ahead, ahead_read, ahead_written, first, grouped, load, mul, store};
 
 /// What the gradients of rows need. Rows together, because numbers of a row that were passed in memory would be waited for
 /// until all that was stored before them has left.
@@ -79,69 +79,143 @@ pub(super) unsafe fn norm_rows<T: Real, L: Fold<T>, const U: usize>(l: L, r: &Ro
 /// As for `norm_rows`.
 #[inline(always)]
 unsafe fn norm_some<T: Real, L: Fold<T>, const U: usize, const R: usize>(l: L, r: &RowNorm<T>, row: usize) {
-    let count = r.len as f64;
     let (mut x, mut y) = ([r.x; R], [r.y; R]);
-    let (mut center, mut sums) = ([T::ZERO; R], [[0.0; 2]; R]);
-    let (mut m, mut s) = ([l.splat(T::ZERO); R], [l.splat(T::ZERO); R]);
+    let mut center = [T::ZERO; R];
     // SAFETY: the caller's promise.
     unsafe {
         for k in 0..R {
             x[k] = r.x.wrapping_offset((row + k) as isize * r.steps[0]);
             y[k] = r.y.wrapping_offset((row + k) as isize * r.steps[1]);
-            if r.center && r.len > 0 {
+            // Of one element alone, each twentieth of normal numbers would be far from the mean.
+            if r.center && r.len >= 4 {
+                let share = T::from_f64(0.25);
+                let [a, b, c, d] = [0, 1, 2, 3].map(|i| *x[k].add(i) * share);
+                center[k] = (a + b) + (c + d);
+            } else if r.center && r.len > 0 {
                 center[k] = *x[k];
             }
-            sums[k] = row_squares::<T, L, U>(l, x[k], r.len, center[k]).map(|v| v / count);
         }
-        if r.center {
+        let [mut rest, mut squares] = squares_of::<T, L, U, R>(l, &x, r.len, &center);
+        // One question for all, for hardly any row is far.
+        let mut any = false;
+        for k in 0..R {
+            any |= r.center & far([rest[k], squares[k]]);
+        }
+        if any {
             for k in 0..R {
-                if far(sums[k]) {
-                    center[k] = T::from_f64(center[k].to_f64() + sums[k][0]);
-                    sums[k] = row_squares::<T, L, U>(l, x[k], r.len, center[k]).map(|v| v / count);
+                if far([rest[k], squares[k]]) {
+                    center[k] = T::from_f64(center[k].to_f64() + rest[k]);
+                    let [[again], [squared]] = squares_of::<T, L, U, 1>(l, &[x[k]], r.len, &[center[k]]);
+                    (rest[k], squares[k]) = (again, squared);
                 }
             }
         }
+        let (mut mean, mut rstd) = ([T::ZERO; R], [T::ZERO; R]);
         for k in 0..R {
-            let [rest, squares] = sums[k];
-            let (mean, var) = if r.center {
-                (T::from_f64(center[k].to_f64() + rest), variance(squares, rest))
+            let var = if r.center {
+                variance(squares[k], rest[k])
             } else {
-                (T::ZERO, squares)
+                squares[k]
             };
-            let rstd = T::from_f64(1.0 / (var + r.eps).sqrt());
-            (m[k], s[k]) = (l.splat(mean), l.splat(rstd));
-            *r.mean.add(row + k) = mean;
-            *r.rstd.add(row + k) = rstd;
+            rstd[k] = T::from_f64(1.0 / (var + r.eps).sqrt());
+            if r.center {
+                mean[k] = T::from_f64(center[k].to_f64() + rest[k]);
+            }
         }
+        let (mut away, mut s) = ([l.splat(T::ZERO); R], [l.splat(T::ZERO); R]);
+        for k in 0..R {
+            (away[k], s[k]) = (l.splat(-mean[k]), l.splat(rstd[k]));
+            *r.mean.add(row + k) = mean[k];
+            *r.rstd.add(row + k) = rstd[k];
+        }
+        // The lines to be written are asked for: stores that wait for them hold up what comes after.
         match (r.weight.is_null(), r.bias.is_null()) {
             (false, false) => grouped!(l: L, T, U; 0, r.len; |_u, i, n, whole| {
                 let (weight, bias) = (load(l, r.weight.add(i), n, whole), load(l, r.bias.add(i), n, whole));
                 for k in 0..R {
-                    let v = l.fma(centred(l, x[k].add(i), n, whole, m[k], s[k]), weight, bias);
+                    let v = l.fma(centred(l, x[k].add(i), n, whole, away[k], s[k]), weight, bias);
+                    ahead_written(l, y[k], i);
                     store(l, y[k].add(i), v, n, whole);
                 }
             }),
             (false, true) => grouped!(l: L, T, U; 0, r.len; |_u, i, n, whole| {
                 let weight = load(l, r.weight.add(i), n, whole);
                 for k in 0..R {
-                    let v = mul::<T, L>(l, centred(l, x[k].add(i), n, whole, m[k], s[k]), weight);
+                    let v = mul::<T, L>(l, centred(l, x[k].add(i), n, whole, away[k], s[k]), weight);
+                    ahead_written(l, y[k], i);
                     store(l, y[k].add(i), v, n, whole);
                 }
             }),
             (true, false) => grouped!(l: L, T, U; 0, r.len; |_u, i, n, whole| {
                 let bias = load(l, r.bias.add(i), n, whole);
                 for k in 0..R {
-                    let v = l.add(centred(l, x[k].add(i), n, whole, m[k], s[k]), bias);
+                    let v = l.add(centred(l, x[k].add(i), n, whole, away[k], s[k]), bias);
+                    ahead_written(l, y[k], i);
                     store(l, y[k].add(i), v, n, whole);
                 }
             }),
             (true, true) => grouped!(l: L, T, U; 0, r.len; |_u, i, n, whole| {
                 for k in 0..R {
-                    store(l, y[k].add(i), centred(l, x[k].add(i), n, whole, m[k], s[k]), n, whole);
+                    ahead_written(l, y[k], i);
+                    store(l, y[k].add(i), centred(l, x[k].add(i), n, whole, away[k], s[k]), n, whole);
                 }
             }),
         }
     }
+}
+
+/// Per row the means of `x - center` and of its square. Four rows, which are below a segment, join their lanes together.
+///
+/// # Safety
+/// The rows lie in live memory.
+#[inline(always)]
+unsafe fn squares_of<T: Real, L: Fold<T>, const U: usize, const R: usize>(
+    l: L,
+    x: &[*const T; R],
+    len: usize,
+    center: &[T; R],
+) -> [[f64; R]; 2] {
+    let (mut sums, mut lanes) = ([[0.0; R]; 2], [l.splat(T::ZERO); 8]);
+    for k in 0..R {
+        // SAFETY: the caller's promise.
+        unsafe {
+            if R == 4 {
+                [lanes[k], lanes[k + 4]] = square_lanes::<T, L, U>(l, x[k], len, -center[k]);
+            } else {
+                [sums[0][k], sums[1][k]] = row_squares::<T, L, U>(l, x[k], len, center[k]);
+            }
+        }
+    }
+    if R == 4 {
+        let all = l.fold_eight(lanes);
+        for k in 0..R {
+            (sums[0][k], sums[1][k]) = (all[k].to_f64(), all[k + 4].to_f64());
+        }
+    }
+    for k in 0..R {
+        sums[0][k] /= len as f64;
+        sums[1][k] /= len as f64;
+    }
+    sums
+}
+
+/// The lanes of the sums that `row_squares` makes of a row below a segment; `away` is the negated center.
+///
+/// # Safety
+/// The row lies in live memory.
+#[inline(always)]
+unsafe fn square_lanes<T: Real, L: Fold<T>, const U: usize>(l: L, x: *const T, len: usize, away: T) -> [L::V; 2] {
+    let (mut rest, mut sum) = (Sum::<T, L, U>::new(l), Sum::<T, L, U>::new(l));
+    let all = l.splat(away);
+    grouped!(l: L, T, U; 0, len; |u, i, n, whole| {
+        ahead_read(l, x, i);
+        let away = if whole { all } else { first(l, away, n) };
+        // SAFETY: the caller's promise.
+        let d = l.add(unsafe { load(l, x.add(i), n, whole) }, away);
+        rest.lanes[u] = l.add(rest.lanes[u], d);
+        sum.lanes[u] = l.fma(d, d, sum.lanes[u]);
+    });
+    [rest.halved(l), sum.halved(l)]
 }
 
 /// Sums of `x - center` and of its square.
@@ -163,14 +237,14 @@ unsafe fn row_squares<T: Real, L: Fold<T>, const U: usize>(l: L, x: *const T, le
     unsafe { squares::<T, L, U>(l, &run, center) }
 }
 
-/// `(x - m) * s`
+/// `(x + away) * s`
 ///
 /// # Safety
 /// As for `load`.
 #[inline(always)]
-unsafe fn centred<T: Real, L: Fold<T>>(l: L, x: *const T, n: usize, whole: bool, m: L::V, s: L::V) -> L::V {
+unsafe fn centred<T: Real, L: Fold<T>>(l: L, x: *const T, n: usize, whole: bool, away: L::V, s: L::V) -> L::V {
     // SAFETY: the caller's promise.
-    mul::<T, L>(l, sub::<T, L>(l, unsafe { load(l, x, n, whole) }, m), s)
+    mul::<T, L>(l, l.add(unsafe { load(l, x, n, whole) }, away), s)
 }
 
 /// The gradients of rows: their own, and what they add to those of weight and bias.
@@ -202,45 +276,48 @@ unsafe fn grad_some<T: Real, L: Fold<T>, const U: usize, const R: usize, const A
 ) {
     let (mut g, mut x, mut gx) = ([r.g; R], [r.x; R], [r.gx; R]);
     let zero = [l.splat(T::ZERO); R];
-    let (mut m, mut s, mut a, mut b) = (zero, zero, zero, zero);
+    let (mut away, mut s, mut a, mut b) = (zero, zero, zero, zero);
     let (weight, gweight, gbias) = (r.weight, r.gweight, r.gbias);
     let [weighted, wants_x, wants_weight, wants_bias] =
         [weight.is_null(), gx[0].is_null(), gweight.is_null(), gbias.is_null()].map(|null| ALL || !null);
     // SAFETY: the caller's promise.
     unsafe {
+        let (mut mean, mut rstd) = ([T::ZERO; R], [T::ZERO; R]);
+        let centred = !r.mean.is_null();
         for k in 0..R {
             let at = r.steps.map(|s| (row + k) as isize * s);
             g[k] = r.g.wrapping_offset(at[0]);
             x[k] = r.x.wrapping_offset(at[1]);
             gx[k] = r.gx.wrapping_offset(at[2]);
-            let centred = !r.mean.is_null();
-            let (mean, rstd) = (
-                if centred { *r.mean.add(row + k) } else { T::ZERO },
-                *r.rstd.add(row + k),
-            );
-            (m[k], s[k]) = (l.splat(mean), l.splat(rstd));
-            if !wants_x {
-                continue;
+            rstd[k] = *r.rstd.add(row + k);
+            if centred {
+                mean[k] = *r.mean.add(row + k);
             }
-            let [sum, dot] = row_dots::<T, L, U>(l, [g[k], x[k]], weight, weighted, mean, r.len);
-            let (count, rstd) = (r.len as f64, rstd.to_f64());
+            (away[k], s[k]) = (l.splat(-mean[k]), l.splat(rstd[k]));
+        }
+        if wants_x {
+            let [sum, dot] = dots_of::<T, L, U, R>(l, [&g, &x], weight, weighted, &mean, r.len);
+            let (mut shift, mut slope) = ([T::ZERO; R], [T::ZERO; R]);
             // The row minus its mean minus its share along the normalised row.
-            let along = if centred { sum / count } else { 0.0 };
-            a[k] = l.splat(T::from_f64(-along * rstd));
-            b[k] = l.splat(T::from_f64(-(dot / count * rstd * rstd) * rstd));
+            for k in 0..R {
+                let (count, rstd) = (r.len as f64, rstd[k].to_f64());
+                let along = if centred { sum[k] / count } else { 0.0 };
+                shift[k] = T::from_f64(-along * rstd);
+                slope[k] = T::from_f64(-(dot[k] / count * rstd * rstd) * rstd);
+            }
+            for k in 0..R {
+                (a[k], b[k]) = (l.splat(shift[k]), l.splat(slope[k]));
+            }
         }
         grouped!(l: L, T, U; 0, r.len; |u, i, n, whole| {
-            if u == 0 && whole {
-                for k in 0..R {
-                    ahead(l, x[k].wrapping_add((R - 1) * r.len), 0, r.len, i, U);
-                    ahead(l, gx[k].cast_const().wrapping_add((R - 1) * r.len), 0, r.len, i, U);
-                }
+            if R == 1 && u == 0 && whole {
+                ahead(l, x[0], 0, r.len, i, U);
             }
             let w = if weighted { load(l, weight.add(i), n, whole) } else { zero[0] };
             let mut of_weight = if wants_weight { load(l, gweight.add(i), n, whole) } else { zero[0] };
             let mut of_bias = if wants_bias { load(l, gbias.add(i), n, whole) } else { zero[0] };
             for k in 0..R {
-                let d = sub::<T, L>(l, load(l, x[k].add(i), n, whole), m[k]);
+                let d = l.add(load(l, x[k].add(i), n, whole), away[k]);
                 let g = load(l, g[k].add(i), n, whole);
                 if wants_weight {
                     of_weight = l.fma(g, mul::<T, L>(l, d, s[k]), of_weight);
@@ -250,6 +327,7 @@ unsafe fn grad_some<T: Real, L: Fold<T>, const U: usize, const R: usize, const A
                 }
                 if wants_x {
                     let v = if weighted { mul::<T, L>(l, g, w) } else { g };
+                    ahead_written(l, gx[k], i);
                     store(l, gx[k].add(i), l.fma(d, b[k], l.fma(v, s[k], a[k])), n, whole);
                 }
             }
@@ -263,45 +341,63 @@ unsafe fn grad_some<T: Real, L: Fold<T>, const U: usize, const R: usize, const A
     }
 }
 
-/// Sums of a row's gradient times the weight, and of this times `x - mean`.
+/// Per row the sums of the gradient times the weight, and of this times `x - mean`. Four rows as in `squares_of`.
 ///
 /// # Safety
 /// As for `grad_rows`.
 #[inline(always)]
-unsafe fn row_dots<T: Real, L: Fold<T>, const U: usize>(
+unsafe fn dots_of<T: Real, L: Fold<T>, const U: usize, const R: usize>(
     l: L,
-    [g, x]: [*const T; 2],
+    [g, x]: [&[*const T; R]; 2],
     weight: *const T,
     weighted: bool,
-    mean: T,
+    mean: &[T; R],
     len: usize,
-) -> [f64; 2] {
-    let (mut sum, mut dot) = (Sum::<T, L, U>::new(l), Sum::<T, L, U>::new(l));
-    let m = l.splat(mean);
-    let mut from = 0;
-    while from < len {
-        let to = len.min(from + SEGMENT);
-        grouped!(l: L, T, U; from, to; |u, i, n, whole| {
-            if u == 0 && whole {
-                ahead(l, g, 0, len, i, U);
+) -> [[f64; R]; 2] {
+    let (mut sums, mut lanes) = ([[0.0; R]; 2], [l.splat(T::ZERO); 8]);
+    for k in 0..R {
+        let (mut sum, mut dot) = (Sum::<T, L, U>::new(l), Sum::<T, L, U>::new(l));
+        let all = l.splat(-mean[k]);
+        let mut from = 0;
+        while from < len {
+            let to = len.min(from + SEGMENT);
+            grouped!(l: L, T, U; from, to; |u, i, n, whole| {
+                // One long row has its second pass for x: both at once are more than can be under way.
+                if R == 4 {
+                    ahead_read(l, g[k], i);
+                    ahead_read(l, x[k], i);
+                } else if u == 0 && whole {
+                    ahead(l, g[k], 0, len, i, U);
+                }
+                let away = if whole { all } else { first(l, -mean[k], n) };
+                // SAFETY: the caller's promise.
+                unsafe {
+                    let d = l.add(load(l, x[k].add(i), n, whole), away);
+                    let g = load(l, g[k].add(i), n, whole);
+                    let v = if weighted { mul::<T, L>(l, g, load(l, weight.add(i), n, whole)) } else { g };
+                    sum.lanes[u] = l.add(sum.lanes[u], v);
+                    dot.lanes[u] = l.fma(v, d, dot.lanes[u]);
+                }
+            });
+            sum.count += to - from;
+            dot.count = sum.count;
+            if R != 4 && sum.count >= SEGMENT {
+                sum.join(l);
+                dot.join(l);
             }
-            let m = if whole { m } else { first(l, mean, n) };
-            // SAFETY: the caller's promise.
-            unsafe {
-                let d = sub::<T, L>(l, load(l, x.add(i), n, whole), m);
-                let g = load(l, g.add(i), n, whole);
-                let v = if weighted { mul::<T, L>(l, g, load(l, weight.add(i), n, whole)) } else { g };
-                sum.lanes[u] = l.add(sum.lanes[u], v);
-                dot.lanes[u] = l.fma(v, d, dot.lanes[u]);
-            }
-        });
-        sum.count += to - from;
-        dot.count = sum.count;
-        if sum.count >= SEGMENT {
-            sum.join(l);
-            dot.join(l);
+            from = to;
         }
-        from = to;
+        if R == 4 {
+            (lanes[k], lanes[k + 4]) = (sum.halved(l), dot.halved(l));
+        } else {
+            (sums[0][k], sums[1][k]) = (sum.finish(l), dot.finish(l));
+        }
     }
-    [sum.finish(l), dot.finish(l)]
+    if R == 4 {
+        let all = l.fold_eight(lanes);
+        for k in 0..R {
+            (sums[0][k], sums[1][k]) = (all[k].to_f64(), all[k + 4].to_f64());
+        }
+    }
+    sums
 }

@@ -1,9 +1,7 @@
 //! Sums and values of one channel: runs of contiguous elements, a fixed distance apart.
 
 use crate::reduce::real::Real;
-use crate::simd::sweep::{
-    AHEAD, Fold, SEGMENT, Sum, ahead, ahead_written, first, grouped, head, later, load, put, sub,
-};
+use crate::simd::sweep::{AHEAD, Fold, SEGMENT, Sum, ahead, ahead_written, first, grouped, head, later, load, put};
 
 /// `count` runs of `len` contiguous elements in up to three views, `steps` apart.
 #[derive(Clone, Copy)]
@@ -104,7 +102,7 @@ pub(in crate::norm) fn variance(squares: f64, rest: f64) -> f64 {
 #[inline(always)]
 pub(super) unsafe fn squares<T: Real, L: Fold<T>, const U: usize>(l: L, r: &Runs<T>, mean: T) -> [f64; 2] {
     let (mut rest, mut sum) = (Sum::<T, L, U>::new(l), Sum::<T, L, U>::new(l));
-    let center = l.splat(mean);
+    let all = l.splat(-mean);
     for run in 0..r.count {
         let x = r.x.wrapping_offset(run as isize * r.steps[0]);
         if r.short(r.steps[0]) {
@@ -117,9 +115,9 @@ pub(super) unsafe fn squares<T: Real, L: Fold<T>, const U: usize>(l: L, r: &Runs
                 if u == 0 && whole && !r.short(r.steps[0]) {
                     ahead(l, x, r.steps[0], r.len, i, U);
                 }
-                let center = if whole { center } else { first(l, mean, n) };
+                let away = if whole { all } else { first(l, -mean, n) };
                 // SAFETY: the caller's promise.
-                let d = sub::<T, L>(l, unsafe { load(l, x.add(i), n, whole) }, center);
+                let d = l.add(unsafe { load(l, x.add(i), n, whole) }, away);
                 rest.lanes[u] = l.add(rest.lanes[u], d);
                 sum.lanes[u] = l.fma(d, d, sum.lanes[u]);
             });
@@ -142,7 +140,7 @@ pub(super) unsafe fn squares<T: Real, L: Fold<T>, const U: usize>(l: L, r: &Runs
 #[inline(always)]
 pub(super) unsafe fn dots<T: Real, L: Fold<T>, const U: usize>(l: L, r: &Runs<T>, center: T) -> [f64; 2] {
     let (mut sum, mut dot) = (Sum::<T, L, U>::new(l), Sum::<T, L, U>::new(l));
-    let all = l.splat(center);
+    let all = l.splat(-center);
     for run in 0..r.count {
         let x = r.x.wrapping_offset(run as isize * r.steps[0]);
         let g = r.g.wrapping_offset(run as isize * r.steps[1]);
@@ -160,11 +158,11 @@ pub(super) unsafe fn dots<T: Real, L: Fold<T>, const U: usize>(l: L, r: &Runs<T>
                     ahead(l, x, r.steps[0], r.len, i, U);
                     ahead(l, g, r.steps[1], r.len, i, U);
                 }
-                let center = if whole { all } else { first(l, center, n) };
+                let away = if whole { all } else { first(l, -center, n) };
                 // SAFETY: the caller's promise.
                 let (x, g) = unsafe { (load(l, x.add(i), n, whole), load(l, g.add(i), n, whole)) };
                 sum.lanes[u] = l.add(sum.lanes[u], g);
-                dot.lanes[u] = l.fma(g, sub::<T, L>(l, x, center), dot.lanes[u]);
+                dot.lanes[u] = l.fma(g, l.add(x, away), dot.lanes[u]);
             });
             sum.count += to - from;
             dot.count = sum.count;
@@ -216,11 +214,11 @@ pub(super) unsafe fn scale<T: Real, L: Fold<T>, const U: usize>(l: L, r: &Runs<T
 /// As for `near`.
 #[inline(always)]
 pub(super) unsafe fn blend<T: Real, L: Fold<T>, const U: usize>(l: L, r: &Runs<T>, k: &Blend<T>) {
-    let [gain, slope, center, shift] = [k.gain, k.slope, k.center, k.shift].map(|v| l.splat(v));
+    let [gain, slope, away, shift] = [k.gain, k.slope, -k.center, k.shift].map(|v| l.splat(v));
     // SAFETY: the caller's promise.
     unsafe {
         written!(l: L, T, U; r; |x, g, n, whole| {
-            let d = sub::<T, L>(l, load(l, x, n, whole), center);
+            let d = l.add(load(l, x, n, whole), away);
             l.fma(gain, load(l, g, n, whole), l.fma(slope, d, shift))
         })
     }
