@@ -408,9 +408,21 @@ unsafe fn chunk<T: Weight + HasTiles>(
         }
         // SAFETY: the targets have these rows. The queries' rows had no scale.
         unsafe {
-            write_rows(blocks.key.as_ptr(), [most, e, e], job.scale, to_key.row(k), to_key.steps());
+            write_rows(
+                blocks.key.as_ptr(),
+                [most, e, e],
+                job.scale,
+                to_key.row(k),
+                to_key.steps(),
+            );
             if !there {
-                write_rows(blocks.value.as_ptr(), [most, v, v], T::ONE, to_value.row(k), to_value.steps());
+                write_rows(
+                    blocks.value.as_ptr(),
+                    [most, v, v],
+                    T::ONE,
+                    to_value.row(k),
+                    to_value.steps(),
+                );
             }
         }
     }
