@@ -15,12 +15,14 @@ use crate::conv::ring::{RingArgs, ring};
 use crate::conv::taps::{TapSums, tap_sums};
 use crate::conv::window::{STRETCHES, ShiftArgs, WindowArgs, shifts, window};
 use crate::conv::winograd::{Stage, stage};
+use crate::simd::Isa;
+#[cfg(target_arch = "x86_64")]
+use crate::simd::cache;
 #[cfg(target_arch = "aarch64")]
 use crate::simd::vec::Neon;
 #[cfg(target_arch = "x86_64")]
 use crate::simd::vec::{Avx2, Avx512};
 use crate::simd::vec::{Lanes, Scalar};
-use crate::simd::{Isa, cache};
 use std::ops::Sub;
 
 /// Those, and what convolutions need besides.

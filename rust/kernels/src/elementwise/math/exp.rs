@@ -115,6 +115,7 @@ pub(crate) fn tanh<P: Pack>(x: P) -> P {
 }
 
 /// x - tanh x
+#[cfg(target_arch = "x86_64")]
 #[inline(always)]
 pub(crate) fn tanhshrink<P: Pack>(x: P) -> P {
     x - tanh(x)
@@ -137,6 +138,7 @@ pub(crate) fn silu<P: Pack>(x: P) -> P {
 }
 
 /// The derivative of [`silu`].
+#[cfg(target_arch = "x86_64")]
 #[inline(always)]
 pub(crate) fn silu_slope<P: Pack>(x: P) -> P {
     let (s, one) = (sigmoid(x), P::splat(1.0));
@@ -167,6 +169,7 @@ pub(crate) fn softplus<P: Pack>(x: P) -> P {
 }
 
 /// -log(1 + e^-x)
+#[cfg(target_arch = "x86_64")]
 #[inline(always)]
 pub(crate) fn log_sigmoid<P: Pack>(x: P) -> P {
     -softplus(-x)

@@ -152,6 +152,7 @@ pub(crate) fn log<P: Pack>(x: P) -> P {
 }
 
 /// a log b, which is 0 where a is, unless b is NaN.
+#[cfg(target_arch = "x86_64")]
 #[inline(always)]
 pub(crate) fn xlogy<P: Pack>(a: P, b: P) -> P {
     // What is added is -0.0, or NaN.

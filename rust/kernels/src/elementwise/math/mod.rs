@@ -22,13 +22,17 @@ mod trig;
 pub(crate) mod wide;
 
 pub(crate) use erf::{erf, erfc_d, erfinv, gelu, gelu_slope};
-pub(crate) use exp::{
-    cosh, exp, exp_d, exp2, expm1, log_sigmoid, sigmoid, silu, silu_slope, sinh, softplus, tanh, tanhshrink,
-};
+pub(crate) use exp::{cosh, exp, exp_d, exp2, expm1, sigmoid, silu, sinh, softplus, tanh};
 pub(crate) use inverse::{acos, asin, atan};
-pub(crate) use log::{acosh, asinh, atanh, log, log1p, log2, log10, pow_d, xlogy};
+pub(crate) use log::{acosh, asinh, atanh, log, log1p, log2, log10, pow_d};
 pub(crate) use pack::Pack;
 pub(crate) use trig::{TRIG_LIMIT, cos, sin, tan};
+/// Made of several vectors only.
+#[cfg(target_arch = "x86_64")]
+pub(crate) use {
+    exp::{log_sigmoid, silu_slope, tanhshrink},
+    log::xlogy,
+};
 
 /// Adding it rounds a small f32 to an integer, which then lies in the low bits.
 const MAGIC: f32 = 12_582_912.0;

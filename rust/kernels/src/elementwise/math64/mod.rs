@@ -20,7 +20,9 @@ mod trig;
 
 pub(crate) use erf::{erf, erfc, erfinv, gelu, gelu_slope, ndtr};
 pub(crate) use exp::{cosh, exp, exp2, expm1, sigmoid, silu, sinh, tanh};
-pub(crate) use gamma::{digamma, lgamma, lgamma_f32, lgamma_row, near_zero};
+#[cfg(target_arch = "x86_64")]
+pub(crate) use gamma::lgamma_f32;
+pub(crate) use gamma::{digamma, lgamma, lgamma_row, near_zero};
 pub(crate) use inverse::{acos, asin, atan, atan2};
 pub(crate) use log::{acosh, asinh, atanh, log, log_plain, log1p, log2, log10};
 pub(crate) use power::pow;
