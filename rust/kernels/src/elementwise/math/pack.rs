@@ -47,6 +47,11 @@ pub(crate) trait Pack<T = f32>:
     fn shifted<const BY: u32>(self) -> Self;
     /// The number of a table at the place that the lowest bits name. Two vectors of AVX-512 hold a table: 32 floats, 16 doubles.
     fn look_up<const N: usize>(self, table: &[T; N]) -> Self;
+    /// The same of eight tables whose numbers lie side by side, where rows are sooner looked up than tables.
+    #[inline(always)]
+    fn look_up_rows(self, _rows: &[[T; 8]; 32]) -> Option<[Self; 8]> {
+        None
+    }
     /// `(e, f)` as `log::split` has it.
     fn split(self) -> (Self, Self);
     /// `(e, m)` with `self` = m·2^e and 1 <= m < 2, for a positive number, subnormal ones too.

@@ -94,6 +94,39 @@ fn eight_of(table: &[f32], from: usize, i: __m256i) -> __m256 {
     unsafe { _mm256_permutevar8x32_ps(_mm256_loadu_ps(table[from..from + 8].as_ptr()), i) }
 }
 
+/// The rows at the places that the lowest five bits of `i` name, turned: first numbers first.
+#[inline(always)]
+fn turned_rows(rows: &[[f32; 8]; 32], i: __m256) -> [__m256; 8] {
+    let mut places = [0u32; 8];
+    // SAFETY: see `Pair`; both halves of a row, eight places.
+    unsafe {
+        _mm256_storeu_si256(places.as_mut_ptr().cast(), _mm256_castps_si256(i));
+        let mut turned = [i; 8];
+        for half in 0..2 {
+            // Rows k and k + 4 in the halves of a vector.
+            let mut four = [i; 4];
+            for k in 0..4 {
+                let (low, high) = (&rows[places[k] as usize % 32], &rows[places[k + 4] as usize % 32]);
+                let (low, high) = (low.as_ptr().add(4 * half), high.as_ptr().add(4 * half));
+                four[k] = _mm256_insertf128_ps::<1>(_mm256_castps128_ps256(_mm_loadu_ps(low)), _mm_loadu_ps(high));
+            }
+            let (a, b) = (
+                _mm256_unpacklo_ps(four[0], four[1]),
+                _mm256_unpackhi_ps(four[0], four[1]),
+            );
+            let (c, d) = (
+                _mm256_unpacklo_ps(four[2], four[3]),
+                _mm256_unpackhi_ps(four[2], four[3]),
+            );
+            turned[4 * half] = _mm256_shuffle_ps::<0x44>(a, c);
+            turned[4 * half + 1] = _mm256_shuffle_ps::<0xEE>(a, c);
+            turned[4 * half + 2] = _mm256_shuffle_ps::<0x44>(b, d);
+            turned[4 * half + 3] = _mm256_shuffle_ps::<0xEE>(b, d);
+        }
+        turned
+    }
+}
+
 impl Pack for Pair {
     #[inline(always)]
     fn splat(v: f32) -> Self {
@@ -208,6 +241,15 @@ impl Pack for Pair {
             let high = _mm256_blendv_ps(eight_of(table, 16, i), eight_of(table, 24, i), eight);
             _mm256_blendv_ps(low, high, sixteen)
         })
+    }
+    #[inline(always)]
+    fn look_up_rows(self, rows: &[[f32; 8]; 32]) -> Option<[Self; 8]> {
+        let (first, second) = (turned_rows(rows, self.0[0]), turned_rows(rows, self.0[1]));
+        let mut all = [self; 8];
+        for t in 0..8 {
+            all[t] = Pair([first[t], second[t]]);
+        }
+        Some(all)
     }
     #[inline(always)]
     fn split(self) -> (Self, Self) {

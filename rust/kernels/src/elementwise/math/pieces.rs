@@ -9,21 +9,46 @@ use super::Pack;
 /// What is left of a number shifted by so much are its exponent and two bits: which quarter of which octave it lies in.
 pub(super) const QUARTERS: u32 = 21;
 
-/// The numbers of the pieces, those of one kind together, in the order of the lowest five of the bits that name them.
-pub(super) struct Pieces<const N: usize> {
-    /// Around which the polynomial is.
+/// The numbers of the pieces, in the order of the lowest five of the bits that name them.
+pub(super) struct Pieces {
+    /// Those of one kind together: around which the polynomial is, and its terms, lowest first.
     centers: [f32; 32],
-    /// Lowest first.
-    terms: [[f32; 32]; N],
+    terms: [[f32; 32]; TERMS],
+    /// Those of one piece together, the centre first.
+    rows: [[f32; 8]; 32],
 }
 
-impl<const N: usize> Pieces<N> {
+const TERMS: usize = 6;
+
+impl Pieces {
+    const fn new(centers: [f32; 32], terms: [[f32; 32]; TERMS]) -> Self {
+        let mut rows = [[0.0; 8]; 32];
+        let mut i = 0;
+        while i < 32 {
+            rows[i][0] = centers[i];
+            let mut t = 0;
+            while t < TERMS {
+                rows[i][t + 1] = terms[t][i];
+                t += 1;
+            }
+            i += 1;
+        }
+        Self { centers, terms, rows }
+    }
+
     /// `(r, q, c)`, the function being c + q·r. `i` names the pieces, which are those of the numbers `a`.
     #[inline(always)]
     pub(super) fn at<P: Pack>(&self, i: P, a: P) -> (P, P, P) {
+        if let Some([center, terms @ ..]) = i.look_up_rows(&self.rows) {
+            let (r, mut q) = (a - center, terms[TERMS - 1]);
+            for term in terms[1..TERMS - 1].iter().rev() {
+                q = q.mul_add(r, *term);
+            }
+            return (r, q, terms[0]);
+        }
         let r = a - i.look_up(&self.centers);
-        let mut q = i.look_up(&self.terms[N - 1]);
-        for term in self.terms[1..N - 1].iter().rev() {
+        let mut q = i.look_up(&self.terms[TERMS - 1]);
+        for term in self.terms[1..TERMS - 1].iter().rev() {
             q = q.mul_add(r, i.look_up(term));
         }
         (r, q, i.look_up(&self.terms[0]))
@@ -31,8 +56,8 @@ impl<const N: usize> Pieces<N> {
 }
 
 /// tanh: octaves from 1/16, the first piece from 0; 1 beyond 10.
-pub(super) const TANH: Pieces<6> = Pieces {
-    centers: [
+pub(super) static TANH: Pieces = Pieces::new(
+    [
         2.2499433,
         2.7500668,
         3.2499137,
@@ -66,7 +91,7 @@ pub(super) const TANH: Pieces<6> = Pieces {
         1.6249857,
         1.875007,
     ],
-    terms: [
+    [
         [
             0.97802365, 0.9918608, 0.9969971, 0.99889463, 0.9997532, 0.9999666, 0.99999547, 0.9999994, 0.99999994, 1.0,
             1.0, 1.0, 0.0, 0.08572552, 0.10121275, 0.11665686, 0.13970992, 0.1702001, 0.20037599, 0.23017424,
@@ -244,11 +269,11 @@ pub(super) const TANH: Pieces<6> = Pieces {
             0.0046170894,
         ],
     ],
-};
+);
 
 /// erf: octaves from 1/32; the first piece, from 0, is of erf x - x; 1 beyond 4.
-pub(super) const ERF: Pieces<6> = Pieces {
-    centers: [
+pub(super) static ERF: Pieces = Pieces::new(
+    [
         2.2500777,
         2.7499142,
         3.2500954,
@@ -282,7 +307,7 @@ pub(super) const ERF: Pieces<6> = Pieces {
         1.6250386,
         1.8750187,
     ],
-    terms: [
+    [
         [
             0.99853784,
             0.9998993,
@@ -488,4 +513,4 @@ pub(super) const ERF: Pieces<6> = Pieces {
             0.0113130445,
         ],
     ],
-};
+);
