@@ -1,4 +1,4 @@
-"""Small cases that are carried out whole: the same bits as the long way, which `out=` takes."""
+"""Small or plain cases that are carried out whole: the same bits as the long way, which `out=` takes."""
 
 import firesteel as fs
 import pytest
@@ -53,6 +53,51 @@ def test_products(m, k, n):
     a, b = fs.randn(m, k, generator=g), fs.randn(k, n, generator=g)
     same(fs.matmul, a, b)
     same(fs.mm, a, b)
+
+
+FACTORS = {
+    "plain": lambda t: t,
+    "transposed": lambda t: t.t().contiguous().t(),
+    "strided": lambda t: fs.stack([t, t], -1)[..., 0],
+    "flipped": lambda t: t.flip(0).flip(1).flip(0).flip(1),
+    "broadcast": lambda t: t[:1].expand(t.shape),
+}
+
+
+@pytest.mark.parametrize("right", FACTORS)
+@pytest.mark.parametrize("left", FACTORS)
+@pytest.mark.parametrize("dtype", [fs.float32, fs.float64], ids=str)
+def test_plain_products_and_linear(left, right, dtype):
+    g = fs.Generator().manual_seed(6)
+    for m, k, n in [(0, 3, 2), (2, 0, 3), (1, 40, 1), (1, 33, 70), (65, 9, 1), (40, 65, 33), (64, 128, 10), (127, 17, 100)]:
+        a, b = fs.randn(m, k, generator=g, dtype=dtype), fs.randn(k, n, generator=g, dtype=dtype)
+        a, b = (FACTORS[name](t) if t.numel() else t for name, t in ((left, a), (right, b)))
+        out = fs.empty(m, n, dtype=dtype)
+        for op in (fs.mm, fs.matmul):
+            op(a, b, out=out)
+            assert bits(op(a, b)) == bits(out)
+        for bias in (None, fs.randn(n, generator=g, dtype=dtype)):
+            # Matrices of a stack take the long way.
+            whole, stack = (fs.nn.functional.linear(x, b.t(), bias) for x in (a, a[None]))
+            assert whole.dtype == dtype and bits(whole) == bits(stack[0])
+
+
+def test_what_is_no_plain_product_says_so():
+    linear = fs.nn.functional.linear
+    a = fs.ones(3, 4)
+    cases = [
+        lambda: fs.mm(a, a),
+        lambda: a @ fs.ones(4, 2, dtype=fs.float64),
+        lambda: linear(a, fs.ones(2, 5)),
+        lambda: linear(a, fs.ones(2, 4), fs.ones(3)),
+        lambda: linear(a, fs.ones(2, 4), fs.ones(2, dtype=fs.float64)),
+        lambda: fs.ones(1, 1).expand(2**40, 1) @ fs.ones(1, 1).expand(1, 2**40),
+    ]
+    for case in cases:
+        with pytest.raises(RuntimeError):
+            case()
+    assert linear(a, fs.ones(2, 4), fs.ones(3, 2)).tolist() == [[5.0, 5.0]] * 3
+    assert linear(a, fs.ones(2, 4), fs.ones(1)).tolist() == [[5.0, 5.0]] * 3
 
 
 def test_a_long_product_keeps_its_order():

@@ -140,7 +140,7 @@ fn run(op: &'static Op, args: &Args, outs: &mut Outputs) -> Result<()> {
                     })
                 });
             }
-            if let Some(out) = op.small.and_then(|whole| whole(args)) {
+            if let Some(out) = op.whole.and_then(|whole| whole(args)) {
                 outs.push(out);
                 return Ok(());
             }

@@ -37,11 +37,30 @@ pub fn dst_as<'a>(c: &'a Core, layout: &Layout) -> AnyDst<'a> {
 
 /// A typed view; the core's dtype must be `T`'s.
 pub fn typed<T: Element>(c: &Core) -> Src<'_, T> {
-    src(c).typed()
+    typed_as(c, &c.layout)
+}
+
+/// The same under another layout, which must lie inside the buffer.
+pub fn typed_as<'a, T: Element>(c: &'a Core, layout: &Layout) -> Src<'a, T> {
+    assert!(
+        c.dtype == T::DTYPE,
+        "a {} tensor read as {}",
+        c.dtype.name(),
+        T::DTYPE.name()
+    );
+    // SAFETY: as in `src_as`.
+    unsafe { Src::new(pointer(c, layout.offset).cast(), &layout.shape, layout.strides()) }
 }
 
 pub fn typed_mut<T: Element>(c: &Core) -> Dst<'_, T> {
-    dst(c).typed()
+    assert!(
+        c.dtype == T::DTYPE,
+        "a {} tensor written as {}",
+        c.dtype.name(),
+        T::DTYPE.name()
+    );
+    // SAFETY: as in `dst_as`.
+    unsafe { Dst::new(pointer(c, c.layout.offset).cast(), &c.layout.shape, c.layout.strides()) }
 }
 
 /// An argument as an operand of an elementwise kernel, broadcast to `shape`.

@@ -99,9 +99,9 @@ pub type Metas = SmallVec<[Meta; 1]>;
 pub type Infer = fn(&Args) -> Result<Metas>;
 /// Dtype of the result and of the arithmetic, where that needs no promotion: what small calls take instead of `Infer`.
 pub type Quick = fn(&Args) -> Option<(DType, DType)>;
-/// A small row-major case on the CPU carried out whole: one float32 result, with the bits of the kernel. `None`: not such a
-/// case (or a wrong one), which goes the long way.
-pub type Small = fn(&Args) -> Option<Core>;
+/// A simple case on the CPU carried out whole, without the steps that others need: one result, with the bits of the kernel.
+/// `None`: not such a case (or a wrong one), which goes the long way.
+pub type Whole = fn(&Args) -> Option<Core>;
 /// Writes the outputs; `Call` says how.
 pub type Kernel = fn(&Call) -> Result<()>;
 
@@ -173,7 +173,7 @@ pub struct Op {
     pub elementwise: bool,
     /// For elementwise ops: dtypes of the common case.
     pub quick: Option<Quick>,
-    pub small: Option<Small>,
+    pub whole: Option<Whole>,
     /// The kernel takes its first input's memory as output, in any layout, and writes only what changes.
     pub updates_self: bool,
     /// Arguments that the op writes, as a bit mask.
@@ -286,7 +286,7 @@ pub fn op(signature: &'static str, doc: &'static str) -> Builder {
             elementwise: false,
             updates_self: false,
             quick: None,
-            small: None,
+            whole: None,
             mutates: 0,
             random: false,
             index: 0,
@@ -425,8 +425,8 @@ impl Builder {
         self.op.quick = Some(rule);
         self
     }
-    pub fn small(mut self, whole: Small) -> Builder {
-        self.op.small = Some(whole);
+    pub fn whole(mut self, whole: Whole) -> Builder {
+        self.op.whole = Some(whole);
         self
     }
     pub fn inplace(mut self) -> Builder {

@@ -228,7 +228,7 @@ pub fn ops() -> Vec<Builder> {
         op("cat(tensors: Tensor[], dim: int = 0)", "The tensors one after another along a dim, their dtypes promoted; empty vectors are skipped. Other sizes that differ raise RuntimeError.\n\n>>> firesteel.cat([firesteel.tensor([1]), firesteel.tensor([2, 3])])\ntensor([1, 2, 3])")
             .compute(cat_infer, |c| cat_run(c, on_cpu))
             .gpu(|c| cat_run(c, on_gpu))
-            .small(small_cat)
+            .whole(small_cat)
             .function_only(),
         op("stack(tensors: Tensor[], dim: int = 0)", "The tensors side by side in a new dim, their dtypes promoted. Unequal shapes raise RuntimeError.")
             .compute(stack_infer, |c| stack_run(c, on_cpu))

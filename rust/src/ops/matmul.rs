@@ -271,19 +271,19 @@ fn int_mm_run(c: &Call) -> Result<()> {
 
 fn run(c: &Call) -> Result<()> {
     let (a, b) = (c.args.tensor(0), c.args.tensor(1));
-    if multiply_narrow(&plan(&a.layout, &b.layout)?, a, b, &Bias::None, &c.outs[0])? {
+    let p = plan(&a.layout, &b.layout)?;
+    if multiply_narrow(&p, a, b, &Bias::None, &c.outs[0])? {
         return Ok(());
     }
     let out = cpu::output(&c.outs[0], worked(a.dtype))?;
-    let (a, b) = (computed(a)?, computed(b)?);
-    multiply(
-        &plan(&a.layout, &b.layout)?,
-        &a,
-        &b,
-        &Bias::None,
-        &After::default(),
-        &out.core,
-    );
+    if out.core.dtype == a.dtype {
+        multiply(&p, a, b, &Bias::None, &After::default(), &out.core);
+    } else {
+        // The layouts are those of the copies.
+        let (a, b) = (computed(a)?, computed(b)?);
+        let p = plan(&a.layout, &b.layout)?;
+        multiply(&p, &a, &b, &Bias::None, &After::default(), &out.core);
+    }
     out.store();
     Ok(())
 }
@@ -349,19 +349,67 @@ fn addmm_run(c: &Call) -> Result<()> {
     Ok(())
 }
 
-/// Two row-major matrices.
-fn small(a: &Args) -> Option<Core> {
+/// A matrix of the processor's memory whose products need no plan and no other dtype.
+fn plain(c: &Core) -> Option<[usize; 2]> {
+    match (&**c.shape(), c.dtype, c.device()) {
+        (&[rows, cols], DType::F32 | DType::F64, Device::Cpu) => Some([rows, cols]),
+        _ => None,
+    }
+}
+
+/// A plain matrix times another, `right`, under the layout `seen`; plus a vector.
+fn product(left: &Core, right: &Core, seen: &Layout, bias: Option<&Core>) -> Option<Core> {
+    let out = Core::empty(
+        Dims::new(&[left.shape()[0], seen.shape[1]]).ok()?,
+        left.dtype,
+        Device::Cpu,
+    );
+    let out = out.ok()?;
+    macro_rules! typed {
+        ($t:ty) => {{
+            let ep = Epilogue {
+                bias: bias.map_or(gemm::Bias::None, |v| gemm::Bias::Columns(cpu::typed::<$t>(v))),
+                ..Epilogue::default()
+            };
+            let right = cpu::typed_as(right, seen);
+            gemm::matmul::<$t>(cpu::typed(left), right, cpu::typed_mut(&out), ep)
+        }};
+    }
+    match left.dtype {
+        DType::F64 => typed!(f64),
+        _ => typed!(f32),
+    }
+    Some(out)
+}
+
+/// Two plain matrices.
+fn whole(a: &Args) -> Option<Core> {
     let (x, y) = (a.tensor(0), a.tensor(1));
-    let (&[m, k], &[l, n]) = (&**x.shape(), &**y.shape()) else {
-        return None;
-    };
-    let (p, q) = (cpu::small(x)?, cpu::small(y)?);
-    if k != l || m * n > cpu::SMALL {
+    let ([m, k], [l, n]) = (plain(x)?, plain(y)?);
+    if k != l || x.dtype != y.dtype {
         return None;
     }
-    let mut done = false;
-    let out = cpu::made(&[m, n], |out| done = gemm::small_product(p, q, [m, k, n], out));
-    out.filter(|_| done)
+    // Row-major and small: no views either.
+    if m > 1
+        && n > 1
+        && m * n <= cpu::SMALL
+        && let (Some(p), Some(q)) = (cpu::small(x), cpu::small(y))
+    {
+        let mut done = false;
+        let out = cpu::made(&[m, n], |out| done = gemm::small_product(p, q, [m, k, n], out));
+        return out.filter(|_| done);
+    }
+    product(x, y, &y.layout, None)
+}
+
+/// A plain matrix times the rows of another, plus a vector.
+fn whole_linear(a: &Args) -> Option<Core> {
+    let (x, w, bias) = (a.tensor(0), a.tensor(1), a.opt_tensor(2));
+    let ([_, k], [n, l]) = (plain(x)?, plain(w)?);
+    let fits = |b: &Core| **b.shape() == [n] && b.dtype == x.dtype && b.device() == Device::Cpu;
+    (k == l && x.dtype == w.dtype && bias.is_none_or(fits))
+        .then(|| product(x, w, &turned(&w.layout), bias))
+        .flatten()
 }
 
 /// The product on the gpu, plus a bias: float32 only.
@@ -546,8 +594,8 @@ pub fn ops() -> Vec<Builder> {
         op("matmul(input, other)", "The matrix product over the last two dims, the others broadcast; a vector counts as a row on the left, a column on the right. Sizes that do not fit and unequal dtypes raise RuntimeError.\n\n>>> firesteel.matmul(firesteel.tensor([[1., 2.]]), firesteel.tensor([3., 4.]))\ntensor([11.])")
             .compute(matmul_infer, run)
             .gpu(run_on_gpu)
-            .small(small),
-        op("mm(input, mat2)", "The product of two matrices; anything else raises RuntimeError.").compute(mm_infer, run).gpu(run_on_gpu).small(small),
+            .whole(whole),
+        op("mm(input, mat2)", "The product of two matrices; anything else raises RuntimeError.").compute(mm_infer, run).gpu(run_on_gpu).whole(whole),
         op("_int_mm(input, mat2)", "The product of two matrices of int8, as int32; anything else raises RuntimeError.")
             .compute(int_mm_infer, int_mm_run)
             .function_only(),
@@ -558,6 +606,7 @@ pub fn ops() -> Vec<Builder> {
         op("linear(input, weight, bias: Tensor? = None)", "input @ weight.T + bias over the last dim; weight is [out, in], or [in] for a result without that dim. Sizes that do not fit and unequal dtypes raise RuntimeError.")
             .compute(linear_infer, linear_run)
             .gpu(linear_on_gpu)
+            .whole(whole_linear)
             .function_only(),
     ]
 }

@@ -79,14 +79,14 @@ pub fn ops() -> Vec<Builder> {
         )
         .compute(infer, |c| run(c, false))
         .gpu(|c| run_on_gpu(c, false))
-        .small(|a| small(a, false)),
+        .whole(|a| small(a, false)),
         op(
             "log_softmax(input, dim: int, dtype: dtype? = None)",
             "The logarithm of `softmax`, exact where that is tiny. Only floats; integers need a `dtype`.",
         )
         .compute(infer, |c| run(c, true))
         .gpu(|c| run_on_gpu(c, true))
-        .small(|a| small(a, true)),
+        .whole(|a| small(a, true)),
         op(
             "_softmax_backward(grad, result, dim: int)",
             "Gradient of `softmax` from its result.",

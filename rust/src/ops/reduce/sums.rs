@@ -210,11 +210,11 @@ pub fn ops() -> Vec<Builder> {
         op("sum(input, dim: int[1]? = None, keepdim: bool = False, *, dtype: dtype? = None)", "The sum over some dims, or over all; integers and bool add up in int64.\n\n>>> firesteel.tensor([[1., 2.], [3., 4.]]).sum(dim=0)\ntensor([4., 6.])")
             .compute(sum_infer, sum_run)
             .gpu(|c| shade_sum(c, &axes(c.args.opt_ints(1), c.args.tensor(0).rank())?, false))
-            .small(|a| small_sums(a, false)),
+            .whole(|a| small_sums(a, false)),
         op("mean(input, dim: int[1]? = None, keepdim: bool = False, *, dtype: dtype? = None)", "The mean over some dims, or over all, of floats; NaN of nothing. Integers raise RuntimeError unless `dtype` is a float.")
             .compute(mean_infer, mean_run)
             .gpu(shade_mean)
-            .small(|a| small_sums(a, true)),
+            .whole(|a| small_sums(a, true)),
         op("prod(input, *, dtype: dtype? = None)", "The product of all elements, 1 of none; integers and bool multiply in int64.")
             .compute(|a| one(Dims::EMPTY, long_or(a, 1)?), |c| counted(c, Reduce::Prod, &everything(c.args)?))
             .gpu(|c| shade_sum(c, &everything(c.args)?, true)),
