@@ -192,6 +192,28 @@ fn by_the_definition_at_any_size() {
     }
 }
 
+/// A single key has all the weight, whatever query and key are: their gradients are zero, not what rounding leaves.
+#[test]
+fn one_key_gives_query_and_key_no_gradient() {
+    for (l, e, v) in [(1, 7, 9), (33, 33, 17), (64, 64, 64)] {
+        let c = Case {
+            heads: 2,
+            l,
+            s: 1,
+            e,
+            v,
+            masked: false,
+            causal: false,
+            dropout: None,
+        };
+        let (q, grad) = (numbers(2 * l * e, 1), numbers(2 * l * v, 5));
+        let (k, val) = (numbers(2 * e, 2), numbers(2 * v, 3));
+        let [_, gq, gk, gv] = by_kernels::<f32>(&c, [&q, &k, &val, &[], &grad]);
+        assert!(gq.iter().chain(&gk).all(|&x| x == 0.0), "{l} {e} {v}");
+        assert!(gv.iter().any(|&x| x != 0.0));
+    }
+}
+
 #[test]
 fn threads_that_share_a_head_give_its_bits() {
     let c = Case {
