@@ -40,12 +40,12 @@ macro_rules! int_products {
             fn products(isa: Isa) -> &'static Products<Self> {
                 match isa {
                     #[cfg(target_arch = "x86_64")]
-                    Isa::Avx512 => &tables::$avx512::TABLE,
+                    Isa::Avx512 => &tables::$avx512::Table::<false>::PRODUCTS,
                     #[cfg(target_arch = "x86_64")]
-                    Isa::Avx2 => &tables::$avx2::TABLE,
+                    Isa::Avx2 => &tables::$avx2::Table::<false>::PRODUCTS,
                     $(#[cfg(target_arch = "aarch64")]
-                    Isa::Avx512 | Isa::Avx2 => &tables::$neon::TABLE,)?
-                    _ => &tables::$portable::TABLE,
+                    Isa::Avx512 | Isa::Avx2 => &tables::$neon::Table::<false>::PRODUCTS,)?
+                    _ => &tables::$portable::Table::<false>::PRODUCTS,
                 }
             }
         }

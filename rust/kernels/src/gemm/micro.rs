@@ -597,7 +597,6 @@ macro_rules! products {
                     few: [few_rows, few_rows_turned],
                 };
             }
-            pub(in super::super) const TABLE: Products<$t> = Table::<false>::PRODUCTS;
         }
     };
 }

@@ -80,7 +80,7 @@ pub fn matmul_bf16(a: Src<bf16>, b: Src<bf16>, c: Dst<f32>, ep: Epilogue<f32>) {
             let (left, right) = (words::Side::new(&a, shape, i), words::Side::new(&b, shape, i).turned());
             let operands = words::Words::new(left, right, k);
             // SAFETY: views promise that what their shapes span is live; the CPU has the instruction.
-            unsafe { g.run_with(&operands, &tables::bf16_dot::TABLE) };
+            unsafe { g.run_with(&operands, &tables::bf16_dot::Table::<false>::PRODUCTS) };
         }
         return;
     }
@@ -155,7 +155,7 @@ pub(super) fn bytes(isa: Isa, a: Src<i8>, b: Src<i8>, c: Dst<i32>) {
             ..Gemm::empty()
         };
         // SAFETY: as above.
-        return unsafe { g.run_with(&operands, &tables::byte_dot::TABLE) };
+        return unsafe { g.run_with(&operands, &tables::byte_dot::Table::<false>::PRODUCTS) };
     }
     #[cfg(target_arch = "x86_64")]
     if crate::simd::dot::has_pair_dot(isa) && k > 0 {
@@ -169,7 +169,12 @@ pub(super) fn bytes(isa: Isa, a: Src<i8>, b: Src<i8>, c: Dst<i32>) {
             ..Gemm::empty()
         };
         // SAFETY: as above.
-        return unsafe { g.run_with(&pairs::Pairs::new(&a, &b, k), &tables::pair_dot::TABLE) };
+        return unsafe {
+            g.run_with(
+                &pairs::Pairs::new(&a, &b, k),
+                &tables::pair_dot::Table::<false>::PRODUCTS,
+            )
+        };
     }
     // Sums of 512 products stay below 2^24: float32 holds them exactly.
     const EXACT: usize = 512;

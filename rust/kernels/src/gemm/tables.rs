@@ -62,8 +62,9 @@ impl<T> std::ops::Deref for Kernels<T> {
     }
 }
 
+/// `fetch`: whether products ask for what they will read. With AVX2 they do everywhere: its tiles are low, and wait for A.
 macro_rules! kernels {
-    ($(#[$feature:meta])* $name:ident, $t:ty, $l:ty, [$($mr:literal)*] x $nv:literal, [$($dmr:literal)*] x $dnv:literal) => {
+    ($(#[$feature:meta])* $name:ident, $t:ty, $l:ty, $fetch:literal, [$($mr:literal)*] x $nv:literal, [$($dmr:literal)*] x $dnv:literal) => {
         mod $name {
             use super::*;
             products!($(#[$feature])* products, $t, $l, [$($mr)*] x $nv, [$($dmr)*] x $dnv);
@@ -188,7 +189,7 @@ macro_rules! kernels {
             }
             pub(super) static KERNELS: Kernels<$t> = TABLE;
             pub(super) const TABLE: Kernels<$t> = Kernels {
-                products: products::TABLE,
+                products: products::Table::<$fetch>::PRODUCTS,
                 pack_patches: patch_panel,
                 pack_taps: tap_panel,
                 windows: [[windows::<1, STRETCHES, 1>, windows::<1, STRETCHES, 2>], [windows::<4, 1, 1>, windows::<4, 1, 2>]],
@@ -235,16 +236,16 @@ macro_rules! kernels {
 
 macro_rules! kernels_of {
     ($t:ty: $portable:ident $scalar:ident $avx2:ident $avx512:ident $fetching:ident $neon:ident) => {
-        kernels!($portable, $t, Scalar, [1 2 3 4] x 4, [1 2 3 4] x 4);
+        kernels!($portable, $t, Scalar, false, [1 2 3 4] x 4, [1 2 3 4] x 4);
         #[cfg(target_arch = "x86_64")]
         kernels!(#[target_feature(enable = "fma,bmi1,bmi2,lzcnt,f16c")]
-            $scalar, $t, Scalar, [1 2 3 4] x 4, [1 2 3 4] x 4);
+            $scalar, $t, Scalar, false, [1 2 3 4] x 4, [1 2 3 4] x 4);
         #[cfg(target_arch = "x86_64")]
         kernels!(#[target_feature(enable = "avx2,fma,bmi1,bmi2,lzcnt,f16c")]
-            $avx2, $t, Avx2, [1 2 3 4 5 6] x 2, [1 2 3 4] x 2);
+            $avx2, $t, Avx2, true, [1 2 3 4 5 6] x 2, [1 2 3 4] x 2);
         #[cfg(target_arch = "x86_64")]
         kernels!(#[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx512cd,avx2,fma,bmi1,bmi2,lzcnt,f16c")]
-            $avx512, $t, Avx512, [1 2 3 4 5 6 7 8 9 10 11 12 13 14] x 2, [1 2 3 4] x 4);
+            $avx512, $t, Avx512, false, [1 2 3 4 5 6 7 8 9 10 11 12 13 14] x 2, [1 2 3 4] x 4);
         #[cfg(target_arch = "x86_64")]
         mod $fetching {
             use super::*;
@@ -254,7 +255,7 @@ macro_rules! kernels_of {
             };
         }
         #[cfg(target_arch = "aarch64")]
-        kernels!($neon, $t, Neon, [1 2 3 4 5 6 7 8 9 10 11 12] x 2, [1 2 3 4] x 4);
+        kernels!($neon, $t, Neon, false, [1 2 3 4 5 6 7 8 9 10 11 12] x 2, [1 2 3 4] x 4);
 
         impl HasProducts for $t {
             #[inline]
