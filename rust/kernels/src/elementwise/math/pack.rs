@@ -29,6 +29,8 @@ pub(crate) trait Pack<T = f32>:
     fn below(self, limit: T, yes: Self, no: Self) -> Self;
     /// `yes` where `self` is above the limit, else `no`.
     fn above(self, limit: T, yes: Self, no: Self) -> Self;
+    /// Some number, none of which is negative, is above the limit; NaN may pass for one.
+    fn any_above(self, limit: T) -> bool;
     /// `odd` where the lowest bit is set, else `even`.
     fn parity(self, even: Self, odd: Self) -> Self;
     /// Of the other sign where bit 1 of `q` is set.
@@ -116,6 +118,10 @@ macro_rules! number {
             #[inline(always)]
             fn above(self, limit: $t, yes: $t, no: $t) -> $t {
                 if self > limit { yes } else { no }
+            }
+            #[inline(always)]
+            fn any_above(self, limit: $t) -> bool {
+                self > limit
             }
             #[inline(always)]
             fn parity(self, even: $t, odd: $t) -> $t {
@@ -482,6 +488,15 @@ pub(crate) mod avx512 {
                     $name([$(choice::<_CMP_GT_OQ>(self.0[$i], limit, yes.0[$i], no.0[$i])),*])
                 }
                 #[inline(always)]
+                fn any_above(self, limit: $t) -> bool {
+                    // SAFETY: see `Vectors`. NaN is above everything as an integer.
+                    unsafe {
+                        let mut most = set_bits(0);
+                        $(most = max_bits(most, bits(self.0[$i]));)*
+                        above_bits(most, bits(set(limit))) != 0
+                    }
+                }
+                #[inline(always)]
                 fn parity(self, even: Self, odd: Self) -> Self {
                     $name([$(parity(self.0[$i], even.0[$i], odd.0[$i])),*])
                 }
@@ -619,6 +634,8 @@ pub(crate) mod avx512 {
         _mm512_permutex2var_ps as of_two
         _mm512_add_epi32 as add_bits
         _mm512_xor_si512 as xor_bits
+        _mm512_max_epi32 as max_bits
+        _mm512_cmpgt_epi32_mask as above_bits
         _mm512_test_epi32_mask as test
         _mm512_ternarylogic_epi32 as ternarylogic
     }
@@ -656,6 +673,8 @@ pub(crate) mod avx512 {
         _mm512_permutex2var_pd as of_two
         _mm512_add_epi64 as add_bits
         _mm512_xor_si512 as xor_bits
+        _mm512_max_epi64 as max_bits
+        _mm512_cmpgt_epi64_mask as above_bits
         _mm512_test_epi64_mask as test
         _mm512_ternarylogic_epi64 as ternarylogic
     }

@@ -21,7 +21,7 @@ pub(super) struct Pieces {
 const TERMS: usize = 6;
 
 impl Pieces {
-    const fn new(centers: [f32; 32], terms: [[f32; 32]; TERMS]) -> Self {
+    pub(super) const fn new(centers: [f32; 32], terms: [[f32; 32]; TERMS]) -> Self {
         let mut rows = [[0.0; 8]; 32];
         let mut i = 0;
         while i < 32 {

@@ -1,11 +1,9 @@
-//! Functions several vectors at a time ([`Pack`]): those that programs call most, in AVX-512; in AVX2 GELU of f32 by name, and
-//! those with tables.
+//! Functions several vectors at a time ([`Pack`]): those that programs call most, in AVX-512; in AVX2 those with tables.
 
-use super::erf::{EXP2, FAR, HALF_LOG2_E, SHIFT, TAIL};
 pub(crate) use super::pack::avx512::{Held, HeldInPart, Vectors, single};
 use super::pack::avx512::{OneVector, double};
 use super::pair::Pair;
-use super::{LIFT, MAGIC, Pack};
+use super::Pack;
 use crate::dtype::DType;
 use crate::elementwise::binary::Binary;
 use crate::elementwise::float::Float;
@@ -13,7 +11,6 @@ use crate::elementwise::unary::Unary;
 use crate::elementwise::walk::{Kernel, MAX_IN};
 use crate::elementwise::{math, math64};
 use crate::simd::{Isa, isa, prefetch, prefetch_write};
-use std::arch::x86_64::*;
 use std::slice::{from_raw_parts, from_raw_parts_mut};
 
 /// The kernel of a function that has one for this CPU.
@@ -149,7 +146,6 @@ fn pairs(op: Unary) -> Option<Kernel> {
                     }
                     Some(each_pair::<K>)
                 })*
-                Unary::Gelu => Some(gelu_avx2),
                 _ => None,
             }
         };
@@ -158,6 +154,7 @@ fn pairs(op: Unary) -> Option<Kernel> {
         Tanh => tanh;
         Tanhshrink => tanhshrink;
         Erf => erf;
+        Gelu => gelu;
         Log => log;
         Log2 => log2;
     }
@@ -356,83 +353,6 @@ unsafe fn each_pair<K: Each<f32, f32>>(ins: &[*const u8; MAX_IN], out: *mut u8, 
     let x = Pair::load(&rest);
     K::f(x).store(&mut rest);
     last_to.copy_from_slice(&rest[..last.len()]);
-}
-
-/// `$f` of both vectors, which keeps their chains side by side.
-macro_rules! both {
-    (|$i:ident| $f:expr) => {
-        [
-            {
-                let $i = 0usize;
-                $f
-            },
-            {
-                let $i = 1usize;
-                $f
-            },
-        ]
-    };
-}
-
-/// [`super::gelu`] in AVX2, of eight elements each: the power of two is a number that is multiplied with, above the subnormal ones,
-/// and its scale taken out again. The same operations in the same order give the same bits.
-#[inline]
-#[target_feature(enable = "avx2,fma")]
-fn two_halves(x: [__m256; 2]) -> [__m256; 2] {
-    let set = |v: f32| _mm256_set1_ps(v);
-    let (scale, magic) = (set(HALF_LOG2_E), set(MAGIC));
-    let a = both!(|i| _mm256_min_ps(set(FAR), _mm256_andnot_ps(set(-0.0), x[i])));
-    let w = both!(|i| _mm256_div_ps(a[i], _mm256_add_ps(a[i], set(SHIFT))));
-    let square = both!(|i| _mm256_mul_ps(a[i], a[i]));
-    let low = both!(|i| _mm256_fmsub_ps(a[i], a[i], square[i]));
-    let t = both!(|i| _mm256_fmadd_ps(square[i], scale, magic));
-    let n = both!(|i| _mm256_sub_ps(t[i], magic));
-    let r = both!(|i| _mm256_fmadd_ps(low[i], scale, _mm256_fmsub_ps(square[i], scale, n[i])));
-    let mut p = [set(EXP2[EXP2.len() - 1]); 2];
-    for k in (0..EXP2.len() - 1).rev() {
-        p = both!(|i| _mm256_fmadd_ps(p[i], r[i], set(EXP2[k])));
-    }
-    let p = both!(|i| _mm256_mul_ps(r[i], p[i]));
-    let u = both!(|i| _mm256_fmsub_ps(w[i], set(2.0), set(1.0)));
-    let mut q = [set(TAIL[TAIL.len() - 1]); 2];
-    for k in (0..TAIL.len() - 1).rev() {
-        q = both!(|i| _mm256_fmadd_ps(q[i], u[i], set(TAIL[k])));
-    }
-    let m = both!(|i| _mm256_mul_ps(q[i], w[i]));
-    both!(|i| {
-        let bits = _mm256_slli_epi32::<23>(_mm256_castps_si256(t[i]));
-        let power = _mm256_castsi256_ps(_mm256_add_epi32(bits, _mm256_set1_epi32((127 + 64) << 23)));
-        let tail = _mm256_mul_ps(_mm256_fmadd_ps(p[i], m[i], m[i]), power);
-        let tail = _mm256_mul_ps(tail, set(1.0 / LIFT));
-        let y = _mm256_sub_ps(_mm256_max_ps(set(-0.0), x[i]), tail);
-        let infinite = _mm256_cmp_ps::<_CMP_EQ_OQ>(x[i], set(f32::NEG_INFINITY));
-        // All bits set are a NaN.
-        _mm256_or_ps(y, infinite)
-    })
-}
-
-/// # Safety
-/// `n` floats at both ends, which do not overlap; the CPU has AVX2.
-#[target_feature(enable = "avx2,fma")]
-unsafe fn gelu_avx2(ins: &[*const u8; MAX_IN], out: *mut u8, n: usize) {
-    // SAFETY: the contract of this function.
-    let (from, to) = unsafe {
-        (
-            from_raw_parts(ins[0].cast::<f32>(), n),
-            from_raw_parts_mut(out.cast::<f32>(), n),
-        )
-    };
-    let ((from, last), (to, last_to)) = (from.as_chunks::<16>(), to.as_chunks_mut::<16>());
-    for (from, to) in from.iter().zip(to) {
-        // SAFETY: both halves of sixteen elements.
-        unsafe {
-            let y = two_halves(both!(|i| _mm256_loadu_ps(from.as_ptr().add(8 * i))));
-            both!(|i| _mm256_storeu_ps(to.as_mut_ptr().add(8 * i), y[i]));
-        }
-    }
-    for (to, x) in last_to.iter_mut().zip(last) {
-        *to = super::gelu(*x);
-    }
 }
 
 #[cfg(test)]
