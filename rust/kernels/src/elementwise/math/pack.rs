@@ -23,8 +23,6 @@ pub(crate) trait Pack<T = f32>:
     fn at_least(self, least: T) -> Self;
     /// The larger of `self` and -0.0; NaN stays, and minus infinity becomes NaN.
     fn at_least_zero(self) -> Self;
-    /// The absolute value, but at most `far`; of NaN any number.
-    fn distance(self, far: T) -> Self;
     /// `yes` where `self` is below the limit, else `no`.
     fn below(self, limit: T, yes: Self, no: Self) -> Self;
     /// `yes` where `self` is above the limit, else `no`.
@@ -106,10 +104,6 @@ macro_rules! number {
                 } else {
                     self.at_least(-0.0)
                 }
-            }
-            #[inline(always)]
-            fn distance(self, far: $t) -> $t {
-                $t::abs(self).at_most(far)
             }
             #[inline(always)]
             fn below(self, limit: $t, yes: $t, no: $t) -> $t {
@@ -475,11 +469,6 @@ pub(crate) mod avx512 {
                     $name([$(at_least_zero(self.0[$i])),*])
                 }
                 #[inline(always)]
-                fn distance(self, far: $t) -> Self {
-                    // SAFETY: see `Vectors`. The lesser of the absolute values; of NaN and a number the number.
-                    unsafe { $name([$(range::<0b1010>(self.0[$i], set(far))),*]) }
-                }
-                #[inline(always)]
                 fn below(self, limit: $t, yes: Self, no: Self) -> Self {
                     $name([$(choice::<_CMP_LT_OQ>(self.0[$i], limit, yes.0[$i], no.0[$i])),*])
                 }
@@ -616,7 +605,6 @@ pub(crate) mod avx512 {
         _mm512_sqrt_ps as sqrt
         _mm512_min_ps as min
         _mm512_max_ps as max
-        _mm512_range_ps as range
         _mm512_roundscale_ps as round
         _mm512_scalef_ps as scale
         _mm512_getexp_ps as exponent
@@ -655,7 +643,6 @@ pub(crate) mod avx512 {
         _mm512_sqrt_pd as sqrt
         _mm512_min_pd as min
         _mm512_max_pd as max
-        _mm512_range_pd as range
         _mm512_roundscale_pd as round
         _mm512_scalef_pd as scale
         _mm512_getexp_pd as exponent

@@ -4,8 +4,8 @@
 
 #![allow(clippy::needless_range_loop, reason = "several arrays at once")]
 
-use super::{LIFT, Pack};
 use super::log::{edges, octave, split};
+use super::{LIFT, Pack};
 use std::arch::x86_64::*;
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
@@ -174,10 +174,6 @@ impl Pack for Pair {
         let (x, least, lowest) = (self, Self::splat(-0.0), Self::splat(f32::NEG_INFINITY));
         // All bits set are a NaN.
         both!(|x, least, lowest| _mm256_or_ps(_mm256_max_ps(least, x), _mm256_cmp_ps::<_CMP_EQ_OQ>(x, lowest)))
-    }
-    #[inline(always)]
-    fn distance(self, far: f32) -> Self {
-        self.abs().at_most(far)
     }
     #[inline(always)]
     fn below(self, limit: f32, yes: Self, no: Self) -> Self {

@@ -10,6 +10,7 @@ use super::Pack;
 pub(super) const QUARTERS: u32 = 21;
 
 /// The numbers of the pieces, in the order of the lowest five of the bits that name them.
+#[repr(align(64))]
 pub(super) struct Pieces {
     /// Those of one kind together: around which the polynomial is, and its terms, lowest first.
     centers: [f32; 32],
