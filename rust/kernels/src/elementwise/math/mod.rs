@@ -22,7 +22,7 @@ mod trig;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod wide;
 
-pub(crate) use erf::{erf, erfc_d, erfinv};
+pub(crate) use erf::{erf, erfc, erfc_d, erfinv};
 pub(crate) use exp::{cosh, exp, exp_d, exp2, expm1, sigmoid, silu, sinh, softplus, tanh};
 pub(crate) use inverse::{acos, asin, atan};
 pub(crate) use log::{acosh, asinh, atanh, log, log1p, log2, log10, pow_d};

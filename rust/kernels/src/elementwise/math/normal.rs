@@ -6,15 +6,15 @@
 use super::pieces::Pieces;
 use super::{MAGIC, Pack, poly};
 
-/// Pieces of a unit length, and where the 32nd ends.
+/// Pieces per unit of length, and a number just before the 32nd ends.
 const PER_UNIT: f32 = 6.75;
-const NEAR: f32 = 31.5 / PER_UNIT;
+const NEAR: f32 = 31.49 / PER_UNIT;
 /// Beyond it the tail is less than half of the smallest number.
 const FAR: f32 = 14.5;
 /// -log2(e) / 2. What rounding it loses is in the polynomials of [`far`].
 const HALF_LOG2_E: f32 = -std::f32::consts::LOG2_E / 2.0;
 /// (2^r - 1) / r for |r| <= 1/2
-const EXP2: [f32; 6] = [
+pub(super) const EXP2: [f32; 6] = [
     0.6931471824645996,
     0.24022647738456726,
     0.05550359562039375,
@@ -39,17 +39,23 @@ const FAR_SLOPE: [f32; 5] = [
     1.6065256595611572,
 ];
 
-/// A polynomial `c` in 1/a² times the density's power of two, with `raised`·2^k in two factors: the product may be subnormal.
+/// `(square, low, rest, t)`: a² in two parts, because a power would magnify what rounding it loses, and 2^(scale square) =
+/// 2^rest 2^k with |rest| <= 1/2 and k in the low bits of t.
 #[inline(always)]
-fn far<P: Pack>(a: P, c: [f32; 5]) -> (P, P) {
-    let a = a.at_most(FAR);
-    let scale = P::splat(HALF_LOG2_E);
-    // The square in two parts: the power would magnify what rounding it loses.
+pub(super) fn power_of_square<P: Pack>(a: P, scale: P) -> (P, P, P, P) {
     let square = a * a;
     let low = a.mul_add(a, -square);
     let t = square.mul_add(scale, P::splat(MAGIC));
     let n = t - P::splat(MAGIC);
-    let r = low.mul_add(scale, square.mul_add(scale, -n));
+    (square, low, square.mul_add(scale, -n), t)
+}
+
+/// `(p, t)`: p·2^k, k in the low bits of t, is a polynomial `c` in 1/a² times the density's power of two.
+#[inline(always)]
+fn far<P: Pack>(a: P, c: [f32; 5]) -> (P, P) {
+    let scale = P::splat(HALF_LOG2_E);
+    let (square, low, rest, t) = power_of_square(a.at_most(FAR), scale);
+    let r = low.mul_add(scale, rest);
     let q = poly(P::splat(1.0) / square, c);
     ((r * poly(r, EXP2)).mul_add(q, q), t)
 }
