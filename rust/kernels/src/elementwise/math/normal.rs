@@ -9,8 +9,8 @@ use super::{MAGIC, Pack, poly};
 /// Pieces per unit of length, and a number just before the 32nd ends.
 const PER_UNIT: f32 = 6.75;
 const NEAR: f32 = 31.49 / PER_UNIT;
-/// Beyond it the tail is less than half of the smallest number.
-const FAR: f32 = 14.5;
+/// Beyond it the tail and the derivative there are less than half of the smallest number.
+const FAR: f32 = 15.0;
 /// -log2(e) / 2. What rounding it loses is in the polynomials of [`far`].
 const HALF_LOG2_E: f32 = -std::f32::consts::LOG2_E / 2.0;
 /// (2^r - 1) / r for |r| <= 1/2
