@@ -181,7 +181,7 @@ static ERFC: Pieces = Pieces::new(
             1.1648791e-05,
         ],
         [
-            -1.1283792,
+            -std::f32::consts::FRAC_2_SQRT_PI,
             -1.1171514,
             -1.0841353,
             -1.0312631,
