@@ -262,7 +262,7 @@ impl Float for f32 {
     }
     #[inline(always)]
     fn erfc(self) -> f32 {
-        math::erfc_d(self as f64) as f32
+        math::erfc(self)
     }
     #[inline(always)]
     fn erfinv(self) -> f32 {

@@ -13,6 +13,7 @@ mod erf;
 mod exp;
 mod inverse;
 mod log;
+mod normal;
 mod pack;
 #[cfg(target_arch = "x86_64")]
 mod pair;
@@ -21,10 +22,11 @@ mod trig;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod wide;
 
-pub(crate) use erf::{erf, erfc_d, erfinv, gelu, gelu_slope};
+pub(crate) use erf::{erf, erfc, erfc_d, erfinv};
 pub(crate) use exp::{cosh, exp, exp_d, exp2, expm1, sigmoid, silu, sinh, softplus, tanh};
 pub(crate) use inverse::{acos, asin, atan};
 pub(crate) use log::{acosh, asinh, atanh, log, log1p, log2, log10, pow_d};
+pub(crate) use normal::{gelu, gelu_slope};
 pub(crate) use pack::Pack;
 pub(crate) use trig::{TRIG_LIMIT, cos, sin, tan};
 /// Made of several vectors only.

@@ -23,12 +23,12 @@ pub(crate) trait Pack<T = f32>:
     fn at_least(self, least: T) -> Self;
     /// The larger of `self` and -0.0; NaN stays, and minus infinity becomes NaN.
     fn at_least_zero(self) -> Self;
-    /// The absolute value, but at most `far`; of NaN any number.
-    fn distance(self, far: T) -> Self;
     /// `yes` where `self` is below the limit, else `no`.
     fn below(self, limit: T, yes: Self, no: Self) -> Self;
     /// `yes` where `self` is above the limit, else `no`.
     fn above(self, limit: T, yes: Self, no: Self) -> Self;
+    /// Some number, none of which is negative, is above the limit; NaN may pass for one.
+    fn any_above(self, limit: T) -> bool;
     /// `odd` where the lowest bit is set, else `even`.
     fn parity(self, even: Self, odd: Self) -> Self;
     /// Of the other sign where bit 1 of `q` is set.
@@ -106,16 +106,16 @@ macro_rules! number {
                 }
             }
             #[inline(always)]
-            fn distance(self, far: $t) -> $t {
-                $t::abs(self).at_most(far)
-            }
-            #[inline(always)]
             fn below(self, limit: $t, yes: $t, no: $t) -> $t {
                 if self < limit { yes } else { no }
             }
             #[inline(always)]
             fn above(self, limit: $t, yes: $t, no: $t) -> $t {
                 if self > limit { yes } else { no }
+            }
+            #[inline(always)]
+            fn any_above(self, limit: $t) -> bool {
+                self > limit
             }
             #[inline(always)]
             fn parity(self, even: $t, odd: $t) -> $t {
@@ -469,17 +469,21 @@ pub(crate) mod avx512 {
                     $name([$(at_least_zero(self.0[$i])),*])
                 }
                 #[inline(always)]
-                fn distance(self, far: $t) -> Self {
-                    // SAFETY: see `Vectors`. The lesser of the absolute values; of NaN and a number the number.
-                    unsafe { $name([$(range::<0b1010>(self.0[$i], set(far))),*]) }
-                }
-                #[inline(always)]
                 fn below(self, limit: $t, yes: Self, no: Self) -> Self {
                     $name([$(choice::<_CMP_LT_OQ>(self.0[$i], limit, yes.0[$i], no.0[$i])),*])
                 }
                 #[inline(always)]
                 fn above(self, limit: $t, yes: Self, no: Self) -> Self {
                     $name([$(choice::<_CMP_GT_OQ>(self.0[$i], limit, yes.0[$i], no.0[$i])),*])
+                }
+                #[inline(always)]
+                fn any_above(self, limit: $t) -> bool {
+                    // SAFETY: see `Vectors`. NaN is above everything as an integer.
+                    unsafe {
+                        let mut most = set_bits(0);
+                        $(most = max_bits(most, bits(self.0[$i]));)*
+                        above_bits(most, bits(set(limit))) != 0
+                    }
                 }
                 #[inline(always)]
                 fn parity(self, even: Self, odd: Self) -> Self {
@@ -601,7 +605,6 @@ pub(crate) mod avx512 {
         _mm512_sqrt_ps as sqrt
         _mm512_min_ps as min
         _mm512_max_ps as max
-        _mm512_range_ps as range
         _mm512_roundscale_ps as round
         _mm512_scalef_ps as scale
         _mm512_getexp_ps as exponent
@@ -619,6 +622,8 @@ pub(crate) mod avx512 {
         _mm512_permutex2var_ps as of_two
         _mm512_add_epi32 as add_bits
         _mm512_xor_si512 as xor_bits
+        _mm512_max_epi32 as max_bits
+        _mm512_cmpgt_epi32_mask as above_bits
         _mm512_test_epi32_mask as test
         _mm512_ternarylogic_epi32 as ternarylogic
     }
@@ -638,7 +643,6 @@ pub(crate) mod avx512 {
         _mm512_sqrt_pd as sqrt
         _mm512_min_pd as min
         _mm512_max_pd as max
-        _mm512_range_pd as range
         _mm512_roundscale_pd as round
         _mm512_scalef_pd as scale
         _mm512_getexp_pd as exponent
@@ -656,6 +660,8 @@ pub(crate) mod avx512 {
         _mm512_permutex2var_pd as of_two
         _mm512_add_epi64 as add_bits
         _mm512_xor_si512 as xor_bits
+        _mm512_max_epi64 as max_bits
+        _mm512_cmpgt_epi64_mask as above_bits
         _mm512_test_epi64_mask as test
         _mm512_ternarylogic_epi64 as ternarylogic
     }

@@ -4,8 +4,8 @@
 
 #![allow(clippy::needless_range_loop, reason = "several arrays at once")]
 
-use super::Pack;
 use super::log::{edges, octave, split};
+use super::{LIFT, Pack};
 use std::arch::x86_64::*;
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
@@ -171,11 +171,9 @@ impl Pack for Pair {
     }
     #[inline(always)]
     fn at_least_zero(self) -> Self {
-        one_by_one!(self, |x| x.at_least_zero())
-    }
-    #[inline(always)]
-    fn distance(self, far: f32) -> Self {
-        self.abs().at_most(far)
+        let (x, least, lowest) = (self, Self::splat(-0.0), Self::splat(f32::NEG_INFINITY));
+        // All bits set are a NaN.
+        both!(|x, least, lowest| _mm256_or_ps(_mm256_max_ps(least, x), _mm256_cmp_ps::<_CMP_EQ_OQ>(x, lowest)))
     }
     #[inline(always)]
     fn below(self, limit: f32, yes: Self, no: Self) -> Self {
@@ -186,6 +184,15 @@ impl Pack for Pair {
     fn above(self, limit: f32, yes: Self, no: Self) -> Self {
         let (x, limit) = (self, Self::splat(limit));
         both!(|x, limit, yes, no| _mm256_blendv_ps(no, yes, _mm256_cmp_ps::<_CMP_GT_OQ>(x, limit)))
+    }
+    #[inline(always)]
+    fn any_above(self, limit: f32) -> bool {
+        // SAFETY: see `Pair`.
+        unsafe {
+            let limit = _mm256_set1_ps(limit);
+            let [low, high] = self.0.map(|x| _mm256_cmp_ps::<_CMP_GT_OQ>(x, limit));
+            _mm256_movemask_ps(_mm256_or_ps(low, high)) != 0
+        }
     }
     #[inline(always)]
     fn parity(self, even: Self, odd: Self) -> Self {
@@ -211,7 +218,11 @@ impl Pack for Pair {
     }
     #[inline(always)]
     fn power(self, s: Self) -> Self {
-        one_by_one!(self, s, |t, s| t.power(s))
+        let t = self;
+        both!(|t, s| {
+            let bits = _mm256_slli_epi32::<23>(_mm256_castps_si256(t));
+            _mm256_castsi256_ps(_mm256_add_epi32(bits, _mm256_castps_si256(s)))
+        })
     }
     #[inline(always)]
     fn scaled(self, t: Self, x: Self) -> Self {
@@ -219,7 +230,7 @@ impl Pack for Pair {
     }
     #[inline(always)]
     fn scaled_down(self, t: Self) -> Self {
-        one_by_one!(self, t, |x, t| x.scaled_down(t))
+        self * t.power(Self::splat(LIFT)) * Self::splat(1.0 / LIFT)
     }
     #[inline(always)]
     fn shifted<const BY: u32>(self) -> Self {

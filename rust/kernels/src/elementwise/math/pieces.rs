@@ -10,6 +10,7 @@ use super::Pack;
 pub(super) const QUARTERS: u32 = 21;
 
 /// The numbers of the pieces, in the order of the lowest five of the bits that name them.
+#[repr(align(64))]
 pub(super) struct Pieces {
     /// Those of one kind together: around which the polynomial is, and its terms, lowest first.
     centers: [f32; 32],
@@ -21,7 +22,7 @@ pub(super) struct Pieces {
 const TERMS: usize = 6;
 
 impl Pieces {
-    const fn new(centers: [f32; 32], terms: [[f32; 32]; TERMS]) -> Self {
+    pub(super) const fn new(centers: [f32; 32], terms: [[f32; 32]; TERMS]) -> Self {
         let mut rows = [[0.0; 8]; 32];
         let mut i = 0;
         while i < 32 {
