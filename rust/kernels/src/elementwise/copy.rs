@@ -2,7 +2,7 @@
 
 use super::convert::hub;
 use super::rows::copy_rows;
-use super::walk::{GRAIN, Kernel, MAX_IN, Plan, run};
+use super::walk::{BLOCK, GRAIN, Kernel, MAX_IN, Plan, ask, asks, run};
 use super::{Operand, convert};
 use crate::dtype::{DType, Scalar};
 use crate::parallel::for_range;
@@ -39,21 +39,29 @@ pub fn copy(src: AnySrc, dst: AnyDst) {
 fn straight(src: &AnySrc, dst: &AnyDst) {
     let (from, to) = (Shared(src.ptr().cast_mut()), Shared(dst.ptr()));
     let (ds, dd) = (src.dtype(), dst.dtype());
+    let asks = asks(dst.numel() * dd.size());
     for_range(dst.numel(), GRAIN, |range| {
-        let rect = convert::Rect {
-            rows: 1,
-            row_stride: 0,
-            cols: range.len(),
-            col_stride: 1,
-        };
-        // SAFETY: the range's elements lie dense on both sides.
-        unsafe {
-            let from = from.get().add(range.start * ds.size());
-            let to = to.get().add(range.start * dd.size());
-            if ds == hub(ds, dd) {
-                convert::storer(ds, dd)(from, to, rect);
-            } else {
-                convert::loader(ds, dd)(from, rect, to);
+        let piece = if asks { BLOCK } else { range.len() };
+        for at in range.clone().step_by(piece) {
+            let rect = convert::Rect {
+                rows: 1,
+                row_stride: 0,
+                cols: piece.min(range.end - at),
+                col_stride: 1,
+            };
+            // SAFETY: the range's elements lie dense on both sides.
+            unsafe {
+                let from = from.get().add(at * ds.size());
+                let to = to.get().add(at * dd.size());
+                if asks {
+                    let next = at + rect.cols;
+                    ask(to.add(rect.cols * dd.size()), piece.min(range.end - next) * dd.size());
+                }
+                if ds == hub(ds, dd) {
+                    convert::storer(ds, dd)(from, to, rect);
+                } else {
+                    convert::loader(ds, dd)(from, rect, to);
+                }
             }
         }
     });

@@ -1,6 +1,6 @@
 //! Indexing by several index tensors, and triangles.
 
-use super::place::{BLOCK, Offsets, Place, Run, check, culprit, deal_out, pick};
+use super::place::{BLOCK, Offsets, Place, Run, Span, check, culprit, pick};
 use super::{IndexError, Number, by_size, raw, raw_mut};
 use crate::dtype::with_computed;
 use crate::elementwise::rows::copy_rows_at;
@@ -178,47 +178,47 @@ pub fn index_put(dst: AnyDst, indices: &[Src<i64>], values: AnySrc, accumulate: 
     Ok(())
 }
 
-fn put<T: Copy>(
+fn put<T: Copy + Send + Sync>(
     dst: &AnyDst,
     indices: &[Src<i64>],
     places: &Places,
     values: &AnySrc,
     from: *const T,
     to: *mut T,
-    join: impl Fn(T, T) -> T,
+    join: impl Fn(T, T) -> T + Sync,
 ) {
     let (k, lead) = (indices.len(), indices[0].rank());
     let front = Walk::of(&values.shape()[..lead], [&values.strides()[..lead]]).coalesce();
     let rest = rest(dst.shape(), k, lead, dst.strides(), values.strides());
     let count = rest.count();
-    let mut block = Offsets::new();
-    for start in (0..front.count()).step_by(BLOCK) {
-        let part = start..front.count().min(start + BLOCK);
-        places.offsets(part.clone(), &mut block);
-        front.runs(part, |first, [s], n, [step]| {
-            let at = &block.of(BLOCK)[first - start..][..n];
-            // SAFETY: offsets lead to places of the dims; the rest lies inside the walks.
-            unsafe {
-                if count == 1 {
-                    return deal_out(
-                        to,
-                        at,
-                        Run {
-                            at: from.offset(s),
-                            step,
-                        },
-                        &join,
-                    );
+    let span = Span::new(dst.shape(), dst.strides(), size_of::<T>());
+    let parts = if count == 1 { span.parts(front.count()) } else { 1 };
+    let (from, to) = (Share::new(from.cast_mut()), Share::new(to));
+    parallel::for_range(parts, 1, |range| {
+        let (from, to) = (from.get().cast_const(), to.get());
+        let mine = span.part(range, parts);
+        let mut block = Offsets::new();
+        for start in (0..front.count()).step_by(BLOCK) {
+            let part = start..front.count().min(start + BLOCK);
+            places.offsets(part.clone(), &mut block);
+            front.runs(part, |first, [s], n, [step]| {
+                let at = &block.of(BLOCK)[first - start..][..n];
+                // SAFETY: offsets lead to places of the dims; the rest lies inside the walks; threads write disjoint parts.
+                unsafe {
+                    if count == 1 {
+                        let at_first = from.offset(s);
+                        return mine.deal_out(to, 0, at, Run { at: at_first, step }, &join);
+                    }
+                    for (j, &at) in at.iter().enumerate() {
+                        let s = s + j as isize * step;
+                        rest.runs(0..count, |_, [d, r], n, steps| {
+                            join_run(to.offset(at + d), from.offset(s + r), n, steps, &join)
+                        });
+                    }
                 }
-                for (j, &at) in at.iter().enumerate() {
-                    let s = s + j as isize * step;
-                    rest.runs(0..count, |_, [d, r], n, steps| {
-                        join_run(to.offset(at + d), from.offset(s + r), n, steps, &join)
-                    });
-                }
-            }
-        });
-    }
+            });
+        }
+    });
 }
 
 /// `to[i] = join(to[i], from[i])` for `n` elements at their steps.

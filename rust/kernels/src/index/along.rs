@@ -1,6 +1,6 @@
 //! One index per element along a dim: gather, scatter and its reductions.
 
-use super::place::{BLOCK, GRAIN, Offsets, Place, Run, check, culprit, deal_out, gather_run};
+use super::place::{BLOCK, GRAIN, Offsets, Place, Run, Span, check, culprit, gather_run};
 use super::{IndexError, Number, axis_of, bits, by_size, raw, raw_mut};
 use crate::dtype::{Scalar, with_computed};
 use crate::multiversion;
@@ -159,10 +159,25 @@ fn deal<T: Copy + Send + Sync>(
     let overlaps = (0..rank).any(|d| d != axis && strides[d] == 0 && index.shape()[d] > 1);
     let lines = Lines::new(index.shape(), axis, [strides, steps, index.strides()], overlaps);
     let (units, grain) = lines.units();
+    let span = Span::new(&[place.size()], &[along], size_of::<T>());
     let (from, index) = (Share::new(from.cast_mut()), Share::new(index.ptr().cast_mut()));
     let bad = AtomicBool::new(false);
-    parallel::for_range(units, if overlaps { units } else { grain }, |range| {
+    // Of a single line each thread takes a part of what is written, else each its units and all that these lead to.
+    let parts = if units == 1 && lines.inner.rank() == 0 {
+        span.parts(lines.n)
+    } else {
+        1
+    };
+    let (count, grain) = match parts {
+        1 => (units, if overlaps { units } else { grain }),
+        _ => (parts, 1),
+    };
+    parallel::for_range(count, grain, |range| {
         let (mut offsets, mut good) = (Offsets::new(), true);
+        let (range, mine) = match parts {
+            1 => (range, span.part(0..1, 1)),
+            _ => (0..1, span.part(range, parts)),
+        };
         lines.each(range, |[d, s, i], n, [ds, ss, is]| {
             // SAFETY: the walk stays inside the views, a place inside its dim.
             unsafe {
@@ -186,8 +201,8 @@ fn deal<T: Copy + Send + Sync>(
                     let part = BLOCK.min(n - first);
                     good &= offsets.find(index.skip(first), part, place, along, ds, false);
                     // Where columns differ, they differ in what was led to as well.
-                    let to = to.offset(first as isize * ds);
-                    deal_out(to, offsets.of(part), from.skip(first), &join);
+                    let (to, start) = (to.offset(first as isize * ds), d + first as isize * ds);
+                    mine.deal_out(to, start, offsets.of(part), from.skip(first), &join);
                 }
             }
         });

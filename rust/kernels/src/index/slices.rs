@@ -171,7 +171,7 @@ fn write<T: Copy + Send + Sync>(
                         at: from.get().offset(s).cast_const(),
                         step,
                     };
-                    deal_out(to.get().offset(d), &at, from, &|_, v| v);
+                    deal_out(to.get().offset(d), &at, from, false, &|_, v| v);
                 }
             });
         });
@@ -254,7 +254,7 @@ fn add<T: Number>(slices: &Slices, at: &[usize], skip: Option<usize>, from: *con
                             at: from.cast_const(),
                             step,
                         };
-                        return deal_out(to, &at, from, &|a: T, b: T| a.plus(b.times(alpha)));
+                        return deal_out(to, &at, from, false, &|a: T, b: T| a.plus(b.times(alpha)));
                     }
                     for (j, &at) in at.iter().enumerate() {
                         if skip != Some(at) {
