@@ -173,7 +173,11 @@ mod tests {
                     let (row, at) = (i / steps[1].max(1), i % steps[1].max(1));
                     let inside = row < rows && at < n;
                     let of = |row: usize| if inside { from[row * steps[0] + at] } else { 255 };
-                    let want = if inside { (of(row), of(rows - 1 - row)) } else { (255, 255) };
+                    let want = if inside {
+                        (of(row), of(rows - 1 - row))
+                    } else {
+                        (255, 255)
+                    };
                     assert_eq!((*a, *b), want, "{rows} rows of {n}, {steps:?}, at {i}");
                 }
             }

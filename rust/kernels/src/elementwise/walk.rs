@@ -27,8 +27,8 @@ const TILE_COLS: usize = BLOCK / TILE_ROWS;
 const TILES_FROM: usize = 16 * 1024;
 /// Elements below which work stays on one thread, for kernels bound by memory.
 pub(crate) const GRAIN: usize = 32 * 1024;
-/// Bytes of a result from which on its lines come from beyond the second-level cache.
-const FAR: usize = 1 << 20;
+/// Bytes of a result from which on asking for its lines pays.
+const FAR: usize = 3 << 20;
 
 /// Whether the lines of a result of so many bytes are asked for before a light kernel writes to them ([`ask`]). Where the
 /// first-level cache is a small one, stores alone wait for them: `a + b` of 1e6 takes 630 µs and 510 (docs/performance.md).

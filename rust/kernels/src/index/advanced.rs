@@ -171,9 +171,9 @@ fn check_all(indices: &[Src<i64>], shape: &[usize]) -> Result<(), IndexError> {
 pub fn index_put(dst: AnyDst, indices: &[Src<i64>], values: AnySrc, accumulate: bool) -> Result<(), IndexError> {
     let at = Places::new(dst.shape(), dst.strides(), indices, false)?;
     if accumulate {
-        with_computed!(dst.dtype(), T => put(&dst, indices, &at, &values, values.typed::<T>().ptr(), dst.typed::<T>().ptr(), T::plus));
+        with_computed!(dst.dtype(), T => put(&dst, indices, &at, &values, (values.typed::<T>().ptr(), dst.typed::<T>().ptr()), true, T::plus));
     } else {
-        by_size!(dst.dtype(), T => put(&dst, indices, &at, &values, raw::<T>(&values).ptr(), raw_mut::<T>(&dst).ptr(), |_, v| v));
+        by_size!(dst.dtype(), T => put(&dst, indices, &at, &values, (raw::<T>(&values).ptr(), raw_mut::<T>(&dst).ptr()), false, |_, v| v));
     }
     Ok(())
 }
@@ -183,15 +183,15 @@ fn put<T: Copy + Send + Sync>(
     indices: &[Src<i64>],
     places: &Places,
     values: &AnySrc,
-    from: *const T,
-    to: *mut T,
+    (from, to): (*const T, *mut T),
+    accumulate: bool,
     join: impl Fn(T, T) -> T + Sync,
 ) {
     let (k, lead) = (indices.len(), indices[0].rank());
     let front = Walk::of(&values.shape()[..lead], [&values.strides()[..lead]]).coalesce();
     let rest = rest(dst.shape(), k, lead, dst.strides(), values.strides());
     let count = rest.count();
-    let span = Span::new(dst.shape(), dst.strides(), size_of::<T>());
+    let span = Span::new(dst.shape(), dst.strides(), size_of::<T>(), !accumulate);
     let parts = if count == 1 { span.parts(front.count()) } else { 1 };
     let (from, to) = (Share::new(from.cast_mut()), Share::new(to));
     parallel::for_range(parts, 1, |range| {

@@ -380,12 +380,14 @@ const FAR: usize = 256 * 1024;
 pub(super) struct Span {
     first: isize,
     elements: usize,
-    pub ahead: bool,
+    far: bool,
+    ahead: bool,
 }
 
 impl Span {
-    /// Of a view with elements of `size` bytes.
-    pub fn new(shape: &[usize], strides: &[isize], size: usize) -> Span {
+    /// Of a view with elements of `size` bytes, which are only `written`, or else read first: then several lines are on
+    /// their way as it is.
+    pub fn new(shape: &[usize], strides: &[isize], size: usize, written: bool) -> Span {
         let (mut first, mut last) = (0, 0);
         for (&n, &step) in shape.iter().zip(strides) {
             let reach = n.saturating_sub(1) as isize * step;
@@ -393,16 +395,22 @@ impl Span {
             last += reach.max(0);
         }
         let elements = (last - first) as usize + 1;
+        let far = elements * size >= FAR && first_is_small();
         Span {
             first,
             elements,
-            ahead: elements * size >= FAR && first_is_small(),
+            far,
+            ahead: far && written,
         }
     }
 
     /// How many parts are worth it for so many elements.
     pub fn parts(&self, n: usize) -> usize {
-        if self.ahead && n >= 4 * GRAIN { parallel::threads() } else { 1 }
+        if self.far && n >= 4 * GRAIN {
+            parallel::threads()
+        } else {
+            1
+        }
     }
 
     /// Some of `parts` parts.
@@ -444,7 +452,10 @@ impl Part {
             }
             let mut places = [const { MaybeUninit::<isize>::uninit() }; BLOCK];
             let mut values = [const { MaybeUninit::<T>::uninit() }; BLOCK];
-            let (low, count) = (self.offsets.start - start, (self.offsets.end - self.offsets.start) as usize);
+            let (low, count) = (
+                self.offsets.start - start,
+                (self.offsets.end - self.offsets.start) as usize,
+            );
             let mut n = 0;
             for (j, &at) in at[..at.len().min(BLOCK)].iter().enumerate() {
                 // Written in any case, and overwritten where it is another's: a branch would be guessed wrong half the time.

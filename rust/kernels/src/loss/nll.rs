@@ -38,7 +38,17 @@ pub fn nll_forward<T: LossElement>(
         let Some(w) = weight else {
             // SAFETY: a run of the walk.
             let begin = unsafe { logp.ptr().offset(at) };
-            return plain(losses, target, Run { begin, step, along: strides[1] }, classes, ignore);
+            return plain(
+                losses,
+                target,
+                Run {
+                    begin,
+                    step,
+                    along: strides[1],
+                },
+                classes,
+                ignore,
+            );
         };
         for (loss, &t) in losses.iter_mut().zip(target) {
             *loss = match class(t, classes, ignore) {
