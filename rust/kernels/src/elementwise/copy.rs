@@ -110,6 +110,9 @@ fn identity(ty: DType) -> Kernel {
     with_element!(ty, T => block::<T>)
 }
 
+/// Bytes that are copied at a time where lines are asked for.
+const PIECE: usize = 2048;
+
 /// Rows of tiles: this many elements along each of two dims, so that lines read in one order are written in another
 /// while they are still in the cache.
 const TILE: usize = 16;
@@ -125,9 +128,25 @@ fn same<T: Copy>(src: &AnySrc, dst: &AnyDst) {
             // SAFETY: `n` dense elements on both sides; views that overlap do so exactly, and `copy` allows that.
             return unsafe { std::ptr::copy(from.get(), to.get(), n) };
         }
+        // Where lines are asked for: of one piece while the one before is copied.
+        let piece = if asks(n * size_of::<T>()) {
+            PIECE / size_of::<T>()
+        } else {
+            n
+        };
         for_range(n, 4 * GRAIN, |r| {
+            let (pieces, rest) = (r.len() / piece, r.len() % piece);
             // SAFETY: as above, for a part.
-            unsafe { std::ptr::copy(from.get().add(r.start), to.get().add(r.start), r.len()) }
+            unsafe {
+                let (from, to) = (from.get().add(r.start), to.get().add(r.start));
+                if pieces > 1 {
+                    copy_rows(from.cast_const(), to, pieces, piece, [piece as isize; 2]);
+                    let done = pieces * piece;
+                    std::ptr::copy(from.add(done), to.add(done), rest);
+                } else {
+                    std::ptr::copy(from, to, r.len());
+                }
+            }
         });
         return;
     }

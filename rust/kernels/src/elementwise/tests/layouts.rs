@@ -273,7 +273,7 @@ fn in_place_large_and_mixed() {
 /// Results whose lines are asked for: rows of several lengths, numbers, operands of other types, conversions.
 #[test]
 fn results_beyond_the_caches() {
-    for shape in [&[300_001][..], &[2500, 127], &[300, 1000]] {
+    for shape in [&[800_011][..], &[6300, 127], &[800, 1000]] {
         let n: usize = shape.iter().product();
         let strides = match shape {
             [_, cols] => vec![*cols as isize, 1],
@@ -307,6 +307,11 @@ fn results_beyond_the_caches() {
             copy(src(&a, 0, shape, &strides), dst(&mut wide, shape, &strides));
             copy(src(&a, 0, shape, &strides), dst(&mut whole, shape, &strides));
             assert_eq!((wide.pop(), whole.pop()), (Some(-1.0), Some(-1)));
+            let (mut same, mut doubles) = (vec![-1f32; n + 1], vec![-1f64; n + 1]);
+            copy(src(&a, 0, shape, &strides), dst(&mut same, shape, &strides));
+            copy(src(&wide, 0, shape, &strides), dst(&mut doubles, shape, &strides));
+            assert!(same.pop() == Some(-1.0) && same == a, "{shape:?}");
+            assert!(doubles.pop() == Some(-1.0) && doubles == wide, "{shape:?}");
             for i in 0..n {
                 assert_eq!((wide[i], whole[i]), (a[i] as f64, a[i] as i64), "{shape:?} at {i}");
             }
