@@ -110,6 +110,8 @@ fn identity(ty: DType) -> Kernel {
     with_element!(ty, T => block::<T>)
 }
 
+/// Bytes from which on the system's copy goes past the caches, or may; smaller ones it makes as fast.
+const LARGE: usize = 16 << 20;
 /// Bytes that are copied at a time where lines are asked for.
 const PIECE: usize = 2048;
 
@@ -129,7 +131,8 @@ fn same<T: Copy>(src: &AnySrc, dst: &AnyDst) {
             return unsafe { std::ptr::copy(from.get(), to.get(), n) };
         }
         // Where lines are asked for: of one piece while the one before is copied.
-        let piece = if asks(n * size_of::<T>()) {
+        let bytes = n * size_of::<T>();
+        let piece = if bytes >= LARGE && asks(bytes) {
             PIECE / size_of::<T>()
         } else {
             n

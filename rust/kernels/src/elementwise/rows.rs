@@ -133,10 +133,11 @@ const AHEAD_LINES: usize = 16;
 const AHEAD: usize = 6;
 
 crate::multiversion! {
-    /// Copies the rows of `n` elements that begin at `offsets` to rows `step` apart. As [`copy_row`].
-    pub(crate) fn copy_rows_at<T: Copy>(from: *const T, offsets: &[isize], to: *mut T, step: isize, n: usize) {
+    /// Copies the rows of `n` elements that begin at `offsets` to rows `step` apart. As [`copy_row`]. `asks`: for the lines of
+    /// the result, too.
+    pub(crate) fn copy_rows_at<T: Copy>(from: *const T, offsets: &[isize], to: *mut T, step: isize, n: usize, asks: bool) {
         let lines = (n * size_of::<T>()).div_ceil(64).min(AHEAD_LINES);
-        let written = if first_is_small() { lines } else { 0 };
+        let written = if asks { lines } else { 0 };
         for (r, &at) in offsets.iter().enumerate() {
             if let Some(&next) = offsets.get(r + AHEAD) {
                 let next = from.wrapping_offset(next).cast::<u8>();
@@ -168,7 +169,14 @@ mod tests {
                 copy_rows(from.as_ptr(), to.as_mut_ptr(), rows, n, steps.map(|s| s as isize));
                 let places: Vec<isize> = (0..rows).map(|r| ((rows - 1 - r) * steps[0]) as isize).collect();
                 let mut turned = vec![255u8; to.len()];
-                copy_rows_at(from.as_ptr(), &places, turned.as_mut_ptr(), steps[1] as isize, n);
+                copy_rows_at(
+                    from.as_ptr(),
+                    &places,
+                    turned.as_mut_ptr(),
+                    steps[1] as isize,
+                    n,
+                    written == 1,
+                );
                 for (i, (a, b)) in to.iter().zip(&turned).enumerate() {
                     let (row, at) = (i / steps[1].max(1), i % steps[1].max(1));
                     let inside = row < rows && at < n;

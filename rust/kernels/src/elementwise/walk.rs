@@ -32,7 +32,7 @@ const FAR: usize = 3 << 20;
 
 /// Whether the lines of a result of so many bytes are asked for before a light kernel writes to them ([`ask`]). Where the
 /// first-level cache is a small one, stores alone wait for them: `a + b` of 1e6 takes 630 µs and 510 (docs/performance.md).
-pub(super) fn asks(bytes: usize) -> bool {
+pub(crate) fn asks(bytes: usize) -> bool {
     bytes >= FAR && first_is_small()
 }
 

@@ -4,6 +4,7 @@ use super::place::{BLOCK, Offsets, Place, Run, Span, check, culprit, pick};
 use super::{IndexError, Number, by_size, raw, raw_mut};
 use crate::dtype::with_computed;
 use crate::elementwise::rows::copy_rows_at;
+use crate::elementwise::walk::asks;
 use crate::parallel;
 use crate::reduce::walk::{Share, Walk, grain};
 use crate::view::{AnyDst, AnySrc, MAX_RANK, Src};
@@ -122,6 +123,7 @@ pub fn index_get(src: AnySrc, indices: &[Src<i64>], dst: AnyDst, fresh: bool) ->
     let bad = AtomicBool::new(false);
     by_size!(src.dtype(), T => {
         let (from, to) = (raw::<T>(&src), Share::new(raw_mut::<T>(&dst).ptr()));
+        let asks = asks(dst.numel() * size_of::<T>());
         parallel::for_range(front.count(), grain(2 * count), |range| {
             let mut block = Offsets::new();
             for start in range.clone().step_by(BLOCK) {
@@ -136,7 +138,7 @@ pub fn index_get(src: AnySrc, indices: &[Src<i64>], dst: AnyDst, fresh: bool) ->
                         if count == 1 {
                             pick(from.ptr(), at, Run { at: to.get().offset(d), step });
                         } else if rest.last() == (count, [1, 1]) {
-                            copy_rows_at(from.ptr(), at, to.get().offset(d), step, count);
+                            copy_rows_at(from.ptr(), at, to.get().offset(d), step, count, asks);
                         } else {
                             for (j, at) in at.iter().enumerate() {
                                 let d = d + j as isize * step;
