@@ -34,26 +34,14 @@ pub fn nll_forward<T: LossElement>(
         Walk::<1>::of(&[shape[0], shape[2]], [&[strides[0], strides[2]]]).coalesce()
     };
     walk.runs(0..target.len(), |first, [mut at], n, [step]| {
-        let (losses, target) = (&mut losses[first..first + n], &target[first..first + n]);
-        let Some(w) = weight else {
-            // SAFETY: a run of the walk.
-            let begin = unsafe { logp.ptr().offset(at) };
-            return plain(
-                losses,
-                target,
-                Run {
-                    begin,
-                    step,
-                    along: strides[1],
-                },
-                classes,
-                ignore,
-            );
-        };
-        for (loss, &t) in losses.iter_mut().zip(target) {
+        for (loss, &t) in losses[first..first + n].iter_mut().zip(&target[first..first + n]) {
             *loss = match class(t, classes, ignore) {
                 // SAFETY: the class was checked; the rest lies inside the walk.
-                Some(t) => unsafe { -(w[t] * *logp.ptr().offset(at + t as isize * strides[1])) },
+                Some(t) => unsafe {
+                    let x = *logp.ptr().offset(at + t as isize * strides[1]);
+                    let w = weight.map_or(T::ONE, |w| w[t]);
+                    -(w * x)
+                },
                 None => T::ZERO,
             };
             at += step;
@@ -66,28 +54,6 @@ pub fn nll_forward<T: LossElement>(
         Reduction::Sum => out[0] = T::from_f64(total(losses)),
     }
     Ok(T::from_f64(weights))
-}
-
-/// Lines of log-probabilities, `step` apart, with classes `along` apart.
-struct Run<T> {
-    begin: *const T,
-    step: isize,
-    along: isize,
-}
-
-/// Losses without weights. A function of its own, so that nothing is looked up anew for each element: as each waits for
-/// memory, what counts is how many of them the processor sees at a time.
-#[inline(never)]
-fn plain<T: LossElement>(losses: &mut [T], target: &[i64], from: Run<T>, classes: usize, ignore: i64) {
-    let mut at = 0;
-    for (loss, &t) in losses.iter_mut().zip(target) {
-        *loss = match class(t, classes, ignore) {
-            // SAFETY: the class was checked; there is a line for each loss.
-            Some(t) => unsafe { -*from.begin.offset(at + t as isize * from.along) },
-            None => T::ZERO,
-        };
-        at += from.step;
-    }
 }
 
 /// The gradient of [`nll_forward`] with respect to `logp` `[n, classes, s]`; `grad` is as long as its `out`.
