@@ -136,22 +136,39 @@ crate::multiversion! {
     /// Copies the rows of `n` elements that begin at `offsets` to rows `step` apart. As [`copy_row`]. `asks`: for the lines of
     /// the result, too.
     pub(crate) fn copy_rows_at<T: Copy>(from: *const T, offsets: &[isize], to: *mut T, step: isize, n: usize, asks: bool) {
-        let lines = (n * size_of::<T>()).div_ceil(64).min(AHEAD_LINES);
-        let written = if asks { lines } else { 0 };
-        for (r, &at) in offsets.iter().enumerate() {
-            if let Some(&next) = offsets.get(r + AHEAD) {
-                let next = from.wrapping_offset(next).cast::<u8>();
-                for line in 0..lines {
-                    prefetch(next.wrapping_add(64 * line));
-                }
+        // SAFETY: the caller's offsets lead to rows of the view.
+        unsafe {
+            if asks {
+                rows_at::<T, true>(from, offsets, to, step, n);
+            } else {
+                rows_at::<T, false>(from, offsets, to, step, n);
+            }
+        }
+    }
+}
+
+/// [`copy_rows_at`]
+///
+/// # Safety
+/// As for [`copy_row`], for all rows.
+#[inline(always)]
+unsafe fn rows_at<T: Copy, const ASKS: bool>(from: *const T, offsets: &[isize], to: *mut T, step: isize, n: usize) {
+    let lines = (n * size_of::<T>()).div_ceil(64).min(AHEAD_LINES);
+    for (r, &at) in offsets.iter().enumerate() {
+        if let Some(&next) = offsets.get(r + AHEAD) {
+            let next = from.wrapping_offset(next).cast::<u8>();
+            for line in 0..lines {
+                prefetch(next.wrapping_add(64 * line));
+            }
+            if ASKS {
                 let next = to.wrapping_offset((r + AHEAD) as isize * step).cast::<u8>();
-                for line in 0..written {
+                for line in 0..lines {
                     prefetch_write(next.wrapping_add(64 * line));
                 }
             }
-            // SAFETY: the caller's offsets lead to rows of the view.
-            unsafe { copy_row(from.offset(at), to.offset(r as isize * step), n) };
         }
+        // SAFETY: the caller's promise.
+        unsafe { copy_row(from.offset(at), to.offset(r as isize * step), n) };
     }
 }
 
