@@ -2,7 +2,7 @@
 
 use super::convert::hub;
 use super::rows::copy_rows;
-use super::walk::{GRAIN, Kernel, MAX_IN, Plan, run};
+use super::walk::{BLOCK, GRAIN, Kernel, MAX_IN, Plan, ask, asks, run};
 use super::{Operand, convert};
 use crate::dtype::{DType, Scalar};
 use crate::parallel::for_range;
@@ -39,21 +39,29 @@ pub fn copy(src: AnySrc, dst: AnyDst) {
 fn straight(src: &AnySrc, dst: &AnyDst) {
     let (from, to) = (Shared(src.ptr().cast_mut()), Shared(dst.ptr()));
     let (ds, dd) = (src.dtype(), dst.dtype());
+    let asks = asks(dst.numel() * dd.size());
     for_range(dst.numel(), GRAIN, |range| {
-        let rect = convert::Rect {
-            rows: 1,
-            row_stride: 0,
-            cols: range.len(),
-            col_stride: 1,
-        };
-        // SAFETY: the range's elements lie dense on both sides.
-        unsafe {
-            let from = from.get().add(range.start * ds.size());
-            let to = to.get().add(range.start * dd.size());
-            if ds == hub(ds, dd) {
-                convert::storer(ds, dd)(from, to, rect);
-            } else {
-                convert::loader(ds, dd)(from, rect, to);
+        let piece = if asks { BLOCK } else { range.len() };
+        for at in range.clone().step_by(piece) {
+            let rect = convert::Rect {
+                rows: 1,
+                row_stride: 0,
+                cols: piece.min(range.end - at),
+                col_stride: 1,
+            };
+            // SAFETY: the range's elements lie dense on both sides.
+            unsafe {
+                let from = from.get().add(at * ds.size());
+                let to = to.get().add(at * dd.size());
+                if asks {
+                    let next = at + rect.cols;
+                    ask(to.add(rect.cols * dd.size()), piece.min(range.end - next) * dd.size());
+                }
+                if ds == hub(ds, dd) {
+                    convert::storer(ds, dd)(from, to, rect);
+                } else {
+                    convert::loader(ds, dd)(from, rect, to);
+                }
             }
         }
     });
@@ -102,6 +110,11 @@ fn identity(ty: DType) -> Kernel {
     with_element!(ty, T => block::<T>)
 }
 
+/// Bytes from which on the system's copy goes past the caches, or may; smaller ones it makes as fast.
+const LARGE: usize = 16 << 20;
+/// Bytes that are copied at a time where lines are asked for.
+const PIECE: usize = 2048;
+
 /// Rows of tiles: this many elements along each of two dims, so that lines read in one order are written in another
 /// while they are still in the cache.
 const TILE: usize = 16;
@@ -117,9 +130,26 @@ fn same<T: Copy>(src: &AnySrc, dst: &AnyDst) {
             // SAFETY: `n` dense elements on both sides; views that overlap do so exactly, and `copy` allows that.
             return unsafe { std::ptr::copy(from.get(), to.get(), n) };
         }
+        // Where lines are asked for: of one piece while the one before is copied.
+        let bytes = n * size_of::<T>();
+        let piece = if bytes >= LARGE && asks(bytes) {
+            PIECE / size_of::<T>()
+        } else {
+            n
+        };
         for_range(n, 4 * GRAIN, |r| {
+            let (pieces, rest) = (r.len() / piece, r.len() % piece);
             // SAFETY: as above, for a part.
-            unsafe { std::ptr::copy(from.get().add(r.start), to.get().add(r.start), r.len()) }
+            unsafe {
+                let (from, to) = (from.get().add(r.start), to.get().add(r.start));
+                if pieces > 1 {
+                    copy_rows(from.cast_const(), to, pieces, piece, [piece as isize; 2]);
+                    let done = pieces * piece;
+                    std::ptr::copy(from.add(done), to.add(done), rest);
+                } else {
+                    std::ptr::copy(from, to, r.len());
+                }
+            }
         });
         return;
     }

@@ -6,6 +6,20 @@ use crate::simd::{prefetch, prefetch_write};
 /// Longer rows are left to the system's copy.
 const LONG: usize = 4096;
 
+/// Copies what lies `at` bytes from both.
+///
+/// # Safety
+/// `size_of::<W>()` bytes at both ends.
+#[inline(always)]
+unsafe fn word<W: Copy>(from: *const u8, to: *mut u8, at: usize) {
+    // SAFETY: the contract of this function.
+    unsafe {
+        to.add(at)
+            .cast::<W>()
+            .write_unaligned(from.add(at).cast::<W>().read_unaligned())
+    }
+}
+
 /// Copies `n` elements; the two sides are the same or do not overlap.
 ///
 /// # Safety
@@ -13,17 +27,6 @@ const LONG: usize = 4096;
 #[inline(always)]
 pub(crate) unsafe fn copy_row<T: Copy>(from: *const T, to: *mut T, n: usize) {
     let (from, to, n) = (from.cast::<u8>(), to.cast::<u8>(), n * size_of::<T>());
-    /// # Safety
-    /// `size_of::<W>()` bytes at both ends.
-    #[inline(always)]
-    unsafe fn word<W: Copy>(from: *const u8, to: *mut u8, at: usize) {
-        // SAFETY: the contract of this function.
-        unsafe {
-            to.add(at)
-                .cast::<W>()
-                .write_unaligned(from.add(at).cast::<W>().read_unaligned())
-        }
-    }
     /// Two words that may overlap, together `n` bytes.
     ///
     /// # Safety
@@ -67,23 +70,59 @@ pub(crate) unsafe fn copy_row<T: Copy>(from: *const T, to: *mut T, n: usize) {
 crate::multiversion! {
     /// Copies `rows` rows of `n` elements that lie at fixed distances (of the source, of the result). As [`copy_row`].
     pub(crate) fn copy_rows<T: Copy>(from: *const T, to: *mut T, rows: usize, n: usize, steps: [isize; 2]) {
+        if first_is_small() {
+            // SAFETY: the caller's walk lies inside both views for these rows.
+            return unsafe { copy_rows_asking(from, to, rows, n, steps) };
+        }
         // Of rows that lie apart the processor does not find the next one by itself.
-        let lines = |step: isize| match step == n as isize {
+        let lines = match steps[0] == n as isize {
             true => 0,
             false => (n * size_of::<T>()).div_ceil(64).min(AHEAD_LINES),
         };
-        let (read, written) = (lines(steps[0]), if first_is_small() { lines(steps[1]) } else { 0 });
         for r in 0..rows as isize {
             let next = from.wrapping_offset((r + AHEAD as isize) * steps[0]).cast::<u8>();
-            for line in 0..read {
+            for line in 0..lines {
                 prefetch(next.wrapping_add(64 * line));
             }
-            let next = to.wrapping_offset((r + AHEAD as isize) * steps[1]).cast::<u8>();
-            for line in 0..written {
-                prefetch_write(next.wrapping_add(64 * line));
-            }
-            // SAFETY: the caller's walk lies inside both views for these rows.
+            // SAFETY: as above.
             unsafe { copy_row(from.offset(r * steps[0]), to.offset(r * steps[1]), n) };
+        }
+    }
+}
+
+/// Bytes of rows that are asked for ahead, where each line asks for one ([`copy_rows_asking`]); at least a row.
+const AHEAD_BYTES: usize = 1024;
+
+/// [`copy_rows`] where the first-level cache is a small one: each line that is copied asks for the same one of a row that
+/// comes soon, on both sides. Many at once wait for each other, and rows a page apart push each other out.
+///
+/// # Safety
+/// As for [`copy_row`], for all rows.
+#[inline(always)]
+unsafe fn copy_rows_asking<T: Copy>(from: *const T, to: *mut T, rows: usize, n: usize, steps: [isize; 2]) {
+    let bytes = n * size_of::<T>();
+    let ahead = (AHEAD_BYTES / bytes.max(1)).max(1) as isize;
+    let whole = if (64..LONG).contains(&bytes) { bytes & !63 } else { 0 };
+    for r in 0..rows as isize {
+        // SAFETY: the caller's promise; what is asked for may lie anywhere. Words end inside the row.
+        unsafe {
+            let (row, out) = (from.offset(r * steps[0]), to.offset(r * steps[1]));
+            let next = row.wrapping_offset(ahead * steps[0]).cast::<u8>();
+            let next_out = out.wrapping_offset(ahead * steps[1]).cast::<u8>();
+            for at in (0..whole).step_by(64) {
+                prefetch(next.wrapping_add(at));
+                prefetch_write(next_out.wrapping_add(at));
+                word::<[u64; 8]>(row.cast(), out.cast(), at);
+            }
+            if whole == 0 {
+                prefetch(next);
+                prefetch_write(next_out);
+                copy_row(row, out, n);
+            } else if whole < bytes {
+                prefetch(next.wrapping_add(whole));
+                prefetch_write(next_out.wrapping_add(whole));
+                word::<[u64; 8]>(row.cast(), out.cast(), bytes - 64);
+            }
         }
     }
 }
@@ -94,18 +133,79 @@ const AHEAD_LINES: usize = 16;
 const AHEAD: usize = 6;
 
 crate::multiversion! {
-    /// Copies the rows of `n` elements that begin at `offsets` to rows `step` apart. As [`copy_row`].
-    pub(crate) fn copy_rows_at<T: Copy>(from: *const T, offsets: &[isize], to: *mut T, step: isize, n: usize) {
-        let lines = (n * size_of::<T>()).div_ceil(64).min(AHEAD_LINES);
-        for (r, &at) in offsets.iter().enumerate() {
-            if let Some(&next) = offsets.get(r + AHEAD) {
-                let next = from.wrapping_offset(next).cast::<u8>();
+    /// Copies the rows of `n` elements that begin at `offsets` to rows `step` apart. As [`copy_row`]. `asks`: for the lines of
+    /// the result, too.
+    pub(crate) fn copy_rows_at<T: Copy>(from: *const T, offsets: &[isize], to: *mut T, step: isize, n: usize, asks: bool) {
+        // SAFETY: the caller's offsets lead to rows of the view.
+        unsafe {
+            if asks {
+                rows_at::<T, true>(from, offsets, to, step, n);
+            } else {
+                rows_at::<T, false>(from, offsets, to, step, n);
+            }
+        }
+    }
+}
+
+/// [`copy_rows_at`]
+///
+/// # Safety
+/// As for [`copy_row`], for all rows.
+#[inline(always)]
+unsafe fn rows_at<T: Copy, const ASKS: bool>(from: *const T, offsets: &[isize], to: *mut T, step: isize, n: usize) {
+    let lines = (n * size_of::<T>()).div_ceil(64).min(AHEAD_LINES);
+    for (r, &at) in offsets.iter().enumerate() {
+        if let Some(&next) = offsets.get(r + AHEAD) {
+            let next = from.wrapping_offset(next).cast::<u8>();
+            for line in 0..lines {
+                prefetch(next.wrapping_add(64 * line));
+            }
+            if ASKS {
+                let next = to.wrapping_offset((r + AHEAD) as isize * step).cast::<u8>();
                 for line in 0..lines {
-                    prefetch(next.wrapping_add(64 * line));
+                    prefetch_write(next.wrapping_add(64 * line));
                 }
             }
-            // SAFETY: the caller's offsets lead to rows of the view.
-            unsafe { copy_row(from.offset(at), to.offset(r as isize * step), n) };
+        }
+        // SAFETY: the caller's promise.
+        unsafe { copy_row(from.offset(at), to.offset(r as isize * step), n) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_of_all_sizes() {
+        for n in [0usize, 1, 7, 8, 15, 16, 17, 63, 64, 65, 127, 1000, 4095, 4096, 5000] {
+            for (rows, read, written) in [(1, 0, 0), (9, 0, 3), (9, 5, 0), (40, 64, 1)] {
+                let steps = [n + read, n + written];
+                let from: Vec<u8> = (0..rows * steps[0]).map(|i| (i * 31 % 251) as u8).collect();
+                let mut to = vec![255u8; rows * steps[1] + 1];
+                copy_rows(from.as_ptr(), to.as_mut_ptr(), rows, n, steps.map(|s| s as isize));
+                let places: Vec<isize> = (0..rows).map(|r| ((rows - 1 - r) * steps[0]) as isize).collect();
+                let mut turned = vec![255u8; to.len()];
+                copy_rows_at(
+                    from.as_ptr(),
+                    &places,
+                    turned.as_mut_ptr(),
+                    steps[1] as isize,
+                    n,
+                    written == 1,
+                );
+                for (i, (a, b)) in to.iter().zip(&turned).enumerate() {
+                    let (row, at) = (i / steps[1].max(1), i % steps[1].max(1));
+                    let inside = row < rows && at < n;
+                    let of = |row: usize| if inside { from[row * steps[0] + at] } else { 255 };
+                    let want = if inside {
+                        (of(row), of(rows - 1 - row))
+                    } else {
+                        (255, 255)
+                    };
+                    assert_eq!((*a, *b), want, "{rows} rows of {n}, {steps:?}, at {i}");
+                }
+            }
         }
     }
 }

@@ -9,6 +9,8 @@ use super::Operand;
 use super::convert::{Load, Rect, Store, loader, storer};
 use crate::dtype::{Bool, DType, Scalar};
 use crate::parallel::for_range;
+use crate::simd::cache::first_is_small;
+use crate::simd::prefetch_write;
 use crate::view::{AnyDst, AnySrc, MAX_RANK};
 use std::mem::MaybeUninit;
 
@@ -25,6 +27,22 @@ const TILE_COLS: usize = BLOCK / TILE_ROWS;
 const TILES_FROM: usize = 16 * 1024;
 /// Elements below which work stays on one thread, for kernels bound by memory.
 pub(crate) const GRAIN: usize = 32 * 1024;
+/// Bytes of a result from which on asking for its lines pays.
+const FAR: usize = 3 << 20;
+
+/// Whether the lines of a result of so many bytes are asked for before a light kernel writes to them ([`ask`]). Where the
+/// first-level cache is a small one, stores alone wait for them: `a + b` of 1e6 takes 630 µs and 510 (docs/performance.md).
+pub(crate) fn asks(bytes: usize) -> bool {
+    bytes >= FAR && first_is_small()
+}
+
+/// Asks for the lines of `bytes` that will soon be written at `to`; any address will do.
+#[inline]
+pub(super) fn ask(to: *const u8, bytes: usize) {
+    for line in (0..bytes).step_by(64) {
+        prefetch_write(to.wrapping_add(line));
+    }
+}
 
 /// A block kernel: dense inputs, dense output, no overlap between them.
 pub(crate) type Kernel = unsafe fn(inputs: &[*const u8; MAX_IN], out: *mut u8, n: usize);
@@ -495,12 +513,14 @@ impl Work<'_> {
             }
         };
         scratch_used |= !matches!(sink, Sink::Direct(_));
+        let asks = grain >= GRAIN && !aliased.any && asks(n * result.size());
         let feeds = &feeds[..inputs.len()];
         // Scalars alone need short blocks, but no new place for each of them.
         let loaded = feeds.iter().any(|f| matches!(f, Feed::Loaded(..)));
         let pieces = (!loaded && matches!(sink, Sink::Direct(_))).then(|| {
             let splats = feeds.iter().zip(inputs).filter(|(f, _)| matches!(f, Feed::Splat(_)));
-            splats.map(|(_, input)| room(input.1)).min().unwrap_or(usize::MAX)
+            let most = if asks { BLOCK } else { usize::MAX };
+            splats.map(|(_, input)| room(input.1)).fold(most, usize::min)
         });
         let most = if scratch_used && pieces.is_none() {
             BLOCK
@@ -555,6 +575,15 @@ impl Work<'_> {
                         Sink::Direct(base) => {
                             let to = base.offset(plan.offset(0, &index) * size as isize);
                             let piece = pieces.unwrap_or(usize::MAX);
+                            // The piece after the one at `at`, of the result's next rows where that is the last.
+                            let ask_after = |at: usize, piece: usize| {
+                                if asks {
+                                    let next = at + piece;
+                                    let left = (range.end - pos).saturating_sub(next);
+                                    ask(to.wrapping_add(next * size), left.min(piece) * size);
+                                }
+                            };
+                            ask_after(0, piece.min(len));
                             kernel(&ptrs, to, piece.min(len));
                             for at in (0..len).step_by(piece).skip(1) {
                                 for (i, feed) in feeds.iter().enumerate() {
@@ -562,6 +591,7 @@ impl Work<'_> {
                                         ptrs[i] = ptrs[i].add(piece * inputs[i].1.size());
                                     }
                                 }
+                                ask_after(at, piece);
                                 kernel(&ptrs, to.add(at * size), piece.min(len - at));
                             }
                         }

@@ -1,9 +1,10 @@
 //! Indexing by several index tensors, and triangles.
 
-use super::place::{BLOCK, Offsets, Place, Run, check, culprit, deal_out, pick};
+use super::place::{BLOCK, Offsets, Place, Run, Span, check, culprit, pick};
 use super::{IndexError, Number, by_size, raw, raw_mut};
 use crate::dtype::with_computed;
 use crate::elementwise::rows::copy_rows_at;
+use crate::elementwise::walk::asks;
 use crate::parallel;
 use crate::reduce::walk::{Share, Walk, grain};
 use crate::view::{AnyDst, AnySrc, MAX_RANK, Src};
@@ -122,6 +123,7 @@ pub fn index_get(src: AnySrc, indices: &[Src<i64>], dst: AnyDst, fresh: bool) ->
     let bad = AtomicBool::new(false);
     by_size!(src.dtype(), T => {
         let (from, to) = (raw::<T>(&src), Share::new(raw_mut::<T>(&dst).ptr()));
+        let asks = asks(dst.numel() * size_of::<T>());
         parallel::for_range(front.count(), grain(2 * count), |range| {
             let mut block = Offsets::new();
             for start in range.clone().step_by(BLOCK) {
@@ -136,7 +138,7 @@ pub fn index_get(src: AnySrc, indices: &[Src<i64>], dst: AnyDst, fresh: bool) ->
                         if count == 1 {
                             pick(from.ptr(), at, Run { at: to.get().offset(d), step });
                         } else if rest.last() == (count, [1, 1]) {
-                            copy_rows_at(from.ptr(), at, to.get().offset(d), step, count);
+                            copy_rows_at(from.ptr(), at, to.get().offset(d), step, count, asks);
                         } else {
                             for (j, at) in at.iter().enumerate() {
                                 let d = d + j as isize * step;
@@ -171,54 +173,54 @@ fn check_all(indices: &[Src<i64>], shape: &[usize]) -> Result<(), IndexError> {
 pub fn index_put(dst: AnyDst, indices: &[Src<i64>], values: AnySrc, accumulate: bool) -> Result<(), IndexError> {
     let at = Places::new(dst.shape(), dst.strides(), indices, false)?;
     if accumulate {
-        with_computed!(dst.dtype(), T => put(&dst, indices, &at, &values, values.typed::<T>().ptr(), dst.typed::<T>().ptr(), T::plus));
+        with_computed!(dst.dtype(), T => put(&dst, indices, &at, &values, (values.typed::<T>().ptr(), dst.typed::<T>().ptr()), true, T::plus));
     } else {
-        by_size!(dst.dtype(), T => put(&dst, indices, &at, &values, raw::<T>(&values).ptr(), raw_mut::<T>(&dst).ptr(), |_, v| v));
+        by_size!(dst.dtype(), T => put(&dst, indices, &at, &values, (raw::<T>(&values).ptr(), raw_mut::<T>(&dst).ptr()), false, |_, v| v));
     }
     Ok(())
 }
 
-fn put<T: Copy>(
+fn put<T: Copy + Send + Sync>(
     dst: &AnyDst,
     indices: &[Src<i64>],
     places: &Places,
     values: &AnySrc,
-    from: *const T,
-    to: *mut T,
-    join: impl Fn(T, T) -> T,
+    (from, to): (*const T, *mut T),
+    accumulate: bool,
+    join: impl Fn(T, T) -> T + Sync,
 ) {
     let (k, lead) = (indices.len(), indices[0].rank());
     let front = Walk::of(&values.shape()[..lead], [&values.strides()[..lead]]).coalesce();
     let rest = rest(dst.shape(), k, lead, dst.strides(), values.strides());
     let count = rest.count();
-    let mut block = Offsets::new();
-    for start in (0..front.count()).step_by(BLOCK) {
-        let part = start..front.count().min(start + BLOCK);
-        places.offsets(part.clone(), &mut block);
-        front.runs(part, |first, [s], n, [step]| {
-            let at = &block.of(BLOCK)[first - start..][..n];
-            // SAFETY: offsets lead to places of the dims; the rest lies inside the walks.
-            unsafe {
-                if count == 1 {
-                    return deal_out(
-                        to,
-                        at,
-                        Run {
-                            at: from.offset(s),
-                            step,
-                        },
-                        &join,
-                    );
+    let span = Span::new(dst.shape(), dst.strides(), size_of::<T>(), !accumulate);
+    let parts = if count == 1 { span.parts(front.count()) } else { 1 };
+    let (from, to) = (Share::new(from.cast_mut()), Share::new(to));
+    parallel::for_range(parts, 1, |range| {
+        let (from, to) = (from.get().cast_const(), to.get());
+        let mine = span.part(range, parts);
+        let mut block = Offsets::new();
+        for start in (0..front.count()).step_by(BLOCK) {
+            let part = start..front.count().min(start + BLOCK);
+            places.offsets(part.clone(), &mut block);
+            front.runs(part, |first, [s], n, [step]| {
+                let at = &block.of(BLOCK)[first - start..][..n];
+                // SAFETY: offsets lead to places of the dims; the rest lies inside the walks; threads write disjoint parts.
+                unsafe {
+                    if count == 1 {
+                        let at_first = from.offset(s);
+                        return mine.deal_out(to, 0, at, Run { at: at_first, step }, &join);
+                    }
+                    for (j, &at) in at.iter().enumerate() {
+                        let s = s + j as isize * step;
+                        rest.runs(0..count, |_, [d, r], n, steps| {
+                            join_run(to.offset(at + d), from.offset(s + r), n, steps, &join)
+                        });
+                    }
                 }
-                for (j, &at) in at.iter().enumerate() {
-                    let s = s + j as isize * step;
-                    rest.runs(0..count, |_, [d, r], n, steps| {
-                        join_run(to.offset(at + d), from.offset(s + r), n, steps, &join)
-                    });
-                }
-            }
-        });
-    }
+            });
+        }
+    });
 }
 
 /// `to[i] = join(to[i], from[i])` for `n` elements at their steps.

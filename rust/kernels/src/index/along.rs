@@ -1,6 +1,6 @@
 //! One index per element along a dim: gather, scatter and its reductions.
 
-use super::place::{BLOCK, GRAIN, Offsets, Place, Run, check, culprit, deal_out, gather_run};
+use super::place::{BLOCK, GRAIN, Offsets, Place, Run, Span, check, culprit, gather_run};
 use super::{IndexError, Number, axis_of, bits, by_size, raw, raw_mut};
 use crate::dtype::{Scalar, with_computed};
 use crate::multiversion;
@@ -142,8 +142,12 @@ pub fn gather(src: AnySrc, axis: usize, index: Src<i64>, dst: AnyDst, fresh: boo
 }
 
 /// Hands each position of the index its place in `dst` and its source, in row-major order within each line along `axis`
-/// (and so in order for each place). Threads take whole lines or strips of columns, which write different places. False
-/// if an index has no place.
+/// (and so in order for each place). Threads take whole lines or strips of columns, which write different places. `written`:
+/// `join` does not look at what was there. False if an index has no place.
+#[allow(
+    clippy::too_many_arguments,
+    reason = "an index, what it leads to, and what is dealt out"
+)]
 fn deal<T: Copy + Send + Sync>(
     dst: Share<T>,
     strides: &[isize],
@@ -151,6 +155,7 @@ fn deal<T: Copy + Send + Sync>(
     place: Place,
     index: &Src<i64>,
     (from, steps): (*const T, &[isize]),
+    written: bool,
     join: impl Fn(T, T) -> T + Sync,
 ) -> bool {
     let rank = strides.len();
@@ -159,10 +164,25 @@ fn deal<T: Copy + Send + Sync>(
     let overlaps = (0..rank).any(|d| d != axis && strides[d] == 0 && index.shape()[d] > 1);
     let lines = Lines::new(index.shape(), axis, [strides, steps, index.strides()], overlaps);
     let (units, grain) = lines.units();
+    let span = Span::new(&[place.size()], &[along], size_of::<T>(), written);
     let (from, index) = (Share::new(from.cast_mut()), Share::new(index.ptr().cast_mut()));
     let bad = AtomicBool::new(false);
-    parallel::for_range(units, if overlaps { units } else { grain }, |range| {
+    // Of a single line each thread takes a part of what is written, else each its units and all that these lead to.
+    let parts = if units == 1 && lines.inner.rank() == 0 {
+        span.parts(lines.n)
+    } else {
+        1
+    };
+    let (count, grain) = match parts {
+        1 => (units, if overlaps { units } else { grain }),
+        _ => (parts, 1),
+    };
+    parallel::for_range(count, grain, |range| {
         let (mut offsets, mut good) = (Offsets::new(), true);
+        let (range, mine) = match parts {
+            1 => (range, span.part(0..1, 1)),
+            _ => (0..1, span.part(range, parts)),
+        };
         lines.each(range, |[d, s, i], n, [ds, ss, is]| {
             // SAFETY: the walk stays inside the views, a place inside its dim.
             unsafe {
@@ -186,8 +206,8 @@ fn deal<T: Copy + Send + Sync>(
                     let part = BLOCK.min(n - first);
                     good &= offsets.find(index.skip(first), part, place, along, ds, false);
                     // Where columns differ, they differ in what was led to as well.
-                    let to = to.offset(first as isize * ds);
-                    deal_out(to, offsets.of(part), from.skip(first), &join);
+                    let (to, start) = (to.offset(first as isize * ds), d + first as isize * ds);
+                    mine.deal_out(to, start, offsets.of(part), from.skip(first), &join);
                 }
             }
         });
@@ -222,7 +242,7 @@ pub fn scatter(dst: AnyDst, axis: usize, index: Src<i64>, source: Source, fresh:
             Source::View(v) => (raw::<T>(v).ptr(), v.strides()),
             Source::Scalar(_) => (value.as_ptr(), &[0; 8][..dst.rank()]),
         };
-        if !deal(out, dst.strides(), axis, place, &index, from, |_, v| v) {
+        if !deal(out, dst.strides(), axis, place, &index, from, true, |_, v| v) {
             return Err(culprit(&index, size, false, axis));
         }
     });
@@ -267,13 +287,13 @@ fn reduce_typed<T: Number>(
             ScatterReduce::Max => T::LOWEST,
             ScatterReduce::Min => T::HIGHEST,
         };
-        deal(out, dst.strides(), axis, place, index, from, |_, _| start);
+        deal(out, dst.strides(), axis, place, index, from, true, |_, _| start);
     }
     let good = match op {
-        ScatterReduce::Sum | ScatterReduce::Mean => deal(out, dst.strides(), axis, place, index, from, T::plus),
-        ScatterReduce::Prod => deal(out, dst.strides(), axis, place, index, from, T::times),
-        ScatterReduce::Max => deal(out, dst.strides(), axis, place, index, from, T::larger),
-        ScatterReduce::Min => deal(out, dst.strides(), axis, place, index, from, T::smaller),
+        ScatterReduce::Sum | ScatterReduce::Mean => deal(out, dst.strides(), axis, place, index, from, false, T::plus),
+        ScatterReduce::Prod => deal(out, dst.strides(), axis, place, index, from, false, T::times),
+        ScatterReduce::Max => deal(out, dst.strides(), axis, place, index, from, false, T::larger),
+        ScatterReduce::Min => deal(out, dst.strides(), axis, place, index, from, false, T::smaller),
     };
     if op == ScatterReduce::Mean {
         divide(dst, axis, place, index, include_self);
@@ -296,6 +316,7 @@ fn divide<T: Number>(dst: &Dst<T>, axis: usize, place: Place, index: &Src<i64>, 
             place,
             index,
             (one.as_ptr(), steps),
+            false,
             |a, b| a + b,
         );
         let walk = Walk::of(dst.shape(), [dst.strides()]).coalesce();

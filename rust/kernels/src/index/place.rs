@@ -7,7 +7,11 @@ use super::IndexError;
 use crate::multiversion;
 use crate::parallel;
 use crate::reduce::walk::Walk;
+use crate::simd::cache::first_is_small;
+use crate::simd::prefetch_write;
 use crate::view::Src;
+use std::mem::MaybeUninit;
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Indices of one thread's smallest share.
@@ -327,15 +331,30 @@ pub(super) unsafe fn pick<T: Copy>(from: *const T, at: &[isize], to: Run<*mut T>
     }
 }
 
-/// `to[at[j]] = join(to[at[j]], from[j])`, in order.
+/// `to[at[j]] = join(to[at[j]], from[j])`, in order. `ahead`: each line is asked for before it is its turn.
 ///
 /// # Safety
 /// All of them lie in live memory.
 #[inline(always)]
-pub(super) unsafe fn deal_out<T: Copy>(to: *mut T, at: &[isize], from: Run<*const T>, join: &impl Fn(T, T) -> T) {
+pub(super) unsafe fn deal_out<T: Copy>(
+    to: *mut T,
+    at: &[isize],
+    from: Run<*const T>,
+    ahead: bool,
+    join: &impl Fn(T, T) -> T,
+) {
     // SAFETY: the caller's promise.
     unsafe {
-        if from.step == 1 {
+        if ahead {
+            for &at in &at[..AHEAD.min(at.len())] {
+                prefetch_write(to.wrapping_offset(at));
+            }
+            for (j, &place) in at.iter().enumerate() {
+                prefetch_write(to.wrapping_offset(*at.get(j + AHEAD).unwrap_or(&place)));
+                let to = to.offset(place);
+                *to = join(*to, *from.at.offset(j as isize * from.step));
+            }
+        } else if from.step == 1 {
             for (j, &at) in at.iter().enumerate() {
                 let to = to.offset(at);
                 *to = join(*to, *from.at.add(j));
@@ -345,6 +364,112 @@ pub(super) unsafe fn deal_out<T: Copy>(to: *mut T, at: &[isize], from: Run<*cons
                 let to = to.offset(at);
                 *to = join(*to, *from.at.offset(j as isize * from.step));
             }
+        }
+    }
+}
+
+/// How many places ahead a line is asked for: stores leave the processor in order, so that without it few lines are on
+/// their way at a time.
+const AHEAD: usize = 32;
+/// Bytes of a result from which on that pays.
+const FAR: usize = 256 * 1024;
+
+/// The memory of a result to which single elements are dealt out. Where it is large, threads share it, and not the index:
+/// each looks at all of the index and deals out what leads to its part, in order.
+#[derive(Clone, Copy)]
+pub(super) struct Span {
+    first: isize,
+    elements: usize,
+    far: bool,
+    ahead: bool,
+}
+
+impl Span {
+    /// Of a view with elements of `size` bytes, which are only `written`, or else read first: then several lines are on
+    /// their way as it is.
+    pub fn new(shape: &[usize], strides: &[isize], size: usize, written: bool) -> Span {
+        let (mut first, mut last) = (0, 0);
+        for (&n, &step) in shape.iter().zip(strides) {
+            let reach = n.saturating_sub(1) as isize * step;
+            first += reach.min(0);
+            last += reach.max(0);
+        }
+        let elements = (last - first) as usize + 1;
+        let far = elements * size >= FAR && first_is_small();
+        Span {
+            first,
+            elements,
+            far,
+            ahead: far && written,
+        }
+    }
+
+    /// How many parts are worth it for so many elements.
+    pub fn parts(&self, n: usize) -> usize {
+        if self.far && n >= 4 * GRAIN {
+            parallel::threads()
+        } else {
+            1
+        }
+    }
+
+    /// Some of `parts` parts.
+    pub fn part(&self, which: Range<usize>, parts: usize) -> Part {
+        let border = |i: usize| self.first + (self.elements as u128 * i as u128 / parts as u128) as isize;
+        Part {
+            offsets: border(which.start)..border(which.end),
+            whole: which.len() == parts,
+            ahead: self.ahead,
+        }
+    }
+}
+
+/// What one thread writes of a result.
+pub(super) struct Part {
+    offsets: Range<isize>,
+    whole: bool,
+    ahead: bool,
+}
+
+impl Part {
+    /// As [`deal_out`] to the element at `start`, for the places that lie in this part of the result.
+    ///
+    /// # Safety
+    /// As there; nobody else writes to this part.
+    #[inline(always)]
+    pub unsafe fn deal_out<T: Copy>(
+        &self,
+        to: *mut T,
+        start: isize,
+        at: &[isize],
+        from: Run<*const T>,
+        join: &impl Fn(T, T) -> T,
+    ) {
+        // SAFETY: the caller's promise; as many places and values are kept as were written.
+        unsafe {
+            if self.whole {
+                return deal_out(to, at, from, self.ahead, join);
+            }
+            let mut places = [const { MaybeUninit::<isize>::uninit() }; BLOCK];
+            let mut values = [const { MaybeUninit::<T>::uninit() }; BLOCK];
+            let (low, count) = (
+                self.offsets.start - start,
+                (self.offsets.end - self.offsets.start) as usize,
+            );
+            let mut n = 0;
+            for (j, &at) in at[..at.len().min(BLOCK)].iter().enumerate() {
+                // Written in any case, and overwritten where it is another's: a branch would be guessed wrong half the time.
+                places.get_unchecked_mut(n).write(at);
+                let value = *from.at.offset(j as isize * from.step);
+                values.get_unchecked_mut(n).write(value);
+                n += ((at.wrapping_sub(low) as usize) < count) as usize;
+            }
+            let places = std::slice::from_raw_parts(places.as_ptr().cast::<isize>(), n);
+            let from = Run {
+                at: values.as_ptr().cast::<T>(),
+                step: 1,
+            };
+            deal_out(to, places, from, self.ahead, join);
         }
     }
 }

@@ -4,6 +4,7 @@ use super::place::{GRAIN, Run, deal_out, pick};
 use super::{IndexError, Number, axis_of, bits, by_size, checked, raw, raw_mut};
 use crate::dtype::{Element, Scalar, with_computed};
 use crate::elementwise::rows::{copy_row, copy_rows_at};
+use crate::elementwise::walk::asks;
 use crate::multiversion;
 use crate::parallel;
 use crate::reduce::walk::{Share, Walk, grain};
@@ -84,6 +85,7 @@ pub fn index_select(src: AnySrc, axis: usize, index: Src<i64>, dst: AnyDst, wrap
             return Ok(());
         }
         let rows = slices.inner.rank() == 0 && steps == [1, 1];
+        let asks = asks(dst.numel() * size_of::<T>());
         parallel::for_range(outer * n, grain(work), |range| {
             let mut unit = range.start;
             while unit < range.end {
@@ -94,7 +96,7 @@ pub fn index_select(src: AnySrc, axis: usize, index: Src<i64>, dst: AnyDst, wrap
                 let at = &at[first..first + part];
                 if rows {
                     // SAFETY: the index was checked; the rest lies inside the walks.
-                    unsafe { copy_rows_at(from.ptr().offset(s), at, to.get().offset(d), step, run) };
+                    unsafe { copy_rows_at(from.ptr().offset(s), at, to.get().offset(d), step, run, asks) };
                 } else {
                     for (j, &at) in at.iter().enumerate() {
                         let (s, d) = (s + at, d + j as isize * step);
@@ -171,7 +173,7 @@ fn write<T: Copy + Send + Sync>(
                         at: from.get().offset(s).cast_const(),
                         step,
                     };
-                    deal_out(to.get().offset(d), &at, from, &|_, v| v);
+                    deal_out(to.get().offset(d), &at, from, false, &|_, v| v);
                 }
             });
         });
@@ -254,7 +256,7 @@ fn add<T: Number>(slices: &Slices, at: &[usize], skip: Option<usize>, from: *con
                             at: from.cast_const(),
                             step,
                         };
-                        return deal_out(to, &at, from, &|a: T, b: T| a.plus(b.times(alpha)));
+                        return deal_out(to, &at, from, false, &|a: T, b: T| a.plus(b.times(alpha)));
                     }
                     for (j, &at) in at.iter().enumerate() {
                         if skip != Some(at) {

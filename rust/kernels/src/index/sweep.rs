@@ -377,3 +377,45 @@ fn masked<T: crate::dtype::Element + std::fmt::Debug>(mask: &[Bool], places: &[i
         "scatter {n} {count}"
     );
 }
+
+#[test]
+fn places_that_threads_share() {
+    // Enough of both that threads take parts of the result; and a few that lead into one line of it.
+    let n = 150_001;
+    for size in [100_003usize, 65_536, 16] {
+        let index: Vec<i64> = noise(n, 17).iter().map(|v| *v as i64 % size as i64).collect();
+        let back: Vec<i64> = index.iter().map(|i| i - size as i64).collect();
+        let values: Vec<f32> = noise(n, 19).iter().map(|v| (v % 1000) as f32).collect();
+        let (mut last, mut sums) = (vec![0f32; size], vec![0f32; size]);
+        for (i, v) in index.iter().zip(&values) {
+            last[*i as usize] = *v;
+            sums[*i as usize] += *v;
+        }
+        for threads in [1, 2, 3, 7] {
+            let _turn = crate::parallel::with_threads(threads);
+            // The result's elements side by side, and three apart.
+            for step in [1, 3] {
+                let given = src(&values, &[n], &[1]);
+                let spread = |v: &[f32]| -> Vec<f32> {
+                    let mut all = vec![0f32; size * step];
+                    all.iter_mut().step_by(step).zip(v).for_each(|(to, v)| *to = *v);
+                    all
+                };
+                for (add, want) in [(false, &last), (true, &sums)] {
+                    let mut to = vec![0f32; size * step];
+                    let view = dst(&mut to, &[size], &[step as isize]);
+                    index_put(view, &[view_of(&back, &[n])], given, add).unwrap();
+                    assert!(to == spread(want), "put {size} {threads} {step} {add}");
+                    let mut to = vec![0f32; size * step];
+                    let (view, at) = (dst(&mut to, &[size], &[step as isize]), view_of(&index, &[n]));
+                    if add {
+                        scatter_reduce(view, 0, at, given, ScatterReduce::Sum, true, threads == 2).unwrap();
+                    } else {
+                        scatter(view, 0, at, Source::View(given), threads == 2).unwrap();
+                    }
+                    assert!(to == spread(want), "scatter {size} {threads} {step} {add}");
+                }
+            }
+        }
+    }
+}

@@ -1,7 +1,7 @@
 //! Layer norm and RMS norm: each row of a matrix by its own statistics.
 
 use super::by_float;
-use super::sweep::{HasSweeps, RowGrad, RowNorm};
+use super::sweep::{HasSweeps, RowGrad, RowNorm, row_ahead};
 use crate::parallel;
 use crate::reduce::real::Real;
 use crate::reduce::walk::{Share, collect, grain, line, view_of};
@@ -226,6 +226,7 @@ impl<T: HasSweeps> Job<'_, T> {
                     gx: if dense { to } else { scratch.as_mut_ptr() },
                     gweight,
                     gbias,
+                    ahead: row_ahead(),
                 });
                 if let Some(gx) = gx {
                     for (j, &v) in scratch.iter().enumerate() {

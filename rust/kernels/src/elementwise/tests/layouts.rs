@@ -269,3 +269,64 @@ fn in_place_large_and_mixed() {
     );
     assert_eq!(sum, [6.0, 7.0, 8.0, 9.0]);
 }
+
+/// Results whose lines are asked for: rows of several lengths, numbers, operands of other types, conversions.
+#[test]
+fn results_beyond_the_caches() {
+    for shape in [&[800_011][..], &[6300, 127], &[800, 1000]] {
+        let n: usize = shape.iter().product();
+        let strides = match shape {
+            [_, cols] => vec![*cols as isize, 1],
+            _ => vec![1],
+        };
+        let a: Vec<f32> = (0..n).map(|i| (i % 8191) as f32).collect();
+        let b: Vec<i32> = (0..n).map(|i| (i * 37 % 1001) as i32).collect();
+        let row: Vec<isize> = strides.iter().map(|s| if *s == 1 { 1 } else { 0 }).collect();
+        let view = Operand::View(src(&a, 0, shape, &strides));
+        let others = [
+            (Operand::View(src(&b, 0, shape, &strides)), &b[..], n),
+            (Operand::View(src(&a, 0, shape, &row)), &[], shape[shape.len() - 1]),
+            (Operand::Scalar(Scalar::Float(2.5)), &[], 0),
+        ];
+        for threads in [1, 3] {
+            let _turn = crate::parallel::with_threads(threads);
+            for (other, ints, period) in others {
+                let mut out = vec![-1f32; n + 1];
+                binary(Binary::Sub, DType::F32, view, other, dst(&mut out, shape, &strides));
+                assert_eq!(out.pop(), Some(-1.0));
+                for (i, v) in out.into_iter().enumerate() {
+                    let y = match (ints.is_empty(), period) {
+                        (false, _) => ints[i] as f32,
+                        (true, 0) => 2.5,
+                        (true, period) => a[i % period],
+                    };
+                    assert_eq!(v, a[i] - y, "{shape:?} at {i}");
+                }
+            }
+            let (mut wide, mut whole) = (vec![-1f64; n + 1], vec![-1i64; n + 1]);
+            copy(src(&a, 0, shape, &strides), dst(&mut wide, shape, &strides));
+            copy(src(&a, 0, shape, &strides), dst(&mut whole, shape, &strides));
+            assert_eq!((wide.pop(), whole.pop()), (Some(-1.0), Some(-1)));
+            for i in 0..n {
+                assert_eq!((wide[i], whole[i]), (a[i] as f64, a[i] as i64), "{shape:?} at {i}");
+            }
+        }
+    }
+}
+
+#[test]
+fn copies_of_many_megabytes() {
+    let n = (17 << 20) + 77;
+    let bytes: Vec<u8> = (0..n).map(|i| (i * 31 % 251) as u8).collect();
+    let words: Vec<i64> = (0..n as i64 / 8).collect();
+    for threads in [1, 3] {
+        let _turn = crate::parallel::with_threads(threads);
+        let mut to = vec![255u8; n + 1];
+        copy(src(&bytes, 0, &[n], &[1]), dst(&mut to, &[n], &[1]));
+        assert!(to.pop() == Some(255) && to == bytes);
+        let mut to = vec![-1i64; words.len() + 1];
+        let shape = [words.len()];
+        copy(src(&words, 0, &shape, &[1]), dst(&mut to, &shape, &[1]));
+        assert!(to.pop() == Some(-1) && to == words);
+    }
+}

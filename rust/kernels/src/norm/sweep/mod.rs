@@ -16,7 +16,7 @@ mod runs;
 
 pub(super) use columns::{Across, CHAIN, Columns};
 pub(super) use planes::{BLOCK, Block, Rows};
-pub(super) use rows::{RowGrad, RowNorm};
+pub(super) use rows::{RowGrad, RowNorm, row_ahead};
 pub(super) use runs::{Blend, Runs, far, variance};
 
 use crate::reduce::real::Real;

@@ -2,7 +2,8 @@
 
 use super::runs::{Runs, far, squares, variance};
 use crate::reduce::real::Real;
-use crate::simd::sweep::{Fold, SEGMENT, Sum, ahead, ahead_read, ahead_written, first, grouped, load, mul, store};
+use crate::simd::cache::first_is_small;
+use crate::simd::sweep::{AHEAD, Fold, SEGMENT, Sum, ahead_read, ahead_written, first, grouped, load, mul, store};
 
 /// What the gradients of rows need. Rows together, because numbers of a row that were passed in memory would be waited for
 /// until all that was stored before them has left.
@@ -23,6 +24,14 @@ pub(in crate::norm) struct RowGrad<T> {
     pub gx: *mut T,
     pub gweight: *mut T,
     pub gbias: *mut T,
+    /// How many elements ahead lines are asked for ([`row_ahead`]).
+    pub ahead: usize,
+}
+
+/// How far ahead the gradients of rows ask for lines: six rows at once, three of them memory's, leave a small first-level
+/// cache less room than others.
+pub(in crate::norm) fn row_ahead() -> usize {
+    if first_is_small() { AHEAD / 2 } else { AHEAD }
 }
 
 /// Rows to be normalised.
@@ -296,7 +305,7 @@ unsafe fn grad_some<T: Real, L: Fold<T>, const U: usize, const R: usize, const A
             (away[k], s[k]) = (l.splat(-mean[k]), l.splat(rstd[k]));
         }
         if wants_x {
-            let [sum, dot] = dots_of::<T, L, U, R>(l, [&g, &x], weight, weighted, &mean, r.len);
+            let [sum, dot] = dots_of::<T, L, U, R>(l, [&g, &x], weight, weighted, &mean, [r.len, r.ahead]);
             let (mut shift, mut slope) = ([T::ZERO; R], [T::ZERO; R]);
             // The row minus its mean minus its share along the normalised row.
             for k in 0..R {
@@ -309,9 +318,9 @@ unsafe fn grad_some<T: Real, L: Fold<T>, const U: usize, const R: usize, const A
                 (a[k], b[k]) = (l.splat(shift[k]), l.splat(slope[k]));
             }
         }
-        grouped!(l: L, T, U; 0, r.len; |u, i, n, whole| {
-            if R == 1 && u == 0 && whole {
-                ahead(l, x[0], 0, r.len, i, U);
+        grouped!(l: L, T, U; 0, r.len; |_u, i, n, whole| {
+            if R == 1 {
+                l.prefetch(x[0].wrapping_add(i + r.ahead));
             }
             let w = if weighted { load(l, weight.add(i), n, whole) } else { zero[0] };
             let mut of_weight = if wants_weight { load(l, gweight.add(i), n, whole) } else { zero[0] };
@@ -327,7 +336,7 @@ unsafe fn grad_some<T: Real, L: Fold<T>, const U: usize, const R: usize, const A
                 }
                 if wants_x {
                     let v = if weighted { mul::<T, L>(l, g, w) } else { g };
-                    ahead_written(l, gx[k], i);
+                    l.prefetch_write(gx[k].wrapping_add(i + r.ahead));
                     store(l, gx[k].add(i), l.fma(d, b[k], l.fma(v, s[k], a[k])), n, whole);
                 }
             }
@@ -352,7 +361,7 @@ unsafe fn dots_of<T: Real, L: Fold<T>, const U: usize, const R: usize>(
     weight: *const T,
     weighted: bool,
     mean: &[T; R],
-    len: usize,
+    [len, ahead]: [usize; 2],
 ) -> [[f64; R]; 2] {
     let (mut sums, mut lanes) = ([[0.0; R]; 2], [l.splat(T::ZERO); 8]);
     for k in 0..R {
@@ -363,11 +372,9 @@ unsafe fn dots_of<T: Real, L: Fold<T>, const U: usize, const R: usize>(
             let to = len.min(from + SEGMENT);
             grouped!(l: L, T, U; from, to; |u, i, n, whole| {
                 // One long row has its second pass for x: both at once are more than can be under way.
+                l.prefetch(g[k].wrapping_add(i + ahead));
                 if R == 4 {
-                    ahead_read(l, g[k], i);
-                    ahead_read(l, x[k], i);
-                } else if u == 0 && whole {
-                    ahead(l, g[k], 0, len, i, U);
+                    l.prefetch(x[k].wrapping_add(i + ahead));
                 }
                 let away = if whole { all } else { first(l, -mean[k], n) };
                 // SAFETY: the caller's promise.

@@ -3,6 +3,7 @@
 
 use super::mean::of_line;
 use super::*;
+use crate::simd::prefetch_write;
 
 /// Elements ahead at least that are asked for.
 const LATER: usize = 4096;
@@ -37,9 +38,10 @@ fn strips(a: &Wide, x: *const f32) -> impl Iterator<Item = Strip> {
     })
 }
 
-/// Asks for the piece of row `i`, by lines that begin in it.
+/// Asks for the piece of row `i`, by lines that begin in it, and for what is written there of the next plane at `to`.
 #[inline(always)]
-fn ask(strip: &Strip, i: usize) {
+fn ask(strip: &Strip, i: usize, to: *const f32) {
+    prefetch_write(to);
     let from = strip.ahead.wrapping_add(i * strip.piece);
     let skip = from.align_offset(64) & 63;
     for at in (skip..strip.piece).step_by(64) {
@@ -87,16 +89,16 @@ pub(super) unsafe fn max<V: Sixteen>(v: V, a: &Wide, x: *const f32, y: *mut f32)
             unsafe {
                 let mut kept = largest(v, line, &columns, fill);
                 for (i, window) in a.windows[1].iter().enumerate() {
-                    ask(&strip, i);
+                    let (at, plane) = ((d * rows + i) * outputs + strip.first, depth * rows * outputs);
+                    ask(&strip, i, y.wrapping_add(at + plane));
                     let mut best = kept;
                     for _ in 1..window.len {
                         line = line.wrapping_offset(step);
                         kept = largest(v, line, &columns, fill);
                         best = (v.max(kept.0, best.0), v.either(kept.1, best.1));
                     }
-                    let at = (d * rows + i) * outputs + strip.first;
                     let value = v.choose(best.1, nan, best.0);
-                    store(v, y.add(at), value, strip.n, depth * rows * outputs - at);
+                    store(v, y.add(at), value, strip.n, plane - at);
                 }
             }
         }
@@ -119,22 +121,16 @@ pub(super) unsafe fn mean<V: Sixteen>(v: V, a: &Wide, x: *const f32, inverses: &
             unsafe {
                 let mut kept = of_line::<V, 2, 3>(v, line, &columns);
                 for (i, window) in a.windows[1].iter().enumerate() {
-                    ask(&strip, i);
+                    let (at, plane) = ((d * rows + i) * outputs + strip.first, depth * rows * outputs);
+                    ask(&strip, i, y.wrapping_add(at + plane));
                     let mut sums = kept;
                     for _ in 1..window.len {
                         line = line.wrapping_offset(step);
                         kept = of_line::<V, 2, 3>(v, line, &columns);
                         sums = v.joined(sums, kept);
                     }
-                    let at = (d * rows + i) * outputs + strip.first;
                     let inverse = inverses.of(d * rows + i).as_ptr().add(strip.first);
-                    store(
-                        v,
-                        y.add(at),
-                        v.scaled(sums, inverse),
-                        strip.n,
-                        depth * rows * outputs - at,
-                    );
+                    store(v, y.add(at), v.scaled(sums, inverse), strip.n, plane - at);
                 }
             }
         }

@@ -25,6 +25,25 @@ pub(super) fn fits(windows: &[Vec<Window>; 3], s: &PoolShape, size: [usize; 3]) 
         && windows.iter().flatten().all(|w| w.len > 0)
 }
 
+/// One of the steps in which a row is worked on: lines asked for all at once would wait for each other.
+#[derive(Clone, Copy)]
+struct Part {
+    step: usize,
+    of: usize,
+}
+
+impl Part {
+    /// Asks for this step's share of `lines` cache lines that lie `AHEAD` after `p`.
+    #[inline(always)]
+    fn fetch(self, p: *const f32, lines: usize) {
+        let mut line = self.step;
+        while line < lines {
+            fetch(p.wrapping_add(line * 16), 1);
+            line += self.of;
+        }
+    }
+}
+
 /// What sixteen windows give to their elements, by row and column.
 type Shares<F> = [[F; 3]; 3];
 
@@ -35,8 +54,8 @@ trait Source<V: Sixteen> {
     /// # Safety
     /// There are such; the planes lie in live memory.
     unsafe fn shares(&self, v: V, d: usize, i: usize, vector: usize) -> Shares<V::F>;
-    /// Asks for what a later row reads.
-    fn ahead(&self, d: usize, i: usize);
+    /// Asks for a part of what a later row reads.
+    fn ahead(&self, d: usize, i: usize, part: Part);
 }
 
 /// Writes the plane `gx`, columns padded by `P`.
@@ -68,9 +87,10 @@ unsafe fn lines<V: Sixteen, S: Source<V>, const P: usize>(v: V, a: &Wide, gx: *m
             };
             let lower = line(2 * i + 1 - a.above);
             let mut beside = [zero; 3];
-            source.ahead(d, i);
-            fetch(gx.wrapping_add((d * height + 2 * i) * width), a.advance);
             for step in 0..vectors {
+                let part = Part { step, of: vectors };
+                source.ahead(d, i, part);
+                part.fetch(gx.wrapping_add((d * height + 2 * i) * width), a.advance);
                 let vector = if P == 1 { vectors - 1 - step } else { step };
                 let s = if vector < filled {
                     // SAFETY: the caller's promise.
@@ -163,10 +183,10 @@ impl<V: Sixteen> Source<V> for Maxima<'_> {
         }
     }
     #[inline(always)]
-    fn ahead(&self, d: usize, i: usize) {
+    fn ahead(&self, d: usize, i: usize, part: Part) {
         let (rows, outputs) = (self.a.windows[1].len(), self.a.windows[2].len());
-        fetch(self.x.wrapping_offset(self.a.strides.at(d, 2 * i, 0)), self.a.advance);
-        fetch(self.g.wrapping_add((d * rows + i) * outputs), outputs.div_ceil(N));
+        part.fetch(self.x.wrapping_offset(self.a.strides.at(d, 2 * i, 0)), self.a.advance);
+        part.fetch(self.g.wrapping_add((d * rows + i) * outputs), outputs.div_ceil(N));
     }
 }
 
@@ -326,9 +346,9 @@ impl<V: Sixteen> Source<V> for Means<'_> {
         [[v.add(share, v.splat(0.0)); 3]; 3]
     }
     #[inline(always)]
-    fn ahead(&self, d: usize, i: usize) {
+    fn ahead(&self, d: usize, i: usize, part: Part) {
         let (rows, outputs) = (self.a.windows[1].len(), self.a.windows[2].len());
-        fetch(self.g.wrapping_add((d * rows + i) * outputs), outputs.div_ceil(N));
+        part.fetch(self.g.wrapping_add((d * rows + i) * outputs), outputs.div_ceil(N));
     }
 }
 
