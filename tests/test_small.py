@@ -69,7 +69,16 @@ FACTORS = {
 @pytest.mark.parametrize("dtype", [fs.float32, fs.float64], ids=str)
 def test_plain_products_and_linear(left, right, dtype):
     g = fs.Generator().manual_seed(6)
-    for m, k, n in [(0, 3, 2), (2, 0, 3), (1, 40, 1), (1, 33, 70), (65, 9, 1), (40, 65, 33), (64, 128, 10), (127, 17, 100)]:
+    for m, k, n in [
+        (0, 3, 2),
+        (2, 0, 3),
+        (1, 40, 1),
+        (1, 33, 70),
+        (65, 9, 1),
+        (40, 65, 33),
+        (64, 128, 10),
+        (127, 17, 100),
+    ]:
         a, b = fs.randn(m, k, generator=g, dtype=dtype), fs.randn(k, n, generator=g, dtype=dtype)
         a, b = (FACTORS[name](t) if t.numel() else t for name, t in ((left, a), (right, b)))
         out = fs.empty(m, n, dtype=dtype)
