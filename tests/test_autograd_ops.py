@@ -224,6 +224,27 @@ def test_conventions_of_two():
     assert x.grad.tolist() == [0.0, 0.0] and e.grad.tolist() == [0.0, 0.0]
 
 
+@pytest.mark.parametrize(
+    "name",
+    "elu erf erfc gelu gelu_tanh hardsigmoid hardswish logsigmoid mish selu sigmoid silu sinc softplus softsign tanh".split(),
+)
+def test_gradients_far_from_zero_and_near_it(name):
+    far = [13.0, 20.0, 22.0, 50.0, 89.0, 104.0, 300.0, 1000.0, 1e6, 1e19]
+    near = [0.0, 1e-42, 1e-30, 1e-10, 1e-7, 1e-4, 0.01, 0.159, 0.16, 1.0]
+    functions = {"gelu_tanh": lambda x: fs.nn.functional.gelu(x, approximate="tanh")}
+    f = functions.get(name) or getattr(fs, name, None) or getattr(fs.nn.functional, name)
+
+    def gradient(dtype):
+        # The same numbers in both precisions; a sine of a large one would differ.
+        values = near if name == "sinc" else near + far
+        x = fs.tensor([-v for v in values] + values).to(dtype).requires_grad_()
+        return fs.autograd.grad(f(x).sum(), x)[0].double().numpy()
+
+    want = gradient(fs.float64)
+    assert np.isfinite(want).all()
+    np.testing.assert_allclose(gradient(fs.float32), want, rtol=2e-5, atol=2e-7)
+
+
 def test_no_gradient_where_results_are_whole_numbers():
     x = fs.tensor([1.0, 2.0], requires_grad=True)
     for y in (x > 1, x.argmax(), x.isnan(), x.max(0).indices, x.sort().indices, x.count_nonzero()):

@@ -63,9 +63,14 @@ def _copysign(n, g):
 
 
 def _sinc(n, g):
-    x = n.input
-    px = x * pi
-    return g * where(x == 0, 0.0, (px * px.cos() - px.sin()) / (px * x))
+    """Near zero by the Taylor series, where the terms of the quotient cancel."""
+    z = n.input * pi
+    near = z.abs() < 0.5
+    small, large = where(near, z, 0.0), where(near, 1.0, z)
+    q = small * small
+    series = ((((q / -172972800 + 1 / 1330560) * q - 1 / 15120) * q + 1 / 280) * q - 0.1) * q + 1
+    quotient = (large * large.cos() - large.sin()) / (large * large)
+    return g * where(near, series * small * (-pi / 3), quotient * pi)
 
 
 def _i1(n, g):

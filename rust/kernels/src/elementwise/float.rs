@@ -304,7 +304,9 @@ impl Float for f32 {
     }
     #[inline(always)]
     fn gelu_tanh_gate(self) -> (f32, f32) {
-        let e = math::exp_d(-2.0 * gelu_tanh_inner(self as f64));
+        // Where the power is infinite, its product with the gate is not a number.
+        let u = -2.0 * gelu_tanh_inner(self as f64);
+        let e = math::exp_d(if u > 700.0 { 700.0 } else { u });
         let gate = 1.0 / (1.0 + e);
         (gate as f32, (e * gate) as f32)
     }
