@@ -22,7 +22,12 @@ DOCS = HERE.parent / "docs"
 
 
 # Both libraries without AVX-512.
-AVX2 = {"FIRESTEEL_ISA": "avx2", "ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2"}
+AVX2 = {
+    "FIRESTEEL_ISA": "avx2",
+    "ATEN_CPU_CAPABILITY": "avx2",
+    "ONEDNN_MAX_CPU_ISA": "AVX2",
+    "MKL_ENABLE_INSTRUCTIONS": "AVX2",
+}
 
 
 def rows(script, *options, environment=None):
