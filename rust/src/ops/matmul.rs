@@ -392,7 +392,7 @@ fn whole(a: &Args) -> Option<Core> {
     // Row-major and small: no views either.
     if m > 1
         && n > 1
-        && m * n <= cpu::SMALL
+        && m.saturating_mul(n) <= cpu::SMALL
         && let (Some(p), Some(q)) = (cpu::small(x), cpu::small(y))
     {
         let mut done = false;
