@@ -1,7 +1,7 @@
 //! Scaled dot-product attention and its gradients.
 
 use super::def::{Builder, Call, Meta, Metas, op};
-use super::support::{computed, float_only, output_as, row};
+use super::support::{computed, float_only, output_as, row, rows_of};
 use crate::args::Args;
 use crate::core::Core;
 use crate::device::{Device, cpu};
@@ -228,7 +228,7 @@ fn backward_infer(a: &Args) -> Result<Metas> {
 fn backward_run(c: &Call) -> Result<()> {
     with_attention(c, BACKWARD, |a, _| {
         let work = a.query.dtype();
-        let [g, result] = [0, 9].map(|i| cpu::cast(c.args.tensor(i), work));
+        let [g, result] = [0, 9].map(|i| rows_of(c.args.tensor(i), work));
         let (g, result) = (g?, result?);
         let lse = cpu::contiguous(c.args.tensor(10), work)?;
         let outs = [0, 1, 2].map(|i| cpu::output(&c.outs[i], work));

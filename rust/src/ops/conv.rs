@@ -2,7 +2,7 @@
 
 use super::def::{Builder, Call, Metas, op};
 use super::spatial::{five, per_dim, sizes, times};
-use super::support::{c_name, computed, not_for, one, optional};
+use super::support::{c_name, in_rows, not_for, one, optional};
 use crate::args::Args;
 use crate::core::Core;
 use crate::device::cpu;
@@ -183,7 +183,7 @@ pub(super) fn infer(a: &Args, n: usize) -> Result<Metas> {
 }
 
 fn forward_run<const N: usize>(c: &Call) -> Result<()> {
-    let (x, w) = (computed(c.args.tensor(0))?, computed(c.args.tensor(1))?);
+    let (x, w) = (in_rows(c.args.tensor(0))?, in_rows(c.args.tensor(1))?);
     let bias = optional(c.args.opt_tensor(2), x.dtype)?;
     let out = cpu::output(&c.outs[0], x.dtype)?;
     let s = Steps::new(c.args, 3, N)?.shape(x.shape(), w.shape(), out.core.shape());
@@ -239,7 +239,7 @@ pub(super) fn input_infer(a: &Args) -> Result<Metas> {
 }
 
 fn input_run(c: &Call) -> Result<()> {
-    let (g, w) = (computed(c.args.tensor(0))?, computed(c.args.tensor(1))?);
+    let (g, w) = (in_rows(c.args.tensor(0))?, in_rows(c.args.tensor(1))?);
     let out = cpu::output(&c.outs[0], g.dtype)?;
     let s = gradient_fits(c.args, g.shape(), out.core.shape(), w.shape())?;
     let shape = s.shape(out.core.shape(), w.shape(), g.shape());
@@ -261,7 +261,7 @@ fn weight_infer(a: &Args) -> Result<Metas> {
 }
 
 fn weight_run(c: &Call) -> Result<()> {
-    let (g, x) = (computed(c.args.tensor(0))?, computed(c.args.tensor(1))?);
+    let (g, x) = (in_rows(c.args.tensor(0))?, in_rows(c.args.tensor(1))?);
     let out = cpu::output(&c.outs[0], g.dtype)?;
     let s = gradient_fits(c.args, g.shape(), x.shape(), out.core.shape())?;
     let shape = s.shape(x.shape(), out.core.shape(), g.shape());

@@ -5,7 +5,7 @@ use super::conv::{self, Steps};
 use super::def::{Builder, Call, Metas, op};
 use super::matmul;
 use super::spatial::five;
-use super::support::{not_for, optional, row, with_float};
+use super::support::{in_rows, not_for, optional, row, with_float};
 use crate::args::Args;
 use crate::core::Core;
 use crate::device::cpu;
@@ -81,7 +81,7 @@ fn act_infer(a: &Args) -> Result<Metas> {
 
 fn act_run(c: &Call) -> Result<()> {
     let a = c.args;
-    let (x, w) = (a.tensor(0), a.tensor(1));
+    let (x, w) = (in_rows(a.tensor(0))?, in_rows(a.tensor(1))?);
     let (n, d) = (w.rank() - 2, x.dtype);
     let out = cpu::contiguous_output(&c.outs[0], d)?;
     let to = five(&out.core.layout, n);
@@ -108,7 +108,7 @@ fn act_run(c: &Call) -> Result<()> {
         };
         let plus = plus.as_ref().map(|p| cpu::src_as(p, &five(&p.layout, n)).typed());
         let finish = Finish::<T> { norm: affine.as_deref(), plus, relu: a.bool(RELU), mask: None };
-        let (from, weights) = (cpu::src_as(x, &five(&x.layout, n)), cpu::src_as(w, &five(&w.layout, n)));
+        let (from, weights) = (cpu::src_as(&x, &five(&x.layout, n)), cpu::src_as(&w, &five(&w.layout, n)));
         let bias = bias.as_ref().map(cpu::typed::<T>);
         forward_finished::<T>(&s, from.typed(), weights.typed(), bias, cpu::dst_as(&out.core, &to).typed(), &finish)
     });
@@ -123,7 +123,7 @@ fn input_infer(a: &Args) -> Result<Metas> {
 }
 
 fn input_run(c: &Call) -> Result<()> {
-    let (g, w) = (c.args.tensor(0), c.args.tensor(1));
+    let (g, w) = (in_rows(c.args.tensor(0))?, in_rows(c.args.tensor(1))?);
     let out = cpu::contiguous_output(&c.outs[0], g.dtype)?;
     let s = conv::gradient_fits(c.args, g.shape(), out.core.shape(), w.shape())?;
     let shape = s.shape(out.core.shape(), w.shape(), g.shape());
@@ -131,7 +131,7 @@ fn input_run(c: &Call) -> Result<()> {
     let at = |c: &Core| five(&c.layout, s.n);
     with_float!(g.dtype, T => {
         let finish = Finish::<T> { mask: Some(cpu::src_as(&mask, &at(&mask)).typed()), ..Finish::NONE };
-        let (from, weights) = (cpu::src_as(g, &at(g)), cpu::src_as(w, &at(w)));
+        let (from, weights) = (cpu::src_as(&g, &at(&g)), cpu::src_as(&w, &at(&w)));
         let to = cpu::dst_as(&out.core, &at(&out.core));
         backward_data_finished::<T>(&shape, from.typed(), weights.typed(), to.typed(), &finish)
     });

@@ -1,7 +1,7 @@
 //! Layer, batch and group normalisation, and their gradients.
 
 use super::def::{Builder, Call, Meta, Metas, op};
-use super::support::{computed, float_only, optional, output_as, reshaped, row};
+use super::support::{float_only, in_rows, optional, output_as, reshaped, row, rows_of};
 use crate::args::Args;
 use crate::core::Core;
 use crate::device::cpu;
@@ -104,7 +104,7 @@ fn layer_infer(a: &Args) -> Result<Metas> {
 
 fn layer_run(c: &Call) -> Result<()> {
     let [outer, inner] = rows(c.args.tensor(0).shape(), c.args.ints(1))?;
-    let x = reshaped(&computed(c.args.tensor(0))?, &row(&[outer, inner]))?;
+    let x = reshaped(&in_rows(c.args.tensor(0))?, &row(&[outer, inner]))?;
     let (w, b) = (
         list(c.args.opt_tensor(2), x.dtype)?,
         list(c.args.opt_tensor(3), x.dtype)?,
@@ -144,12 +144,12 @@ fn layer_backward_infer(a: &Args) -> Result<Metas> {
 }
 
 fn layer_backward_run(c: &Call) -> Result<()> {
-    let x = computed(c.args.tensor(1))?;
+    let x = in_rows(c.args.tensor(1))?;
     let [outer, inner] = rows(x.shape(), c.args.ints(5))?;
     let shape = row(&[outer, inner]);
     let (x, g) = (
         reshaped(&x, &shape)?,
-        reshaped(&cpu::cast(c.args.tensor(0), x.dtype)?, &shape)?,
+        reshaped(&rows_of(c.args.tensor(0), x.dtype)?, &shape)?,
     );
     let [mean, rstd] = [2, 3].map(|i| reshaped(&cpu::cast(c.args.tensor(i), x.dtype)?, &row(&[outer])));
     let (mean, rstd, w) = (mean?, rstd?, list(c.args.opt_tensor(4), x.dtype)?);
@@ -208,7 +208,7 @@ fn batch_run(c: &Call) -> Result<()> {
     let a = c.args;
     let [n, count, s] = channels(a.tensor(0).shape())?;
     let shape = row(&[n, count, s]);
-    let x = reshaped(&computed(a.tensor(0))?, &shape)?;
+    let x = reshaped(&in_rows(a.tensor(0))?, &shape)?;
     let work = x.dtype;
     let (w, b) = (list(a.opt_tensor(1), work)?, list(a.opt_tensor(2), work)?);
     let (w, b) = (w.as_ref().map(cpu::src), b.as_ref().map(cpu::src));
@@ -290,11 +290,11 @@ fn batch_backward_infer(a: &Args) -> Result<Metas> {
 
 fn batch_backward_run(c: &Call) -> Result<()> {
     let (a, training) = (c.args, c.args.bool(7));
-    let x = computed(a.tensor(1))?;
+    let x = in_rows(a.tensor(1))?;
     let work = x.dtype;
     let [n, count, s] = channels(x.shape())?;
     let shape = row(&[n, count, s]);
-    let (x, g) = (reshaped(&x, &shape)?, reshaped(&cpu::cast(a.tensor(0), work)?, &shape)?);
+    let (x, g) = (reshaped(&x, &shape)?, reshaped(&rows_of(a.tensor(0), work)?, &shape)?);
     let w = list(a.opt_tensor(2), work)?;
     let [first, second] = if training { [5, 6] } else { [3, 4] };
     let (Some(mean), Some(mut invstd)) = (list(a.opt_tensor(first), work)?, list(a.opt_tensor(second), work)?) else {
@@ -368,7 +368,7 @@ fn group_infer(a: &Args) -> Result<Metas> {
 
 fn group_run(c: &Call) -> Result<()> {
     let shape = row(&groups(c.args.tensor(0).shape(), c.args.int(1))?);
-    let x = reshaped(&computed(c.args.tensor(0))?, &shape)?;
+    let x = reshaped(&in_rows(c.args.tensor(0))?, &shape)?;
     let (w, b) = (
         list(c.args.opt_tensor(2), x.dtype)?,
         list(c.args.opt_tensor(3), x.dtype)?,
@@ -404,12 +404,12 @@ fn group_backward_infer(a: &Args) -> Result<Metas> {
 }
 
 fn group_backward_run(c: &Call) -> Result<()> {
-    let x = computed(c.args.tensor(1))?;
+    let x = in_rows(c.args.tensor(1))?;
     let sizes = groups(x.shape(), c.args.int(5))?;
     let shape = row(&sizes);
     let (x, g) = (
         reshaped(&x, &shape)?,
-        reshaped(&cpu::cast(c.args.tensor(0), x.dtype)?, &shape)?,
+        reshaped(&rows_of(c.args.tensor(0), x.dtype)?, &shape)?,
     );
     let [mean, rstd] = [2, 3].map(|i| reshaped(&cpu::cast(c.args.tensor(i), x.dtype)?, &row(&sizes[..2])));
     let (mean, rstd, w) = (mean?, rstd?, list(c.args.opt_tensor(4), x.dtype)?);

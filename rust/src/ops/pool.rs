@@ -2,7 +2,7 @@
 
 use super::def::{Builder, Call, Meta, Metas, op};
 use super::spatial::{five, per_dim, sizes};
-use super::support::{computed, float_only, not_for, one, with_float};
+use super::support::{float_only, in_rows, not_for, one, with_float};
 use crate::args::Args;
 use crate::device::cpu;
 use crate::dtype::DType;
@@ -156,7 +156,7 @@ fn max_infer<const N: usize, const PLACES: bool>(a: &Args) -> Result<Metas> {
 
 fn max_run<const N: usize>(c: &Call) -> Result<()> {
     let w = max_windows::<N>(c.args)?.shape;
-    let x = computed(c.args.tensor(0))?;
+    let x = in_rows(c.args.tensor(0))?;
     let out = cpu::output(&c.outs[0], x.dtype)?;
     let (from, to) = (
         cpu::src_as(&x, &five(&x.layout, N)),
@@ -198,7 +198,7 @@ fn max_input_infer(a: &Args) -> Result<Metas> {
 
 fn max_input_run(c: &Call) -> Result<()> {
     let w = max_input_windows(c.args)?;
-    let (g, x) = (computed(c.args.tensor(0))?, computed(c.args.tensor(1))?);
+    let (g, x) = (in_rows(c.args.tensor(0))?, in_rows(c.args.tensor(1))?);
     let out = cpu::output(&c.outs[0], x.dtype)?;
     let (grad, from, to) = (
         cpu::src_as(&g, &five(&g.layout, w.n)),
@@ -235,13 +235,13 @@ fn max_backward_infer(a: &Args) -> Result<Metas> {
 
 fn max_backward_run(c: &Call) -> Result<()> {
     let n = backward_shape(c.args, 2, c.args.int(3))?.1;
-    let (g, i) = (computed(c.args.tensor(0))?, c.args.tensor(1));
+    let (g, i) = (in_rows(c.args.tensor(0))?, in_rows(c.args.tensor(1))?);
     let out = cpu::output(&c.outs[0], g.dtype)?;
     let (from, to) = (
         cpu::src_as(&g, &five(&g.layout, n)),
         cpu::dst_as(&out.core, &five(&out.core.layout, n)),
     );
-    let places = cpu::src_as(i, &five(&i.layout, n)).typed();
+    let places = cpu::src_as(&i, &five(&i.layout, n)).typed();
     with_float!(g.dtype, T => pool::max_pool_backward::<T>(from.typed(), places, to.typed()));
     out.store();
     Ok(())
@@ -277,7 +277,7 @@ fn avg_infer<const N: usize>(a: &Args) -> Result<Metas> {
 fn avg_run<const N: usize>(c: &Call) -> Result<()> {
     let w = avg_windows(c.args, 1, N)?.shape;
     let (padded, divisor) = (c.args.bool(5), divisor(c.args, 6)?);
-    let x = computed(c.args.tensor(0))?;
+    let x = in_rows(c.args.tensor(0))?;
     let out = cpu::output(&c.outs[0], x.dtype)?;
     let (from, to) = (
         cpu::src_as(&x, &five(&x.layout, N)),
@@ -307,7 +307,7 @@ fn avg_backward_windows(a: &Args) -> Result<(Dims, Windows)> {
 fn avg_backward_run(c: &Call) -> Result<()> {
     let (_, w) = avg_backward_windows(c.args)?;
     let (padded, divisor) = (c.args.bool(6), divisor(c.args, 7)?);
-    let g = computed(c.args.tensor(0))?;
+    let g = in_rows(c.args.tensor(0))?;
     let out = cpu::output(&c.outs[0], g.dtype)?;
     let (from, to) = (
         cpu::src_as(&g, &five(&g.layout, w.n)),
@@ -354,7 +354,7 @@ fn adaptive_avg_infer<const N: usize>(a: &Args) -> Result<Metas> {
 }
 
 fn adaptive_avg_run<const N: usize>(c: &Call) -> Result<()> {
-    let x = computed(c.args.tensor(0))?;
+    let x = in_rows(c.args.tensor(0))?;
     let out = cpu::output(&c.outs[0], x.dtype)?;
     let (from, to) = (
         cpu::src_as(&x, &five(&x.layout, N)),
@@ -371,7 +371,7 @@ fn adaptive_backward_infer(a: &Args) -> Result<Metas> {
 
 fn adaptive_backward_run(c: &Call) -> Result<()> {
     let n = backward_shape(c.args, 1, c.args.int(2))?.1;
-    let g = computed(c.args.tensor(0))?;
+    let g = in_rows(c.args.tensor(0))?;
     let out = cpu::output(&c.outs[0], g.dtype)?;
     let (from, to) = (
         cpu::src_as(&g, &five(&g.layout, n)),
@@ -392,7 +392,7 @@ fn adaptive_max_infer<const N: usize>(a: &Args) -> Result<Metas> {
 }
 
 fn adaptive_max_run<const N: usize>(c: &Call) -> Result<()> {
-    let x = computed(c.args.tensor(0))?;
+    let x = in_rows(c.args.tensor(0))?;
     let out = cpu::output(&c.outs[0], x.dtype)?;
     let (from, to) = (
         cpu::src_as(&x, &five(&x.layout, N)),

@@ -1,7 +1,7 @@
 //! Softmax and its logarithm.
 
 use super::def::{Builder, Call, Metas, op};
-use super::support::{computed, float_only, one};
+use super::support::{float_only, in_rows, one, rows_of};
 use crate::args::{Arg, Args};
 use crate::core::Core;
 use crate::device::{cpu, gpu};
@@ -21,7 +21,7 @@ fn run(c: &Call, log: bool) -> Result<()> {
     let t = c.args.tensor(0);
     let d = wrap_dim(c.args.int(1), t.rank())?;
     let work = c.outs[0].dtype.compute();
-    let (x, out) = (cpu::cast(t, work)?, cpu::output(&c.outs[0], work)?);
+    let (x, out) = (rows_of(t, work)?, cpu::output(&c.outs[0], work)?);
     kernels::softmax(cpu::src(&x), d, out.dst(), log);
     out.store();
     Ok(())
@@ -50,8 +50,8 @@ fn backward_infer(a: &Args) -> Result<Metas> {
 }
 
 fn backward_run(c: &Call, log: bool) -> Result<()> {
-    let y = computed(c.args.tensor(1))?;
-    let g = cpu::cast(c.args.tensor(0), y.dtype)?;
+    let y = in_rows(c.args.tensor(1))?;
+    let g = rows_of(c.args.tensor(0), y.dtype)?;
     let d = wrap_dim(c.args.int(2), y.rank())?;
     let out = cpu::output(&c.outs[0], y.dtype)?;
     kernels::softmax_backward(cpu::src(&g), cpu::src(&y), d, out.dst(), log);

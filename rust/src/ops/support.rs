@@ -70,6 +70,17 @@ pub fn computed(c: &Core) -> Result<Core> {
     cpu::cast(c, c.dtype.compute())
 }
 
+/// As [`computed`], for kernels that run along the last dim: others than rows are copied first, such as the expanded gradient
+/// of a sum or images with channels last. That is sooner than to walk them element by element.
+pub fn in_rows(c: &Core) -> Result<Core> {
+    rows_of(c, c.dtype.compute())
+}
+
+/// The same, in a given dtype.
+pub fn rows_of(c: &Core, dtype: DType) -> Result<Core> {
+    if c.layout.has_rows() { cpu::cast(c, dtype) } else { cpu::contiguous(c, dtype) }
+}
+
 /// As [`computed`], of an argument that may be missing, in a given dtype.
 pub fn optional(c: Option<&Core>, dtype: DType) -> Result<Option<Core>> {
     c.map(|c| cpu::cast(c, dtype)).transpose()

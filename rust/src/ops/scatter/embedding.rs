@@ -9,7 +9,7 @@ use crate::ensure;
 use crate::error::Result;
 use crate::layout::{Dims, Layout};
 use crate::ops::def::{Builder, Call, Metas, op};
-use crate::ops::support::{computed, float_only, one, output_as, reshaped, row};
+use crate::ops::support::{float_only, in_rows, one, output_as, reshaped, row};
 use firesteel_kernels::MAX_RANK;
 use firesteel_kernels::index;
 
@@ -76,7 +76,7 @@ fn embedding_backward_infer(a: &Args) -> Result<Metas> {
 }
 
 fn embedding_backward_run(c: &Call) -> Result<()> {
-    let (g, i) = (computed(c.args.tensor(0))?, flat_indices(c.args.tensor(1))?);
+    let (g, i) = (in_rows(c.args.tensor(0))?, flat_indices(c.args.tensor(1))?);
     let out = cpu::output(&c.outs[0], g.dtype)?;
     let g = reshaped(&g, &row(&[i.numel(), out.core.shape()[1]]))?;
     let padding = Some(c.args.int(3)).filter(|&p| p >= 0);
