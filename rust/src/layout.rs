@@ -214,7 +214,8 @@ impl Layout {
     /// Elements that follow each other along the last dim do so in memory, and no element stands for several.
     pub fn has_rows(&self) -> bool {
         let wide = || (0..self.rank()).filter(|&i| self.shape[i] > 1);
-        self.numel() == 0 || (wide().all(|i| self.strides[i] != 0) && wide().last().is_none_or(|i| self.strides[i] == 1))
+        self.numel() == 0
+            || (wide().all(|i| self.strides[i] != 0) && wide().last().is_none_or(|i| self.strides[i] == 1))
     }
 
     /// Every element has an address of its own and together they fill one block (any order of dims).

@@ -136,19 +136,25 @@ def eye(
     return made.requires_grad_() if requires_grad else made
 
 
-def _triangle(rows: int, columns: int, keep: Any, what: str, dtype: Any, device: Any) -> Tensor:
+def _spread(lengths: Tensor) -> tuple[Tensor, Tensor]:
+    """Each index as often as its length says, and a count from 0 for each."""
+    index = lengths.repeat_interleave()
+    before = lengths.cumsum(0) - lengths
+    return index, _C._arange(0, index.numel(), 1, dtype=_C.int64) - before.index_select(0, index)
+
+
+def _triangle(rows: int, columns: int, offset: int, upper: bool, what: str, dtype: Any, device: Any) -> Tensor:
     if rows < 0 or columns < 0:
         raise RuntimeError(f"{what}: row and column must be non-negative, got {rows} and {columns}")
     if dtype is not None and (dtype.is_floating_point or dtype is _C.bool):
         raise RuntimeError(f'"{what}" not implemented for {dtype!r}')
-    pairs: list[list[int]] = [[], []]
-    for i in _count(rows):
-        lo, hi = keep(i)
-        lo, hi = max(lo, 0), min(hi, columns)
-        if lo < hi:
-            pairs[0].extend([i] * (hi - lo))
-            pairs[1].extend(_count(lo, hi))
-    made = _C._tensor(pairs, dtype or _C.int64)
+    # Beyond the matrix, one offset is as good as another.
+    first = max(min(offset + (not upper), columns), -rows)
+    ends = _C._arange(first, first + rows, 1, dtype=_C.int64).clamp(0, columns)
+    row, column = _spread(columns - ends if upper else ends)
+    if upper:
+        column = column + ends.index_select(0, row)
+    made = _C._to_copy(_C.stack((row, column)), dtype or _C.int64)
     return made if device is None else made.to(device)
 
 
@@ -157,7 +163,7 @@ def tril_indices(
     pin_memory: bool = False,
 ) -> Tensor:  # fmt: skip
     """Row and column numbers (a 2 by n tensor) of the lower triangle of a matrix, up to diagonal `offset`."""
-    return _triangle(row, col, lambda i: (0, i + offset + 1), "tril_indices", dtype, device)
+    return _triangle(row, col, offset, False, "tril_indices", dtype, device)
 
 
 def triu_indices(
@@ -165,7 +171,7 @@ def triu_indices(
     pin_memory: bool = False,
 ) -> Tensor:  # fmt: skip
     """Row and column numbers (a 2 by n tensor) of the upper triangle of a matrix, from diagonal `offset` on."""
-    return _triangle(row, col, lambda i: (i + offset, col), "triu_indices", dtype, device)
+    return _triangle(row, col, offset, True, "triu_indices", dtype, device)
 
 
 def meshgrid(*tensors: Any, indexing: str | None = None) -> tuple[Tensor, ...]:
@@ -221,8 +227,6 @@ def combinations(input: Tensor, r: int = 2, with_replacement: bool = False) -> T
     >>> fs.combinations(fs.tensor([1, 2, 3])).tolist()
     [[1, 2], [1, 3], [2, 3]]
     """
-    import itertools
-
     require_tensor(input, "combinations")
     if input.dim() != 1:
         raise RuntimeError(f"Expect a 1D vector, but got shape {list(input.shape)}")
@@ -230,11 +234,15 @@ def combinations(input: Tensor, r: int = 2, with_replacement: bool = False) -> T
         raise RuntimeError(f"Expect a non-negative number, but got {r}")
     if r == 0:
         return input.narrow(0, 0, 0)
-    pick = itertools.combinations_with_replacement if with_replacement else itertools.combinations
-    rows = list(pick(_count(input.numel()), r))
-    if not rows:
-        return input.narrow(0, 0, 0).reshape(0, r)
-    return input[_C._tensor(rows, _C.int64)]
+    n, apart = input.numel(), int(not with_replacement)
+    chosen = _C._arange(0, n, 1, dtype=_C.int64).unsqueeze(1)
+    for _ in _count(1, r):
+        # After each choice, all that come after its last element.
+        next = chosen.select(1, -1) + apart
+        row, further = _spread(n - next)
+        column = next.index_select(0, row) + further
+        chosen = _C.cat((chosen.index_select(0, row), column.unsqueeze(1)), 1)
+    return input[chosen]
 
 
 def vander(x: Tensor, N: int | None = None, increasing: bool = False) -> Tensor:

@@ -88,7 +88,7 @@ def nansum(
 ) -> Tensor:
     """The sum of the elements that are not NaN."""
     require_tensor(input, "nansum")
-    x = _C.where(input.isnan(), 0, input) if input.dtype in FLOATS else input
+    x = input.masked_fill(input.isnan(), 0) if input.dtype in FLOATS else input
     return deliver(_C.sum(x, dim, keepdim, dtype=dtype), out)
 
 
@@ -171,7 +171,9 @@ def cdist(
         x1: (…, n, d).
         x2: (…, m, d).
         p: of the norm, not negative.
-        compute_mode: taken for compatibility.
+        compute_mode: whether distances with p = 2 come from one matrix product, |a|² + |b|² - 2ab, which is sooner and
+            less exact where rows lie close to each other: for more than 25 rows ('use_mm_for_euclid_dist_if_necessary'),
+            always ('use_mm_for_euclid_dist') or never ('donot_use_mm_for_euclid_dist').
 
     Returns:
         (…, n, m).
@@ -193,7 +195,37 @@ def cdist(
         None, "use_mm_for_euclid_dist_if_necessary", "use_mm_for_euclid_dist", "donot_use_mm_for_euclid_dist",
     ):  # fmt: skip
         raise ValueError(f"{compute_mode} is not a valid value for compute_mode")
-    return _C.linalg_vector_norm(x1.unsqueeze(-2) - x2.unsqueeze(-3), p, -1)
+    rows, others = x1.shape[-2], x2.shape[-2]
+    by_product = compute_mode == "use_mm_for_euclid_dist" or (
+        compute_mode != "donot_use_mm_for_euclid_dist" and max(rows, others) > 25
+    )
+    if p == 2 and by_product and x1.dtype is x2.dtype and x1.dtype in (_C.float32, _C.float64):
+        return _by_product(x1, x2)
+    differences = x1.numel() * others
+    if differences <= _DIFFERENCES or _records(x1, x2):
+        return _C.linalg_vector_norm(x1.unsqueeze(-2) - x2.unsqueeze(-3), p, -1)
+    parts = x1.split(max(rows * _DIFFERENCES // differences, 1), -2)
+    return _C.cat([_C.linalg_vector_norm(x.unsqueeze(-2) - x2.unsqueeze(-3), p, -1) for x in parts], -2)
+
+
+# Differences that are made at a time where no gradient wants them.
+_DIFFERENCES = 1 << 22
+
+
+def _records(*tensors: Tensor) -> bool:
+    return _C.is_grad_enabled() and any(t.requires_grad for t in tensors)
+
+
+def _by_product(x1: Tensor, x2: Tensor) -> Tensor:
+    """Euclidean distances of rows. Where one is zero, so is its gradient."""
+    one, two = (_C._full((*x.shape[:-1], 1), 1.0, dtype=x.dtype, device=x.device) for x in (x1, x2))
+    left = _C.cat((x1 * -2, x1.square().sum(-1, True), one), -1)
+    right = _C.cat((x2, two, x2.square().sum(-1, True)), -1)
+    squares = left @ right.transpose(-1, -2)
+    if not _records(x1, x2):
+        return squares.clamp_(min=0).sqrt_()
+    none = squares <= 0
+    return squares.masked_fill(none, 1).sqrt().masked_fill(none, 0)
 
 
 def renorm(input: Tensor, p: float, dim: int, maxnorm: float, *, out: Tensor | None = None) -> Tensor:
@@ -292,6 +324,10 @@ def trapezoid(y: Tensor, x: Tensor | None = None, *, dx: Any = None, dim: int = 
     if y.dim() and y.shape[wrap_dim(dim, y.dim())] == 0:
         shape = [n for i, n in enumerate(y.shape) if i != wrap_dim(dim, y.dim())]
         return _C._full(shape, 0.0, dtype=as_float(y).dtype)
+    if x is None and y.dim() and y.dtype is not _C.bool:
+        # All but the ends are in two panels.
+        d = wrap_dim(dim, y.dim())
+        return (y.sum(d) - (y.select(d, 0) + y.select(d, -1)) * 0.5) * (1 if dx is None else dx)
     panels, d = _panels("trapezoid", y, x, dx, dim)
     return panels.sum(d)
 

@@ -78,7 +78,11 @@ pub fn in_rows(c: &Core) -> Result<Core> {
 
 /// The same, in a given dtype.
 pub fn rows_of(c: &Core, dtype: DType) -> Result<Core> {
-    if c.layout.has_rows() { cpu::cast(c, dtype) } else { cpu::contiguous(c, dtype) }
+    if c.layout.has_rows() {
+        cpu::cast(c, dtype)
+    } else {
+        cpu::contiguous(c, dtype)
+    }
 }
 
 /// As [`computed`], of an argument that may be missing, in a given dtype.

@@ -65,6 +65,10 @@ ROWS = {
     "sigmoid": {"saves": "result", "input": lambda n, g: _C._sigmoid_backward(g, n.result)},
     "relu": {"saves": "result", "input": lambda n, g: _C._relu_backward(g, n.result)},
     "relu6": {"saves": "input", "input": lambda n, g: where((n.input > 0) & (n.input < 6), g, 0.0)},
+    "hardtanh": {
+        "saves": "input",
+        "input": lambda n, g: where((n.input > n.min_val) & (n.input < n.max_val), g, 0.0),
+    },
     "silu": {"saves": "input", "input": lambda n, g: _C._silu_backward(g, n.input)},
     "mish": {"saves": "input", "input": lambda n, g: _C._mish_backward(g, n.input)},
     "hardswish": {"saves": "input", "input": lambda n, g: _C._hardswish_backward(g, n.input)},

@@ -71,7 +71,7 @@ def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace
         raise RuntimeError("Cannot do hardtanh on an unsigned type with negative limits")
     if not input.is_floating_point():
         min_val, max_val = int(min_val), int(max_val)
-    return input.clamp_(min_val, max_val) if inplace else input.clamp(min_val, max_val)
+    return (_C.hardtanh_ if inplace else _C.hardtanh)(input, min_val, max_val)
 
 
 def hardtanh_(input: Tensor, min_val: float = -1.0, max_val: float = 1.0) -> Tensor:
@@ -146,22 +146,7 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
     Raises:
         RuntimeError: if the number of slopes does not fit.
     """
-    if weight.dim() not in (0, 1):
-        raise RuntimeError(f"prelu: Expected `weight` to be a scalar or 1D tensor, but got: ndim = {weight.dim()}")
-    if weight.numel() != 1:
-        if input.dim() == 0:
-            raise RuntimeError("Not allow zero-dim input tensor.")
-        channels = input.size(1) if input.dim() > 1 else 1
-        if channels != weight.numel():
-            raise RuntimeError(
-                "Mismatch of parameter numbers and input channel size. Found parameter numbers = "
-                f"{weight.numel()} and channel size = {channels}."
-            )
-    if weight.dim() and input.dim() > 1:
-        weight = weight.reshape([1, -1] + [1] * (input.dim() - 2))
-    elif weight.dim() and input.dim() == 0:
-        weight = weight.reshape([])
-    return _C.where(input > 0, input, weight * input)
+    return ops.prelu(input, weight)
 
 
 def rrelu(

@@ -58,8 +58,15 @@ def pdist(input: Tensor, p: float = 2.0) -> Tensor:
         raise RuntimeError(f"pdist only supports 2D tensors, got: {input.dim()}D")
     if p < 0:
         raise RuntimeError("pdist only supports non-negative p values")
-    rows = input.shape[0]
-    first = [i for i in range(rows) for _ in range(i + 1, rows)]
-    second = [j for i in range(rows) for j in range(i + 1, rows)]
-    index = ops.tensor(first, dtype=_C.int64), ops.tensor(second, dtype=_C.int64)
-    return (input.index_select(0, index[0]) - input.index_select(0, index[1])).norm(p, -1)
+    rows, width = input.shape
+    if width >= _WIDE:
+        # Row by row with all that follow it: pairs need not be gathered.
+        parts = [input.narrow(0, i + 1, rows - 1 - i) - input.narrow(0, i, 1) for i in range(rows - 1)]
+        found = [_C.linalg_vector_norm(part, p, -1) for part in parts]
+        return _C.cat(found) if found else input.new_empty(0)
+    first, second = ops.triu_indices(rows, rows, 1)
+    return (input.index_select(0, first) - input.index_select(0, second)).norm(p, -1)
+
+
+# Elements of rows that are worth a call for each row.
+_WIDE = 64

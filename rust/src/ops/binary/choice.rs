@@ -89,6 +89,11 @@ pub fn ops() -> Vec<Builder> {
                 (Arg::None, Arg::None) => None,
                 _ => infer::quick::same(a),
             }),
+        op("hardtanh(input, min_val: Scalar = -1.0, max_val: Scalar = 1.0)", "`clamp` to [min_val, max_val], whose gradient is zero at both ends too.")
+            .compute(clamp_infer, clamp_run)
+            .elementwise()
+            .gpu(shade_clamp)
+            .function_only(),
         op("masked_fill(input, mask, value: Operand)", "input with `value` where the mask is true.")
             .compute(
                 |a| {
