@@ -195,6 +195,8 @@ def cdist(
         None, "use_mm_for_euclid_dist_if_necessary", "use_mm_for_euclid_dist", "donot_use_mm_for_euclid_dist",
     ):  # fmt: skip
         raise ValueError(f"{compute_mode} is not a valid value for compute_mode")
+    if not x1.shape[-1]:
+        x1, x2 = (_C._full((*x.shape[:-1], 1), 0.0, dtype=x.dtype, device=x.device) for x in (x1, x2))
     rows, others = x1.shape[-2], x2.shape[-2]
     by_product = compute_mode == "use_mm_for_euclid_dist" or (
         compute_mode != "donot_use_mm_for_euclid_dist" and max(rows, others) > 25

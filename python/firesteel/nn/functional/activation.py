@@ -196,7 +196,8 @@ def glu(input: Tensor, dim: int = -1) -> Tensor:
     size = input.size(dim)
     if size % 2:
         raise RuntimeError(f"Halving dimension must be even, but dimension {dim % input.dim()} is size {size}")
-    return input.narrow(dim, 0, size // 2) * input.narrow(dim, size // 2, size // 2).sigmoid()
+    values, gates = input.split([size // 2] * 2, dim)
+    return values * gates.sigmoid()
 
 
 def logsigmoid(input: Tensor) -> Tensor:

@@ -59,6 +59,8 @@ def pdist(input: Tensor, p: float = 2.0) -> Tensor:
     if p < 0:
         raise RuntimeError("pdist only supports non-negative p values")
     rows, width = input.shape
+    if not width:
+        return input.new_zeros(rows * (rows - 1) // 2)
     if width >= _WIDE:
         # Row by row with all that follow it: pairs need not be gathered.
         parts = [input.narrow(0, i + 1, rows - 1 - i) - input.narrow(0, i, 1) for i in range(rows - 1)]
