@@ -96,17 +96,24 @@ const MOST_BINS: usize = 8 * 1024;
 /// negative value is an error, and so is one for which the sums do not fit into memory.
 pub fn bincount_weighted(src: Src<i64>, weights: AnySrc, minlength: usize) -> Result<Vec<f64>, IndexError> {
     let mut sums: Vec<f64> = zeros(bins(&src, minlength)?)?;
-    let all = collect(&src);
-    let weights = match weights.dtype() {
-        DType::F32 => collect(&weights.typed::<f32>()).into_iter().map(f64::from).collect(),
-        _ => collect(&weights.typed::<f64>()),
-    };
-    for (v, w) in all.into_iter().zip(weights) {
-        if let Some(sum) = sums.get_mut(v as usize) {
-            *sum += w;
-        }
+    match weights.dtype() {
+        DType::F32 => add_weights::<f32>(&src, &weights.typed(), &mut sums),
+        _ => add_weights::<f64>(&src, &weights.typed(), &mut sums),
     }
     Ok(sums)
+}
+
+fn add_weights<T: Real>(src: &Src<i64>, weights: &Src<T>, sums: &mut [f64]) {
+    let walk = Walk::of(src.shape(), [src.strides(), weights.strides()]).coalesce();
+    walk.runs(0..walk.count(), |_, [at, from], n, [step, stride]| {
+        for j in 0..n as isize {
+            // SAFETY: the walk stays inside both views.
+            let (v, w) = unsafe { (*src.ptr().offset(at + j * step), *weights.ptr().offset(from + j * stride)) };
+            if let Some(sum) = sums.get_mut(v as usize) {
+                *sum += w.to_f64();
+            }
+        }
+    });
 }
 
 /// Counts of floats in `bins` equal bins from `lo` to `hi`, which belongs to the last; others and NaN are not counted.

@@ -2,6 +2,7 @@
 
 use super::{begin, begun, dim, is_index, line, line_mut, line_shape, out_of_self, shaded_index, still, stretched};
 use crate::args::{Arg, Args};
+use crate::core::Core;
 use crate::device::{cpu, gpu};
 use crate::dtype::{DType, Scalar, legacy_name};
 use crate::ensure;
@@ -11,7 +12,7 @@ use crate::ops::def::{Builder, Call, Metas, op};
 use crate::ops::infer::check_fits;
 use crate::ops::support::{at_least_1d, one, out_of_range, out_of_range_runtime};
 use firesteel_kernels::MAX_RANK;
-use firesteel_kernels::index;
+use firesteel_kernels::index::{self, ScatterReduce, Source};
 
 fn select_infer(a: &Args) -> Result<Metas> {
     let (t, d, i) = (a.tensor(0), dim(a)?, a.tensor(2));
@@ -37,7 +38,16 @@ fn select_infer(a: &Args) -> Result<Metas> {
 
 fn select_run(c: &Call) -> Result<()> {
     let (t, i) = (c.args.tensor(0), cpu::cast(c.args.tensor(2), DType::I64)?);
-    index::index_select(line(t), dim(c.args)?, line(&i).typed(), line_mut(&c.outs[0]), false).map_err(out_of_self)
+    let (from, at, to) = (line(t), line(&i).typed(), line_mut(&c.outs[0]));
+    if of_elements(t) {
+        return index::gather(from, 0, at, to, c.fresh).map_err(out_of_self);
+    }
+    index::index_select(from, dim(c.args)?, at, to, false).map_err(out_of_self)
+}
+
+/// Slices are single elements, which have kernels of their own.
+fn of_elements(t: &Core) -> bool {
+    t.rank() < 2
 }
 
 fn select_on_gpu(c: &Call) -> Result<()> {
@@ -109,8 +119,13 @@ fn add_run(c: &Call) -> Result<()> {
     let (t, i) = (c.args.tensor(0), cpu::cast(c.args.tensor(2), DType::I64)?);
     let work = t.dtype.compute();
     let (out, src) = (begin(c, work)?, cpu::cast(c.args.tensor(3), work)?);
-    let (to, alpha) = (line_mut(&out.core), c.args.scalar(4));
-    index::index_add(to, dim(c.args)?, line(&i).typed(), line(&src), alpha).map_err(out_of_range_runtime)?;
+    let (to, at, alpha) = (line_mut(&out.core), line(&i).typed(), c.args.scalar(4));
+    let added = if of_elements(t) && alpha.to_f64() == 1.0 && work != DType::Bool {
+        index::scatter_reduce(to, 0, at, line(&src), ScatterReduce::Sum, true, c.fresh)
+    } else {
+        index::index_add(to, dim(c.args)?, at, line(&src), alpha)
+    };
+    added.map_err(out_of_range_runtime)?;
     out.store();
     Ok(())
 }
@@ -143,7 +158,13 @@ fn copy_infer(a: &Args) -> Result<Metas> {
 fn copy_run(c: &Call) -> Result<()> {
     let (t, i, s) = (c.args.tensor(0), c.args.tensor(2), c.args.tensor(3));
     let out = begin(c, t.dtype)?;
-    index::index_copy(line_mut(&out.core), dim(c.args)?, line(i).typed(), line(s)).map_err(out_of_range)?;
+    let (to, at) = (line_mut(&out.core), line(i).typed());
+    let copied = if of_elements(t) {
+        index::scatter(to, 0, at, Source::View(line(s)), c.fresh)
+    } else {
+        index::index_copy(to, dim(c.args)?, at, line(s))
+    };
+    copied.map_err(out_of_range)?;
     out.store();
     Ok(())
 }
