@@ -340,4 +340,32 @@ def cases():
             setup = f"m = t.nn.{layer}(128, 128); x = t.randn({steps}, {batch}, 128)"
             add("recurrent", f"{layer} 128, {steps} steps, batch {batch}", setup, "m(x)")
             add_backward("recurrent", f"{layer} 128, {steps} steps, batch {batch}", setup, "m(x)[0]")
+    layouts(add, found)
     return found
+
+
+def layouts(add, found):
+    """Inputs with channels last, the expanded gradient of a sum, and distances."""
+    image = "x = t.randn(8, 32, 28, 28)"
+    last = f"{image}.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)"
+    modules = {
+        "conv 3x3": "t.nn.Conv2d(32, 32, 3, padding=1)",
+        "batch_norm": "t.nn.BatchNorm2d(32)",
+        "group_norm": "t.nn.GroupNorm(8, 32)",
+        "max_pool2d": "t.nn.MaxPool2d(2)",
+        "avg_pool2d": "t.nn.AvgPool2d(2)",
+        "softmax(1)": "t.nn.Softmax(1)",
+    }
+    for name, made in modules.items():
+        add("layouts", f"{name} channels last", f"m = {made}; {last}", "m(x)")
+        setup = f"m = {made}; {image}; x.requires_grad_(); y = m(x).sum()"
+        run = "t.autograd.grad(y, x, retain_graph=True)"
+        found.append(Case("layouts", f"{name} of a sum, backward", F + setup, run, True))
+    for rows, width in ((64, 256), (1000, 100)):
+        setup = f"x = t.randn({rows}, {width}); y = t.randn({rows}, {width})"
+        add("layouts", f"cdist {rows}x{width}", setup, "t.cdist(x, y)")
+    add("layouts", "cdist 300x50, p = 1", "x = t.randn(300, 50); y = t.randn(300, 50)", "t.cdist(x, y, 1)")
+    add("layouts", "index_select 1e5", "x = t.randn(10**5); i = t.randint(0, 10**5, (10**5,))", "x.index_select(0, i)")
+    add("layouts", "index_add 1e5", "x = t.randn(10**5); i = t.randint(0, 10**5, (10**5,))", "x.index_add(0, i, x)")
+    add("layouts", "tril_indices 500", "", "t.tril_indices(500, 500)")
+    add("layouts", "PReLU 1e6", "x = t.randn(1000, 1000); w = t.full((1,), 0.25)", "F.prelu(x, w)")

@@ -67,7 +67,9 @@ def test_gradients_of_distances():
 def test_pdist(p):
     for shape in [(0, 3), (1, 3), (2, 3), (9, 2), (12, 70), (5, 0)]:
         a = numbers(*shape)
-        want = distances(a, a, p)[np.triu_indices(shape[0], 1)] if shape[1] else np.zeros(shape[0] * (shape[0] - 1) // 2)
+        want = (
+            distances(a, a, p)[np.triu_indices(shape[0], 1)] if shape[1] else np.zeros(shape[0] * (shape[0] - 1) // 2)
+        )
         got = F.pdist(fs.from_numpy(a), p)
         assert got.shape == want.shape
         np.testing.assert_allclose(got.numpy(), want, rtol=1e-12)
