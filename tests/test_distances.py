@@ -110,3 +110,49 @@ def test_trapezoid_without_places():
             want = (y1 + y2).sum(dim) * (dx / 2)
             np.testing.assert_allclose(fs.trapezoid(fs.from_numpy(y), dx=dx, dim=dim).numpy(), want, atol=1e-12)
     assert fs.trapezoid(fs.tensor([1, 2, 3])).item() == 4.0
+
+
+@pytest.mark.parametrize("counts", [[], [0], [3], [2, 0, 1], [0, 0, 5, 0], list(range(200))], ids=str)
+def test_repeated_indices(counts):
+    want = np.repeat(np.arange(len(counts)), counts)
+    for dtype in (fs.int64, fs.int32):
+        got = fs.repeat_interleave(fs.tensor(counts, dtype=dtype))
+        assert got.dtype is fs.int64
+        np.testing.assert_array_equal(got.numpy(), want)
+    values = fs.randn(len(counts), 3)
+    got = values.repeat_interleave(fs.tensor(counts, dtype=fs.int64), 0)
+    np.testing.assert_array_equal(got.numpy(), np.repeat(values.numpy(), counts, 0))
+
+
+def test_many_repeated_indices_on_all_threads():
+    counts = np.random.default_rng(1).integers(0, 9, 100_000)
+    got = fs.repeat_interleave(fs.from_numpy(counts))
+    np.testing.assert_array_equal(got.numpy(), np.repeat(np.arange(len(counts)), counts))
+    for bad in ([1, -1], [2**62, 2**62, 2**62]):
+        with pytest.raises(RuntimeError, match="repeats"):
+            fs.repeat_interleave(fs.tensor(bad))
+
+
+def test_index_add_and_copy_of_elements():
+    x, s = numbers(50), numbers(300)
+    i = np.random.default_rng(2).integers(0, 50, 300)
+    X, S, places = fs.from_numpy(x), fs.from_numpy(s), fs.from_numpy(i)
+    want = x.copy()
+    np.add.at(want, i, s)
+    np.testing.assert_allclose(X.index_add(0, places, S).numpy(), want, rtol=1e-12)
+    np.testing.assert_allclose(X.index_add(0, places, S, alpha=2).numpy(), 2 * want - x, rtol=1e-12, atol=1e-12)
+    want = x.copy()
+    want[i] = s
+    np.testing.assert_array_equal(X.index_copy(0, places, S).numpy(), want)
+    np.testing.assert_array_equal(X.index_select(0, places).numpy(), x[i])
+    np.testing.assert_array_equal(X[::3].index_select(0, places.remainder(10)).numpy(), x[::3][i % 10])
+    for bad in (50, -1):
+        with pytest.raises(IndexError):
+            X.index_select(0, fs.tensor([0, bad]))
+        with pytest.raises(IndexError):
+            X.index_copy(0, fs.tensor([0, bad]), S[:2])
+        with pytest.raises(RuntimeError):
+            X.index_add(0, fs.tensor([0, bad]), S[:2])
+    np.testing.assert_array_equal(X.numpy(), x)
+    weights = fs.bincount(places, S)
+    np.testing.assert_allclose(weights.numpy(), np.bincount(i, s), rtol=1e-12)

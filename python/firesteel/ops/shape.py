@@ -341,15 +341,7 @@ def _repeated_indices(repeats: Tensor, n: int) -> Tensor:
     if repeats.dim() == 1 and repeats.numel() not in (1, n):
         raise RuntimeError("repeats must have the same size as input along dim")
     counts = repeats.detach().reshape(-1)
-    if bool((counts < 0).any()):
-        raise RuntimeError("repeats can not be negative")
-    if counts.numel() == 1 and n != 1:
-        counts = counts.expand(n)
-    # Where an index ends, the next begins: as many have ended so far as the index is large.
-    ends = counts.cumsum(0)
-    total = int(ends[-1]) if n else 0
-    marks = _C._full((total + 1,), 0, dtype=_C.int64)
-    return marks.scatter_add_(0, ends, _C._full((1,), 1, dtype=_C.int64).expand(n)).narrow(0, 0, total).cumsum(0)
+    return _C._repeated(counts if counts.numel() == n else counts.expand(n))
 
 
 # ---- diagonals --------------------------------------------------------------------------------------------------------

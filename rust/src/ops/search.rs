@@ -45,6 +45,19 @@ fn bincount(a: &Args) -> Result<Vec<Core>> {
     Ok(vec![cpu::cast(&cpu::from_slice(&sums, row(&[sums.len()]))?, d)?])
 }
 
+/// What `bincount` counts, in order.
+fn repeated(a: &Args) -> Result<Vec<Core>> {
+    let counts = cpu::contiguous(a.tensor(0), DType::I64)?;
+    let counts = cpu::slice::<i64>(&counts);
+    ensure!(counts.iter().all(|&n| n >= 0), "repeats can not be negative");
+    let Some(total) = counts.iter().try_fold(0i64, |sum, &n| sum.checked_add(n)) else {
+        return Error::runtime("repeats add up to more than an int64 holds");
+    };
+    let out = Core::empty(Dims::from_ints(&[total])?, DType::I64, Device::Cpu)?;
+    index::repeated(counts, cpu::slice_mut(&out));
+    Ok(vec![out])
+}
+
 fn histc_infer(a: &Args) -> Result<Metas> {
     let (t, bins) = (a.tensor(0), a.int(1));
     ensure!(bins > 0, "bins must be > 0, but got {bins} for dimension 0");
@@ -125,6 +138,7 @@ fn searchsorted_run(c: &Call) -> Result<()> {
 pub fn ops() -> Vec<Builder> {
     vec![
         op("bincount(input, weights: Tensor? = None, minlength: int = 0)", "How often each of 0, 1, … occurs among integers, or the sum of its weights. Negative values raise RuntimeError.").data_shape(bincount),
+        op("_repeated(counts)", "Each index as often as its count says, in order. Negative counts raise RuntimeError.").data_shape(repeated),
         op("histc(input, bins: int = 100, min: Scalar = 0, max: Scalar = 0)", "Counts of the elements in equal bins from min to max, or over all of the input's range if both are equal. Only floats; a range that is not finite raises RuntimeError.")
             .compute(histc_infer, histc_run),
         op("searchsorted(sorted_sequence, input, *, out_int32: bool = False, right: bool = False)", "Where in the sorted last dim each value would go: before its equals, or after them (`right`). Shapes that do not fit raise RuntimeError.")

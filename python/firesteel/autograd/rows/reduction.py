@@ -228,6 +228,6 @@ ROWS = {
     "logcumsumexp": {"saves": "input result", "input": _logcumsumexp},
     **{
         key: {"nondiff": True}
-        for key in "argmax argmin any all count_nonzero _equal bincount histc searchsorted nonzero _grad_norm".split()
+        for key in "argmax argmin any all count_nonzero _equal bincount _repeated histc searchsorted nonzero _grad_norm".split()
     },
 }

@@ -92,6 +92,24 @@ pub fn bincount(src: Src<i64>, size: usize) -> Result<Vec<i64>, IndexError> {
 /// Bins of which each thread has its own.
 const MOST_BINS: usize = 8 * 1024;
 
+/// Each index as often as its count says, in order. No count is negative, and `to` has room for all.
+pub fn repeated(counts: &[i64], to: &mut [i64]) {
+    let (mut begins, mut end) = (Vec::with_capacity(counts.len()), 0);
+    for &n in counts {
+        begins.push(end);
+        end += n as usize;
+    }
+    assert!(end == to.len(), "{end} indices for {} places", to.len());
+    let out = Share::new(to.as_mut_ptr());
+    let each = to.len() / counts.len().max(1) + 1;
+    parallel::for_range(counts.len(), (GRAIN / each).max(1), |range| {
+        for i in range {
+            // SAFETY: the places of index i, which lie inside `to`, as their sum tells.
+            unsafe { std::slice::from_raw_parts_mut(out.at(begins[i]), counts[i] as usize) }.fill(i as i64);
+        }
+    });
+}
+
 /// The sums of the `weights` (`f32` or `f64`, of the same shape) of each of `0..`, in `f64`; at least `minlength` of them. A
 /// negative value is an error, and so is one for which the sums do not fit into memory.
 pub fn bincount_weighted(src: Src<i64>, weights: AnySrc, minlength: usize) -> Result<Vec<f64>, IndexError> {

@@ -19,7 +19,7 @@ use crate::with_element;
 pub use crate::reduce::count_nonzero;
 pub use advanced::{index_get, index_put, tril, triu};
 pub use along::{ScatterReduce, Source, gather, scatter, scatter_reduce};
-pub use count::{bincount, bincount_weighted, bounds, histc, searchsorted};
+pub use count::{bincount, bincount_weighted, bounds, histc, repeated, searchsorted};
 pub use masks::{masked_scatter, masked_select, nonzero};
 pub use slices::{embedding_backward, index_add, index_copy, index_fill, index_select};
 
