@@ -23,6 +23,15 @@ def _stride(stride: Any) -> Any:
     return [] if stride is None else stride
 
 
+def _keeps_places(input: Tensor, kernel_size: Any, stride: Any) -> bool:
+    """Whether the backward pass needs less time with the maxima's places than to find them again: for all windows but
+    those 2 or 3 wide and 2 apart, which are found again as fast as memory is read."""
+    if not (isinstance(input, Tensor) and input.requires_grad and _C.is_grad_enabled()):
+        return False
+    wide, step = (v if isinstance(v, int) or not v else v[-1] for v in (kernel_size, stride))
+    return not (wide in (2, 3) and (step or wide) == 2)
+
+
 def _per_dim(value: Any, dims: int) -> list[int]:
     if isinstance(value, int):
         return [value] * dims
@@ -83,8 +92,12 @@ def max_pool1d(
     >>> fs.nn.functional.max_pool1d(fs.tensor([[1.0, 3.0, 2.0, 0.0]]), 2)
     tensor([[3., 2.]])
     """
-    pool = _C.max_pool1d_with_indices if return_indices else _C.max_pool1d
-    return pool(input, kernel_size, _stride(stride), padding, dilation, ceil_mode)
+    args = (input, kernel_size, _stride(stride), padding, dilation, ceil_mode)
+    if return_indices:
+        return _C.max_pool1d_with_indices(*args)
+    if _keeps_places(input, kernel_size, stride):
+        return _C.max_pool1d_with_indices(*args)[0]
+    return _C.max_pool1d(*args)
 
 
 def max_pool2d(
@@ -92,8 +105,12 @@ def max_pool2d(
     ceil_mode: bool = False, return_indices: bool = False,
 ) -> Any:  # fmt: skip
     """The maximum of each window of (N, C, H, W) or (C, H, W); see `max_pool1d`."""
-    pool = _C.max_pool2d_with_indices if return_indices else _C.max_pool2d
-    return pool(input, kernel_size, _stride(stride), padding, dilation, ceil_mode)
+    args = (input, kernel_size, _stride(stride), padding, dilation, ceil_mode)
+    if return_indices:
+        return _C.max_pool2d_with_indices(*args)
+    if _keeps_places(input, kernel_size, stride):
+        return _C.max_pool2d_with_indices(*args)[0]
+    return _C.max_pool2d(*args)
 
 
 def max_pool3d(
@@ -101,8 +118,12 @@ def max_pool3d(
     ceil_mode: bool = False, return_indices: bool = False,
 ) -> Any:  # fmt: skip
     """The maximum of each window of (N, C, D, H, W) or (C, D, H, W); see `max_pool1d`."""
-    pool = _C.max_pool3d_with_indices if return_indices else _C.max_pool3d
-    return pool(input, kernel_size, _stride(stride), padding, dilation, ceil_mode)
+    args = (input, kernel_size, _stride(stride), padding, dilation, ceil_mode)
+    if return_indices:
+        return _C.max_pool3d_with_indices(*args)
+    if _keeps_places(input, kernel_size, stride):
+        return _C.max_pool3d_with_indices(*args)[0]
+    return _C.max_pool3d(*args)
 
 
 def avg_pool1d(

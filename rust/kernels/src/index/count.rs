@@ -126,7 +126,12 @@ fn add_weights<T: Real>(src: &Src<i64>, weights: &Src<T>, sums: &mut [f64]) {
     walk.runs(0..walk.count(), |_, [at, from], n, [step, stride]| {
         for j in 0..n as isize {
             // SAFETY: the walk stays inside both views.
-            let (v, w) = unsafe { (*src.ptr().offset(at + j * step), *weights.ptr().offset(from + j * stride)) };
+            let (v, w) = unsafe {
+                (
+                    *src.ptr().offset(at + j * step),
+                    *weights.ptr().offset(from + j * stride),
+                )
+            };
             if let Some(sum) = sums.get_mut(v as usize) {
                 *sum += w.to_f64();
             }

@@ -292,6 +292,7 @@ fn backward<T: Element + Add<Output = T>>(
         // SAFETY: inside the output; planes are disjoint.
         unsafe { zero_plane(dst, xs, [depth, height, width]) };
         let mut shares = vec![T::default(); windows[2].len()];
+        let mut line = vec![T::default(); width];
         for (od, wd) in windows[0].iter().enumerate() {
             for (oh, wh) in windows[1].iter().enumerate() {
                 if !strip.is_empty() {
@@ -309,22 +310,38 @@ fn backward<T: Element + Add<Output = T>>(
                     let g = unsafe { *src.wrapping_offset(gs.at(od, oh, ow)) }.to_f64();
                     *share = quotient(g, divisor.of([wd, wh, ww]));
                 }
+                if wd.len * wh.len == 0 {
+                    continue;
+                }
+                // What this row of outputs gives to each row of its windows, from left to right.
+                line.fill(T::default());
+                spread(&mut line, &windows[2][..strip.start], &shares);
+                if let Some(s) = kernel
+                    && !strip.is_empty()
+                {
+                    let first = windows[2][strip.start].start;
+                    let n = (strip.len() - 1) * s.stride[2] + s.kernel[2];
+                    row::spread_row(
+                        &mut line[first..first + n],
+                        s.kernel[2],
+                        s.stride[2],
+                        &shares[strip.clone()],
+                    );
+                }
+                spread(&mut line, &windows[2][strip.end..], &shares[strip.end..]);
                 for d in wd.start..wd.start + wd.len {
                     for h in wh.start..wh.start + wh.len {
                         let row = dst.wrapping_offset(xs.at(d, h, 0));
-                        // From left to right, so that each element's shares come in the order of the outputs.
-                        // SAFETY: windows hold indices inside the input; planes are disjoint.
+                        // SAFETY: a row of the output; planes are disjoint.
                         unsafe {
-                            spread(row, xs.0[4], &windows[2][..strip.start], &shares);
-                            if let Some(s) = kernel
-                                && !strip.is_empty()
-                            {
-                                let first = row.add(windows[2][strip.start].start);
-                                let n = (strip.len() - 1) * s.stride[2] + s.kernel[2];
-                                let row = std::slice::from_raw_parts_mut(first, n);
-                                row::spread_row(row, s.kernel[2], s.stride[2], &shares[strip.clone()]);
+                            if xs.0[4] == 1 {
+                                row::add_row(std::slice::from_raw_parts_mut(row, width), &line);
+                                continue;
                             }
-                            spread(row, xs.0[4], &windows[2][strip.end..], &shares[strip.end..]);
+                            for (w, share) in line.iter().enumerate() {
+                                let to = row.wrapping_offset(w as isize * xs.0[4]);
+                                *to = *to + *share;
+                            }
                         }
                     }
                 }
@@ -334,15 +351,11 @@ fn backward<T: Element + Add<Output = T>>(
 }
 
 /// Adds each output's share to the elements of its window in one row.
-///
-/// # Safety
-/// The windows lie inside the row, which starts at `row`.
-unsafe fn spread<T: Element + Add<Output = T>>(row: *mut T, step: isize, windows: &[Window], shares: &[T]) {
+fn spread<T: Element + Add<Output = T>>(row: &mut [T], windows: &[Window], shares: &[T]) {
     for (window, share) in windows.iter().zip(shares) {
-        for w in window.start..window.start + window.len {
-            let to = row.wrapping_offset(w as isize * step);
-            // SAFETY: the caller's promise.
-            unsafe { *to = *to + *share };
+        // One without elements may begin beyond the row.
+        for to in row.iter_mut().skip(window.start).take(window.len) {
+            *to = *to + *share;
         }
     }
 }

@@ -174,6 +174,14 @@ multiversion! {
     }
 }
 
+multiversion! {
+    pub(super) fn add_row<T: Adds>(row: &mut [T], line: &[T]) {
+        for (x, share) in row.iter_mut().zip(line) {
+            *x = *x + *share;
+        }
+    }
+}
+
 /// What [`spread_row`] needs.
 pub(super) trait Adds: Element + Add<Output = Self> {}
 impl<T: Element + Add<Output = T>> Adds for T {}
