@@ -286,13 +286,14 @@ fn backward<T: Element + Add<Output = T>>(
     }
     let kernel = s.filter(|_| [xs.0[4], gs.0[4]] == [1; 2]);
     let strip = kernel.map_or(0..0, |s| row::whole(&windows[2], s));
+    let line_of: Vec<usize> = s.map_or(Vec::new(), |s| (0..s.kernel[2]).map(|tap| tap / s.stride[2]).collect());
     each_plane(gx.shape(), depth * height * width + work(windows), |plane| {
         let dst = gx.ptr().wrapping_offset(xs.plane(plane, channels));
         let src = gy.ptr().wrapping_offset(gs.plane(plane, channels));
         // SAFETY: inside the output; planes are disjoint.
         unsafe { zero_plane(dst, xs, [depth, height, width]) };
         let mut shares = vec![T::default(); windows[2].len()];
-        let mut line = vec![T::default(); width];
+        let mut lines = vec![T::default(); line_of.last().map_or(0, |last| last + 1) * width];
         for (od, wd) in windows[0].iter().enumerate() {
             for (oh, wh) in windows[1].iter().enumerate() {
                 if !strip.is_empty() {
@@ -313,34 +314,31 @@ fn backward<T: Element + Add<Output = T>>(
                 if wd.len * wh.len == 0 {
                     continue;
                 }
-                // What this row of outputs gives to each row of its windows, from left to right.
-                line.fill(T::default());
-                spread(&mut line, &windows[2][..strip.start], &shares);
-                if let Some(s) = kernel
-                    && !strip.is_empty()
-                {
-                    let first = windows[2][strip.start].start;
-                    let n = (strip.len() - 1) * s.stride[2] + s.kernel[2];
-                    row::spread_row(
-                        &mut line[first..first + n],
-                        s.kernel[2],
-                        s.stride[2],
-                        &shares[strip.clone()],
-                    );
+                // What these outputs give to each row of their windows, in lines in which windows do not overlap: an element
+                // meets its outputs in their order, the line of the last taps first.
+                if let Some(s) = s {
+                    lines.fill(T::default());
+                    for (ow, (share, ww)) in shares.iter().zip(&windows[2]).enumerate() {
+                        for w in ww.start..ww.start + ww.len {
+                            lines[line_of[w + s.padding[2] - ow * s.stride[2]] * width + w] = *share;
+                        }
+                    }
                 }
-                spread(&mut line, &windows[2][strip.end..], &shares[strip.end..]);
                 for d in wd.start..wd.start + wd.len {
                     for h in wh.start..wh.start + wh.len {
                         let row = dst.wrapping_offset(xs.at(d, h, 0));
                         // SAFETY: a row of the output; planes are disjoint.
                         unsafe {
-                            if xs.0[4] == 1 {
-                                row::add_row(std::slice::from_raw_parts_mut(row, width), &line);
-                                continue;
-                            }
-                            for (w, share) in line.iter().enumerate() {
-                                let to = row.wrapping_offset(w as isize * xs.0[4]);
-                                *to = *to + *share;
+                            if s.is_none() {
+                                spread(row, xs.0[4], &windows[2], &shares);
+                            } else if xs.0[4] == 1 {
+                                let row = std::slice::from_raw_parts_mut(row, width);
+                                lines.rchunks_exact(width).for_each(|line| row::add_row(row, line));
+                            } else {
+                                for (i, share) in lines.rchunks_exact(width).flat_map(|line| line.iter().enumerate()) {
+                                    let to = row.wrapping_offset(i as isize * xs.0[4]);
+                                    *to = *to + *share;
+                                }
                             }
                         }
                     }
@@ -351,11 +349,15 @@ fn backward<T: Element + Add<Output = T>>(
 }
 
 /// Adds each output's share to the elements of its window in one row.
-fn spread<T: Element + Add<Output = T>>(row: &mut [T], windows: &[Window], shares: &[T]) {
+///
+/// # Safety
+/// The windows lie inside the row, which starts at `row`.
+unsafe fn spread<T: Element + Add<Output = T>>(row: *mut T, step: isize, windows: &[Window], shares: &[T]) {
     for (window, share) in windows.iter().zip(shares) {
-        // One without elements may begin beyond the row.
-        for to in row.iter_mut().skip(window.start).take(window.len) {
-            *to = *to + *share;
+        for w in window.start..window.start + window.len {
+            let to = row.wrapping_offset(w as isize * step);
+            // SAFETY: the caller's promise.
+            unsafe { *to = *to + *share };
         }
     }
 }

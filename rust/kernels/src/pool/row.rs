@@ -146,35 +146,7 @@ multiversion! {
 }
 
 multiversion! {
-    /// Adds each output's share to the `kernel` elements of its window, windows `stride` apart: the mirror of
-    /// [`mean_row`]. Taps run backwards, so that an element meets its outputs in their order.
-    pub(super) fn spread_row<T: Adds>(row: &mut [T], kernel: usize, stride: usize, shares: &[T]) {
-        match (kernel, stride) {
-            (2, 2) => {
-                for (pair, share) in row.chunks_exact_mut(2).zip(shares) {
-                    pair[0] = pair[0] + *share;
-                    pair[1] = pair[1] + *share;
-                }
-            }
-            (_, 1) => {
-                for k in (0..kernel).rev() {
-                    for (x, share) in row[k..].iter_mut().zip(shares) {
-                        *x = *x + *share;
-                    }
-                }
-            }
-            _ => {
-                for k in (0..kernel).rev() {
-                    for (x, share) in row[k..].iter_mut().step_by(stride).zip(shares) {
-                        *x = *x + *share;
-                    }
-                }
-            }
-        }
-    }
-}
-
-multiversion! {
+    /// Adds a line of shares to a row of the gradient.
     pub(super) fn add_row<T: Adds>(row: &mut [T], line: &[T]) {
         for (x, share) in row.iter_mut().zip(line) {
             *x = *x + *share;
@@ -182,7 +154,7 @@ multiversion! {
     }
 }
 
-/// What [`spread_row`] needs.
+/// What [`add_row`] needs.
 pub(super) trait Adds: Element + Add<Output = Self> {}
 impl<T: Element + Add<Output = T>> Adds for T {}
 
