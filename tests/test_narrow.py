@@ -163,6 +163,38 @@ def test_halves_round_once(dtype):
     assert fs.nan_to_num(x).isfinite().all()
 
 
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+@pytest.mark.parametrize("shape", [(1,), (15,), (17,), (65,), (1000,), (70_001,), (40, 300), (300, 40), (7, 16, 129)])
+def test_extrema_of_halves(dtype, shape):
+    d = getattr(fs, dtype)
+    a = np.random.default_rng(5).standard_normal(shape).astype("float32")
+    for with_nan in (False, True):
+        if with_nan:
+            a.flat[a.size // 2] = np.nan
+        half = fs.from_numpy(a).to(d).float().numpy()
+        for t in layouts(a):
+            x = t.to(d) if t.is_contiguous() else next(iter(layouts(a))).to(d)
+            for dim in [None, *range(a.ndim)]:
+                got = (x.max(), x.min()) if dim is None else (x.amax(dim), x.amin(dim))
+                assert got[0].dtype is d
+                assert np.array_equal(got[0].float().numpy(), half.max(dim), equal_nan=True), dim
+                assert np.array_equal(got[1].float().numpy(), half.min(dim), equal_nan=True), dim
+    ends = fs.tensor([-np.inf, 1.0, np.inf, -0.0, 0.0] * 20).to(d)
+    assert ends.max().item() == np.inf and ends.min().item() == -np.inf
+
+
+def test_truth_of_halves_and_integers():
+    for dtype in ("uint8", "int16", "int32", "uint16", "bfloat16", "float16"):
+        d = getattr(fs, dtype)
+        a = np.zeros((30, 40), "int32")
+        assert not fs.from_numpy(a).to(d).any() and fs.count_nonzero(fs.from_numpy(a).to(d)) == 0
+        a[3, 5] = a[3, 7] = 2
+        x = fs.from_numpy(a).to(d)
+        assert x.any() and not x.all() and fs.count_nonzero(x) == 2
+        assert x.any(1).tolist() == a.any(1).tolist() and (x + 1).all(0).all()
+        assert fs.count_nonzero(x, 0).tolist() == np.count_nonzero(a, 0).tolist()
+
+
 def equal(got, want, what):
     """Equal values after rounding, NaN equal to NaN, and the signs of zeros."""
     got, want = got.float(), want.to(got.dtype).float()
