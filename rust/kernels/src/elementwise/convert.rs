@@ -456,8 +456,7 @@ pub(crate) fn loader(stored: DType, computed: DType) -> Load {
     })
 }
 
-/// Copies integers (and truth values) of up to four bytes as integers of four, which PyTorch's rules make of them: bits are cut off or
-/// the sign is continued.
+/// Copies truth values and integers of one or two bytes as integers of four, without a step by way of i64.
 pub(super) fn to_four_bytes(stored: DType) -> Option<Load> {
     Some(match stored {
         DType::Bool => load::<Bool, u32>,

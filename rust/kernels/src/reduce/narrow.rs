@@ -1,5 +1,5 @@
-//! Largest and smallest of narrow integers, in any order since all give the same: pieces of memory are folded onto each other by
-//! the elementwise kernels, so that no fold is compiled for these types.
+//! Largest and smallest of narrow integers, in any order since all give the same: pieces of memory are folded onto each
+//! other by the elementwise kernels, so that no fold is compiled for these types.
 
 use super::walk::{Share, Walk, grain};
 use crate::elementwise::narrow::extremum_over;

@@ -139,6 +139,7 @@ multiversion! {
 macro_rules! block {
     ($(#[$meta:meta])* $vis:vis fn $name:ident<$($g:ident: $b:path),*> = $f:path: [$($i:literal $t:ty),*] => $r:ty) => {
         $(#[$meta])*
+        #[allow(clippy::extra_unused_type_parameters, reason = "`table!` names the types of every kernel")]
         $vis fn $name<$($g: $b),*>() -> Kernel {
             /// # Safety
             /// The operands hold `n` elements of these types, the result has room for `n`, and they do not overlap.
