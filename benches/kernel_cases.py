@@ -67,6 +67,33 @@ def cases():
     add("light", "max(1) 1000x1000", "a = t.rand(1000, 1000)", "a.max(1)")
     add("light", "long + long 1e6", "a = t.arange(10**6); b = t.arange(10**6)", "a + b")
     add("light", "bool & 1e6", "a = t.rand(10**6) > 0.5; b = t.rand(10**6) > 0.5", "a & b")
+    for d in ("uint8", "int32"):
+        setup = f"x, y = (t.randint(0, 100, (10**5,)).to(t.{d}) for _ in range(2)); m = t.rand(10**5) > 0.5"
+        for f in "neg abs sign bitwise_not logical_not isfinite square".split():
+            add("narrow", f"{f} {d} 1e5", setup, f"t.{f}(x)")
+        for f in ("x + y", "x + 1", "x * y", "x == y", "x < 3", "x & y", "x // 3", "x % 3", "x.add_(y)"):
+            add("narrow", f"{f} {d} 1e5", setup, f)
+        add("narrow", f"maximum {d} 1e5", setup, "t.maximum(x, y)")
+        add("narrow", f"clamp {d} 1e5", setup, "x.clamp(1, 50)")
+        add("narrow", f"where {d} 1e5", setup, "t.where(m, x, y)")
+        add("narrow", f"addcmul {d} 1e5", setup, "t.addcmul(x, y, y)")
+        add("narrow", f"max {d} 1e5", setup, "x.max()")
+        add("narrow", f"aminmax {d} 1e5", setup, "t.aminmax(x)")
+        add("narrow", f"amax(0) {d} 100x1000", setup + "; x = x.reshape(100, 1000)", "x.amax(0)")
+        add("narrow", f"amin(1) {d} 100x1000", setup + "; x = x.reshape(100, 1000)", "x.amin(1)")
+        add("narrow", f"dot {d} 1e5", setup, "t.dot(x, y)")
+        add("narrow", f"outer {d} 1000", setup + "; x = x[:1000]", "t.outer(x, x)")
+        for to in ("bool", "float32", "bfloat16"):
+            add("narrow", f"to {to} of {d} 1e5", setup, f"x.to(t.{to})")
+    setup = "x, y = (t.randn(10**5).bfloat16() for _ in range(2)); m = t.rand(10**5) > 0.5"
+    for f in "neg abs sign square sqrt reciprocal relu floor round isnan".split():
+        add("narrow", f"{f} bfloat16 1e5", setup, f"t.{f}(x)")
+    for f in ("x + y", "x * 0.3", "x / y", "x < y", "t.maximum(x, y)", "t.copysign(x, y)", "t.lerp(x, y, 0.3)"):
+        add("narrow", f"{f} bfloat16 1e5", setup, f)
+    for f in ("x.clamp(0, 1)", "t.where(m, x, y)", "t.addcmul(x, y, y)", "t.nan_to_num(x)", "x.bool()", "x.double()"):
+        add("narrow", f"{f} bfloat16 1e5", setup, f)
+    for d in ("float32", "float64"):
+        add("narrow", f"nan_to_num {d} 1e5", f"x = t.randn(10**5, dtype=t.{d})", "t.nan_to_num(x)")
     for size, n in (("16k", 1 << 14), ("1e6", 10**6)):
         add("random", f"dropout {size}", f"x = t.rand({n})", "F.dropout(x, 0.5, True)")
         add("random", f"rand {size}", "", f"t.rand({n})")

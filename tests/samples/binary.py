@@ -248,6 +248,17 @@ ROWS.update(
             "weak",
             medium=[S(B(91, 33), F(91, 33), F(33))],
         ),
+        "_nan_to_num": Row(
+            lambda x, nan, posinf, neginf: np.nan_to_num(x, nan=nan, posinf=posinf, neginf=neginf),
+            [
+                S(V([1.0, np.nan, np.inf, -np.inf, -2.0]), 3.0, 100.0, -50.0),
+                S(F(2, 3), 0.5, 1.5, -1.5),
+                S(F(), 0.0, 1.0, -1.0),
+                S(F(0), 0.0, 1.0, -1.0),
+            ],
+            "f",
+            exact=True,
+        ),
         "clamp": Row(
             clamp,
             [

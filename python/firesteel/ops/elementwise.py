@@ -138,9 +138,8 @@ def nan_to_num(
     if input.dtype not in FLOATS:
         return deliver(input.clone(), out)
     limits = finfo(input.dtype)
-    made = _C.where(input.isnan(), 0.0 if nan is None else float(nan), input)
-    made = _C.where(input.isposinf(), limits.max if posinf is None else float(posinf), made)
-    return deliver(_C.where(input.isneginf(), limits.min if neginf is None else float(neginf), made), out)
+    high, low = limits.max if posinf is None else float(posinf), limits.min if neginf is None else float(neginf)
+    return deliver(_C._nan_to_num(input, 0.0 if nan is None else float(nan), high, low), out)
 
 
 def angle(input: Tensor, *, out: Tensor | None = None) -> Tensor:

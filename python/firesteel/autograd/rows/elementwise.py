@@ -311,6 +311,7 @@ ROWS = {
         "input": lambda n, g: where(n.condition, g, 0.0),
         "other": lambda n, g: where(n.condition, 0.0, g),
     },
+    "_nan_to_num": {"saves": "input", "input": lambda n, g: where(n.input.isfinite(), g, 0.0)},
     "clamp": {
         "saves": "input min max",
         "input": lambda n, g: where(_clamp_mask(n), g, 0.0),

@@ -84,6 +84,12 @@ impl Binary {
         matches!(self, Eq | Ne | Lt | Le | Gt | Ge | LogicalAnd | LogicalOr | LogicalXor)
     }
 
+    /// Quotients and remainders of integers, which take longer than the memory.
+    pub(super) fn divides(self) -> bool {
+        use Binary::*;
+        matches!(self, FloorDivide | TruncDivide | Remainder | Fmod)
+    }
+
     /// There is a kernel that computes this op in `compute`.
     pub fn supports(self, compute: DType) -> bool {
         kernel(self, compute).is_some()

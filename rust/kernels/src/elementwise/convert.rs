@@ -20,7 +20,7 @@ pub(crate) trait Stored: Element {
     fn of_bool(v: Bool) -> Self;
 }
 
-/// One of the four types that kernels are compiled for.
+/// A type that kernels are compiled for.
 pub(crate) trait Compute: Stored {
     fn get<S: Stored>(v: S) -> Self;
     fn put<D: Stored>(self) -> D;
@@ -37,6 +37,19 @@ macro_rules! compute {
     )*};
 }
 compute!(f32, f32, of_f32; f64, f64, of_f64; i64, i64, of_i64; Bool, bool, of_bool);
+
+/// Elements that kernels take as they are, by their width: only loaded from and stored to the same.
+macro_rules! as_stored {
+    ($($t:ty)*) => {$(
+        impl Compute for $t {
+            #[inline(always)]
+            fn get<S: Stored>(v: S) -> Self { v.i64() as $t }
+            #[inline(always)]
+            fn put<D: Stored>(self) -> D { D::of_i64(self as i64) }
+        }
+    )*};
+}
+as_stored!(u8 u16 u32);
 
 macro_rules! stored_int {
     ($($t:ty)*) => {$(
@@ -196,7 +209,7 @@ fn widen_bf16(h: u16) -> f32 {
 
 /// Rounds to nearest even.
 #[inline(always)]
-fn narrow_bf16(v: f32) -> u16 {
+pub(super) fn narrow_bf16(v: f32) -> u16 {
     let bits = v.to_bits();
     let rounded = bits.wrapping_add(0x7fff + ((bits >> 16) & 1)) >> 16;
     let nan = bits & 0x7fff_ffff > 0x7f80_0000;
@@ -424,8 +437,17 @@ unsafe fn store<C: Compute, D: Stored>(src: *const u8, dst: *mut u8, rect: Rect)
     }
 }
 
-/// The loader from `stored` to the compute type `computed`.
+/// The loader from `stored` to the compute type `computed`, or to `stored` itself.
 pub(crate) fn loader(stored: DType, computed: DType) -> Load {
+    if stored == computed && stored != stored.compute() {
+        return match stored.size() {
+            1 => load::<u8, u8>,
+            2 => load::<u16, u16>,
+            4 => load::<u32, u32>,
+            _ => load::<i64, i64>,
+        };
+    }
+    debug_assert!(computed == computed.compute());
     with_element!(stored, S => match computed {
         DType::F32 => load::<S, f32>,
         DType::F64 => load::<S, f64>,
@@ -434,8 +456,28 @@ pub(crate) fn loader(stored: DType, computed: DType) -> Load {
     })
 }
 
-/// The writer from the compute type `computed` to `stored`.
+/// Copies truth values and integers of one or two bytes as integers of four, without a step by way of i64.
+pub(super) fn to_four_bytes(stored: DType) -> Option<Load> {
+    Some(match stored {
+        DType::Bool => load::<Bool, u32>,
+        DType::U8 => load::<u8, u32>,
+        DType::I8 => load::<i8, u32>,
+        DType::I16 => load::<i16, u32>,
+        _ => return None,
+    })
+}
+
+/// The writer from the compute type `computed` to `stored`, or from `stored` itself.
 pub(crate) fn storer(computed: DType, stored: DType) -> Store {
+    if stored == computed && stored != stored.compute() {
+        return match stored.size() {
+            1 => store::<u8, u8>,
+            2 => store::<u16, u16>,
+            4 => store::<u32, u32>,
+            _ => store::<i64, i64>,
+        };
+    }
+    debug_assert!(computed == computed.compute());
     with_element!(stored, D => match computed {
         DType::F32 => store::<f32, D>,
         DType::F64 => store::<f64, D>,

@@ -2,8 +2,8 @@
 
 use super::convert::hub;
 use super::rows::copy_rows;
-use super::walk::{BLOCK, GRAIN, Kernel, MAX_IN, Plan, ask, asks, run};
-use super::{Operand, convert};
+use super::walk::{BLOCK, GRAIN, Kernel, MAX_IN, Plan, ask, asks, run, scratch};
+use super::{Binary, Operand, convert};
 use crate::dtype::{DType, Scalar};
 use crate::parallel::for_range;
 use crate::reduce::walk::Walk;
@@ -22,9 +22,18 @@ pub fn copy(src: AnySrc, dst: AnyDst) {
         };
     }
     let through = hub(src.dtype(), dst.dtype());
-    let dense = src.is_contiguous() && dst.is_contiguous() && src.ptr() != dst.ptr().cast_const();
-    if dense && (through == src.dtype() || through == dst.dtype()) {
-        return straight(&src, &dst);
+    if dst.dtype() == DType::Bool && through != src.dtype() {
+        // Whether it is zero, as it is stored.
+        return super::binary(
+            Binary::Ne,
+            through,
+            Operand::View(src),
+            Operand::Scalar(Scalar::Int(0)),
+            dst,
+        );
+    }
+    if src.is_contiguous() && dst.is_contiguous() && src.ptr() != dst.ptr().cast_const() {
+        return straight(&src, &dst, through);
     }
     run(
         identity(through).into(),
@@ -35,13 +44,19 @@ pub fn copy(src: AnySrc, dst: AnyDst) {
     );
 }
 
-/// A conversion that needs no step in between, of rows that lie dense.
-fn straight(src: &AnySrc, dst: &AnyDst) {
+/// A conversion of rows that lie dense, by way of a block where neither type is the one that values go through.
+fn straight(src: &AnySrc, dst: &AnyDst, through: DType) {
     let (from, to) = (Shared(src.ptr().cast_mut()), Shared(dst.ptr()));
     let (ds, dd) = (src.dtype(), dst.dtype());
     let asks = asks(dst.numel() * dd.size());
     for_range(dst.numel(), GRAIN, |range| {
-        let piece = if asks { BLOCK } else { range.len() };
+        let widened = match dd {
+            DType::I32 | DType::U32 => convert::to_four_bytes(ds),
+            _ => None,
+        };
+        let direct = ds == through || dd == through || widened.is_some();
+        let mut block = scratch();
+        let piece = if asks || !direct { BLOCK } else { range.len() };
         for at in range.clone().step_by(piece) {
             let rect = convert::Rect {
                 rows: 1,
@@ -57,10 +72,16 @@ fn straight(src: &AnySrc, dst: &AnyDst) {
                     let next = at + rect.cols;
                     ask(to.add(rect.cols * dd.size()), piece.min(range.end - next) * dd.size());
                 }
-                if ds == hub(ds, dd) {
+                if let Some(widen) = widened {
+                    widen(from, rect, to);
+                } else if ds == through {
                     convert::storer(ds, dd)(from, to, rect);
-                } else {
+                } else if dd == through {
                     convert::loader(ds, dd)(from, rect, to);
+                } else {
+                    let between = block.as_mut_ptr().cast::<u8>();
+                    convert::loader(ds, through)(from, rect, between);
+                    convert::storer(through, dd)(between.cast_const(), to, rect);
                 }
             }
         }

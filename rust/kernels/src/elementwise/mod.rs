@@ -1,8 +1,9 @@
 //! Elementwise work: copies, conversions, fills, and functions of one to four elements.
 //!
 //! An op is computed in one of four types (f32, f64, i64, bool). Operands of other dtypes are converted on the way in,
-//! results on the way out, a block at a time; results of predicates and comparisons are truth values. Operands are
-//! views of the output's shape (broadcast dims have stride 0) or scalars.
+//! results on the way out, a block at a time (light ops of narrow integers and bfloat16 have kernels of their own, see
+//! `narrow`); results of predicates and comparisons are truth values. Operands are views of the output's shape (broadcast
+//! dims have stride 0) or scalars.
 //!
 //! ```ignore
 //! binary(Binary::Add, DType::F32, Operand::View(a), Operand::Scalar(Scalar::Float(1.0)), out);
@@ -16,6 +17,7 @@ pub(crate) mod float;
 mod map;
 pub(crate) mod math;
 pub(crate) mod math64;
+pub(crate) mod narrow;
 mod ramp;
 pub(crate) mod rows;
 #[cfg(test)]
@@ -59,6 +61,17 @@ fn execute(kernel: Kernels, inputs: &[(&Operand, DType)], result: DType, out: &A
 
 /// `out = op(a)`, computed in `compute`.
 pub fn unary(op: Unary, compute: DType, a: Operand, out: AnyDst) {
+    if !compute.is_float() {
+        match (narrow::always(op), &a) {
+            (Some(truth), _) => return fill(out, Scalar::Bool(truth)),
+            (_, Operand::View(v)) if narrow::changes_nothing(op, &a) => return copy(*v, out),
+            _ => {}
+        }
+    }
+    if let Some(native) = narrow::unary(op, compute, &a, &out) {
+        let inputs = [(&a, native.reads[0])];
+        return execute(native.kernels, &inputs, native.writes, &out, false);
+    }
     let Some(kernel) = unary::kernel(op, compute) else {
         return missing(op, compute);
     };
@@ -71,11 +84,15 @@ pub fn unary(op: Unary, compute: DType, a: Operand, out: AnyDst) {
 /// `out = op(a, b)`, computed in `compute`.
 pub fn binary(op: Binary, compute: DType, a: Operand, b: Operand, out: AnyDst) {
     if op == Binary::Pow
-        && compute.is_float()
         && let Operand::Scalar(exponent) = b
         && let Some(cheaper) = binary::pow_by_scalar(exponent.to_f64())
+        && (compute.is_float() || compute == DType::I64 && matches!(cheaper, Unary::Square | Unary::Cube))
     {
         return unary(cheaper, compute, a, out);
+    }
+    if let Some((native, [a, b])) = narrow::binary(op, compute, &a, &b, &out) {
+        let inputs = [(a, native.reads[0]), (b, native.reads[1])];
+        return execute(native.kernels, &inputs, native.writes, &out, op.divides());
     }
     let Some(kernel) = binary::kernel(op, compute) else {
         return missing(op, compute);
@@ -89,6 +106,10 @@ pub fn binary(op: Binary, compute: DType, a: Operand, b: Operand, out: AnyDst) {
 
 /// `out = op(a, b, c)`, computed in `compute`; the condition of `Where` is read as truth values.
 pub fn ternary(op: Ternary, compute: DType, a: Operand, b: Operand, c: Operand, out: AnyDst) {
+    if let Some((native, [a, b, c])) = narrow::ternary(op, compute, [&a, &b, &c], &out) {
+        let inputs = [(&a, native.reads[0]), (&b, native.reads[1]), (&c, native.reads[2])];
+        return execute(native.kernels, &inputs, native.writes, &out, false);
+    }
     let Some(kernel) = ternary::kernel(op, compute) else {
         return missing(op, compute);
     };
@@ -100,21 +121,31 @@ pub fn ternary(op: Ternary, compute: DType, a: Operand, b: Operand, c: Operand, 
 
 /// `out = a + value·b·c`
 pub fn addcmul(compute: DType, a: Operand, b: Operand, c: Operand, value: Scalar, out: AnyDst) {
-    fused(Fused::AddCmul, compute, a, b, c, value, out);
+    fused(Fused::AddCmul, compute, [a, b, c, Operand::Scalar(value)], out);
 }
 
 /// `out = a + value·b/c`, of floats.
 pub fn addcdiv(compute: DType, a: Operand, b: Operand, c: Operand, value: Scalar, out: AnyDst) {
-    fused(Fused::AddCdiv, compute, a, b, c, value, out);
+    fused(Fused::AddCdiv, compute, [a, b, c, Operand::Scalar(value)], out);
 }
 
-fn fused(op: Fused, compute: DType, a: Operand, b: Operand, c: Operand, value: Scalar, out: AnyDst) {
-    let Some(kernel) = ternary::fused_kernel(op, compute) else {
-        return missing("addcmul/addcdiv", compute);
+/// Of floats, with what stands in for NaN, for positive and for negative infinity.
+pub fn nan_to_num(compute: DType, a: Operand, [nan, high, low]: [Scalar; 3], out: AnyDst) {
+    let [nan, high, low] = [nan, high, low].map(Operand::Scalar);
+    fused(Fused::NanToNum, compute, [a, nan, high, low], out);
+}
+
+fn fused(op: Fused, compute: DType, operands: [Operand; 4], out: AnyDst) {
+    let each = operands.each_ref();
+    let (kernel, reads, writes) = match narrow::fused(op, compute, each, &out) {
+        Some(native) => (native.kernels, native.reads, native.writes),
+        None => match ternary::fused_kernel(op, compute) {
+            Some(kernel) => (kernel.into(), [compute; 4], compute),
+            None => return missing("an op of four operands", compute),
+        },
     };
-    let value = Operand::Scalar(value);
-    let inputs = [(&a, compute), (&b, compute), (&c, compute), (&value, compute)];
-    execute(kernel.into(), &inputs, compute, &out, false);
+    let inputs = [0, 1, 2, 3].map(|i| (each[i], reads[i]));
+    execute(kernel, &inputs, writes, &out, false);
 }
 
 /// Some element is zero (asked before an integer division).

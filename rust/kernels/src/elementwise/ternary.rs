@@ -1,4 +1,4 @@
-//! Functions of three elements, and the two of four.
+//! Functions of three elements, and those of four.
 
 use super::float::Float;
 use super::map::{Map3, Map4, kernel_over3, kernel_select, kernel3, kernel4, table};
@@ -66,7 +66,7 @@ table! {
 }
 
 #[inline(always)]
-fn clamp<T: Float>(x: T, lo: T, hi: T) -> T {
+pub(super) fn clamp<T: Float>(x: T, lo: T, hi: T) -> T {
     // A NaN bound is taken, a NaN x stays.
     let y = if x < lo || lo.nan() { lo } else { x };
     let y = if y > hi || hi.nan() { hi } else { y };
@@ -79,16 +79,27 @@ fn clamp<T: Float>(x: T, lo: T, hi: T) -> T {
     }
 }
 
+/// Exact at both ends.
+#[inline(always)]
+pub(super) fn lerp<T: Float>(a: T, b: T, w: T) -> T {
+    let near = w.mul_add(b - a, a);
+    let far = (-(b - a)).mul_add(T::ONE - w, b);
+    if w.abs() < T::c(0.5) { near } else { far }
+}
+
+/// What stands in for NaN, for positive infinity, for negative infinity.
+#[inline(always)]
+pub(super) fn nan_to_num<T: Float>(x: T, nan: T, high: T, low: T) -> T {
+    let y = if x == T::INF { high } else { x };
+    let y = if x == -T::INF { low } else { y };
+    if x.nan() { nan } else { y }
+}
+
 table! {
     fn floats<T: Float>(Ternary) T => T, kernel3 Map3 {
         Clamp => |x, lo, hi| clamp(x, lo, hi);
         AddScaled => |a, b, alpha| alpha.mul_add(b, a);
-        // Exact at both ends.
-        Lerp => |a, b, w| {
-            let near = w.mul_add(b - a, a);
-            let far = (-(b - a)).mul_add(T::ONE - w, b);
-            if w.abs() < T::c(0.5) { near } else { far }
-        };
+        Lerp => |a, b, w| lerp(a, b, w);
         Softplus => |x, beta, threshold| {
             let z = x * beta;
             let y = z.softplus() / beta;
@@ -123,17 +134,22 @@ table! {
     }
 }
 
-/// `a + value·b·c` and `a + value·b/c`.
+/// Ops of four operands.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fused {
+    /// a + value·b·c
     AddCmul,
+    /// a + value·b/c
     AddCdiv,
+    /// x, and what stands in for NaN, for positive infinity, for negative infinity
+    NanToNum,
 }
 
 table! {
     fn fused_floats<T: Float>(Fused) T => T, kernel4 Map4 {
         AddCmul => |a, b, c, value| (value * b).mul_add(c, a);
         AddCdiv => |a, b, c, value| a + value * b / c;
+        NanToNum => |x, nan, high, low| nan_to_num(x, nan, high, low);
     }
 }
 

@@ -7,11 +7,12 @@
 
 use super::Operand;
 use super::convert::{Load, Rect, Store, loader, storer};
-use crate::dtype::{Bool, DType, Scalar};
+use crate::dtype::{DType, Scalar};
 use crate::parallel::for_range;
 use crate::simd::cache::first_is_small;
 use crate::simd::prefetch_write;
 use crate::view::{AnyDst, AnySrc, MAX_RANK};
+use crate::with_element;
 use std::mem::MaybeUninit;
 
 /// Elements of a scratch block: few enough for four of them in the first-level cache.
@@ -253,7 +254,7 @@ pub(crate) const fn scratch() -> Scratch {
     [MaybeUninit::uninit(); BLOCK]
 }
 
-/// Elements of a compute type that fit a block.
+/// Elements of a type that fit a block.
 fn room(ty: DType) -> usize {
     BLOCK * size_of::<u64>() / ty.size()
 }
@@ -263,21 +264,15 @@ fn splat(value: Scalar, ty: DType, n: usize, block: &mut Scratch) {
     let n = n.min(room(ty));
     let ptr = block.as_mut_ptr();
     // SAFETY: a block holds so many elements, aligned for the widest type.
-    unsafe {
-        match ty {
-            DType::F32 => std::slice::from_raw_parts_mut(ptr.cast::<f32>(), n).fill(value.to()),
-            DType::F64 => std::slice::from_raw_parts_mut(ptr.cast::<f64>(), n).fill(value.to()),
-            DType::Bool => std::slice::from_raw_parts_mut(ptr.cast::<Bool>(), n).fill(value.to()),
-            _ => std::slice::from_raw_parts_mut(ptr.cast::<i64>(), n).fill(value.to()),
-        }
-    }
+    with_element!(ty, T => unsafe { std::slice::from_raw_parts_mut(ptr.cast::<T>(), n).fill(value.to()) });
 }
 
-/// The one element of a view, as an element of the compute type `ty`.
+/// The one element of a view, as an element of the type `ty`.
 ///
 /// # Safety
 /// `at` points to it.
 unsafe fn single(at: *const u8, from: DType, ty: DType) -> Scalar {
+    let ty = ty.compute();
     let (rows, cols) = (1, 1);
     let (row_stride, col_stride) = (0, 0);
     let mut element = 0u64;
@@ -523,7 +518,12 @@ impl Work<'_> {
             splats.map(|(_, input)| room(input.1)).fold(most, usize::min)
         });
         let most = if scratch_used && pieces.is_none() {
-            BLOCK
+            // Of narrow elements more, up to the bytes that a block of f32 has.
+            let widest = inputs
+                .iter()
+                .map(|input| input.1.size())
+                .fold(result.size(), usize::max);
+            BLOCK * (4 / widest).max(1)
         } else {
             usize::MAX
         };

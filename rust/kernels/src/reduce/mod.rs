@@ -6,6 +6,7 @@
 mod arg;
 mod fold;
 mod folds;
+mod narrow;
 pub(crate) mod real;
 pub(crate) mod walk;
 
@@ -16,6 +17,7 @@ use walk::{view_mut, view_of};
 
 pub use arg::{arg_reduce, count_nonzero, equal};
 pub(crate) use fold::{Fold, fold};
+pub use narrow::narrow_extremum;
 
 /// Longest run that [`sum_rows`] takes.
 pub const ROW: usize = fold::RUN - 1;

@@ -174,3 +174,27 @@ macro_rules! multiversion {
         }
     };
 }
+
+/// As [`multiversion!`](crate::multiversion), of integers for which the widest vectors gain nothing (a light function of
+/// bytes waits for the memory): AVX2, and for all other sets what every processor has. Half the code.
+macro_rules! twoversion {
+    ($(#[$meta:meta])* $vis:vis fn $name:ident <$($g:ident : $b:path),* $(,)?> ($($a:ident : $t:ty),* $(,)?) $body:block) => {
+        $(#[$meta])*
+        #[inline]
+        $vis fn $name <$($g: $b),*> ($($a: $t),*) {
+            #[inline(always)]
+            fn body <$($g: $b),*> ($($a: $t),*) $body
+            #[cfg(target_arch = "x86_64")]
+            {
+                #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt")]
+                fn avx2 <$($g: $b),*> ($($a: $t),*) { body($($a),*) }
+                if $crate::simd::isa() >= $crate::simd::Isa::Avx2 {
+                    // SAFETY: `isa` returns a set only after the CPU was found to have it.
+                    return unsafe { avx2($($a),*) };
+                }
+            }
+            body($($a),*)
+        }
+    };
+}
+pub(crate) use twoversion;

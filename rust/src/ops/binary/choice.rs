@@ -8,7 +8,7 @@ use crate::dtype::{DType, Scalar, legacy_name};
 use crate::error::{Error, Result};
 use crate::ops::def::{Builder, Call, Metas, op};
 use crate::ops::infer;
-use crate::ops::support::shade;
+use crate::ops::support::{float_only, shade};
 use firesteel_kernels::elementwise::{self, Operand, Ternary};
 
 /// condition, then two operands.
@@ -75,8 +75,27 @@ fn shade_clamp(c: &Call) -> Result<()> {
     }
 }
 
+fn nan_to_num_infer(a: &Args) -> Result<Metas> {
+    let d = float_only(a.tensor(0).dtype)?;
+    a.items[1..4].iter().try_for_each(|v| infer::check_fits(v, d))?;
+    infer::elementwise(a, 0..1, d, d)
+}
+
+fn nan_to_num_run(c: &Call) -> Result<()> {
+    let out = &c.outs[0];
+    let numbers = [1, 2, 3].map(|i| c.args.scalar(i));
+    elementwise::nan_to_num(c.compute, operand(c.args, 0, out.shape()), numbers, dst(out));
+    Ok(())
+}
+
 pub fn ops() -> Vec<Builder> {
     vec![
+        op("_nan_to_num(input, nan: Scalar, posinf: Scalar, neginf: Scalar)", "Elements of floats, with numbers in the place of NaN and of both infinities.")
+            .compute(nan_to_num_infer, nan_to_num_run)
+            .elementwise()
+            .gpu(|c| shade(c, &float("select(select(a, select(c, d, fs_negative(a)), fs_isinf(a)), b, fs_isnan(a))")))
+            .no_inplace()
+            .function_only(),
         ternary!("where(condition, input: Operand, other: Operand)", Where, where_infer, "Elements of input where the condition holds, else of other.\n\n>>> firesteel.where(firesteel.tensor([True, False]), 1., 0.)\ntensor([1., 0.])")
             .gpu(|c| shade_where(c, [0, 1, 2]))
             .no_inplace()

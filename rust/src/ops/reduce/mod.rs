@@ -38,7 +38,19 @@ fn with_views(c: &Call, mask: &Mask, from: DType, to: DType, run: impl FnOnce(An
 
 /// A reduction in the dtype that stands in for the result's.
 fn fold(c: &Call, kind: Reduce, mask: &Mask) -> Result<()> {
-    let work = c.outs[0].dtype.compute();
+    let (x, out) = (c.args.tensor(0), &c.outs[0]);
+    if let Reduce::Max | Reduce::Min = kind
+        && x.dtype == out.dtype
+        && x.numel() > 0
+    {
+        // Narrow integers as they are.
+        let layout = keepdim_layout(out, x.shape(), mask);
+        let (src, dst) = (cpu::src(x), cpu::dst_as(out, &layout));
+        if reduce::narrow_extremum(kind == Reduce::Max, src, &mask[..x.rank()], dst) {
+            return Ok(());
+        }
+    }
+    let work = out.dtype.compute();
     with_views(c, mask, work, work, |x, axes, out| reduce::reduce(kind, x, axes, out))
 }
 
