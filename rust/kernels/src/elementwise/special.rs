@@ -5,7 +5,7 @@
 
 use super::math64;
 use crate::multiversion;
-use std::f64::consts::{FRAC_1_SQRT_2, LN_2, PI, SQRT_2};
+use std::f64::consts::{FRAC_1_SQRT_2, PI, SQRT_2};
 
 /// The functions of `math64` for one number at a time, compiled with the instructions that they need.
 macro_rules! alone {
@@ -430,27 +430,6 @@ pub(super) fn igamma(a: f64, x: f64) -> f64 {
 
 pub(super) fn igammac(a: f64, x: f64) -> f64 {
     incomplete_gamma(a, x).1
-}
-
-/// log(2^a + 2^b) or log(e^a + e^b) share this: the larger plus what the difference adds.
-#[inline(always)]
-pub(super) fn log_add_exp(a: f64, b: f64) -> f64 {
-    let (hi, lo) = if a > b { (a, b) } else { (b, a) };
-    if hi.is_infinite() && hi == lo {
-        hi
-    } else {
-        hi + math64::log1p(math64::exp(lo - hi))
-    }
-}
-
-#[inline(always)]
-pub(super) fn log_add_exp2(a: f64, b: f64) -> f64 {
-    let (hi, lo) = if a > b { (a, b) } else { (b, a) };
-    if hi.is_infinite() && hi == lo {
-        hi
-    } else {
-        hi + math64::log1p(math64::exp2(lo - hi)) / LN_2
-    }
 }
 
 #[cfg(test)]
