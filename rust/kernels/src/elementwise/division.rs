@@ -13,12 +13,11 @@ use super::map::Map2;
 fn divide<T: Float>(a: T, b: T) -> (T, T, T) {
     let t = a / b;
     let q = t.trunc();
-    let r = (-q).mul_add(b, a);
+    // The divisor may be infinite.
+    let r = if t.abs() < T::ONE { a } else { (-q).mul_add(b, a) };
     let high = (r < T::ZERO) != (a < T::ZERO) && r != T::ZERO;
     let q = if high { q - T::ONE.copysign(t) } else { q };
     let r = if high { r + b.abs().copysign(a) } else { r };
-    // The divisor may be infinite.
-    let r = if t.abs() < T::ONE { a } else { r };
     (t, q, r.copysign(a))
 }
 

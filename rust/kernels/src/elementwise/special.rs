@@ -19,6 +19,12 @@ macro_rules! alone {
 }
 alone! { exp(x) log(x) log1p(x) sin(x) tan(x) erfc(x) pow(x, y) }
 
+multiversion! {
+    fn ndtri_inner(p: f64) -> f64 {
+        math64::ndtri(p)
+    }
+}
+
 /// exp(x²) erfc(x) for x >= 0.
 fn erfcx(x: f64) -> f64 {
     if x < 6.0 {
@@ -275,6 +281,9 @@ pub(super) fn log_ndtr(x: f64) -> f64 {
 
 /// Φ⁻¹(p), by Newton steps on log Φ in the lower half (log Φ is concave, so they converge).
 pub(super) fn ndtri(p: f64) -> f64 {
+    if p > math64::NDTRI_FAR && p < 1.0 - math64::NDTRI_FAR {
+        return ndtri_inner(p);
+    }
     if p.is_nan() || !(0.0..=1.0).contains(&p) {
         return f64::NAN;
     }

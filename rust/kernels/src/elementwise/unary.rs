@@ -217,8 +217,6 @@ table! {
         I0e => |x| T::c(special::i0e(x.wide()));
         I1 => |x| T::c(special::i1(x.wide()));
         I1e => |x| T::c(special::i1e(x.wide()));
-        Ndtri => |x| T::c(special::ndtri(x.wide()));
-        LogNdtr => |x| T::c(special::log_ndtr(x.wide()));
         Sinc => |x| T::c(sinc(x.wide()));
         Relu => |x| if x < T::ZERO { T::ZERO } else { x };
         Relu6 => |x| between(x, T::ZERO, T::c(6.0));
@@ -300,20 +298,21 @@ table! {
     }
 }
 
-/// Functions of which some arguments take a way that does not vectorize: huge angles, and what has a large inverse error function.
+/// Functions of which some arguments take a way that does not vectorize: huge angles, and what lies far out
+/// in a tail.
 fn patched<T: Float>(op: Unary) -> Option<Kernel> {
     macro_rules! patched {
-        ($name:ident, $hard:ident, $slow:path) => {{
+        (|$x:ident| $f:expr, $hard:expr, $slow:path) => {{
             struct K;
             impl<T: Float> Map1<T, T> for K {
                 const PATCHED: bool = true;
                 #[inline(always)]
-                fn f(x: T) -> T {
-                    x.$name()
+                fn f($x: T) -> T {
+                    $f
                 }
                 #[inline(always)]
-                fn hard(x: T) -> bool {
-                    x.$hard()
+                fn hard($x: T) -> bool {
+                    $hard
                 }
                 fn slow(x: T) -> T {
                     T::c($slow(x.wide()))
@@ -323,10 +322,17 @@ fn patched<T: Float>(op: Unary) -> Option<Kernel> {
         }};
     }
     Some(match op {
-        Unary::Sin => patched!(sin, beyond_trig, math64::huge::sin),
-        Unary::Cos => patched!(cos, beyond_trig, math64::huge::cos),
-        Unary::Tan => patched!(tan, beyond_trig, math64::huge::tan),
-        Unary::Erfinv => patched!(erfinv, beyond_erfinv, math64::erfinv),
+        Unary::Sin => patched!(|x| x.sin(), x.beyond_trig(), math64::huge::sin),
+        Unary::Cos => patched!(|x| x.cos(), x.beyond_trig(), math64::huge::cos),
+        Unary::Tan => patched!(|x| x.tan(), x.beyond_trig(), math64::huge::tan),
+        Unary::Erfinv => patched!(|x| x.erfinv(), x.beyond_erfinv(), math64::erfinv),
+        Unary::Ndtri => patched!(
+            |x| T::c(math64::ndtri_near(x.wide())),
+            // Not between them, or NaN.
+            !(x >= T::c(math64::NDTRI_NEAR) && x <= T::c(1.0 - math64::NDTRI_NEAR)),
+            special::ndtri
+        ),
+        Unary::LogNdtr => patched!(|x| T::c(math64::log_ndtr(x.wide())), x < T::c(-39.0), special::log_ndtr),
         _ => return None,
     })
 }

@@ -285,7 +285,7 @@ pub(crate) fn pow_d<P: Pack<f64>>(x: P, y: P) -> P {
     exp2_d(log2 * y).pow_edges(x, y)
 }
 
-/// log(1 + e) / e for 0 <= e <= 1
+/// log(1 + e) / e for 0 <= e <= 1; at 1 exact, so that log2(½ + ½) is 0.
 const LOG1P_D: [f64; 15] = [
     0.999999999999444,
     -0.4999999997492939,
@@ -294,7 +294,7 @@ const LOG1P_D: [f64; 15] = [
     0.1999909826782333,
     -0.16657944946065484,
     0.14229846053874007,
-    -0.12249774442965769,
+    -0.12249774442994724,
     0.1029723046589254,
     -0.08021112257135836,
     0.05400414697999852,
@@ -317,7 +317,7 @@ pub(crate) fn log_add_exp_d<P: Pack<f64>>(a: P, b: P) -> P {
 pub(crate) fn log_add_exp2_d<P: Pack<f64>>(a: P, b: P) -> P {
     let (large, fall) = larger_and_fall(a, b);
     let e = exp2_d(-fall);
-    (e * poly_d(e, LOG1P_D)).mul_add(P::splat(std::f64::consts::LOG2_E), large)
+    large + e * poly_d(e, LOG1P_D) * P::splat(std::f64::consts::LOG2_E)
 }
 
 /// log(1 + u) for u >= 0 that is finite.

@@ -233,7 +233,15 @@ pub(crate) fn erfinv_near<P: Pack<f64>>(x: P) -> P {
 pub(crate) fn erfinv<P: Pack<f64>>(x: P) -> P {
     let one = P::splat(1.0);
     let a = x.abs();
-    let w = minus_log(a);
+    let y = inverse_at(a, one - a, minus_log(a));
+    // Beyond 1 there is none; what the logarithm makes of 1 is no number.
+    let beyond = a.above(1.0, P::splat(f64::NAN), y);
+    a.same(one, P::splat(f64::INFINITY), beyond).copysign(x)
+}
+
+/// erf⁻¹ a, the inverse of erfc at `complement`, for `w` = -log(1 - a²) below 37.
+#[inline(always)]
+fn inverse_at<P: Pack<f64>>(a: P, complement: P, w: P) -> P {
     let mut y = inverse(a, w);
     if w.any_above(5.0) {
         let guess = a * poly(w.sqrt() - P::splat(4.15), &INVERSE_FAR);
@@ -241,13 +249,52 @@ pub(crate) fn erfinv<P: Pack<f64>>(x: P) -> P {
         let (b, b_low) = two_product(guess, P::splat(SQRT_2));
         let (h, l) = scaled_tail(b, guess.mul_add(P::splat(SQRT_2_LOW), b_low));
         let e = exp_of_two(-sq, -low);
-        let residual = (one - a) - P::splat(2.0) * (h + l) * e;
+        let residual = complement - P::splat(2.0) * (h + l) * e;
         let step = residual / (P::splat(std::f64::consts::FRAC_2_SQRT_PI) * e);
         // The step by 1 + guess step, which is near 1.
         let far = guess - step.mul_add(-(guess * step), step);
         y = w.below(5.0, y, far);
     }
-    // Beyond 1 there is none; what the logarithm makes of 1 is no number.
-    let beyond = a.above(1.0, P::splat(f64::NAN), y);
-    a.same(one, P::splat(f64::INFINITY), beyond).copysign(x)
+    y
+}
+
+/// Probabilities from the first to 1 less it are [`ndtri_near`]'s, from the second on [`ndtri`]'s.
+pub(crate) const NDTRI_NEAR: f64 = 0.002;
+pub(crate) const NDTRI_FAR: f64 = 1e-16;
+
+/// `(q, a, w)`: the lesser of p and 1 - p, 1 - 2q, and -log(1 - a²).
+#[inline(always)]
+fn halved<P: Pack<f64>>(p: P) -> (P, P, P) {
+    let one = P::splat(1.0);
+    let q = p.above(0.5, one - p, p);
+    let square = P::splat(4.0) * q * (one - q);
+    (q, P::splat(-2.0).mul_add(q, one), -super::log_plain(square))
+}
+
+/// Φ⁻¹(p)
+#[inline(always)]
+pub(crate) fn ndtri_near<P: Pack<f64>>(p: P) -> P {
+    let (_, a, w) = halved(p);
+    (P::splat(SQRT_2) * inverse(a, w)).copysign(p - P::splat(0.5))
+}
+
+#[inline(always)]
+pub(crate) fn ndtri(p: f64) -> f64 {
+    let (q, a, w) = halved(p);
+    (SQRT_2 * inverse_at(a, 2.0 * q, w)).copysign(p - 0.5)
+}
+
+/// log Φ(x) for x from -39 on.
+#[inline(always)]
+pub(crate) fn log_ndtr<P: Pack<f64>>(x: P) -> P {
+    let a = bounded(x);
+    let (h, l) = scaled_tail(a, P::splat(0.0));
+    let (sq, low) = two_product(a, a);
+    let half = P::splat(-0.5);
+    let tail = exp_of_two(half * sq, half * low) * (h + l);
+    // Near 0 the tail itself, so that its logarithm is not a difference.
+    let scaled = super::log_plain(x.above(-1.0, tail, h + l));
+    let left = x.above(-1.0, scaled, half.mul_add(sq, scaled));
+    let right = super::log1p(-tail);
+    x.below(0.0, left, right)
 }

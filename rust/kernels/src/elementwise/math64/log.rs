@@ -382,7 +382,7 @@ pub(crate) fn log_add_exp<P: Pack<f64>>(a: P, b: P) -> P {
 #[inline(always)]
 pub(crate) fn log_add_exp2<P: Pack<f64>>(a: P, b: P) -> P {
     let (large, fall) = larger_and_fall(a, b);
-    log1p(exp2(-fall)).mul_add(P::splat(std::f64::consts::LOG2_E), large)
+    large + log1p(exp2(-fall)) * P::splat(std::f64::consts::LOG2_E)
 }
 
 /// log(1 + h + l), h >= 0.

@@ -18,7 +18,8 @@ pub(super) mod log;
 mod power;
 mod trig;
 
-pub(crate) use erf::{ERFINV_NEAR, erf, erfc, erfinv, erfinv_near, gelu, gelu_slope, ndtr};
+pub(crate) use erf::{ERFINV_NEAR, NDTRI_FAR, NDTRI_NEAR, erf, erfc, erfinv, erfinv_near};
+pub(crate) use erf::{gelu, gelu_slope, log_ndtr, ndtr, ndtri, ndtri_near};
 pub(crate) use exp::{cosh, exp, exp2, expm1, sigmoid, silu, sinh, tanh};
 #[cfg(target_arch = "x86_64")]
 pub(crate) use gamma::lgamma_f32;
