@@ -11,6 +11,7 @@ Below the smallest normal number the unit is that number's. The float32 function
 
 import argparse
 import sys
+from operator import attrgetter
 
 import firesteel as fs
 import numpy as np
@@ -97,12 +98,28 @@ def erfinv(m, y):
     return m.sign(y) * x
 
 
+def ndtri(m, p):
+    q = min(p, 1 - p)
+    if q > 0.05:
+        x = m.erfinv(1 - 2 * q)
+    else:
+        x = m.findroot(lambda t: m.log(m.erfc(t)) - m.log(2 * q), m.sqrt(-m.log(4 * q)))
+    return m.sqrt(2) * (x if p > 0.5 else -x)
+
+
+def log_ndtr(m, x):
+    return m.log(upper_tail(m, x)) if x < 1 else m.log1p(-upper_tail(m, -x))
+
+
 SPECIAL = {
     "sigmoid": (EXP, sigmoid, 1),
     "erf": ([uniform(-6, 6), powers(-60, 3)], by_mpmath(lambda m, x: m.erf(x)), 1000),
     "erfc": ([uniform(-6, 26), powers(-60, 4)], by_mpmath(lambda m, x: m.erfc(x)), 1000),
     "gelu": ([uniform(-37, 6), uniform(-1, 1)], by_mpmath(lambda m, x: x * upper_tail(m, x)), 1000),
     "erfinv": ([uniform(-1, 1), powers(-60, -1)], by_mpmath(erfinv), 1000),
+    "special.ndtri": ([uniform(0, 1), powers(-52, -1, (1,))], by_mpmath(ndtri), 1000),
+    "special.log_ndtr": ([uniform(-45, 8), uniform(-2, 2)], by_mpmath(log_ndtr), 1000),
+    "lgamma": ([uniform(0.5, 4.5)], by_mpmath(lambda m, x: m.loggamma(x)), 1000),
 }
 
 
@@ -132,9 +149,9 @@ def main():
         if only and name not in only:
             continue
         x = np.concatenate([r(rng, options.samples // thin) for r in ranges])
-        function = fs.nn.functional.gelu if name == "gelu" else getattr(fs, name)
+        function = fs.nn.functional.gelu if name == "gelu" else attrgetter(name)(fs)
         off, at = ulps(function(fs.from_numpy(x)).numpy(), reference(x))
-        print(f"{name:8} {len(x):>9,} samples: at most {off:.3f} ulp, at {x[at]!r}")
+        print(f"{name:16} {len(x):>9,} samples: at most {off:.3f} ulp, at {x[at]!r}")
     if not only or "pow" in only:
         n = options.samples
         x = np.concatenate([powers(-1074, 1023, (1,))(rng, n), uniform(0, 4)(rng, n), near(1, -40, -1)(rng, n)])

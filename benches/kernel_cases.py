@@ -55,6 +55,23 @@ def cases():
     add_backward("more math", "tanh 1e6", "x = t.randn(10**6)", "t.tanh(x)")
     for f in "exp log sin cos tanh sigmoid erf log1p".split():
         add("float64", f"{f} 1e6", "x = t.rand(10**6, dtype=t.float64) * 4 + 0.1", f"t.{f}(x)")
+    for dtype in ("float32", "float64"):
+        made = f"x = t.randn(100_000, dtype=t.{dtype}); y = t.randn(100_000, dtype=t.{dtype}); p = x.abs() + 0.1"
+        for f in "logaddexp logaddexp2 atan2 fmod remainder floor_divide hypot".split():
+            add("special", f"{f} 1e5 {dtype}", made, f"t.{f}(x, y)")
+        for f in "floor_divide remainder".split():
+            add("special", f"{f} by 3 1e5 {dtype}", made, f"t.{f}(x, 3)")
+        for f in "digamma lgamma log2 log10".split():
+            add("special", f"{f} 1e5 {dtype}", made, f"t.{f}(p)")
+        for f, of in (("erfinv", "x.erf() * 0.99"), ("special.ndtri", "p / (p + 1)"), ("special.log_ndtr", "x")):
+            add("special", f"{f} 1e5 {dtype}", made + f"; z = {of}", f"t.{f}(z)")
+        for f in "tan atan".split():
+            add("special", f"{f} 1e5 {dtype}", made, f"t.{f}(x)")
+    for dtype in ("int64", "int32", "uint8"):
+        made = f"x = t.randint(0, 100, (100_000,), dtype=t.{dtype}); y = t.randint(1, 100, (100_000,), dtype=t.{dtype})"
+        for f in "floor_divide remainder fmod".split():
+            add("special", f"{f} 1e5 {dtype}", made, f"t.{f}(x, y)")
+            add("special", f"{f} by 3 1e5 {dtype}", made, f"t.{f}(x, 3)")
     for size, n in sizes.items():
         add("light", f"a + b {size}", f"a = t.rand({n}); b = t.rand({n})", "a + b")
         add("light", f"add_ {size}", f"a = t.rand({n}); b = t.rand({n})", "a.add_(b)")

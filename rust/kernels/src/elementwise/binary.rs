@@ -4,7 +4,7 @@ use super::float::Float;
 use super::map::{Map2, kernel_over2, kernel2, table};
 use super::unary::slope;
 use super::walk::Kernel;
-use super::{math64, special, unary};
+use super::{division, special, unary};
 use crate::dtype::{Bool, DType};
 
 /// Ops of two operands.
@@ -102,9 +102,13 @@ pub(super) fn kernel(op: Binary, compute: DType) -> Option<Kernel> {
         return Some(kernel);
     }
     match compute {
-        DType::F32 => floats::<f32>(op).or_else(|| float_tests::<f32>(op)),
-        DType::F64 => floats::<f64>(op).or_else(|| float_tests::<f64>(op)),
-        DType::I64 => ints(op).or_else(|| int_tests(op)),
+        DType::F32 => divisions::<f32>(op)
+            .or_else(|| floats::<f32>(op))
+            .or_else(|| float_tests::<f32>(op)),
+        DType::F64 => divisions::<f64>(op)
+            .or_else(|| floats::<f64>(op))
+            .or_else(|| float_tests::<f64>(op)),
+        DType::I64 => int_divisions(op).or_else(|| ints(op)).or_else(|| int_tests(op)),
         DType::Bool => bools(op),
         _ => None,
     }
@@ -134,34 +138,6 @@ table! {
         Add => |a, b| a.wrapping_add(b);
         Sub => |a, b| a.wrapping_sub(b);
         Mul => |a, b| a.wrapping_mul(b);
-    }
-}
-
-/// PyTorch's floor division of floats: the quotient is corrected by the remainder, so that it never rounds up.
-#[inline(always)]
-fn floor_divide<T: Float>(a: T, b: T) -> T {
-    if b == T::ZERO {
-        return a / b;
-    }
-    let m = a % b;
-    let mut q = (a - m) / b;
-    if m != T::ZERO && (b < T::ZERO) != (m < T::ZERO) {
-        q = q - T::ONE;
-    }
-    if q == T::ZERO {
-        return T::ZERO.copysign(a / b);
-    }
-    let f = q.floor();
-    if q - f > T::c(0.5) { f + T::ONE } else { f }
-}
-
-#[inline(always)]
-fn remainder<T: Float>(a: T, b: T) -> T {
-    let m = a % b;
-    if m != T::ZERO && (b < T::ZERO) != (m < T::ZERO) {
-        m + b
-    } else {
-        m
     }
 }
 
@@ -197,35 +173,51 @@ fn hypot(a: f64, b: f64) -> f64 {
     }
 }
 
+fn divisions<T: Float>(op: Binary) -> Option<Kernel> {
+    Some(match op {
+        Binary::FloorDivide => kernel2::<T, T, division::FloorDivide>(),
+        Binary::Remainder => kernel2::<T, T, division::Remainder>(),
+        Binary::Fmod => kernel2::<T, T, division::Fmod>(),
+        _ => return None,
+    })
+}
+
+fn int_divisions(op: Binary) -> Option<Kernel> {
+    Some(match op {
+        Binary::FloorDivide => kernel2::<i64, i64, division::IntFloorDivide>(),
+        Binary::Remainder => kernel2::<i64, i64, division::IntRemainder>(),
+        Binary::Fmod => kernel2::<i64, i64, division::IntFmod>(),
+        Binary::TruncDivide => kernel2::<i64, i64, division::IntTruncDivide>(),
+        _ => return None,
+    })
+}
+
 table! {
     fn floats<T: Float>(Binary) T => T, kernel2 Map2 {
         Add => |a, b| a + b;
         Sub => |a, b| a - b;
         Mul => |a, b| a * b;
         Div => |a, b| a / b;
-        FloorDivide => |a, b| floor_divide(a, b);
-        Remainder => |a, b| remainder(a, b);
-        Fmod => |a, b| a % b;
         TruncDivide => |a, b| (a / b).trunc();
         Pow => |a, b| a.pow(b);
         Maximum => |a, b| maximum(a, b);
         Minimum => |a, b| minimum(a, b);
         Fmax => |a, b| if a.nan() { b } else if b.nan() { a } else { maximum(a, b) };
         Fmin => |a, b| if a.nan() { b } else if b.nan() { a } else { minimum(a, b) };
-        Atan2 => |a, b| a.by2(b, math64::atan2);
-        Hypot => |a, b| a.by2(b, hypot);
+        Atan2 => |a, b| a.atan2(b);
+        Hypot => |a, b| T::c(hypot(a.wide(), b.wide()));
         Copysign => |a, b| a.copysign(b);
         Nextafter => |a, b| a.next_after(b);
         Ldexp => |a, b| a * b.exp2();
-        Logaddexp => |a, b| a.by2(b, special::log_add_exp);
-        Logaddexp2 => |a, b| a.by2(b, special::log_add_exp2);
+        Logaddexp => |a, b| a.log_add_exp(b);
+        Logaddexp2 => |a, b| a.log_add_exp2(b);
         Xlogy => |a, b| if b.nan() { b } else if a == T::ZERO { T::ZERO } else { a * b.log() };
         Xlog1py => |a, b| if b.nan() { b } else if a == T::ZERO { T::ZERO } else { a * b.log1p() };
         Heaviside => |a, b| if a == T::ZERO { b } else if a > T::ZERO { T::ONE } else { T::ZERO };
-        Igamma => |a, b| a.by2(b, special::igamma);
-        Igammac => |a, b| a.by2(b, special::igammac);
-        Zeta => |a, b| a.by2(b, special::zeta);
-        Polygamma => |a, b| a.by2(b, special::polygamma);
+        Igamma => |a, b| T::c(special::igamma(a.wide(), b.wide()));
+        Igammac => |a, b| T::c(special::igammac(a.wide(), b.wide()));
+        Zeta => |a, b| T::c(special::zeta(a.wide(), b.wide()));
+        Polygamma => |a, b| T::c(special::polygamma(a.wide(), b.wide()));
         LeakyRelu => |x, slope| if x > T::ZERO { x } else { x * slope };
         Hardshrink => |x, lambd| if x >= -lambd && x <= lambd { T::ZERO } else { x };
         Softshrink => |x, lambd| {
@@ -257,25 +249,6 @@ table! {
         LogicalOr => |a, b| Bool::from((a != T::ZERO) | (b != T::ZERO));
         LogicalXor => |a, b| Bool::from((a != T::ZERO) ^ (b != T::ZERO));
     }
-}
-
-/// By zero gives 0: the caller has asked [`any_zero`](super::any_zero) first.
-#[inline(always)]
-fn int_floor_divide(a: i64, b: i64) -> i64 {
-    if b == 0 {
-        return 0;
-    }
-    let (q, r) = (a.wrapping_div(b), a.wrapping_rem(b));
-    if r != 0 && (r < 0) != (b < 0) { q - 1 } else { q }
-}
-
-#[inline(always)]
-fn int_remainder(a: i64, b: i64) -> i64 {
-    if b == 0 {
-        return 0;
-    }
-    let r = a.wrapping_rem(b);
-    if r != 0 && (r < 0) != (b < 0) { r + b } else { r }
 }
 
 fn int_pow(mut base: i64, mut exponent: i64) -> i64 {
@@ -317,10 +290,6 @@ table! {
         Add => |a, b| a.wrapping_add(b);
         Sub => |a, b| a.wrapping_sub(b);
         Mul => |a, b| a.wrapping_mul(b);
-        FloorDivide => |a, b| int_floor_divide(a, b);
-        Remainder => |a, b| int_remainder(a, b);
-        Fmod => |a, b| if b == 0 { 0 } else { a.wrapping_rem(b) };
-        TruncDivide => |a, b| if b == 0 { 0 } else { a.wrapping_div(b) };
         Pow => |a, b| int_pow(a, b);
         Maximum => |a, b| if a > b { a } else { b };
         Minimum => |a, b| if a < b { a } else { b };

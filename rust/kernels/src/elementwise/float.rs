@@ -56,9 +56,15 @@ pub trait Float:
     fn erf(self) -> Self;
     fn erfc(self) -> Self;
     fn erfinv(self) -> Self;
+    /// Arguments for which `erfinv` is not made.
+    fn beyond_erfinv(self) -> bool;
     fn lgamma(self) -> Self;
-    /// Arguments for which `lgamma` is too coarse.
-    fn near_gamma_zero(self) -> bool;
+    fn digamma(self) -> Self;
+    fn atan2(self, x: Self) -> Self;
+    fn log_add_exp(self, b: Self) -> Self;
+    fn log_add_exp2(self, b: Self) -> Self;
+    /// What remains of a division towards zero, for quotients of any size.
+    fn fmod(self, b: Self) -> Self;
     fn pow(self, e: Self) -> Self;
     fn next_after(self, to: Self) -> Self;
     /// The standard normal distribution function.
@@ -73,11 +79,13 @@ pub trait Float:
     fn npdf(self) -> Self;
     /// sigmoid(2u) and its complement for the u of GELU's tanh form, free of cancellation.
     fn gelu_tanh_gate(self) -> (Self, Self);
-    /// A function computed in double precision.
-    fn by(self, f: impl Fn(f64) -> f64) -> Self;
-    fn by2(self, b: Self, f: impl Fn(f64, f64) -> f64) -> Self;
+    /// The number as a double. (A function that is handed on as a value is compiled without its caller's instructions, so
+    /// that formulas of f64 are written out: `T::c(f(x.wide()))`.)
+    fn wide(self) -> f64;
 
     const INF: Self;
+    /// Numbers below it have integers among their neighbours, all of them: 2^24 or 2^53.
+    const EXACT: Self;
     const ZERO: Self;
     const ONE: Self;
     fn nan(self) -> bool;
@@ -86,6 +94,7 @@ pub trait Float:
 macro_rules! basics {
     ($t:ident) => {
         const INF: $t = $t::INFINITY;
+        const EXACT: $t = (1u64 << $t::MANTISSA_DIGITS) as $t;
         const ZERO: $t = 0.0;
         const ONE: $t = 1.0;
         #[inline(always)]
@@ -133,12 +142,8 @@ macro_rules! basics {
             self.is_nan()
         }
         #[inline(always)]
-        fn by(self, f: impl Fn(f64) -> f64) -> $t {
-            f(self as f64) as $t
-        }
-        #[inline(always)]
-        fn by2(self, b: $t, f: impl Fn(f64, f64) -> f64) -> $t {
-            f(self as f64, b as f64) as $t
+        fn wide(self) -> f64 {
+            self as f64
         }
         #[inline(always)]
         fn next_after(self, to: $t) -> $t {
@@ -269,12 +274,40 @@ impl Float for f32 {
         math::erfinv(self)
     }
     #[inline(always)]
-    fn lgamma(self) -> f32 {
-        math64::lgamma(self as f64) as f32
+    fn beyond_erfinv(self) -> bool {
+        false
     }
     #[inline(always)]
-    fn near_gamma_zero(self) -> bool {
-        false
+    fn lgamma(self) -> f32 {
+        math64::lgamma(self as f64, true) as f32
+    }
+    #[inline(always)]
+    fn digamma(self) -> f32 {
+        math64::digamma(self as f64, true) as f32
+    }
+    #[inline(always)]
+    fn atan2(self, x: f32) -> f32 {
+        math::atan2_d(self as f64, x as f64) as f32
+    }
+    #[inline(always)]
+    fn log_add_exp(self, b: f32) -> f32 {
+        math::log_add_exp_d(self as f64, b as f64) as f32
+    }
+    #[inline(always)]
+    fn log_add_exp2(self, b: f32) -> f32 {
+        math::log_add_exp2_d(self as f64, b as f64) as f32
+    }
+    #[inline(always)]
+    fn fmod(self, b: f32) -> f32 {
+        let (x, y) = (self as f64, b as f64);
+        let q = (x / y).trunc();
+        // What the quotient in doubles leaves is exact too.
+        if q.abs() < f64::EXACT && y.abs() < f64::INF {
+            let r = (-q).mul_add(y, x);
+            let high = r != 0.0 && (r < 0.0) != (x < 0.0);
+            return (if high { r + y.abs().copysign(x) } else { r }).copysign(x) as f32;
+        }
+        self % b
     }
     #[inline(always)]
     fn pow(self, e: f32) -> f32 {
@@ -425,15 +458,35 @@ impl Float for f64 {
     }
     #[inline(always)]
     fn erfinv(self) -> f64 {
-        math64::erfinv(self)
+        math64::erfinv_near(self)
+    }
+    #[inline(always)]
+    fn beyond_erfinv(self) -> bool {
+        self.abs() > math64::ERFINV_NEAR
     }
     #[inline(always)]
     fn lgamma(self) -> f64 {
-        math64::lgamma(self)
+        math64::lgamma(self, true)
     }
     #[inline(always)]
-    fn near_gamma_zero(self) -> bool {
-        math64::near_zero(self)
+    fn digamma(self) -> f64 {
+        math64::digamma(self, true)
+    }
+    #[inline(always)]
+    fn atan2(self, x: f64) -> f64 {
+        math64::atan2(self, x)
+    }
+    #[inline(always)]
+    fn log_add_exp(self, b: f64) -> f64 {
+        math64::log_add_exp(self, b)
+    }
+    #[inline(always)]
+    fn log_add_exp2(self, b: f64) -> f64 {
+        math64::log_add_exp2(self, b)
+    }
+    #[inline(always)]
+    fn fmod(self, b: f64) -> f64 {
+        self % b
     }
     #[inline(always)]
     fn pow(self, e: f64) -> f64 {

@@ -21,7 +21,16 @@ pub(crate) trait Map1<A, R> {
 
 /// A function of two elements.
 pub(crate) trait Map2<A, R> {
+    /// As [`Map1::PATCHED`].
+    const PATCHED: bool = false;
     fn f(a: A, b: A) -> R;
+    #[inline(always)]
+    fn hard(_: A, _: A) -> bool {
+        false
+    }
+    fn slow(a: A, b: A) -> R {
+        Self::f(a, b)
+    }
 }
 
 /// A function of three elements.
@@ -61,8 +70,27 @@ multiversion! {
     fn each2<A: Copy, R: Copy, K: Map2<A, R>>(
         _kernel: std::marker::PhantomData<K>, a: &[A], b: &[A], out: &mut [R]
     ) {
-        for ((o, a), b) in out.iter_mut().zip(a).zip(b) {
-            *o = K::f(*a, *b);
+        if !K::PATCHED {
+            for ((o, a), b) in out.iter_mut().zip(a).zip(b) {
+                *o = K::f(*a, *b);
+            }
+            return;
+        }
+        let blocks = a.chunks(PATCHED_BLOCK).zip(b.chunks(PATCHED_BLOCK));
+        for ((a, b), out) in blocks.zip(out.chunks_mut(PATCHED_BLOCK)) {
+            // Asked in the same pass, because both want the quotient.
+            let mut hard = 0u32;
+            for ((o, a), b) in out.iter_mut().zip(a).zip(b) {
+                *o = K::f(*a, *b);
+                hard |= K::hard(*a, *b) as u32;
+            }
+            if hard != 0 {
+                for ((o, a), b) in out.iter_mut().zip(a).zip(b) {
+                    if K::hard(*a, *b) {
+                        *o = K::slow(*a, *b);
+                    }
+                }
+            }
         }
     }
 }

@@ -13,6 +13,7 @@
 mod binary;
 pub(crate) mod convert;
 mod copy;
+mod division;
 pub(crate) mod float;
 mod map;
 pub(crate) mod math;

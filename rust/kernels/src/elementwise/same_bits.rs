@@ -61,6 +61,18 @@ fn digest() -> String {
         binary(*op, DType::F64, x, y, dst(&mut out64, DType::F64));
         doubles(&mut d, &out64);
     }
+    let whole = |v: &[f64]| -> Vec<i64> { v.iter().map(|x| (x * 1e6) as i64 | 1).collect() };
+    let (i, j, mut out_ints) = (whole(&c), whole(&e), vec![0i64; N]);
+    for op in [
+        Binary::FloorDivide,
+        Binary::Remainder,
+        Binary::Fmod,
+        Binary::TruncDivide,
+    ] {
+        let (x, y) = (Operand::View(src(&i, DType::I64)), Operand::View(src(&j, DType::I64)));
+        binary(op, DType::I64, x, y, dst(&mut out_ints, DType::I64));
+        out_ints.iter().for_each(|v| d.add(*v as u64));
+    }
     for op in [
         Ternary::Softplus,
         Ternary::AddScaled,
@@ -165,6 +177,8 @@ const UNARY: &[Unary] = {
         IsNan,
         Relu,
         I0e,
+        Ndtri,
+        LogNdtr,
         Sinc,
     ]
 };
@@ -182,6 +196,7 @@ const BINARY: &[Binary] = {
         Xlogy,
         Ldexp,
         Logaddexp,
+        Logaddexp2,
         Celu,
         Atan2,
         Hypot,

@@ -5,7 +5,7 @@
 
 use super::math64;
 use crate::multiversion;
-use std::f64::consts::{FRAC_1_SQRT_2, LN_2, PI, SQRT_2};
+use std::f64::consts::{FRAC_1_SQRT_2, PI, SQRT_2};
 
 /// The functions of `math64` for one number at a time, compiled with the instructions that they need.
 macro_rules! alone {
@@ -18,6 +18,12 @@ macro_rules! alone {
     };
 }
 alone! { exp(x) log(x) log1p(x) sin(x) tan(x) erfc(x) pow(x, y) }
+
+multiversion! {
+    fn ndtri_inner(p: f64) -> f64 {
+        math64::ndtri(p)
+    }
+}
 
 /// exp(x²) erfc(x) for x >= 0.
 fn erfcx(x: f64) -> f64 {
@@ -275,6 +281,9 @@ pub(super) fn log_ndtr(x: f64) -> f64 {
 
 /// Φ⁻¹(p), by Newton steps on log Φ in the lower half (log Φ is concave, so they converge).
 pub(super) fn ndtri(p: f64) -> f64 {
+    if p > math64::NDTRI_FAR && p < 1.0 - math64::NDTRI_FAR {
+        return ndtri_inner(p);
+    }
     if p.is_nan() || !(0.0..=1.0).contains(&p) {
         return f64::NAN;
     }
@@ -430,27 +439,6 @@ pub(super) fn igamma(a: f64, x: f64) -> f64 {
 
 pub(super) fn igammac(a: f64, x: f64) -> f64 {
     incomplete_gamma(a, x).1
-}
-
-/// log(2^a + 2^b) or log(e^a + e^b) share this: the larger plus what the difference adds.
-#[inline(always)]
-pub(super) fn log_add_exp(a: f64, b: f64) -> f64 {
-    let (hi, lo) = if a > b { (a, b) } else { (b, a) };
-    if hi.is_infinite() && hi == lo {
-        hi
-    } else {
-        hi + math64::log1p(math64::exp(lo - hi))
-    }
-}
-
-#[inline(always)]
-pub(super) fn log_add_exp2(a: f64, b: f64) -> f64 {
-    let (hi, lo) = if a > b { (a, b) } else { (b, a) };
-    if hi.is_infinite() && hi == lo {
-        hi
-    } else {
-        hi + math64::log1p(math64::exp2(lo - hi)) / LN_2
-    }
 }
 
 #[cfg(test)]

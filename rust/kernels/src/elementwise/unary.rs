@@ -106,6 +106,7 @@ pub(super) fn kernel(op: Unary, compute: DType) -> Option<Kernel> {
     }
     match compute {
         DType::F32 if op == Unary::Lgamma => Some(lgamma_f32),
+        DType::F32 if op == Unary::Digamma => Some(digamma_f32),
         DType::F32 => real::<f32>(op),
         DType::F64 => real::<f64>(op),
         DType::I64 => ints(op).or_else(|| int_tests(op)),
@@ -119,6 +120,13 @@ pub(super) fn kernel(op: Unary, compute: DType) -> Option<Kernel> {
 unsafe fn lgamma_f32(ins: &[*const u8; MAX_IN], out: *mut u8, n: usize) {
     // SAFETY: the contract of this function.
     unsafe { math64::lgamma_row(from_raw_parts(ins[0].cast(), n), from_raw_parts_mut(out.cast(), n)) }
+}
+
+/// # Safety
+/// `n` floats at both ends, which do not overlap.
+unsafe fn digamma_f32(ins: &[*const u8; MAX_IN], out: *mut u8, n: usize) {
+    // SAFETY: the contract of this function.
+    unsafe { math64::digamma_row(from_raw_parts(ins[0].cast(), n), from_raw_parts_mut(out.cast(), n)) }
 }
 
 /// Kernels of the light ops that work where the input lies.
@@ -201,17 +209,15 @@ table! {
         Atanh => |x| x.atanh();
         Erf => |x| x.erf();
         Erfc => |x| x.erfc();
-        Erfinv => |x| x.erfinv();
         Sigmoid => |x| x.sigmoid();
         LogSigmoid => |x| log_sigmoid(x);
-        Digamma => |x| x.by(math64::digamma);
-        I0 => |x| x.by(special::i0);
-        I0e => |x| x.by(special::i0e);
-        I1 => |x| x.by(special::i1);
-        I1e => |x| x.by(special::i1e);
-        Ndtri => |x| x.by(special::ndtri);
-        LogNdtr => |x| x.by(special::log_ndtr);
-        Sinc => |x| x.by(sinc);
+        Digamma => |x| x.digamma();
+        Lgamma => |x| x.lgamma();
+        I0 => |x| T::c(special::i0(x.wide()));
+        I0e => |x| T::c(special::i0e(x.wide()));
+        I1 => |x| T::c(special::i1(x.wide()));
+        I1e => |x| T::c(special::i1e(x.wide()));
+        Sinc => |x| T::c(sinc(x.wide()));
         Relu => |x| if x < T::ZERO { T::ZERO } else { x };
         Relu6 => |x| between(x, T::ZERO, T::c(6.0));
         Gelu => |x| x.gelu();
@@ -292,33 +298,41 @@ table! {
     }
 }
 
-/// Functions of which some arguments take a way that does not vectorize: huge angles, and log Γ near its zeros.
+/// Functions of which some arguments take a way that does not vectorize: huge angles, and what lies far out
+/// in a tail.
 fn patched<T: Float>(op: Unary) -> Option<Kernel> {
     macro_rules! patched {
-        ($name:ident, $hard:ident, $slow:path) => {{
+        (|$x:ident| $f:expr, $hard:expr, $slow:path) => {{
             struct K;
             impl<T: Float> Map1<T, T> for K {
                 const PATCHED: bool = true;
                 #[inline(always)]
-                fn f(x: T) -> T {
-                    x.$name()
+                fn f($x: T) -> T {
+                    $f
                 }
                 #[inline(always)]
-                fn hard(x: T) -> bool {
-                    x.$hard()
+                fn hard($x: T) -> bool {
+                    $hard
                 }
                 fn slow(x: T) -> T {
-                    x.by($slow)
+                    T::c($slow(x.wide()))
                 }
             }
             kernel1::<T, T, K>()
         }};
     }
     Some(match op {
-        Unary::Sin => patched!(sin, beyond_trig, math64::huge::sin),
-        Unary::Cos => patched!(cos, beyond_trig, math64::huge::cos),
-        Unary::Tan => patched!(tan, beyond_trig, math64::huge::tan),
-        Unary::Lgamma => patched!(lgamma, near_gamma_zero, special::lgamma),
+        Unary::Sin => patched!(|x| x.sin(), x.beyond_trig(), math64::huge::sin),
+        Unary::Cos => patched!(|x| x.cos(), x.beyond_trig(), math64::huge::cos),
+        Unary::Tan => patched!(|x| x.tan(), x.beyond_trig(), math64::huge::tan),
+        Unary::Erfinv => patched!(|x| x.erfinv(), x.beyond_erfinv(), math64::erfinv),
+        Unary::Ndtri => patched!(
+            |x| T::c(math64::ndtri_near(x.wide())),
+            // Not between them, or NaN.
+            !(x >= T::c(math64::NDTRI_NEAR) && x <= T::c(1.0 - math64::NDTRI_NEAR)),
+            special::ndtri
+        ),
+        Unary::LogNdtr => patched!(|x| T::c(math64::log_ndtr(x.wide())), x < T::c(-39.0), special::log_ndtr),
         _ => return None,
     })
 }

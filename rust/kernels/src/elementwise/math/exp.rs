@@ -1,7 +1,7 @@
 //! The exponential of f32 and what is made of it.
 
 use super::pieces::{QUARTERS, TANH};
-use super::{LIFT, MAGIC, MAGIC_D, Pack, clamp, clamp_d, poly, poly_d};
+use super::{LIFT, MAGIC, MAGIC_D, Pack, clamp, poly, poly_d};
 use std::f32::consts::LOG2_E;
 
 const LN2_HI: f32 = 6.9314718246e-01;
@@ -177,11 +177,11 @@ pub(crate) fn log_sigmoid<P: Pack>(x: P) -> P {
 
 /// exp in double precision, for arguments that f32 results come from; 1e-308 and infinity beyond ±710.
 #[inline(always)]
-pub(crate) fn exp_d(x: f64) -> f64 {
-    let c = clamp_d(x, -708.0, 710.0);
-    let t = c.mul_add(std::f64::consts::LOG2_E, MAGIC_D);
-    let n = t - MAGIC_D;
-    let r = n.mul_add(-std::f64::consts::LN_2, c);
+pub(crate) fn exp_d<P: Pack<f64>>(x: P) -> P {
+    let c = x.at_most(710.0).at_least(-708.0);
+    let t = c.mul_add(P::splat(std::f64::consts::LOG2_E), P::splat(MAGIC_D));
+    let n = t - P::splat(MAGIC_D);
+    let r = n.mul_add(P::splat(-std::f64::consts::LN_2), c);
     let p = poly_d(
         r,
         [
@@ -197,7 +197,7 @@ pub(crate) fn exp_d(x: f64) -> f64 {
             2.7617685465165067e-06,
         ],
     );
-    p * f64::from_bits((t.to_bits() << 52).wrapping_add(1023 << 52))
+    p * t.power(P::splat(1.0))
 }
 
 #[inline(always)]

@@ -1,6 +1,7 @@
 //! Inverse trigonometric functions of f32.
 
-use super::{Pack, poly};
+use super::{Pack, poly, poly_d};
+use crate::elementwise::math64::inverse::tangent;
 use std::f32::consts::{FRAC_PI_2, PI};
 
 /// What π/2 and π have after their first 24 bits.
@@ -68,4 +69,34 @@ pub(crate) fn acos<P: Pack>(x: P) -> P {
     let h = base + t;
     let l = (base - h) + t;
     h + (l + (p + base_low))
+}
+
+/// (atan t / t - 1) / t² in z = t² up to 1, to 1e-10.
+const ATAN_D: [f64; 12] = [
+    -0.3333333332694414,
+    0.19999998154086215,
+    -0.14285624891483525,
+    0.11109392308322223,
+    -0.09073553118976409,
+    0.0758665283364667,
+    -0.06246315194128317,
+    0.047294798621813336,
+    -0.02991311194551696,
+    0.014072923344697239,
+    -0.0042216579909296476,
+    0.0005930437556365282,
+];
+
+/// The angle of (x, y) for results of f32.
+#[inline(always)]
+pub(crate) fn atan2_d<P: Pack<f64>>(y: P, x: P) -> P {
+    let (a, b) = (x.abs(), y.abs());
+    let (_, _, t) = tangent(a, b);
+    let z = t * t;
+    let angle = (t * z).mul_add(poly_d(z, ATAN_D), t);
+    let angle = a.less(b, P::splat(std::f64::consts::FRAC_PI_2) - angle, angle);
+    // The sign of zeros counts too.
+    let side = P::splat(1.0).copysign(x);
+    let angle = side.below(0.0, P::splat(std::f64::consts::PI) - angle, angle);
+    x.same(x, y.same(y, angle.copysign(y), y), x)
 }

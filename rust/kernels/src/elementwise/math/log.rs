@@ -1,7 +1,8 @@
 //! Logarithms of f32, the inverse hyperbolic functions, and powers.
 
-use super::exp::exp2_d;
+use super::exp::{exp_d, exp2_d};
 use super::{MAGIC, Pack, poly, poly_d, poly9, two_sum};
+use crate::elementwise::math64::log::larger_and_fall;
 use std::f32::consts::{LN_2, LOG2_E};
 
 /// (log(1 + f) - f + f²/2) / f³ for √½ <= 1 + f < √2
@@ -282,6 +283,41 @@ pub(crate) fn pow_d<P: Pack<f64>>(x: P, y: P) -> P {
     let log2 = log_near(f).mul_add(P::splat(std::f64::consts::LOG2_E), e).log_edges(a);
     // 1000 twice over: beyond it `exp2_d` saturates, and so does f32.
     exp2_d(log2 * y).pow_edges(x, y)
+}
+
+/// log(1 + e) / e for 0 <= e <= 1; at 1 exact, so that log2(½ + ½) is 0.
+const LOG1P_D: [f64; 15] = [
+    0.999999999999444,
+    -0.4999999997492939,
+    0.3333333144208243,
+    -0.24999943207098252,
+    0.1999909826782333,
+    -0.16657944946065484,
+    0.14229846053874007,
+    -0.12249774442994724,
+    0.1029723046589254,
+    -0.08021112257135836,
+    0.05400414697999852,
+    -0.029010997546993378,
+    0.011320424011110997,
+    -0.002799228584141647,
+    0.00032552168604054284,
+];
+
+/// log(e^a + e^b) for results of f32.
+#[inline(always)]
+pub(crate) fn log_add_exp_d<P: Pack<f64>>(a: P, b: P) -> P {
+    let (large, fall) = larger_and_fall(a, b);
+    let e = exp_d(-fall);
+    e.mul_add(poly_d(e, LOG1P_D), large)
+}
+
+/// log2(2^a + 2^b) for results of f32.
+#[inline(always)]
+pub(crate) fn log_add_exp2_d<P: Pack<f64>>(a: P, b: P) -> P {
+    let (large, fall) = larger_and_fall(a, b);
+    let e = exp2_d(-fall);
+    large + e * poly_d(e, LOG1P_D) * P::splat(std::f64::consts::LOG2_E)
 }
 
 /// log(1 + u) for u >= 0 that is finite.

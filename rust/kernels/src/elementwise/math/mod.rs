@@ -24,8 +24,8 @@ pub(crate) mod wide;
 
 pub(crate) use erf::{erf, erfc, erfc_d, erfinv};
 pub(crate) use exp::{cosh, exp, exp_d, exp2, expm1, sigmoid, silu, sinh, softplus, tanh};
-pub(crate) use inverse::{acos, asin, atan};
-pub(crate) use log::{acosh, asinh, atanh, log, log1p, log2, log10, pow_d};
+pub(crate) use inverse::{acos, asin, atan, atan2_d};
+pub(crate) use log::{acosh, asinh, atanh, log, log_add_exp_d, log_add_exp2_d, log1p, log2, log10, pow_d};
 pub(crate) use normal::{gelu, gelu_slope};
 pub(crate) use pack::Pack;
 pub(crate) use trig::{TRIG_LIMIT, cos, sin, tan};
@@ -77,12 +77,6 @@ fn poly_d<P: Pack<f64>, const N: usize>(x: P, c: [f64; N]) -> P {
 #[inline(always)]
 fn clamp<P: Pack>(x: P, lo: f32, hi: f32) -> P {
     x.at_most(hi).at_least(lo)
-}
-
-#[inline(always)]
-fn clamp_d(x: f64, lo: f64, hi: f64) -> f64 {
-    let x = if x > hi { hi } else { x };
-    if x < lo { lo } else { x }
 }
 
 /// a + b and what rounding it loses (D. Knuth).

@@ -177,13 +177,22 @@ impl Pack for Pair {
     }
     #[inline(always)]
     fn below(self, limit: f32, yes: Self, no: Self) -> Self {
-        let (x, limit) = (self, Self::splat(limit));
-        both!(|x, limit, yes, no| _mm256_blendv_ps(no, yes, _mm256_cmp_ps::<_CMP_LT_OQ>(x, limit)))
+        self.less(Self::splat(limit), yes, no)
     }
     #[inline(always)]
     fn above(self, limit: f32, yes: Self, no: Self) -> Self {
         let (x, limit) = (self, Self::splat(limit));
         both!(|x, limit, yes, no| _mm256_blendv_ps(no, yes, _mm256_cmp_ps::<_CMP_GT_OQ>(x, limit)))
+    }
+    #[inline(always)]
+    fn less(self, than: Self, yes: Self, no: Self) -> Self {
+        let x = self;
+        both!(|x, than, yes, no| _mm256_blendv_ps(no, yes, _mm256_cmp_ps::<_CMP_LT_OQ>(x, than)))
+    }
+    #[inline(always)]
+    fn same(self, to: Self, yes: Self, no: Self) -> Self {
+        let x = self;
+        both!(|x, to, yes, no| _mm256_blendv_ps(no, yes, _mm256_cmp_ps::<_CMP_EQ_OQ>(x, to)))
     }
     #[inline(always)]
     fn any_above(self, limit: f32) -> bool {

@@ -13,12 +13,44 @@ use crate::elementwise::{math, math64};
 use crate::simd::{Isa, isa, prefetch, prefetch_write};
 use std::slice::{from_raw_parts, from_raw_parts_mut};
 
+/// A function that leaves part of the work out of vectors without numbers below a limit.
+trait EachPart {
+    const LIMIT: f64;
+    fn f<P: Pack<f64>>(x: P, some_below: bool) -> P;
+}
+
+macro_rules! parts {
+    ($op:ident, $e:ident, $kinds:ident; $($name:ident => $f:ident, below $limit:literal;)*) => {
+        match $op {
+            $(Unary::$name => {
+                struct K;
+                impl EachPart for K {
+                    const LIMIT: f64 = $limit;
+                    #[inline(always)]
+                    fn f<P: Pack<f64>>(x: P, some_below: bool) -> P {
+                        math64::$f(x, some_below)
+                    }
+                }
+                Some(each_part::<$e, K>)
+            })*
+            _ => $kinds($op),
+        }
+    };
+}
+
 /// The kernel of a function that has one for this CPU.
 pub(crate) fn kernel(op: Unary, compute: DType) -> Option<Kernel> {
     match (isa(), compute) {
-        (Isa::Avx512, DType::F32) if op == Unary::Lgamma => Some(lgamma),
-        (Isa::Avx512, DType::F32) => singles(op),
-        (Isa::Avx512, DType::F64) => doubles(op),
+        (Isa::Avx512, DType::F32) => parts! {
+            op, f32, singles;
+            Lgamma => lgamma_f32, below 0.5;
+            Digamma => digamma, below 0.0;
+        },
+        (Isa::Avx512, DType::F64) => parts! {
+            op, f64, doubles;
+            Lgamma => lgamma, below 0.5;
+            Digamma => digamma, below 0.0;
+        },
         (Isa::Avx2, DType::F32) => pairs(op),
         _ => None,
     }
@@ -121,11 +153,13 @@ fn doubles(op: Unary) -> Option<Kernel> {
         Sin => sin, Four, beyond math64::huge::sin;
         Cos => cos, Four, beyond math64::huge::cos;
         Tan => tan, Four, beyond math64::huge::tan;
+        Atan => atan, Four;
         Tanh => tanh, Four;
         Sigmoid => sigmoid, Four;
         Silu => silu, Four;
         Erf => erf, Four;
         Erfc => erfc, Four;
+        Erfinv => erfinv, Four;
         Gelu => gelu, Four;
     }
 }
@@ -190,6 +224,9 @@ fn singles2(op: Binary) -> Option<Kernel> {
     kernels2! {
         op, f32;
         Pow => |x, y| math::pow_d(x, y), f64 double Four;
+        Atan2 => |y, x| math::atan2_d(y, x), f64 double Four;
+        Logaddexp => |a, b| math::log_add_exp_d(a, b), f64 double Four;
+        Logaddexp2 => |a, b| math::log_add_exp2_d(a, b), f64 double Four;
         Xlogy => |a, b| math::xlogy(a, b), f32 single Four;
         SigmoidBackward => |g, y| g * (P::splat(1.0) - y) * y, f32 single Four;
         TanhBackward => |g, y| g * (-y).mul_add(y, P::splat(1.0)), f32 single Four;
@@ -203,6 +240,9 @@ fn doubles2(op: Binary) -> Option<Kernel> {
     kernels2! {
         op, f64;
         Pow => |x, y| math64::pow(x, y), f64 double Four;
+        Atan2 => |y, x| math64::atan2(y, x), f64 double Four;
+        Logaddexp => |a, b| math64::log_add_exp(a, b), f64 double Four;
+        Logaddexp2 => |a, b| math64::log_add_exp2(a, b), f64 double Four;
     }
 }
 
@@ -302,27 +342,31 @@ unsafe fn each2<E: Float, T: Float, K: Each2<T>, V: Vectors<T> + Held<E>>(
 }
 
 /// # Safety
-/// `n` floats at both ends, which do not overlap; the CPU has AVX-512.
+/// `n` numbers at both ends, which do not overlap; the CPU has AVX-512.
 #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx512cd,avx2,fma,bmi1,bmi2,lzcnt,f16c")]
-unsafe fn lgamma(ins: &[*const u8; MAX_IN], out: *mut u8, n: usize) {
+unsafe fn each_part<E: Float, K: EachPart>(ins: &[*const u8; MAX_IN], out: *mut u8, n: usize)
+where
+    double::Four: Held<E>,
+    double::One: HeldInPart<E>,
+{
     const LEN: usize = <double::Four as Vectors<f64>>::LEN;
-    let (from, to) = (ins[0].cast::<f32>(), out.cast::<f32>());
+    let (from, to) = (ins[0].cast::<E>(), out.cast::<E>());
     let mut at = 0;
     // SAFETY: every place lies before `n`, or the masks let through only what does.
     unsafe {
         while at + LEN <= n {
             let x = double::Four::load(from.add(at));
-            let y = if x.any_below(0.5) {
-                math64::lgamma_f32(x, true)
+            let y = if x.any_below(K::LIMIT) {
+                K::f(x, true)
             } else {
-                math64::lgamma_f32(x, false)
+                K::f(x, false)
             };
             y.store(to.add(at));
             at += LEN;
         }
         while at < n {
             let x = double::One::load_n(from.add(at), n - at);
-            math64::lgamma_f32(x, true).store_n(to.add(at), n - at);
+            K::f(x, true).store_n(to.add(at), n - at);
             at += <double::One as Vectors<f64>>::LEN;
         }
     }
@@ -378,8 +422,9 @@ mod tests {
     use super::*;
 
     /// The functions one number at a time, where they are made at all.
-    const SINGLES: [(Unary, fn(f32) -> f32); 26] = [
+    const SINGLES: [(Unary, fn(f32) -> f32); 27] = [
         (Unary::Lgamma, |x| math64::lgamma_f32(x as f64, true) as f32),
+        (Unary::Digamma, |x| math64::digamma(x as f64, true) as f32),
         (Unary::Exp, exp),
         (Unary::Exp2, exp2),
         (Unary::Expm1, expm1),
@@ -406,7 +451,11 @@ mod tests {
         (Unary::Erfinv, erfinv),
         (Unary::Gelu, gelu),
     ];
-    const DOUBLES: [(Unary, fn(f64) -> f64); 16] = [
+    const DOUBLES: [(Unary, fn(f64) -> f64); 20] = [
+        (Unary::Lgamma, |x| math64::lgamma(x, true)),
+        (Unary::Digamma, |x| math64::digamma(x, true)),
+        (Unary::Atan, math64::atan),
+        (Unary::Erfinv, math64::erfinv),
         (Unary::Exp, math64::exp),
         (Unary::Exp2, math64::exp2),
         (Unary::Expm1, math64::expm1),
@@ -477,14 +526,24 @@ mod tests {
         }
     }
 
-    const SINGLES2: [(Binary, fn(f32, f32) -> f32); 7] = [
+    const SINGLES2: [(Binary, fn(f32, f32) -> f32); 10] = [
         (Binary::Pow, |x, y| pow_d(x as f64, y as f64) as f32),
+        (Binary::Atan2, |y, x| atan2_d(y as f64, x as f64) as f32),
+        (Binary::Logaddexp, |a, b| log_add_exp_d(a as f64, b as f64) as f32),
+        (Binary::Logaddexp2, |a, b| log_add_exp2_d(a as f64, b as f64) as f32),
         (Binary::Xlogy, xlogy),
         (Binary::SigmoidBackward, |g, y| g * (1.0 - y) * y),
         (Binary::TanhBackward, |g, y| g * (-y).mul_add(y, 1.0)),
         (Binary::GeluBackward, |g, x| g * gelu_slope(x)),
         (Binary::SiluBackward, |g, x| g * silu_slope(x)),
         (Binary::LogSigmoidBackward, |g, x| g * sigmoid(-x)),
+    ];
+
+    const DOUBLES2: [(Binary, fn(f64, f64) -> f64); 4] = [
+        (Binary::Pow, math64::pow),
+        (Binary::Atan2, math64::atan2),
+        (Binary::Logaddexp, math64::log_add_exp),
+        (Binary::Logaddexp2, math64::log_add_exp2),
     ];
 
     /// All functions of two operands of a type, on pairs of edges and on numbers of every exponent.
@@ -622,7 +681,6 @@ mod tests {
             .map(|i| f64::from_bits(i.wrapping_mul(30_744_573_456_182_586)))
             .collect();
         compare(&DOUBLES, |op| kernel(op, DType::F64), f64::to_bits, &edges, &spread);
-        let powers: [(Binary, fn(f64, f64) -> f64); 1] = [(Binary::Pow, math64::pow)];
-        compare2(&powers, |op| kernel2(op, DType::F64), f64::to_bits, &edges, &spread);
+        compare2(&DOUBLES2, |op| kernel2(op, DType::F64), f64::to_bits, &edges, &spread);
     }
 }

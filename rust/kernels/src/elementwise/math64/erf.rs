@@ -166,53 +166,135 @@ pub(crate) fn gelu_slope(x: f64) -> f64 {
     if x.is_nan() { x } else { y }
 }
 
-/// erf⁻¹ x / x to 6 digits or more, `w` = -log(1 - x²): of the shape of M. Giles, "Approximating the erfinv function" (2010).
-const INVERSE_NEAR: [f64; 10] = [
-    1.501409411,
-    0.2466402799,
-    -0.004177667201,
-    -0.00125275529,
-    0.000218576286,
-    -4.943789463e-06,
-    -3.52340885e-06,
-    4.600306909e-07,
-    2.816856437e-08,
-    -8.243220329e-09,
+/// erf⁻¹ x / x for `w` = -log(1 - x²) below 5, in w - 2.5: the argument of M. Giles, "Approximating the erfinv function" (2010).
+const INVERSE: [f64; 22] = [
+    1.501409351110792,
+    0.246640276744167,
+    -0.004177317724382887,
+    -0.0012527079078109066,
+    0.00021825026433935945,
+    -4.996079599279791e-06,
+    -3.416619584862394e-06,
+    4.78725219198754e-07,
+    1.3416788811913557e-08,
+    -1.0861169521763927e-08,
+    9.073147838739175e-10,
+    1.1960729171935375e-10,
+    -3.110795974484731e-11,
+    9.114669783363668e-13,
+    5.3717803411669e-13,
+    -7.610626530191807e-14,
+    -3.177077584174987e-15,
+    1.8941456297431503e-15,
+    -1.0138086192836234e-16,
+    -2.6645648809770092e-17,
+    2.538203868845463e-18,
+    1.64533799430872e-19,
 ];
-const INVERSE_FAR: [f64; 9] = [
-    3.991234135669768,
-    1.009838648220961,
-    0.0009032700326958206,
-    -0.0007897682521922627,
-    0.0002573194320592508,
-    1.9847461689955342e-05,
-    1.8896653072128795e-05,
-    -5.752729905945074e-05,
-    1.7821933043072347e-05,
+/// Beyond 5, to 7 digits or more, in √w - 4.15.
+const INVERSE_FAR: [f64; 13] = [
+    3.9912333697806837,
+    1.0098156927791062,
+    0.0009082665030102986,
+    -0.000692726864724643,
+    0.0002485539988955279,
+    -9.542540002712955e-05,
+    3.140776483713538e-05,
+    -1.5859752356572857e-06,
+    8.13603187342485e-06,
+    -1.1835919185908958e-05,
+    3.200405893500059e-06,
+    9.024270890830442e-07,
+    -3.6434517005877515e-07,
 ];
 
-/// The guess and two steps of Halley's, with the residual from the side that keeps its digits.
+/// Below it in absolute value [`erfinv_near`] is the function.
+pub(crate) const ERFINV_NEAR: f64 = 0.996;
+
 #[inline(always)]
-pub(crate) fn erfinv(x: f64) -> f64 {
+fn minus_log<P: Pack<f64>>(a: P) -> P {
+    let one = P::splat(1.0);
+    -super::log_plain((one - a) * (one + a))
+}
+
+#[inline(always)]
+fn inverse<P: Pack<f64>>(a: P, w: P) -> P {
+    a * poly(w - P::splat(2.5), &INVERSE)
+}
+
+#[inline(always)]
+pub(crate) fn erfinv_near<P: Pack<f64>>(x: P) -> P {
     let a = x.abs();
-    let w = -super::log_plain((1.0 - a) * (1.0 + a));
-    let near = poly(w - 2.5, &INVERSE_NEAR);
-    let far = poly(w.sqrt() - 4.15, &INVERSE_FAR);
-    let mut y = a * if w < 5.0 { near } else { far };
-    for _ in 0..2 {
-        let (sq, low) = two_product(y, y);
-        let (b, b_low) = two_product(y, SQRT_2);
-        let (h, l) = scaled_tail(b, y.mul_add(SQRT_2_LOW, b_low));
+    inverse(a, minus_log(a)).copysign(x)
+}
+
+/// Far from 0 a guess and a step of Halley's.
+#[inline(always)]
+pub(crate) fn erfinv<P: Pack<f64>>(x: P) -> P {
+    let one = P::splat(1.0);
+    let a = x.abs();
+    let y = inverse_at(a, one - a, minus_log(a));
+    // Beyond 1 there is none; what the logarithm makes of 1 is no number.
+    let beyond = a.above(1.0, P::splat(f64::NAN), y);
+    a.same(one, P::splat(f64::INFINITY), beyond).copysign(x)
+}
+
+/// erf⁻¹ a, the inverse of erfc at `complement`, for `w` = -log(1 - a²) below 37.
+#[inline(always)]
+fn inverse_at<P: Pack<f64>>(a: P, complement: P, w: P) -> P {
+    let mut y = inverse(a, w);
+    if w.any_above(5.0) {
+        let guess = a * poly(w.sqrt() - P::splat(4.15), &INVERSE_FAR);
+        let (sq, low) = two_product(guess, guess);
+        let (b, b_low) = two_product(guess, P::splat(SQRT_2));
+        let (h, l) = scaled_tail(b, guess.mul_add(P::splat(SQRT_2_LOW), b_low));
         let e = exp_of_two(-sq, -low);
-        let complement = 2.0 * (h + l) * e;
-        let direct = y.mul_add(poly(y * y, &NEAR), y) - a;
-        let residual = if a < 0.5 { direct } else { (1.0 - a) - complement };
-        let step = residual / (std::f64::consts::FRAC_2_SQRT_PI * e);
-        y -= step / y.mul_add(step, 1.0);
+        let residual = complement - P::splat(2.0) * (h + l) * e;
+        let step = residual / (P::splat(std::f64::consts::FRAC_2_SQRT_PI) * e);
+        // The step by 1 + guess step, which is near 1.
+        let far = guess - step.mul_add(-(guess * step), step);
+        y = w.below(5.0, y, far);
     }
-    let y = if a == 1.0 { f64::INFINITY } else { y };
-    let y = if a > 1.0 { f64::NAN } else { y };
-    // Where the square of the argument is nothing.
-    let y = if a < 1e-9 { a * 0.886_226_925_452_758 } else { y };
-    y.copysign(x)
+    y
+}
+
+/// Probabilities from the first to 1 less it are [`ndtri_near`]'s, from the second on [`ndtri`]'s.
+pub(crate) const NDTRI_NEAR: f64 = 0.002;
+pub(crate) const NDTRI_FAR: f64 = 1e-16;
+
+/// `(q, a, w)`: the lesser of p and 1 - p, 1 - 2q, and -log(1 - a²).
+#[inline(always)]
+fn halved<P: Pack<f64>>(p: P) -> (P, P, P) {
+    let one = P::splat(1.0);
+    let q = p.above(0.5, one - p, p);
+    let square = P::splat(4.0) * q * (one - q);
+    (q, P::splat(-2.0).mul_add(q, one), -super::log_plain(square))
+}
+
+/// Φ⁻¹(p)
+#[inline(always)]
+pub(crate) fn ndtri_near<P: Pack<f64>>(p: P) -> P {
+    let (_, a, w) = halved(p);
+    (P::splat(SQRT_2) * inverse(a, w)).copysign(p - P::splat(0.5))
+}
+
+#[inline(always)]
+pub(crate) fn ndtri(p: f64) -> f64 {
+    let (q, a, w) = halved(p);
+    (SQRT_2 * inverse_at(a, 2.0 * q, w)).copysign(p - 0.5)
+}
+
+/// log Φ(x) for x from -39 on.
+#[inline(always)]
+pub(crate) fn log_ndtr<P: Pack<f64>>(x: P) -> P {
+    let a = bounded(x);
+    let (h, l) = scaled_tail(a, P::splat(0.0));
+    let (sq, low) = two_product(a, a);
+    let half = P::splat(-0.5);
+    let tail = exp_of_two(half * sq, half * low) * (h + l);
+    // Near 0 the tail itself, so that its logarithm is not a difference.
+    let scaled = super::log_plain(x.above(-1.0, tail, h + l));
+    let left = x.above(-1.0, scaled, half.mul_add(sq, scaled));
+    let right = super::log1p(-tail);
+    x.below(0.0, left, right)
 }

@@ -1,6 +1,6 @@
 //! Inverse trigonometric functions.
 
-use super::{fast_sum, poly, two_sum};
+use super::{Pack, fast_sum, poly, two_sum};
 use std::f64::consts::{FRAC_PI_2, PI};
 
 /// What π/2 and π have after their first 53 bits.
@@ -49,46 +49,45 @@ const ASIN: [f64; 12] = [
 ];
 
 #[inline(always)]
-pub(crate) fn atan(x: f64) -> f64 {
+pub(crate) fn atan<P: Pack<f64>>(x: P) -> P {
+    let (zero, one) = (P::splat(0.0), P::splat(1.0));
     let a = x.abs();
-    let far = a > 1.0;
-    let t = if far { 1.0 / a } else { a };
+    let inverse = one / a;
+    let t = a.above(1.0, inverse, a);
     // What the quotient lost; of no account where it would be infinite times 0.
-    let low = if a < 1e300 { (-t).mul_add(a, 1.0) * t } else { 0.0 };
+    let low = a.below(1e300, (-t).mul_add(a, one) * t, zero);
     let z = t * t;
     let p = (t * z) * poly(z, &ATAN);
-    let (h, l) = fast_sum(FRAC_PI_2, -t);
-    let y = if far {
-        h + (l + ((FRAC_PI_2_LOW - low) - p))
-    } else {
-        t + p
-    };
-    y.copysign(x)
+    let (h, l) = fast_sum(P::splat(FRAC_PI_2), -t);
+    let far = h + (l + ((P::splat(FRAC_PI_2_LOW) - low) - p));
+    a.above(1.0, far, t + p).copysign(x)
+}
+
+/// The lesser of two numbers that are not negative by the larger; 1 for equals, 0 for zeros.
+#[inline(always)]
+pub(in super::super) fn tangent<P: Pack<f64>>(a: P, b: P) -> (P, P, P) {
+    let (n, d) = (a.less(b, a, b), a.less(b, b, a));
+    let t = n.same(d, P::splat(1.0), n / d);
+    (n, d, d.above(0.0, t, P::splat(0.0)))
 }
 
 #[inline(always)]
-pub(crate) fn atan2(y: f64, x: f64) -> f64 {
+pub(crate) fn atan2<P: Pack<f64>>(y: P, x: P) -> P {
+    let zero = P::splat(0.0);
     let (a, b) = (x.abs(), y.abs());
-    let steep = b > a;
-    let (n, d) = if steep { (a, b) } else { (b, a) };
-    let t = n / d;
-    // inf / inf, 0 / 0.
-    let t = if d == f64::INFINITY && n == d { 1.0 } else { t };
-    let t = if d == 0.0 { 0.0 } else { t };
+    let (n, d, t) = tangent(a, b);
     let lost = (-t).mul_add(d, n) / d;
-    let low = if d < 1e300 && d > 1e-290 { lost } else { 0.0 };
+    let low = d.below(1e300, d.above(1e-290, lost, zero), zero);
     let z = t * t;
     let (h, l) = (t, (t * z).mul_add(poly(z, &ATAN), low));
-    let (s, r) = two_sum(FRAC_PI_2, -h);
-    let (h, l) = if steep { (s, r + (FRAC_PI_2_LOW - l)) } else { (h, l) };
-    let (s, r) = two_sum(PI, -h);
-    let (h, l) = if x.is_sign_negative() {
-        (s, r + (PI_LOW - l))
-    } else {
-        (h, l)
-    };
+    let (s, r) = two_sum(P::splat(FRAC_PI_2), -h);
+    let (h, l) = (a.less(b, s, h), a.less(b, r + (P::splat(FRAC_PI_2_LOW) - l), l));
+    let (s, r) = two_sum(P::splat(PI), -h);
+    // The sign of zeros counts too.
+    let side = P::splat(1.0).copysign(x);
+    let (h, l) = (side.below(0.0, s, h), side.below(0.0, r + (P::splat(PI_LOW) - l), l));
     let angle = (h + l).copysign(y);
-    if x.is_nan() || y.is_nan() { x + y } else { angle }
+    x.same(x, y.same(y, angle, y), x)
 }
 
 #[inline(always)]

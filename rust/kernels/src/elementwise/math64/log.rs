@@ -1,6 +1,6 @@
 //! Logarithms, and the inverse hyperbolic functions that are logarithms.
 
-use super::{LN2_HI, LN2_LO, MAGIC, Pack, fast_sum, poly, two_product, two_sum};
+use super::{LN2_HI, LN2_LO, MAGIC, Pack, exp, exp2, fast_sum, poly, two_product, two_sum};
 
 /// (2 artanh s / s - 2) / s² in z = s², s = f / (2 + f) for √½ <= 1 + f < √2
 const LOG: [f64; 7] = [
@@ -172,35 +172,169 @@ pub(crate) fn log_plain<P: Pack<f64>>(x: P) -> P {
     join(e, f, P::splat(0.0)).log_edges(x)
 }
 
-/// log(1 + f) as a sum.
+/// The same for the logarithms to base 2 and 10.
+const INVERSE_2: [f64; 16] = [
+    1.0,
+    0.9151379529002164,
+    0.8643531174500233,
+    0.8203393626818904,
+    0.7802633737111121,
+    0.7434756583983563,
+    0.711761646185011,
+    0.6801856597127625,
+    0.6526513243568736,
+    0.6279086479225664,
+    0.6040507382410499,
+    0.5822676354002558,
+    0.5611281522076363,
+    0.542482050258391,
+    0.5245231075412705,
+    0.5,
+];
+const LOG2_OF: [f64; 16] = [
+    0.0,
+    0.12793885535594554,
+    0.210307272408412,
+    0.28570723933390485,
+    0.3579669147437129,
+    0.4276425860768519,
+    0.4905339006593373,
+    0.5559995047183636,
+    0.6156156497750765,
+    0.6713734128017852,
+    0.7272583586906661,
+    0.7802456642396365,
+    0.8335977992037911,
+    0.8823526926880805,
+    0.9309217636465661,
+    1.0,
+];
+const INVERSE_10: [f64; 16] = [
+    1.0,
+    0.9134264229213289,
+    0.8652204350887694,
+    0.820712777137457,
+    0.7803588079683045,
+    0.7444712723297604,
+    0.7108092903862543,
+    0.6814020956389876,
+    0.6534644845246279,
+    0.6269152390050743,
+    0.6035366699602859,
+    0.5814584875033547,
+    0.5617723705043521,
+    0.5422697661287703,
+    0.524177886036105,
+    0.5,
+];
+const LOG10_OF: [f64; 16] = [
+    0.0,
+    0.0393264295990068,
+    0.0628732317878649,
+    0.08580880527896251,
+    0.10770566334749956,
+    0.12815205615139824,
+    0.1482469045342693,
+    0.16659653510179442,
+    0.18477801113487816,
+    0.20279117323748827,
+    0.2192963376998753,
+    0.23548128573652002,
+    0.25043962439498335,
+    0.2657846086743975,
+    0.2805213049748351,
+    LOG10_2_HIGH,
+];
+const LOG10_OF_LOW: [f64; 16] = [
+    0.0,
+    0.0,
+    0.0,
+    0.0,
+    0.0,
+    0.0,
+    0.0,
+    0.0,
+    0.0,
+    0.0,
+    0.0,
+    0.0,
+    0.0,
+    0.0,
+    0.0,
+    LOG10_2_LOW,
+];
+
+/// log10 2 in two parts; the first one's product with an exponent is exact (fdlibm).
+const LOG10_2_HIGH: f64 = 3.01029995663611771306e-01;
+const LOG10_2_LOW: f64 = 3.69423907715893078616e-13;
+
+/// (log2(1 + r) - r log2 e) / r² for -1/32 <= r <= 1/16
+const LOG2_NEAR: [f64; 10] = [
+    -0.7213475204444817,
+    0.4808983469629884,
+    -0.3606737602225031,
+    0.2885390081750448,
+    -0.2404491723773118,
+    0.20609928516353598,
+    -0.1803383890507062,
+    0.16032479740983285,
+    -0.14371793050939438,
+    0.11429104744602901,
+];
+
+/// (log10(1 + r) - r log10 e) / r² there.
+const LOG10_NEAR: [f64; 10] = [
+    -0.2171472409516259,
+    0.14476482730108411,
+    -0.10857362047589189,
+    0.08685889637982316,
+    -0.07238241331815004,
+    0.06204206691912886,
+    -0.054287264473983445,
+    0.04826257306911065,
+    -0.043263407998079345,
+    0.03440503351710998,
+];
+
+/// h + log(1 + r) + low in the base of which `unit`, in two parts, is the logarithm of e.
 #[inline(always)]
-fn log_sum<P: Pack<f64>>(f: P) -> (P, P) {
-    let (half, t) = tail(f);
-    let (h, l) = fast_sum(f, -half);
-    fast_sum(h, l + (t - (P::splat(0.5) * f).mul_add(f, -half)))
+fn join_near<P: Pack<f64>>(h: P, r: P, low: P, unit: (f64, f64), near: &[f64; 10]) -> P {
+    let (p, q) = two_product(r, P::splat(unit.0));
+    let rest = (r * r).mul_add(poly(r, near), r.mul_add(P::splat(unit.1), q + low));
+    h + (p + rest)
 }
 
 #[inline(always)]
 pub(crate) fn log2<P: Pack<f64>>(x: P) -> P {
-    let log2_e = P::splat(std::f64::consts::LOG2_E);
-    let (e, f) = x.split();
-    let (h, l) = log_sum(f);
-    let (p, q) = two_product(h, log2_e);
-    let q = q + l.mul_add(log2_e, h * P::splat(2.0355273740931033e-17));
-    let (s, r) = fast_sum(e, p);
-    (s + (r + q)).log_edges(x)
+    let (e, m) = x.octave();
+    let i = m.shifted::<48>();
+    let r = m.mul_add(i.look_up(&INVERSE_2), P::splat(-1.0));
+    let (h, low) = fast_sum(e, i.look_up(&LOG2_OF));
+    join_near(
+        h,
+        r,
+        low,
+        (std::f64::consts::LOG2_E, 2.0355273740931033e-17),
+        &LOG2_NEAR,
+    )
+    .log_edges(x)
 }
 
 #[inline(always)]
 pub(crate) fn log10<P: Pack<f64>>(x: P) -> P {
-    let log10_e = P::splat(std::f64::consts::LOG10_E);
-    let (e, f) = x.split();
-    let (h, l) = log_sum(f);
-    let (p, q) = two_product(h, log10_e);
-    let q = q + l.mul_add(log10_e, h * P::splat(1.098319650216765e-17));
-    // log10 2 in two parts, the first one's product exact (fdlibm).
-    let (s, r) = fast_sum(e * P::splat(3.01029995663611771306e-01), p);
-    (s + (r + e.mul_add(P::splat(3.69423907715893078616e-13), q))).log_edges(x)
+    let (e, m) = x.octave();
+    let i = m.shifted::<48>();
+    let r = m.mul_add(i.look_up(&INVERSE_10), P::splat(-1.0));
+    let (h, l) = fast_sum(e * P::splat(LOG10_2_HIGH), i.look_up(&LOG10_OF));
+    let low = e.mul_add(P::splat(LOG10_2_LOW), l + i.look_up(&LOG10_OF_LOW));
+    join_near(
+        h,
+        r,
+        low,
+        (std::f64::consts::LOG10_E, 1.098319650216765e-17),
+        &LOG10_NEAR,
+    )
+    .log_edges(x)
 }
 
 /// `(e, f, c)` with u + low = 2^e (1 + f + c).
@@ -227,6 +361,28 @@ pub(crate) fn log1p<P: Pack<f64>>(x: P) -> P {
     let (u, low) = two_sum(P::splat(1.0), x);
     // Where u is 0 or less, and where it is infinite, it has x's logarithm.
     log_of_sum(u, low).log_edges(u).zero_of(x)
+}
+
+/// The larger of two numbers and how far below it the other lies; 0 for equals, infinite ones too. NaN in one of the two
+/// where one of them is NaN.
+#[inline(always)]
+pub(in super::super) fn larger_and_fall<P: Pack<f64>>(a: P, b: P) -> (P, P) {
+    let fall = a.same(b, P::splat(0.0), (a - b).abs());
+    (a.less(b, b, a), fall)
+}
+
+/// log(e^a + e^b)
+#[inline(always)]
+pub(crate) fn log_add_exp<P: Pack<f64>>(a: P, b: P) -> P {
+    let (large, fall) = larger_and_fall(a, b);
+    large + log1p(exp(-fall))
+}
+
+/// log2(2^a + 2^b)
+#[inline(always)]
+pub(crate) fn log_add_exp2<P: Pack<f64>>(a: P, b: P) -> P {
+    let (large, fall) = larger_and_fall(a, b);
+    large + log1p(exp2(-fall)) * P::splat(std::f64::consts::LOG2_E)
 }
 
 /// log(1 + h + l), h >= 0.

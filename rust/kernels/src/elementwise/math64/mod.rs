@@ -13,18 +13,19 @@
 mod erf;
 mod exp;
 mod gamma;
-mod inverse;
+pub(super) mod inverse;
 pub(super) mod log;
 mod power;
 mod trig;
 
-pub(crate) use erf::{erf, erfc, erfinv, gelu, gelu_slope, ndtr};
+pub(crate) use erf::{ERFINV_NEAR, NDTRI_FAR, NDTRI_NEAR, erf, erfc, erfinv, erfinv_near};
+pub(crate) use erf::{gelu, gelu_slope, log_ndtr, ndtr, ndtri, ndtri_near};
 pub(crate) use exp::{cosh, exp, exp2, expm1, sigmoid, silu, sinh, tanh};
 #[cfg(target_arch = "x86_64")]
 pub(crate) use gamma::lgamma_f32;
-pub(crate) use gamma::{digamma, lgamma, lgamma_row, near_zero};
+pub(crate) use gamma::{digamma, digamma_row, lgamma, lgamma_row};
 pub(crate) use inverse::{acos, asin, atan, atan2};
-pub(crate) use log::{acosh, asinh, atanh, log, log_plain, log1p, log2, log10};
+pub(crate) use log::{acosh, asinh, atanh, log, log_add_exp, log_add_exp2, log_plain, log1p, log2, log10};
 pub(crate) use power::pow;
 pub(crate) use trig::{TRIG_LIMIT, cos, huge, sin, tan};
 
