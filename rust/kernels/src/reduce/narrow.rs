@@ -1,4 +1,4 @@
-//! Largest and smallest of narrow integers, in any order since all give the same: pieces of memory are folded onto each
+//! Largest and smallest of narrow integers and halves, in any order since all give the same: pieces of memory are folded onto each
 //! other by the elementwise kernels, so that no fold is compiled for these types.
 
 use super::walk::{Share, Walk, grain};
@@ -46,7 +46,7 @@ impl Onto {
     }
 }
 
-/// As `reduce` by `Max` or `Min`, where the elements are narrow integers (`dst` of the same dtype) that lie in rows of some
+/// As `reduce` by `Max` or `Min`, where the elements are narrow (`dst` of the same dtype) that lie in rows of some
 /// length along a reduced or a kept dim; otherwise nothing is done. The reduced dims must not be empty.
 pub fn narrow_extremum(max: bool, src: AnySrc, axes: &[bool], dst: AnyDst) -> bool {
     let Some(kernel) = extremum_over(max, src.dtype()) else {
@@ -144,9 +144,13 @@ fn runs(onto: Onto, (from, to): Ends, kept: &Walk<2>, reduced: &Walk<2>, len: us
     let (outputs, runs) = (kept.count(), reduced.count());
     let piece = PIECE / size;
     let pieces = len.div_ceil(piece);
-    // Few results of many elements: threads take parts of each.
+    // Few results of many elements: threads take parts of each, of several pieces: the last steps cost as much as some.
     let work = runs * pieces;
-    let parts = if outputs < 16 { work.min(64 / outputs).max(1) } else { 1 };
+    let parts = if outputs < 16 {
+        (work / 16).min(64 / outputs).max(1)
+    } else {
+        1
+    };
     let mut found = vec![0u64; if parts > 1 { outputs * parts } else { 0 }];
     let between = Share::new(found.as_mut_ptr());
     for_range(outputs * parts, grain(runs * len / parts), |jobs| {

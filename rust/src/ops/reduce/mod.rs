@@ -43,7 +43,7 @@ fn fold(c: &Call, kind: Reduce, mask: &Mask) -> Result<()> {
         && x.dtype == out.dtype
         && x.numel() > 0
     {
-        // Narrow integers as they are.
+        // Narrow elements as they are.
         let layout = keepdim_layout(out, x.shape(), mask);
         let (src, dst) = (cpu::src(x), cpu::dst_as(out, &layout));
         if reduce::narrow_extremum(kind == Reduce::Max, src, &mask[..x.rank()], dst) {

@@ -28,8 +28,17 @@ fn truth_infer(a: &Args) -> Result<Metas> {
     one(reduced(t.shape(), &truth_mask(a)?, a.bool(2)), d)
 }
 
+/// Elements of a dtype that no kernel is compiled for are made truth values first.
+fn asked(t: &Core) -> DType {
+    if t.dtype == t.dtype.compute() {
+        t.dtype
+    } else {
+        DType::Bool
+    }
+}
+
 fn truth_run(c: &Call, kind: Reduce) -> Result<()> {
-    let from = c.args.tensor(0).dtype.compute();
+    let from = asked(c.args.tensor(0));
     with_views(c, &truth_mask(c.args)?, from, DType::Bool, |x, axes, out| {
         reduce::reduce(kind, x, axes, out)
     })
@@ -53,7 +62,7 @@ fn count_run(c: &Call) -> Result<()> {
     let t = c.args.tensor(0);
     let mask = axes(c.args.opt_ints(1), t.rank())?;
     let count = |x: AnySrc, axes: &[bool], out: AnyDst| reduce::reduce(Reduce::CountNonzero, x, axes, out);
-    with_views(c, &mask, t.dtype.compute(), DType::I64, count)
+    with_views(c, &mask, asked(t), DType::I64, count)
 }
 
 fn shade_count(c: &Call) -> Result<()> {

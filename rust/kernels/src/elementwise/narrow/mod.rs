@@ -223,10 +223,12 @@ pub(super) fn fused(op: Fused, compute: DType, operands: [&Operand; MAX_IN], out
         .then(|| Native::with_floats(kernel, halves))
 }
 
-/// The larger (or smaller) of two integers, where the first one lies.
+/// The larger (or smaller) of two elements, where the first one lies; the same in any order, the bits of NaN apart.
 pub(crate) fn extremum_over(max: bool, d: DType) -> Option<Kernel> {
     let op = if max { Binary::Maximum } else { Binary::Minimum };
-    matches!(d, DType::U8 | DType::I8 | DType::I16 | DType::I32)
-        .then(|| ints::binary_over(op, d))
-        .flatten()
+    match d {
+        DType::U8 | DType::I8 | DType::I16 | DType::I32 => ints::binary_over(op, d),
+        DType::BF16 | DType::F16 => halves::extremum_over(op, d),
+        _ => None,
+    }
 }
