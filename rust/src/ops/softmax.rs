@@ -21,7 +21,8 @@ fn run(c: &Call, log: bool) -> Result<()> {
     let t = c.args.tensor(0);
     let d = wrap_dim(c.args.int(1), t.rank())?;
     let work = c.outs[0].dtype.compute();
-    let (x, out) = (cpu::cast(t, work)?, cpu::output(&c.outs[0], work)?);
+    let out = cpu::output(&c.outs[0], work)?;
+    let x = cpu::dense_with(&cpu::cast(t, work)?, &out.core)?;
     kernels::softmax(cpu::src(&x), d, out.dst(), log);
     out.store();
     Ok(())
@@ -51,9 +52,10 @@ fn backward_infer(a: &Args) -> Result<Metas> {
 
 fn backward_run(c: &Call, log: bool) -> Result<()> {
     let y = computed(c.args.tensor(1))?;
-    let g = cpu::cast(c.args.tensor(0), y.dtype)?;
     let d = wrap_dim(c.args.int(2), y.rank())?;
     let out = cpu::output(&c.outs[0], y.dtype)?;
+    let g = cpu::dense_with(&cpu::cast(c.args.tensor(0), y.dtype)?, &out.core)?;
+    let y = cpu::dense_with(&y, &out.core)?;
     kernels::softmax_backward(cpu::src(&g), cpu::src(&y), d, out.dst(), log);
     out.store();
     Ok(())
