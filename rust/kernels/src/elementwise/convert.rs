@@ -393,7 +393,20 @@ unsafe fn load<S: Stored, C: Compute>(src: *const u8, rect: Rect, dst: *mut u8) 
                     std::slice::from_raw_parts_mut(out, rect.cols),
                 );
             } else if rect.col_stride == 0 {
-                fill_row(C::get(*row), std::slice::from_raw_parts_mut(out, rect.cols));
+                let v = C::get(*row);
+                if (SHORT..=4 * SHORT).contains(&rect.cols) {
+                    // Blocks, of which the last ends with the row.
+                    for at in 0..rect.cols / SHORT {
+                        out.add(at * SHORT).cast::<[C; SHORT]>().write_unaligned([v; SHORT]);
+                    }
+                    out.add(rect.cols - SHORT)
+                        .cast::<[C; SHORT]>()
+                        .write_unaligned([v; SHORT]);
+                } else if rect.cols < SHORT {
+                    std::slice::from_raw_parts_mut(out, rect.cols).fill(v);
+                } else {
+                    fill_row(v, std::slice::from_raw_parts_mut(out, rect.cols));
+                }
             } else if rect.cols >= SHORT && is::<S, C>() {
                 every(row, rect.col_stride, out.cast(), rect.cols);
             } else if rect.cols >= SHORT && (2..=4).contains(&rect.col_stride) {
