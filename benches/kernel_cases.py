@@ -384,6 +384,28 @@ def cases():
             setup = f"m = t.nn.{layer}(128, 128); x = t.randn({steps}, {batch}, 128)"
             add("recurrent", f"{layer} 128, {steps} steps, batch {batch}", setup, "m(x)")
             add_backward("recurrent", f"{layer} 128, {steps} steps, batch {batch}", setup, "m(x)[0]")
+    # Inputs that do not lie as fast paths like them: every second element, transposed, short rows.
+    apart, turned = "t.randn(8, 128, 256, 2)[..., 0]", "t.randn(1000, 1000).t()"
+    for f in (
+        "logsumexp(0) logsumexp(-1) softmax(0) softmax(-1) cumsum(0) cumprod(0) cummax(0) sum() sum(0) sum(-1)".split()
+    ):
+        add("layouts", f"{f} 8x128x256, every second", f"x = {apart}", f"x.{f}")
+    for f in "norm() std() max() relu() double()".split():
+        add("layouts", f"{f} 8x128x256, every second", f"x = {apart}", f"x.{f}")
+    add("layouts", "x + y 8x128x256, every second", f"x = {apart}; y = {apart}", "x + y")
+    for f in "mse l1 smooth_l1 huber".split():
+        add("layouts", f"{f}_loss 1000x1000 transposed", f"x = {turned}; y = {turned}", f"F.{f}_loss(x, y)")
+    for f in "flip(-1) double() cumsum(0) cummax(0) softmax(-1) unfold(-1,4,2).contiguous()".split():
+        add("layouts", f"{f} 1000x1000 transposed", f"x = {turned}", f"x.{f}")
+    for shape in ("64, 32, 32, 16", "1000, 100"):
+        name = shape.replace(", ", "x")
+        for f in "sum(-1) amin(-1) max(-1) logsumexp(-1) cumsum(-1) diff() flip(-1)".split():
+            add("layouts", f"{f} {name}", f"x = t.randn({shape})", f"x.{f}")
+        index = f"x = t.randn({shape}); i = t.randint(0, 16, ({shape}))"
+        add("layouts", f"gather(-1) {name}", index, "x.gather(-1, i)")
+        add("layouts", f"scatter_add(-1) {name}", index, "x.scatter_add(-1, i, x)")
+    for name, other in (("row", "t.randn(100)"), ("column", "t.randn(1000, 1)")):
+        add("layouts", f"x + {name} 1000x100", f"x = t.randn(1000, 100); y = {other}", "x + y")
     layouts(add, found)
     return found
 

@@ -180,6 +180,19 @@ impl Layout {
         }
     }
 
+    /// The shape without gaps, dims in the order of their strides.
+    pub fn packed_alike(&self) -> Layout {
+        let mut order: Vec<usize> = (0..self.rank()).collect();
+        order.sort_by_key(|&d| std::cmp::Reverse(self.strides[d]));
+        let mut out = Layout::contiguous(self.shape);
+        let mut step = 1isize;
+        for &d in order.iter().rev() {
+            out.strides[d] = step;
+            step *= self.shape[d].max(1) as isize;
+        }
+        out
+    }
+
     #[inline(always)]
     pub fn rank(&self) -> usize {
         self.shape.len()

@@ -164,8 +164,10 @@ fn log_add_exp(a: f64, b: f64) -> f64 {
     hi + if u == 1.0 { e } else { ln_f64(u) * (e / (u - 1.0)) }
 }
 
-/// Lines side by side that are scanned at once.
-const STRIP: usize = 64;
+/// Lines side by side that are scanned at once: at most as many as have their sums in the first-level cache (the longer what is
+/// read of each row, the less it waits for memory), and at least a few lines of the cache.
+const STRIP: usize = 512;
+const NARROW: usize = 64;
 
 /// Views along an axis of `n` elements; the strides are those along it.
 struct Job<T> {
@@ -197,12 +199,14 @@ fn along<F: Fold>(src: &Src<F::T>, axis: usize, dst: &Dst<F::T>) {
     let mut outer = lines;
     let (width, side) = outer.pop();
     if width > 1 && side[..2] == [1, 1] {
-        let strips = width.div_ceil(STRIP);
-        parallel::for_range(outer.count() * strips, grain(2 * n * width.min(STRIP)), |range| {
+        let shared = width.div_ceil(2 * parallel::threads()).next_multiple_of(NARROW);
+        let wide = shared.min(STRIP);
+        let strips = width.div_ceil(wide);
+        parallel::for_range(outer.count() * strips, grain(2 * n * width.min(wide)), |range| {
             for j in range {
-                let first = j % strips * STRIP;
+                let first = j % strips * wide;
                 let at = outer.at(j / strips).map(|a| a + first as isize);
-                strip::<F>(&job, at, STRIP.min(width - first));
+                strip::<F>(&job, at, wide.min(width - first));
             }
         });
     } else {

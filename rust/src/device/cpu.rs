@@ -117,6 +117,34 @@ pub fn contiguous(c: &Core, dtype: DType) -> Result<Core> {
     Ok(out)
 }
 
+/// `c` itself where some dim is dense, else a copy whose dims have strides in the same order: for kernels that pass over their
+/// input more than once, or line by line.
+pub fn dense(c: &Core) -> Result<Core> {
+    let dims = || {
+        (0..c.rank())
+            .filter(|&d| c.shape()[d] != 1)
+            .map(|d| c.layout.strides()[d])
+    };
+    if c.numel() <= 1 || dims().any(|s| (0..=1).contains(&s)) {
+        return Ok(c.clone());
+    }
+    let out = Core::empty_with(c.layout.packed_alike(), c.dtype, Device::Cpu)?;
+    copy(c, &out);
+    Ok(out)
+}
+
+/// `c` itself where some dim is dense in it and in `out`, else a copy that lies as `out` does: for kernels that go from line to
+/// line of both.
+pub fn dense_with(c: &Core, out: &Core) -> Result<Core> {
+    let both = |d: usize| c.shape()[d] != 1 && c.layout.strides()[d] == 1 && out.layout.strides()[d] == 1;
+    if c.numel() <= 1 || (0..c.rank()).any(both) {
+        return Ok(c.clone());
+    }
+    let copied = Core::empty_with(out.layout.packed_alike(), c.dtype, Device::Cpu)?;
+    copy(c, &copied);
+    Ok(copied)
+}
+
 /// An output of the dtype that kernels write: the output itself, or a temporary that [`Output::store`] converts.
 pub struct Output {
     pub core: Core,

@@ -1,6 +1,6 @@
 //! Rearrangements that copy: cat, stack, flip, triangles.
 
-use super::def::{Builder, Call, Metas, op};
+use super::def::{Builder, Call, Meta, Metas, op};
 use super::support::one;
 use crate::args::Args;
 use crate::core::Core;
@@ -8,8 +8,9 @@ use crate::device::{Device, cpu, gpu};
 use crate::dtype::{DType, legacy_name, promote};
 use crate::ensure;
 use crate::error::{Error, Result};
-use crate::layout::{Dims, wrap_dim};
+use crate::layout::{Dims, Layout, wrap_dim};
 use firesteel_kernels::{MAX_RANK, elementwise, index};
+use smallvec::smallvec;
 
 /// Promoted dtype of a list, ranks apart.
 fn common_dtype(list: &[Core]) -> Result<DType> {
@@ -186,7 +187,10 @@ fn flipped(a: &Args) -> Result<[bool; MAX_RANK]> {
 
 fn flip_infer(a: &Args) -> Result<Metas> {
     flipped(a)?;
-    one(*a.tensor(0).shape(), a.tensor(0).dtype)
+    let t = a.tensor(0);
+    let mut meta = Meta::new(*t.shape(), t.dtype);
+    meta.layout = Some(Box::new(Layout::dense_like(*t.shape(), &t.layout)));
+    Ok(smallvec![meta])
 }
 
 fn flip_run(c: &Call) -> Result<()> {

@@ -1,7 +1,7 @@
 //! Losses: negative log-likelihood, cross-entropy, and losses of pairs of numbers.
 
 use super::def::{Builder, Call, Meta, Metas, op};
-use super::support::{computed, float_only, one, reshaped, row, with_float};
+use super::support::{computed, float_only, one, packed, reshaped, row, with_float};
 use crate::args::Args;
 use crate::core::Core;
 use crate::device::{Device, cpu, gpu};
@@ -346,7 +346,7 @@ impl Asked {
 
     /// Calls `f` with what the kernels are given.
     fn with<T: LossElement, R>(&self, a: &Args, f: impl FnOnce(&loss::Lines<T>, Reduction) -> R) -> Result<R> {
-        let x = computed(a.tensor(self.input))?;
+        let x = cpu::dense(&computed(a.tensor(self.input))?)?;
         let shape = row(&classes(x.shape()));
         let x = reshaped(&x, &shape)?;
         let weight = list(a.opt_tensor(self.input + 2), x.dtype)?;
@@ -482,17 +482,33 @@ fn check_pair(a: &Args, first: usize) -> Result<()> {
     Ok(())
 }
 
+/// Whether tensors of one shape lie alike, each in one block of memory but not row-major: then they are read in its order.
+fn alike<const N: usize>(a: &Args, all: [usize; N]) -> bool {
+    let first = &a.tensor(all[0]).layout;
+    let same = |i: usize| a.tensor(i).layout.strides() == first.strides() && a.tensor(i).shape() == &first.shape;
+    all.into_iter().all(same) && !first.is_contiguous() && first.is_dense()
+}
+
+/// The elements in the order of memory.
+fn flat(c: &Core) -> Core {
+    c.with_layout(packed(row(&[c.numel()]), c.layout.offset))
+}
+
+/// A result that lies as the input does.
+fn lying_alike(x: &Core) -> Metas {
+    let mut meta = Meta::new(*x.shape(), x.dtype);
+    meta.layout = Some(Box::new(Layout { offset: 0, ..x.layout }));
+    smallvec![meta]
+}
+
 fn pair_infer(a: &Args) -> Result<Metas> {
     check_pair(a, 0)?;
     let x = a.tensor(0);
-    one(
-        if reduction(a, 3)? == Reduction::Each {
-            *x.shape()
-        } else {
-            Dims::EMPTY
-        },
-        x.dtype,
-    )
+    match reduction(a, 3)? {
+        Reduction::Each if alike(a, [0, 1]) => Ok(lying_alike(x)),
+        Reduction::Each => one(*x.shape(), x.dtype),
+        _ => one(Dims::EMPTY, x.dtype),
+    }
 }
 
 fn no_probability(_: loss::OutOfRange) -> Error {
@@ -504,10 +520,13 @@ fn no_probability(_: loss::OutOfRange) -> Error {
 
 fn pair_run(c: &Call) -> Result<()> {
     let work = c.args.tensor(0).dtype.compute();
-    let [x, t] = [0, 1].map(|i| cpu::contiguous(c.args.tensor(i), work));
+    let alike = alike(c.args, [0, 1]);
+    let in_order = |t: &Core| cpu::contiguous(&if alike { flat(t) } else { t.clone() }, work);
+    let [x, t] = [0, 1].map(|i| in_order(c.args.tensor(i)));
     let (x, t, kind) = (x?, t?, pair(c.args, 2)?);
-    let out = cpu::contiguous_output(&c.outs[0], work)?;
     let reduction = reduction(c.args, 3)?;
+    let to = if alike { flat(&c.outs[0]) } else { c.outs[0].clone() };
+    let out = cpu::contiguous_output(&to, work)?;
     with_float!(work, T => {
         cpu::with_slices_mut::<T, _>(&[&out.core], |mut parts| {
             let (x, t) = (cpu::slice::<T>(&x), cpu::slice::<T>(&t));
@@ -538,14 +557,30 @@ fn pair_backward_infer(a: &Args) -> Result<Metas> {
         g.shape(),
         x.shape()
     );
-    one(*x.shape(), x.dtype)
+    if all_alike(a) {
+        Ok(lying_alike(x))
+    } else {
+        one(*x.shape(), x.dtype)
+    }
+}
+
+/// Gradient, input and target; one gradient for all suits any.
+fn all_alike(a: &Args) -> bool {
+    if a.tensor(0).numel() == 1 {
+        alike(a, [1, 2])
+    } else {
+        alike(a, [0, 1, 2])
+    }
 }
 
 fn pair_backward_run(c: &Call) -> Result<()> {
     let work = c.args.tensor(1).dtype.compute();
-    let [g, x, t] = [0, 1, 2].map(|i| cpu::contiguous(c.args.tensor(i), work));
+    let alike = all_alike(c.args);
+    let in_order = |t: &Core| cpu::contiguous(&if alike { flat(t) } else { t.clone() }, work);
+    let [g, x, t] = [0, 1, 2].map(|i| in_order(c.args.tensor(i)));
     let (g, x, t, kind) = (g?, x?, t?, pair(c.args, 3)?);
-    let out = cpu::contiguous_output(&c.outs[0], work)?;
+    let to = if alike { flat(&c.outs[0]) } else { c.outs[0].clone() };
+    let out = cpu::contiguous_output(&to, work)?;
     let mean = reduction(c.args, 4)? == Reduction::Mean;
     with_float!(work, T => {
         cpu::with_slices_mut::<T, _>(&[&out.core], |mut parts| {

@@ -25,7 +25,8 @@ fn run(c: &Call, kind: Scan) -> Result<()> {
     let t = c.args.tensor(0);
     let d = wrap_dim(c.args.int(1), t.rank())?;
     let work = c.outs[0].dtype.compute();
-    let (x, out) = (cpu::cast(t, work)?, cpu::output(&c.outs[0], work)?);
+    let out = cpu::output(&c.outs[0], work)?;
+    let x = cpu::dense_with(&cpu::cast(t, work)?, &out.core)?;
     scan::scan(kind, cpu::src(&x), d, out.dst());
     out.store();
     Ok(())
@@ -50,6 +51,7 @@ fn extremum_run(c: &Call, max: bool) -> Result<()> {
     let x = computed(c.args.tensor(0))?;
     let d = wrap_dim(c.args.int(1), x.rank())?;
     let values = cpu::output(&c.outs[0], x.dtype)?;
+    let x = cpu::dense_with(&x, &values.core)?;
     scan::scan_extremum(max, cpu::src(&x), d, values.dst(), cpu::dst(&c.outs[1]));
     values.store();
     Ok(())

@@ -4,6 +4,7 @@
 //! nothing and rounds once, f64 to half apart: PyTorch goes through f32 there, and so do we.
 
 use crate::dtype::{Bool, DType, Element, bf16, f16};
+use crate::simd::every::every;
 #[cfg(target_arch = "x86_64")]
 use crate::simd::isa;
 use crate::{multiversion, with_element};
@@ -225,6 +226,12 @@ multiversion! {
 }
 
 multiversion! {
+    fn fill_row<C: Compute>(v: C, dst: &mut [C]) {
+        dst.fill(v);
+    }
+}
+
+multiversion! {
     fn store_row<C: Compute, D: Stored>(src: &[C], dst: &mut [D]) {
         for (d, s) in dst.iter_mut().zip(src) {
             *d = s.put();
@@ -233,7 +240,6 @@ multiversion! {
 }
 
 /// Whether two types are one, known when it is compiled.
-#[cfg(target_arch = "x86_64")]
 #[inline(always)]
 fn is<A: 'static, B: 'static>() -> bool {
     std::any::TypeId::of::<A>() == std::any::TypeId::of::<B>()
@@ -400,12 +406,54 @@ unsafe fn load<S: Stored, C: Compute>(src: *const u8, rect: Rect, dst: *mut u8) 
                     std::slice::from_raw_parts_mut(out, rect.cols),
                 );
             } else if rect.col_stride == 0 {
-                std::slice::from_raw_parts_mut(out, rect.cols).fill(C::get(*row));
+                let v = C::get(*row);
+                if (SHORT..=4 * SHORT).contains(&rect.cols) {
+                    // Blocks, of which the last ends with the row.
+                    for at in 0..rect.cols / SHORT {
+                        out.add(at * SHORT).cast::<[C; SHORT]>().write_unaligned([v; SHORT]);
+                    }
+                    out.add(rect.cols - SHORT)
+                        .cast::<[C; SHORT]>()
+                        .write_unaligned([v; SHORT]);
+                } else if rect.cols < SHORT {
+                    std::slice::from_raw_parts_mut(out, rect.cols).fill(v);
+                } else {
+                    fill_row(v, std::slice::from_raw_parts_mut(out, rect.cols));
+                }
+            } else if rect.cols >= SHORT && is::<S, C>() {
+                every(row, rect.col_stride, out.cast(), rect.cols);
+            } else if rect.cols >= SHORT && (2..=4).contains(&rect.col_stride) {
+                near(row, rect.col_stride, out, rect.cols);
             } else {
                 for c in 0..rect.cols {
                     *out.add(c) = C::get(*row.offset(c as isize * rect.col_stride));
                 }
             }
+        }
+    }
+}
+
+/// Elements that lie apart, converted side by side.
+///
+/// # Safety
+/// `n` elements at both ends, which do not overlap.
+unsafe fn near<S: Stored, C: Compute>(from: *const S, step: isize, to: *mut C, n: usize) {
+    const PIECE: usize = 128;
+    let mut held = [std::mem::MaybeUninit::<S>::uninit(); PIECE];
+    for at in (0..n).step_by(PIECE) {
+        let len = PIECE.min(n - at);
+        // SAFETY: the caller's promise; as many as are read were just written.
+        unsafe {
+            every(
+                from.offset(at as isize * step),
+                step,
+                held.as_mut_ptr().cast::<S>(),
+                len,
+            );
+            load_row(
+                std::slice::from_raw_parts(held.as_ptr().cast::<S>(), len),
+                std::slice::from_raw_parts_mut(to.add(at), len),
+            );
         }
     }
 }

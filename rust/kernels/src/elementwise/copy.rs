@@ -7,6 +7,7 @@ use super::{Binary, Operand, convert};
 use crate::dtype::{DType, Scalar};
 use crate::parallel::for_range;
 use crate::reduce::walk::Walk;
+use crate::simd::every::every;
 use crate::simd::transpose::{Band, transpose as by_blocks};
 use crate::view::{AnyDst, AnySrc};
 use crate::with_element;
@@ -32,7 +33,12 @@ pub fn copy(src: AnySrc, dst: AnyDst) {
             dst,
         );
     }
-    if src.is_contiguous() && dst.is_contiguous() && src.ptr() != dst.ptr().cast_const() {
+    // Whatever the order of the dims, if it is one.
+    let dense = || {
+        let plan = Plan::new(&dst, &[Some(&src)]);
+        plan.rank == 1 && plan.is_dense(0) && plan.is_dense(1)
+    };
+    if dst.numel() > 0 && src.ptr() != dst.ptr().cast_const() && dense() {
         return straight(&src, &dst, through);
     }
     run(
@@ -200,7 +206,8 @@ fn same<T: Copy>(src: &AnySrc, dst: &AnyDst) {
     );
     let mut lines = walk;
     let (len, steps) = lines.pop();
-    if lines.count() >= 8 && (steps == [1, 1] || len <= SHORT || steps == [0, 1]) {
+    let reversed = steps == [-1, 1] && len < REVERSED;
+    if lines.count() >= 8 && (steps == [1, 1] || len <= SHORT || steps == [0, 1] || reversed) {
         return by_lines(lines, len, steps, from, to);
     }
     for_range(n, GRAIN, |range| {
@@ -213,6 +220,9 @@ fn same<T: Copy>(src: &AnySrc, dst: &AnyDst) {
 
 /// Lines so short that what is done for each of them outweighs the elements.
 const SHORT: usize = 16;
+
+/// Longer lines are reversed one by one.
+const REVERSED: usize = 128;
 
 /// Two to four lines whose elements come in turn.
 fn zipped<T: Copy>(plan: &Plan, from: Shared<T>, to: Shared<T>) {
@@ -267,6 +277,7 @@ fn by_lines<T: Copy>(lines: Walk<2>, len: usize, steps: [isize; 2], from: Shared
             match steps {
                 [1, 1] => copy_rows(from.cast_const(), to, rows, len, apart),
                 [0, 1] => fill_rows(from.cast_const(), to, rows, len, apart),
+                [-1, 1] => reverse_rows(from.cast_const(), to, rows, len, apart),
                 _ => strided_rows(from.cast_const(), to, [rows, len], apart, steps),
             }
         });
@@ -313,6 +324,29 @@ crate::multiversion! {
     }
 }
 
+crate::multiversion! {
+    /// Rows in reverse order, which begin with their last element.
+    fn reverse_rows<T: Copy>(from: *const T, to: *mut T, rows: usize, len: usize, apart: [isize; 2]) {
+        for r in 0..rows as isize {
+            // SAFETY: the caller's walk lies inside the views.
+            unsafe {
+                let (last, to) = (from.offset(r * apart[0]), to.offset(r * apart[1]));
+                let mut i = 0;
+                while i + 8 <= len {
+                    let mut block = last.sub(i + 7).cast::<[T; 8]>().read_unaligned();
+                    block.reverse();
+                    to.add(i).cast::<[T; 8]>().write_unaligned(block);
+                    i += 8;
+                }
+                while i < len {
+                    *to.add(i) = *last.sub(i);
+                    i += 1;
+                }
+            }
+        }
+    }
+}
+
 fn strided_rows<T: Copy>(from: *const T, to: *mut T, [rows, len]: [usize; 2], apart: [isize; 2], steps: [isize; 2]) {
     for r in 0..rows as isize {
         for i in 0..len as isize {
@@ -335,6 +369,7 @@ unsafe fn row<T: Copy>(s: *const T, ss: isize, d: *mut T, ds: isize, len: usize)
                     *d.add(i) = v;
                 }
             }
+            (2..=4, 1) if s != d.cast_const() => every(s, ss, d, len),
             (-1, 1) => reverse(
                 std::slice::from_raw_parts(s.offset(1 - len as isize), len),
                 std::slice::from_raw_parts_mut(d, len),
@@ -367,12 +402,19 @@ fn transpose<T: Copy>(plan: &Plan, across: usize, from: Shared<T>, to: Shared<T>
     outer.shape[across] = 1;
     outer.shape[inner] = 1;
     let others: usize = outer.shape[..plan.rank].iter().product();
+    // Lines of the result that are written in short pieces are finished before others are begun.
+    let pieces = cols < TILE;
     let (sd, dd) = (plan.strides[1][inner], plan.strides[0][across]);
     let di = plan.strides[0][inner];
     for_range(others * bands, (GRAIN / (tall * cols)).max(1), |range| {
         for band in range {
-            let index = outer.index(band / bands);
-            let r0 = band % bands * tall;
+            let (other, band) = if pieces {
+                (band % others, band / others)
+            } else {
+                (band / bands, band % bands)
+            };
+            let index = outer.index(other);
+            let r0 = band * tall;
             let height = tall.min(rows - r0);
             // SAFETY: the indices lie inside the views; bands are disjoint.
             unsafe {

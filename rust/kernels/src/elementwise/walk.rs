@@ -21,6 +21,8 @@ pub(crate) const BLOCK: usize = 512;
 pub(crate) const MAX_IN: usize = 4;
 /// An inner dim at least this long is walked row by row, so that its rows can be used in place.
 const LONG_ROW: usize = 128;
+/// … and one of this length where else rows that lie apart would be copied into blocks.
+const ROW: usize = 32;
 /// A tile is a block: so many elements along the dim in which an input is dense, so many along the output's.
 const TILE_ROWS: usize = 16;
 const TILE_COLS: usize = BLOCK / TILE_ROWS;
@@ -190,6 +192,18 @@ impl Plan {
         }
         index[0] = pos;
         index
+    }
+
+    /// The index `by` elements later, at most at the end of the row.
+    #[inline]
+    fn advance(&self, index: &mut [usize; MAX_RANK], by: usize) {
+        let mut d = self.rank - 1;
+        index[d] += by;
+        while d > 0 && index[d] == self.shape[d] {
+            index[d] = 0;
+            d -= 1;
+            index[d] += 1;
+        }
     }
 
     #[inline]
@@ -470,7 +484,11 @@ impl Work<'_> {
             grain,
         } = *self;
         let n: usize = plan.shape[..plan.rank].iter().product();
-        let by_row = plan.rank == 1 || plan.inner() >= LONG_ROW;
+        let apart = |operand: usize| {
+            let outer = &plan.strides[operand][..plan.rank - 1];
+            plan.inner_stride(operand) == 1 && !plan.is_dense(operand) && outer.iter().any(|&s| s != 0)
+        };
+        let by_row = plan.rank == 1 || plan.inner() >= LONG_ROW || plan.inner() >= ROW && (0..=inputs.len()).any(apart);
         let in_place = |operand: usize| {
             if by_row {
                 plan.inner_stride(operand) == 1
@@ -517,16 +535,26 @@ impl Work<'_> {
             let most = if asks { BLOCK } else { usize::MAX };
             splats.map(|(_, input)| room(input.1)).fold(most, usize::min)
         });
+        // Of narrow elements more, up to the bytes that a block of f32 has.
+        let widest = inputs
+            .iter()
+            .map(|input| input.1.size())
+            .fold(result.size(), usize::max);
+        let block = BLOCK * (4 / widest).max(1);
+        // Blocks of whole rows: then a row that is the same for all of them is loaded once.
+        let inner = plan.inner();
+        let rows = if by_row || inner > block / 2 {
+            block
+        } else {
+            block - block % inner
+        };
         let most = if scratch_used && pieces.is_none() {
-            // Of narrow elements more, up to the bytes that a block of f32 has.
-            let widest = inputs
-                .iter()
-                .map(|input| input.1.size())
-                .fold(result.size(), usize::max);
-            BLOCK * (4 / widest).max(1)
+            rows
         } else {
             usize::MAX
         };
+        let repeats = |i: usize| most == rows && plan.strides[i + 1][..plan.rank - 1].iter().all(|&s| s == 0);
+        let repeated: [bool; MAX_IN] = std::array::from_fn(|i| !by_row && i < inputs.len() && repeats(i));
         let sink = &sink;
 
         for_range(n, grain, |range| {
@@ -540,9 +568,17 @@ impl Work<'_> {
                 }
             }
             let mut pos = range.start;
+            // How much of such rows lies in the blocks.
+            let mut kept = 0;
+            let mut index = plan.index(pos);
             while pos < range.end {
-                let index = plan.index(pos);
                 let mut len = most.min(range.end - pos);
+                if !by_row && most == rows {
+                    // Up to the end of a row.
+                    len = len.min(rows - index[plan.rank - 1]);
+                }
+                let again = index[plan.rank - 1] == 0 && len <= kept;
+                kept = if index[plan.rank - 1] == 0 { kept.max(len) } else { 0 };
                 if by_row {
                     len = len.min(plan.inner() - index[plan.rank - 1]);
                 }
@@ -553,6 +589,7 @@ impl Work<'_> {
                     for (i, feed) in feeds.iter().enumerate() {
                         match *feed {
                             Feed::Splat(_) => {}
+                            Feed::Loaded(..) if again && repeated[i] => {}
                             Feed::Direct(base) => {
                                 ptrs[i] = base.offset(plan.offset(i + 1, &index) * inputs[i].1.size() as isize);
                             }
@@ -610,6 +647,11 @@ impl Work<'_> {
                     }
                 }
                 pos += len;
+                if by_row {
+                    plan.advance(&mut index, len);
+                } else {
+                    index = plan.index(pos);
+                }
             }
         });
     }

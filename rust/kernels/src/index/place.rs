@@ -19,7 +19,7 @@ pub(super) const GRAIN: usize = 16 * 1024;
 /// Indices that are turned into offsets together.
 pub(super) const BLOCK: usize = 1024;
 /// Shorter runs are moved one by one.
-const SHORT: usize = 12;
+pub(super) const SHORT: usize = 40;
 
 /// Turns checked indices into places of a dim.
 #[derive(Clone, Copy)]

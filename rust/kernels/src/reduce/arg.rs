@@ -65,6 +65,7 @@ fn along<T: Ordered, const MAX: bool>(src: &Src<T>, axis: usize, values: Option<
             None,
             &view_mut(&mut best, &shape),
         );
+        let lines = lines.coalesce();
         parallel::for_range(count, grain(n), |range| find(&out, &lines, range, &best));
         return;
     }

@@ -29,7 +29,7 @@ macro_rules! unit {
         }
     )*};
 }
-unit!(SumInt, ProdInt, Prod, Count, SumExp, Dot);
+unit!(SumInt, ProdInt, Prod, Count, Dot);
 
 /// Sum of floats, divided by `div` at the end.
 #[derive(Clone, Copy)]
@@ -358,30 +358,6 @@ impl<T: Real> Fold for Squares<T> {
     fn out(&self, _: T, acc: T) -> T {
         let v = acc / self.div;
         if self.root { v.root() } else { v }
-    }
-}
-
-/// log of the sum of e^(x - aux), plus aux.
-impl<T: Real> Fold for SumExp<T> {
-    type In = T;
-    type Aux = T;
-    type Acc = T;
-    type Out = T;
-    #[inline(always)]
-    fn zero(&self) -> T {
-        T::ZERO
-    }
-    #[inline(always)]
-    fn step(&self, max: T, acc: T, x: T, _: T) -> T {
-        acc + Real::exp(x - max)
-    }
-    #[inline(always)]
-    fn join(&self, a: T, b: T) -> T {
-        a + b
-    }
-    #[inline(always)]
-    fn out(&self, max: T, acc: T) -> T {
-        Real::ln(acc) + max
     }
 }
 

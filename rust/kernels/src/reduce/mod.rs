@@ -11,9 +11,11 @@ pub(crate) mod real;
 pub(crate) mod walk;
 
 use crate::dtype::{Bool, DType, Element};
+use crate::softmax::logsumexp;
+use crate::softmax::row::Soft;
 use crate::view::{AnyDst, AnySrc, Dst, Src};
 use real::Real;
-use walk::{view_mut, view_of};
+use walk::view_mut;
 
 pub use arg::{arg_reduce, count_nonzero, equal};
 pub(crate) use fold::{Fold, fold};
@@ -121,14 +123,14 @@ fn truth<T: Element + folds::Truth>(op: Reduce, src: AnySrc, axes: &[bool], dst:
     }
 }
 
-fn float<T: Real + folds::Truth>(op: Reduce, src: AnySrc, axes: &[bool], dst: AnyDst) {
+fn float<T: Soft>(op: Reduce, src: AnySrc, axes: &[bool], dst: AnyDst) {
     match op {
         Reduce::Sum => one(folds::Sum { div: T::ONE }, src, axes, dst),
         Reduce::Prod => one(folds::Prod::<T>::new(), src, axes, dst),
         Reduce::Max => one(folds::Extremum::<T, true>::new(), src, axes, dst),
         Reduce::Min => one(folds::Extremum::<T, false>::new(), src, axes, dst),
         Reduce::Norm(p) => norm::<T>(p, src, axes, dst),
-        Reduce::LogSumExp => log_sum_exp::<T>(&src.typed(), axes, &dst.typed()),
+        Reduce::LogSumExp => logsumexp::log_sum_exp::<T>(&src.typed(), axes, &dst.typed()),
         _ => truth::<T>(op, src, axes, dst),
     }
 }
@@ -148,33 +150,6 @@ fn norm<T: Real + folds::Truth>(p: f64, src: AnySrc, axes: &[bool], dst: AnyDst)
     } else {
         one(Norm::<T, POWER>::of(p), src, axes, dst)
     }
-}
-
-fn log_sum_exp<T: Real>(src: &Src<T>, axes: &[bool], dst: &Dst<T>) {
-    let shape = keepdim(src.shape(), axes);
-    let mut max = vec![T::ZERO; shape.iter().product()];
-    fold(
-        folds::Extremum::<T, true>::new(),
-        src,
-        src,
-        axes,
-        None,
-        &view_mut(&mut max, &shape),
-    );
-    for m in &mut max {
-        // As PyTorch: an infinite maximum is not subtracted, so that inf - inf does not arise.
-        if m.magnitude() == T::INF {
-            *m = T::ZERO;
-        }
-    }
-    fold(
-        folds::SumExp::<T>::new(),
-        src,
-        src,
-        axes,
-        Some(&view_of(&max, &shape)),
-        dst,
-    );
 }
 
 pub(crate) fn mean_of<T: Real>(src: &Src<T>, axes: &[bool], dst: &Dst<T>) {

@@ -9,6 +9,10 @@ pub(crate) fn layouts(shape: &[usize]) -> Vec<(Vec<usize>, Vec<isize>, isize, us
     let contiguous = dense(shape)[..n].to_vec();
     let size: usize = shape.iter().product::<usize>().max(1);
     let mut all = vec![(shape.to_vec(), contiguous.clone(), 0, size)];
+    if n >= 1 {
+        let apart = contiguous.iter().map(|s| 2 * s).collect();
+        all.push((shape.to_vec(), apart, 0, 2 * size));
+    }
     if n >= 2 {
         let reversed: Vec<usize> = shape.iter().rev().copied().collect();
         let mut strides = dense(&reversed)[..n].to_vec();
@@ -54,6 +58,12 @@ const CASES: &[(&[usize], &[bool])] = &[
     (&[4, 6, 5, 7], &[false, true, false, true]),
     (&[2, 3, 70, 71], &[true, false, true, true]),
     (&[100, 3], &[false, true]),
+    (&[9, 16], &[false, true]),
+    (&[5, 63], &[false, true]),
+    (&[3, 127], &[false, true]),
+    (&[70, 65], &[true, false]),
+    (&[2500, 17], &[true, false]),
+    (&[5000, 2], &[false, false]),
 ];
 
 fn reference(x: &[f64], shape: &[usize], axes: &[bool], f: impl Fn(&[f64]) -> f64) -> Vec<f64> {
@@ -244,5 +254,43 @@ fn truths() {
         reduce(Reduce::Sum, src, &[false, true], dst);
         assert_eq!(n, [0, 1]);
         assert_eq!(super::arg::count_nonzero(src), 1);
+    }
+}
+
+/// Infinities and NaN in one line of many, lines in one piece and side by side.
+#[test]
+fn logsumexp_of_special_values() {
+    let inf = f32::INFINITY;
+    let lines: [([f32; 3], f32); 7] = [
+        ([1.0, inf, 2.0], inf),
+        ([inf, inf, -inf], inf),
+        ([-inf, -inf, -inf], -inf),
+        ([-inf, 0.0, -inf], 0.0),
+        ([f32::NAN, inf, 1.0], f32::NAN),
+        ([-inf, f32::NAN, -inf], f32::NAN),
+        ([1000.0, -1000.0, 1000.0], 1000.0 + std::f32::consts::LN_2),
+    ];
+    for count in [7usize, 70] {
+        for side_by_side in [false, true] {
+            let mut x = vec![0f32; count * 3];
+            let strides = if side_by_side { [1, count as isize] } else { [3, 1] };
+            for i in 0..count {
+                for k in 0..3 {
+                    x[i * strides[0] as usize + k * strides[1] as usize] = lines[i % 7].0[k];
+                }
+            }
+            let mut out = vec![7f32; count];
+            // SAFETY: three elements in each of the lines, and a result for each.
+            unsafe {
+                let src = AnySrc::new(x.as_ptr().cast(), DType::F32, &[count, 3], &strides);
+                let dst = AnyDst::new(out.as_mut_ptr().cast(), DType::F32, &[count, 1], &[1, 1]);
+                reduce(Reduce::LogSumExp, src, &[false, true], dst);
+            }
+            for (i, &got) in out.iter().enumerate() {
+                let want = lines[i % 7].1;
+                let near = got == want || got.is_nan() && want.is_nan() || (got - want).abs() < 1e-3;
+                assert!(near, "line {i} of {count}, side by side {side_by_side}: {got} {want}");
+            }
+        }
     }
 }

@@ -37,10 +37,47 @@ pub(super) fn all<F: Fold>(job: &Job<F::T>, lines: &Walk<3>) {
     }
     let work = if F::LINE == Way::Exponentials { 64 } else { 4 };
     parallel::for_range(lines.count(), grain(work * job.n), |range| {
+        #[cfg(target_arch = "x86_64")]
+        if F::SAME != Same::None
+            && job.step[..2] == [1, 1]
+            && job.n <= SHORT
+            && job.n % GROUP == 0
+            && crate::simd::isa() == crate::simd::Isa::Avx512
+        {
+            return lines.runs(range, |_, at, count, apart| {
+                // SAFETY: the instruction set was found; `count` lines of the walk, so far apart.
+                unsafe { short::<F>(job, at, count, apart) }
+            });
+        }
         lines.each(range, |_, [s, d, _]| {
             line::<F>(job, [s, d]);
         });
     });
+}
+
+/// Lines of whole groups for which choosing the way to scan them takes as long as the scan.
+#[cfg(target_arch = "x86_64")]
+const SHORT: usize = 128;
+
+/// What [`line`] makes of `count` dense lines of at most [`SHORT`] elements.
+///
+/// # Safety
+/// They lie `apart` inside the views; the CPU has AVX-512.
+#[cfg(target_arch = "x86_64")]
+unsafe fn short<F: Fold>(job: &Job<F::T>, at: [isize; 3], count: usize, apart: [isize; 3]) {
+    // SAFETY: `SAME` says what the types are; the rest is the caller's promise.
+    unsafe {
+        let (from, to) = (job.src.offset(at[0]), job.dst.offset(at[1]));
+        let (a, b, size) = (from.cast::<u8>(), to.cast::<u8>(), [job.n, count]);
+        let (apart, start) = ([apart[0], apart[1]], F::START);
+        match F::SAME {
+            Same::SumF32 => x86::sums_f32(a.cast(), b.cast(), size, apart, pun(start)),
+            Same::ProductF32 => x86::products_f32(a.cast(), b.cast(), size, apart, pun(start)),
+            Same::SumF64 => x86::sums_f64(a.cast(), b.cast(), size, apart, pun(start)),
+            Same::SumI64 => x86::sums_i64(a.cast(), b.cast(), size, apart, pun(start)),
+            Same::None => {}
+        }
+    }
 }
 
 fn line<F: Fold>(job: &Job<F::T>, at: [isize; 2]) {
@@ -162,6 +199,9 @@ pub(super) unsafe fn run<F: Fold>(
                 Same::None => None,
             };
             if let Some(acc) = acc {
+                if whole == n {
+                    return acc;
+                }
                 return groups(op, from.add(whole), to.add(whole), n - whole, before, acc, store);
             }
         }
@@ -251,12 +291,13 @@ mod x86 {
     use std::arch::x86_64::*;
 
     macro_rules! wide {
-        ($name:ident, $t:ty, $acc:ty, $vector:ty, $load:expr, $store:expr, $start:expr, $splat:ident, $join:ident, $up:ident, $last:ident, $first:ident) => {
+        ($name:ident, $many:ident, $t:ty, $acc:ty, $vector:ty, $load:expr, $store:expr, $start:expr, $splat:ident, $join:ident, $up:ident, $last:ident, $first:ident) => {
             /// As `groups`, for a multiple of 8 elements.
             ///
             /// # Safety
             /// As there; the CPU has AVX-512.
             #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma")]
+            #[inline]
             pub(super) unsafe fn $name(
                 from: *const $t,
                 to: *mut $t,
@@ -284,6 +325,33 @@ mod x86 {
                 }
                 Some($first(acc))
             }
+
+            /// Lines of `n` elements, a multiple of 8.
+            ///
+            /// # Safety
+            /// As there, for all of them.
+            #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma")]
+            pub(super) unsafe fn $many(
+                from: *const $t,
+                to: *mut $t,
+                [n, count]: [usize; 2],
+                apart: [isize; 2],
+                start: $acc,
+            ) {
+                for k in 0..count as isize {
+                    // SAFETY: the caller's promise.
+                    unsafe {
+                        $name(
+                            from.offset(k * apart[0]),
+                            to.offset(k * apart[1]),
+                            n,
+                            start,
+                            start,
+                            true,
+                        )
+                    };
+                }
+            }
         };
     }
 
@@ -304,6 +372,7 @@ mod x86 {
 
     wide!(
         sum_f32,
+        sums_f32,
         f32,
         f64,
         __m512d,
@@ -318,6 +387,7 @@ mod x86 {
     );
     wide!(
         product_f32,
+        products_f32,
         f32,
         f64,
         __m512d,
@@ -332,6 +402,7 @@ mod x86 {
     );
     wide!(
         sum_f64,
+        sums_f64,
         f64,
         f64,
         __m512d,
@@ -346,6 +417,7 @@ mod x86 {
     );
     wide!(
         sum_i64,
+        sums_i64,
         i64,
         i64,
         __m512i,

@@ -6,6 +6,7 @@
 
 pub(crate) mod cache;
 pub mod dot;
+pub(crate) mod every;
 pub mod int;
 pub(crate) mod sweep;
 pub(crate) mod transpose;

@@ -4,6 +4,7 @@
 //! one (`row`), side-by-side lines (the softmax over channels of an image) a strip at a time (`strip`), any others are
 //! copied first.
 
+pub(crate) mod logsumexp;
 pub(crate) mod row;
 pub(crate) mod strip;
 #[cfg(test)]

@@ -176,7 +176,7 @@ fn ask_written<T, L: Wave<T>, const W: usize>(l: L, x: *const T, k: usize, step:
 
 /// A number for each line, one by one.
 #[inline(always)]
-fn mapped<T: Soft, L: Wave<T>, const W: usize>(l: L, v: [L::V; W], f: impl Fn(T) -> T) -> [L::V; W] {
+pub(super) fn mapped<T: Soft, L: Wave<T>, const W: usize>(l: L, v: [L::V; W], f: impl Fn(T) -> T) -> [L::V; W] {
     let (mut held, mut to) = ([T::ZERO; WIDTH], v);
     // SAFETY: four vectors are no longer than the array.
     unsafe {
@@ -198,7 +198,12 @@ fn mapped<T: Soft, L: Wave<T>, const W: usize>(l: L, v: [L::V; W], f: impl Fn(T)
 /// # Safety
 /// As for [`run`].
 #[inline(always)]
-unsafe fn highest<T: Soft, L: Wave<T>, const W: usize>(l: L, lines: Lines<T>, n: usize, whole: bool) -> [L::V; W] {
+pub(super) unsafe fn highest<T: Soft, L: Wave<T>, const W: usize>(
+    l: L,
+    lines: Lines<T>,
+    n: usize,
+    whole: bool,
+) -> [L::V; W] {
     let mut top = [l.splat(-T::INF); W];
     for k in 0..lines.n {
         ask::<T, L, W>(l, lines.x, k, lines.step[0]);
@@ -287,7 +292,7 @@ unsafe fn softmax<T: Soft, L: Wave<T>, const W: usize>(
 
 /// `x - y`, with minus one in all lanes of `less`.
 #[inline(always)]
-fn lowered<T, L: Wave<T>, const W: usize>(l: L, mut x: [L::V; W], y: [L::V; W], less: L::V) -> [L::V; W] {
+pub(super) fn lowered<T, L: Wave<T>, const W: usize>(l: L, mut x: [L::V; W], y: [L::V; W], less: L::V) -> [L::V; W] {
     for w in 0..W {
         x[w] = l.fma(y[w], less, x[w]);
     }

@@ -1,6 +1,6 @@
 //! Sums, means, products, logarithms of sums of exponentials, and the sum that undoes a broadcast.
 
-use super::{MAX, SUM, count_of, everything, fold, shade, shade_of, with_views};
+use super::{MAX, SUM, count_of, everything, shade, shade_of, with_views};
 use crate::args::{Arg, Args};
 use crate::core::Core;
 use crate::device::cpu;
@@ -9,7 +9,7 @@ use crate::dtype::{DType, legacy_name};
 use crate::error::{Error, Result};
 use crate::layout::{Dims, Layout, expands_to};
 use crate::ops::def::{Builder, Call, Metas, op};
-use crate::ops::infer::{arithmetic, axes, float_of, reduced};
+use crate::ops::infer::{arithmetic, axes, float_of, keepdim_layout, reduced};
 use crate::ops::support::{Mask, one, single};
 use firesteel_kernels::MAX_RANK;
 use firesteel_kernels::reduce::{self, Reduce};
@@ -130,6 +130,18 @@ fn logsumexp_infer(a: &Args) -> Result<Metas> {
     one(reduced(t.shape(), &axes(Some(a.ints(1)), t.rank())?, a.bool(2)), d)
 }
 
+fn logsumexp(c: &Call) -> Result<()> {
+    let work = c.outs[0].dtype.compute();
+    let x = cpu::dense(&cpu::cast(c.args.tensor(0), work)?)?;
+    let mask = axes(Some(c.args.ints(1)), x.rank())?;
+    let out = cpu::output(&c.outs[0], work)?;
+    let layout = keepdim_layout(&out.core, x.shape(), &mask);
+    let to = cpu::dst_as(&out.core, &layout);
+    reduce::reduce(Reduce::LogSumExp, cpu::src(&x), &mask[..x.rank()], to);
+    out.store();
+    Ok(())
+}
+
 /// The maximum, then the sum of exponentials beneath it.
 fn shade_logsumexp(c: &Call) -> Result<()> {
     let t = gpu::cast(c.args.tensor(0), DType::F32)?;
@@ -222,7 +234,7 @@ pub fn ops() -> Vec<Builder> {
             .compute(prod_dim_infer, |c| counted(c, Reduce::Prod, &single(c.args.int(1), c.args.tensor(0).rank())?.1))
             .gpu(|c| shade_sum(c, &single(c.args.int(1), c.args.tensor(0).rank())?.1, true)),
         op("logsumexp(input, dim: int[1], keepdim: bool = False)", "log(sum(exp(input))) over some dims, without overflow; integers become floats.")
-            .compute(logsumexp_infer, |c| fold(c, Reduce::LogSumExp, &axes(Some(c.args.ints(1)), c.args.tensor(0).rank())?))
+            .compute(logsumexp_infer, logsumexp)
             .gpu(shade_logsumexp),
         op("_sum_to(input, size: int[])", "The sum over the dims by which a tensor of shape `size` was broadcast to the input's shape.")
             .compute(sum_to_infer, sum_to_run)

@@ -4,6 +4,7 @@ use super::{Fold, Plan, Run, store};
 use crate::multiversion;
 use crate::parallel;
 use crate::reduce::walk::{Share, grain};
+use crate::simd::every::every;
 use std::ops::Range;
 
 /// Columns that one job takes.
@@ -136,11 +137,32 @@ fn column_segment<F: Fold>(plan: &Plan<F>, j: usize, s: usize, strips: usize, au
     let range = s * ROWS..rows.min(s * ROWS + ROWS);
     let held = range.len();
     plan.reduced.each(range, |i, at| offsets[i % ROWS] = at);
+    if plan.inner_strides[0] != 1 {
+        return fold_apart(plan, &aux[..width], &mut acc[..width], from.x, &offsets[..held]);
+    }
     let wide = width * plan.pack;
     fold_block(f, &aux[..wide], &mut acc[..wide], from, &offsets[..held]);
     if plan.tail > 0 && s + 1 == plan.segments {
         let (wide, end) = (width * plan.tail, (rows * width * plan.pack) as isize);
         fold_block(f, &aux[..wide], &mut acc[..wide], from, &[[end; 2]]);
+    }
+}
+
+/// Rows whose elements lie apart, and are brought side by side, at a time.
+const NEAR: usize = 4;
+
+/// Folds rows of one view into `acc`, a column for each; their elements lie apart.
+fn fold_apart<F: Fold>(plan: &Plan<F>, aux: &[F::Aux], acc: &mut [F::Acc], from: *const F::In, offsets: &[[isize; 2]]) {
+    let width = acc.len();
+    let mut held = Vec::<F::In>::with_capacity(NEAR * width);
+    let rows = held.as_mut_ptr();
+    for some in offsets.chunks(NEAR) {
+        for (r, at) in some.iter().enumerate() {
+            // SAFETY: rows of the view, and room for as many.
+            unsafe { every(from.offset(at[0]), plan.inner_strides[0], rows.add(r * width), width) };
+        }
+        let places = std::array::from_fn::<_, NEAR, _>(|r| [(r * width) as isize; 2]);
+        fold_block(&plan.f, aux, acc, Run { x: rows, y: rows }, &places[..some.len()]);
     }
 }
 

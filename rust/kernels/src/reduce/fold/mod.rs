@@ -93,10 +93,13 @@ pub(crate) fn fold<F: Fold>(
         life: std::marker::PhantomData,
     };
     let (width, step) = kept.last();
-    if width > 1 && step[0] == 1 && step[1] == 1 && count > 0 {
+    let dense = step[..2] == [1, 1];
+    // Where no dim is dense, the one whose elements lie closer together counts as it.
+    let near = step[0] > 1 && x.ptr() == y.ptr() && step[0] == step[1] && step[0] < reduced.last().1[0].abs();
+    if width > 1 && (dense || near) && count > 0 {
         kept.pop();
         let w = width as isize;
-        let pack = if width <= columns::NARROW && reduced.rank() == 1 && reduced.last().1 == [w, w] {
+        let pack = if dense && width <= columns::NARROW && reduced.rank() == 1 && reduced.last().1 == [w, w] {
             (2 * columns::NARROW / width + 1).next_power_of_two() / 2
         } else {
             1

@@ -4,6 +4,8 @@ use super::{Fold, Plan, Run, Tree, store};
 use crate::multiversion;
 use crate::parallel;
 use crate::reduce::walk::{Share, grain};
+use crate::simd::every::every;
+use std::mem::MaybeUninit;
 use std::ops::Range;
 
 const LANES: usize = 64;
@@ -33,6 +35,12 @@ pub(super) fn fold_outputs<F: Fold>(plan: &Plan<F>, outputs: usize, count: usize
 }
 
 fn run_outputs<F: Fold>(plan: &Plan<F>, range: Range<usize>) {
+    let lines = plan.reduced.count() == 1 && plan.inner_strides[..2] == [1, 1];
+    if lines && (FEW..RUN).contains(&plan.inner) {
+        return plan
+            .kept
+            .runs(range, |_, at, count, step| fold_lines(plan, at, count, step));
+    }
     plan.kept.each(range, |_, at| {
         let acc = match plan.segments {
             0 => plan.f.zero(),
@@ -133,16 +141,20 @@ pub(in crate::reduce) fn fold_row<F: Fold<Aux = ()>>(f: &F, row: &[F::In]) -> F:
     f.out((), acc)
 }
 
-/// Joins the halves of `lanes`, the halves of that, and so on.
+/// Joins the halves of at most 64 lanes, the halves of that, and so on. Written out, because a loop over widths is not made
+/// into vectors.
 #[inline(always)]
-fn halve<F: Fold>(f: &F, lanes: &mut [F::Acc]) -> F::Acc {
-    let mut width = lanes.len() / 2;
-    while width > 0 {
-        for i in 0..width {
-            lanes[i] = f.join(lanes[i], lanes[i + width]);
-        }
-        width /= 2;
+fn halve<F: Fold, const N: usize>(f: &F, lanes: &mut [F::Acc; N]) -> F::Acc {
+    macro_rules! half {
+        ($($h:literal)*) => {$(
+            if N > $h {
+                for i in 0..$h {
+                    lanes[i] = f.join(lanes[i], lanes[(i + $h) % N]);
+                }
+            }
+        )*};
     }
+    half!(32 16 8 4 2 1);
     lanes[0]
 }
 
@@ -158,6 +170,28 @@ multiversion! {
         // SAFETY: `from` promises n elements.
         let (x, y) = unsafe { (std::slice::from_raw_parts(from.x, n), std::slice::from_raw_parts(from.y, n)) };
         if n < LANES { in_lanes::<F, FEW>(f, aux, x, y) } else { in_lanes::<F, LANES>(f, aux, x, y) }
+    }
+}
+
+multiversion! {
+    /// As [`fold_line`] for lines whose outputs lie `step` apart: the choice of an instruction set takes as long as a short one.
+    fn fold_lines<F: Fold>(plan: &Plan<F>, at: [isize; 4], count: usize, step: [isize; 4]) {
+        let (f, n, mut at) = (&plan.f, plan.inner, at);
+        for _ in 0..count {
+            // SAFETY: a line of the walk, with `n` elements, and the value given for its output.
+            let (x, y, aux) = unsafe {
+                (
+                    std::slice::from_raw_parts(plan.x.offset(at[0]), n),
+                    std::slice::from_raw_parts(plan.y.offset(at[1]), n),
+                    plan.aux.map_or(F::Aux::default(), |a| *a.offset(at[3])),
+                )
+            };
+            let acc = if n < LANES { in_lanes::<F, FEW>(f, aux, x, y) } else { in_lanes::<F, LANES>(f, aux, x, y) };
+            store(plan, at, acc);
+            for (a, s) in at.iter_mut().zip(step) {
+                *a += s;
+            }
+        }
     }
 }
 
@@ -227,6 +261,9 @@ multiversion! {
     }
 }
 
+/// Strided elements that are brought side by side at a time: a multiple of [`LANES`].
+const NEAR: usize = 512;
+
 /// As [`fold_runs`] for one run of strided elements.
 fn fold_strided<F: Fold>(
     f: &F,
@@ -236,10 +273,24 @@ fn fold_strided<F: Fold>(
     n: usize,
     step: [isize; 2],
 ) {
-    for i in 0..n {
-        let k = i as isize;
-        let lane = &mut lanes[i % LANES];
-        // SAFETY: the run has n elements.
-        *lane = unsafe { f.step(aux, *lane, *from.x.offset(k * step[0]), *from.y.offset(k * step[1])) };
+    let (mut x, mut y) = (
+        MaybeUninit::<[F::In; NEAR]>::uninit(),
+        MaybeUninit::<[F::In; NEAR]>::uninit(),
+    );
+    let (x, mut other) = (x.as_mut_ptr().cast::<F::In>(), y.as_mut_ptr().cast::<F::In>());
+    let one = from.x == from.y && step[0] == step[1];
+    if one {
+        other = x;
+    }
+    for first in (0..n).step_by(NEAR) {
+        let (len, at) = (NEAR.min(n - first), first as isize);
+        // SAFETY: the run has n elements, and the blocks hold as many as are written.
+        unsafe {
+            every(from.x.offset(at * step[0]), step[0], x, len);
+            if !one {
+                every(from.y.offset(at * step[1]), step[1], other, len);
+            }
+        }
+        fold_runs(f, aux, lanes, Run { x, y: other }, len, 1, [0, 0]);
     }
 }
