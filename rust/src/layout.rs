@@ -228,7 +228,7 @@ impl Layout {
     pub fn has_rows(&self) -> bool {
         let wide = || (0..self.rank()).filter(|&i| self.shape[i] > 1);
         self.numel() == 0
-            || (wide().all(|i| self.strides[i] != 0) && wide().last().is_none_or(|i| self.strides[i] == 1))
+            || (wide().all(|i| self.strides[i] != 0) && wide().next_back().is_none_or(|i| self.strides[i] == 1))
     }
 
     /// Every element has an address of its own and together they fill one block (any order of dims).
