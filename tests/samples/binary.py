@@ -295,6 +295,7 @@ def activation(reference, *tails, **known) -> Row:
 
 ROWS.update(
     leaky_relu=activation(lambda x, s=0.01: np.where(x > 0, x, s * x), (), (0.2,), (-0.5,)),
+    hardtanh=activation(lambda x, low=-1.0, high=1.0: np.clip(x, low, high), (), (0.0, 6.0), (-0.5, 2.0)),
     hardshrink=activation(lambda x, a=0.5: np.where(np.abs(x) <= a, 0.0, x), (), (1.0,)),
     softshrink=activation(softshrink, (), (1.0,)),
     celu=activation(celu, (), (0.7,)),

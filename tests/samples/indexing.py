@@ -319,6 +319,12 @@ ROWS.update(
         "1",
         "reference",
     ),
+    _repeated=Row(
+        lambda counts: np.repeat(np.arange(counts.size), counts),
+        [S(V([2, 0, 3], "int64")), S(V([0], "int64")), S(V([], "int64"))],
+        "1",
+        "reference",
+    ),
     histc=Row(histc, [S(F(20), 5), S(F(20), 4, -1, 1), S(F(2, 3), 3), S(F(0), 3)], "F"),
     searchsorted=Row(
         searchsorted,

@@ -138,7 +138,7 @@ fn searchsorted_run(c: &Call) -> Result<()> {
 pub fn ops() -> Vec<Builder> {
     vec![
         op("bincount(input, weights: Tensor? = None, minlength: int = 0)", "How often each of 0, 1, … occurs among integers, or the sum of its weights. Negative values raise RuntimeError.").data_shape(bincount),
-        op("_repeated(counts)", "Each index as often as its count says, in order. Negative counts raise RuntimeError.").data_shape(repeated),
+        op("_repeated(counts)", "Each index as often as its count says, in order. Negative counts raise RuntimeError.").data_shape(repeated).function_only(),
         op("histc(input, bins: int = 100, min: Scalar = 0, max: Scalar = 0)", "Counts of the elements in equal bins from min to max, or over all of the input's range if both are equal. Only floats; a range that is not finite raises RuntimeError.")
             .compute(histc_infer, histc_run),
         op("searchsorted(sorted_sequence, input, *, out_int32: bool = False, right: bool = False)", "Where in the sorted last dim each value would go: before its equals, or after them (`right`). Shapes that do not fit raise RuntimeError.")
