@@ -146,7 +146,7 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
     Raises:
         RuntimeError: if the number of slopes does not fit.
     """
-    return ops.prelu(input, weight)
+    return ops.elementwise.prelu(input, weight)
 
 
 def rrelu(
