@@ -32,6 +32,17 @@ def _keeps_places(input: Tensor, kernel_size: Any, stride: Any) -> bool:
     return not (wide in (2, 3) and (step or wide) == 2)
 
 
+def _max_pool(
+    pools: Any, input: Tensor, kernel_size: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool, wanted: bool
+) -> Any:
+    """By the first of `pools`, or with places, which are `wanted` or kept, by the second."""
+    alone, with_places = pools
+    args = (input, kernel_size, _stride(stride), padding, dilation, ceil_mode)
+    if wanted:
+        return with_places(*args)
+    return with_places(*args)[0] if _keeps_places(input, kernel_size, stride) else alone(*args)
+
+
 def _per_dim(value: Any, dims: int) -> list[int]:
     if isinstance(value, int):
         return [value] * dims
@@ -92,12 +103,8 @@ def max_pool1d(
     >>> fs.nn.functional.max_pool1d(fs.tensor([[1.0, 3.0, 2.0, 0.0]]), 2)
     tensor([[3., 2.]])
     """
-    args = (input, kernel_size, _stride(stride), padding, dilation, ceil_mode)
-    if return_indices:
-        return _C.max_pool1d_with_indices(*args)
-    if _keeps_places(input, kernel_size, stride):
-        return _C.max_pool1d_with_indices(*args)[0]
-    return _C.max_pool1d(*args)
+    pools = (_C.max_pool1d, _C.max_pool1d_with_indices)
+    return _max_pool(pools, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
 
 
 def max_pool2d(
@@ -105,12 +112,8 @@ def max_pool2d(
     ceil_mode: bool = False, return_indices: bool = False,
 ) -> Any:  # fmt: skip
     """The maximum of each window of (N, C, H, W) or (C, H, W); see `max_pool1d`."""
-    args = (input, kernel_size, _stride(stride), padding, dilation, ceil_mode)
-    if return_indices:
-        return _C.max_pool2d_with_indices(*args)
-    if _keeps_places(input, kernel_size, stride):
-        return _C.max_pool2d_with_indices(*args)[0]
-    return _C.max_pool2d(*args)
+    pools = (_C.max_pool2d, _C.max_pool2d_with_indices)
+    return _max_pool(pools, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
 
 
 def max_pool3d(
@@ -118,12 +121,8 @@ def max_pool3d(
     ceil_mode: bool = False, return_indices: bool = False,
 ) -> Any:  # fmt: skip
     """The maximum of each window of (N, C, D, H, W) or (C, D, H, W); see `max_pool1d`."""
-    args = (input, kernel_size, _stride(stride), padding, dilation, ceil_mode)
-    if return_indices:
-        return _C.max_pool3d_with_indices(*args)
-    if _keeps_places(input, kernel_size, stride):
-        return _C.max_pool3d_with_indices(*args)[0]
-    return _C.max_pool3d(*args)
+    pools = (_C.max_pool3d, _C.max_pool3d_with_indices)
+    return _max_pool(pools, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
 
 
 def avg_pool1d(
