@@ -49,6 +49,14 @@ def test_cdist_of_nothing():
         assert got.shape == (rows, others) and not got.any()
 
 
+def test_distances_of_nothing_keep_the_graph():
+    for make in (lambda x: fs.cdist(x, x), lambda x: F.pdist(x)):
+        for shape in [(3, 0), (1, 70), (0, 2)]:
+            x = fs.zeros(shape, requires_grad=True)
+            make(x).sum().backward()
+            assert x.grad.shape == shape
+
+
 def test_gradients_of_distances():
     g = fs.Generator().manual_seed(0)
     a, b = (fs.randn(n, 3, dtype=fs.float64, generator=g).requires_grad_() for n in (27, 4))

@@ -238,9 +238,9 @@ def combinations(input: Tensor, r: int = 2, with_replacement: bool = False) -> T
     chosen = _C._arange(0, n, 1, dtype=_C.int64).unsqueeze(1)
     for _ in _count(1, r):
         # After each choice, all that come after its last element.
-        next = chosen.select(1, -1) + apart
-        row, further = _spread(n - next)
-        column = next.index_select(0, row) + further
+        begin = chosen.select(1, -1) + apart
+        row, further = _spread(n - begin)
+        column = begin.index_select(0, row) + further
         chosen = _C.cat((chosen.index_select(0, row), column.unsqueeze(1)), 1)
     return input[chosen]
 

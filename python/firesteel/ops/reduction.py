@@ -196,7 +196,8 @@ def cdist(
     ):  # fmt: skip
         raise ValueError(f"{compute_mode} is not a valid value for compute_mode")
     if not x1.shape[-1]:
-        x1, x2 = (_C._full((*x.shape[:-1], 1), 0.0, dtype=x.dtype, device=x.device) for x in (x1, x2))
+        # A column of zeros keeps the graph, and has norms of every order.
+        x1, x2 = (_C.cat((x, _constant(x, 0.0)), -1) for x in (x1, x2))
     rows, others = x1.shape[-2], x2.shape[-2]
     by_product = compute_mode == "use_mm_for_euclid_dist" or (
         compute_mode != "donot_use_mm_for_euclid_dist" and max(rows, others) > 25
@@ -218,11 +219,15 @@ def _records(*tensors: Tensor) -> bool:
     return _C.is_grad_enabled() and any(t.requires_grad for t in tensors)
 
 
+def _constant(x: Tensor, value: float) -> Tensor:
+    """One element for each row of x."""
+    return _C._full((*x.shape[:-1], 1), value, dtype=x.dtype, device=x.device)
+
+
 def _by_product(x1: Tensor, x2: Tensor) -> Tensor:
     """Euclidean distances of rows. Where one is zero, so is its gradient."""
-    one, two = (_C._full((*x.shape[:-1], 1), 1.0, dtype=x.dtype, device=x.device) for x in (x1, x2))
-    left = _C.cat((x1 * -2, x1.square().sum(-1, True), one), -1)
-    right = _C.cat((x2, two, x2.square().sum(-1, True)), -1)
+    left = _C.cat((x1 * -2, x1.square().sum(-1, True), _constant(x1, 1.0)), -1)
+    right = _C.cat((x2, _constant(x2, 1.0), x2.square().sum(-1, True)), -1)
     squares = left @ right.transpose(-1, -2)
     if not _records(x1, x2):
         return squares.clamp_(min=0).sqrt_()

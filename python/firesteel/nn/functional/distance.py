@@ -60,12 +60,11 @@ def pdist(input: Tensor, p: float = 2.0) -> Tensor:
         raise RuntimeError("pdist only supports non-negative p values")
     rows, width = input.shape
     if not width:
-        return input.new_zeros(rows * (rows - 1) // 2)
-    if width >= _WIDE:
+        input = _C.cat((input, input.new_zeros(rows, 1)), 1)
+    if width >= _WIDE and rows > 1:
         # Row by row with all that follow it: pairs need not be gathered.
         parts = [input.narrow(0, i + 1, rows - 1 - i) - input.narrow(0, i, 1) for i in range(rows - 1)]
-        found = [_C.linalg_vector_norm(part, p, -1) for part in parts]
-        return _C.cat(found) if found else input.new_empty(0)
+        return _C.cat([_C.linalg_vector_norm(part, p, -1) for part in parts])
     first, second = ops.triu_indices(rows, rows, 1)
     return (input.index_select(0, first) - input.index_select(0, second)).norm(p, -1)
 

@@ -1,0 +1,43 @@
+"""Max pools keep the maxima's places, or look for them again: the same results and gradients."""
+
+import firesteel as fs
+import pytest
+from firesteel import _C
+from firesteel.nn import functional as F
+
+WINDOWS = [
+    (4, None, 0),
+    (3, 1, 1),
+    (3, None, 0),
+    (5, 1, 2),
+    (2, 1, 0),
+    (2, None, 0),
+    (3, 2, 1),
+    ((2, 4), (2, 3), (1, 2)),
+]
+
+
+@pytest.mark.parametrize("kernel, stride, padding", WINDOWS, ids=str)
+@pytest.mark.parametrize("ceil_mode", [False, True])
+def test_max_pool_gradients(kernel, stride, padding, ceil_mode):
+    g = fs.Generator().manual_seed(0)
+    # Equal elements too, of which the first is taken.
+    x = fs.randint(0, 9, (2, 3, 11, 13), generator=g).double().requires_grad_()
+    args = (kernel, [] if stride is None else stride, padding, 1, ceil_mode)
+    kept, sought = F.max_pool2d(x, kernel, stride, padding, 1, ceil_mode), _C.max_pool2d(x, *args)
+    assert fs.equal(kept, sought)
+    grad = fs.randn(kept.shape, dtype=fs.float64, generator=g)
+    assert fs.equal(fs.autograd.grad(kept, x, grad)[0], fs.autograd.grad(sought, x, grad)[0])
+    small = fs.randperm(50, generator=g).double().reshape(1, 5, 10).requires_grad_()
+    assert fs.autograd.gradcheck(lambda x: F.max_pool2d(x, *args[:1], stride, padding, 1, ceil_mode), (small,))
+    assert fs.autograd.gradgradcheck(lambda x: F.max_pool2d(x, *args[:1], stride, padding, 1, ceil_mode), (small,))
+
+
+@pytest.mark.parametrize("kernel", [2, 3, 5])
+def test_other_dims(kernel):
+    for pool, alone, shape in [(F.max_pool1d, _C.max_pool1d, (2, 3, 17)), (F.max_pool3d, _C.max_pool3d, (2, 6, 7, 8))]:
+        x = fs.randn(shape, requires_grad=True)
+        kept, sought = pool(x, kernel, 1), alone(x, kernel, 1)
+        assert fs.equal(kept, sought)
+        grad = fs.randn(kept.shape)
+        assert fs.allclose(fs.autograd.grad(kept, x, grad)[0], fs.autograd.grad(sought, x, grad)[0])
