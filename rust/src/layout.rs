@@ -165,19 +165,7 @@ impl Layout {
         if n != like.rank() || like.is_contiguous() || !like.is_dense() {
             return Layout::contiguous(shape);
         }
-        let mut order: Vec<usize> = (0..n).collect();
-        order.sort_by(|&a, &b| like.strides[b].cmp(&like.strides[a]));
-        let mut strides = [0; MAX_RANK];
-        let mut step = 1isize;
-        for &i in order.iter().rev() {
-            strides[i] = step;
-            step *= shape[i].max(1) as isize;
-        }
-        Layout {
-            shape,
-            strides,
-            offset: 0,
-        }
+        Layout { shape, ..*like }.packed_alike()
     }
 
     /// The shape without gaps, dims in the order of their strides.
