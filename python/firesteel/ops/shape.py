@@ -39,6 +39,10 @@ def movedim(input: Tensor, source: int | tuple[int, ...], destination: int | tup
     """
     require_tensor(input, "movedim")
     rank = input.dim()
+    if rank and isinstance(source, int) and isinstance(destination, int):
+        order = list(range(rank))
+        order.insert(wrap_dim(destination, rank), order.pop(wrap_dim(source, rank)))
+        return input.permute(order)
     sources = (source,) if isinstance(source, int) else source
     targets = (destination,) if isinstance(destination, int) else destination
     if len(sources) != len(targets):

@@ -1,9 +1,9 @@
 //! Functions of two elements.
 
 use super::float::Float;
-use super::map::{Map2, kernel_over2, kernel2, table};
+use super::map::{Map2, kernel_first2, kernel_over2, kernel_second_over2, kernel_second2, kernel2, table};
 use super::unary::slope;
-use super::walk::Kernel;
+use super::walk::{Kernel, WithOne};
 use super::{division, special, unary};
 use crate::dtype::{Bool, DType};
 
@@ -124,13 +124,39 @@ pub(super) fn in_place(op: Binary, compute: DType) -> Option<Kernel> {
     }
 }
 
-table! {
-    fn floats_over<T: Float>(Binary) T => T, kernel_over2 Map2 {
-        Add => |a, b| a + b;
-        Sub => |a, b| a - b;
-        Mul => |a, b| a * b;
-        Div => |a, b| a / b;
+/// Kernels of the light ops of floats of which one operand is a single element.
+pub(super) fn with_one(op: Binary, compute: DType) -> Option<WithOne> {
+    fn of<T: Float>(op: Binary) -> Option<WithOne> {
+        Some(WithOne {
+            first: floats_first::<T>(op)?,
+            second: floats_second::<T>(op)?,
+            over: floats_second_over::<T>(op)?,
+        })
     }
+    match compute {
+        DType::F32 => of::<f32>(op),
+        DType::F64 => of::<f64>(op),
+        _ => None,
+    }
+}
+
+macro_rules! light_floats {
+    ($($name:ident, $kernel:ident;)*) => {$(
+        table! {
+            fn $name<T: Float>(Binary) T => T, $kernel Map2 {
+                Add => |a, b| a + b;
+                Sub => |a, b| a - b;
+                Mul => |a, b| a * b;
+                Div => |a, b| a / b;
+            }
+        }
+    )*};
+}
+light_floats! {
+    floats_over, kernel_over2;
+    floats_first, kernel_first2;
+    floats_second, kernel_second2;
+    floats_second_over, kernel_second_over2;
 }
 
 table! {

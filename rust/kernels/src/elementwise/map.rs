@@ -132,6 +132,30 @@ multiversion! {
 }
 
 multiversion! {
+    fn first2<A: Copy, R: Copy, K: Map2<A, R>>(_kernel: std::marker::PhantomData<K>, a: A, b: &[A], out: &mut [R]) {
+        for (o, b) in out.iter_mut().zip(b) {
+            *o = K::f(a, *b);
+        }
+    }
+}
+
+multiversion! {
+    fn second2<A: Copy, R: Copy, K: Map2<A, R>>(_kernel: std::marker::PhantomData<K>, a: &[A], b: A, out: &mut [R]) {
+        for (o, a) in out.iter_mut().zip(a) {
+            *o = K::f(*a, b);
+        }
+    }
+}
+
+multiversion! {
+    fn second_over2<T: Copy, K: Map2<T, T>>(_kernel: std::marker::PhantomData<K>, a: &mut [T], b: T) {
+        for a in a {
+            *a = K::f(*a, b);
+        }
+    }
+}
+
+multiversion! {
     fn over3<T: Copy, K: Map3<T, T>>(_kernel: std::marker::PhantomData<K>, a: &mut [T], b: &[T], c: &[T]) {
         for ((a, b), c) in a.iter_mut().zip(b).zip(c) {
             *a = K::f(*a, *b, *c);
@@ -228,6 +252,36 @@ unsafe fn block_over2<T: Copy, K: Map2<T, T>>(ins: &[*const u8; MAX_IN], out: *m
 }
 
 /// # Safety
+/// As for [`block1`], with two inputs, of which the first is one element.
+unsafe fn block_first2<A: Copy, R: Copy, K: Map2<A, R>>(ins: &[*const u8; MAX_IN], out: *mut u8, n: usize) {
+    // SAFETY: the contract of this function.
+    unsafe {
+        let (a, b) = (ins[0].cast::<A>().read(), from_raw_parts(ins[1].cast(), n));
+        first2::<A, R, K>(std::marker::PhantomData, a, b, from_raw_parts_mut(out.cast(), n))
+    }
+}
+
+/// # Safety
+/// As for [`block1`], with two inputs, of which the second is one element.
+unsafe fn block_second2<A: Copy, R: Copy, K: Map2<A, R>>(ins: &[*const u8; MAX_IN], out: *mut u8, n: usize) {
+    // SAFETY: the contract of this function.
+    unsafe {
+        let (a, b) = (from_raw_parts(ins[0].cast(), n), ins[1].cast::<A>().read());
+        second2::<A, R, K>(std::marker::PhantomData, a, b, from_raw_parts_mut(out.cast(), n))
+    }
+}
+
+/// # Safety
+/// As for [`block_over1`]; the second input is one element.
+unsafe fn block_second_over2<T: Copy, K: Map2<T, T>>(ins: &[*const u8; MAX_IN], out: *mut u8, n: usize) {
+    // SAFETY: the contract of this function.
+    unsafe {
+        let b = ins[1].cast::<T>().read();
+        second_over2::<T, K>(std::marker::PhantomData, from_raw_parts_mut(out.cast(), n), b)
+    }
+}
+
+/// # Safety
 /// As for [`block_over2`], with a third input.
 unsafe fn block_over3<T: Copy, K: Map3<T, T>>(ins: &[*const u8; MAX_IN], out: *mut u8, n: usize) {
     // SAFETY: the contract of this function.
@@ -290,6 +344,22 @@ pub(crate) fn kernel_over1<T: Copy, R, K: Map1<T, T>>() -> Kernel {
 )]
 pub(crate) fn kernel_over2<T: Copy, R, K: Map2<T, T>>() -> Kernel {
     block_over2::<T, K>
+}
+
+pub(crate) fn kernel_first2<A: Copy, R: Copy, K: Map2<A, R>>() -> Kernel {
+    block_first2::<A, R, K>
+}
+
+pub(crate) fn kernel_second2<A: Copy, R: Copy, K: Map2<A, R>>() -> Kernel {
+    block_second2::<A, R, K>
+}
+
+#[allow(
+    clippy::extra_unused_type_parameters,
+    reason = "`table!` names the result of every kernel"
+)]
+pub(crate) fn kernel_second_over2<T: Copy, R, K: Map2<T, T>>() -> Kernel {
+    block_second_over2::<T, K>
 }
 
 #[allow(

@@ -79,7 +79,8 @@ pub fn unary(op: Unary, compute: DType, a: Operand, out: AnyDst) {
     let result = if op.is_predicate() { DType::Bool } else { compute };
     let heavy = compute.is_float() && !op.is_predicate() && op as u8 >= Unary::Exp as u8;
     let over = unary::in_place(op, compute);
-    execute(Kernels { plain: kernel, over }, &[(&a, compute)], result, &out, heavy);
+    let kernels = Kernels { over, ..kernel.into() };
+    execute(kernels, &[(&a, compute)], result, &out, heavy);
 }
 
 /// `out = op(a, b)`, computed in `compute`.
@@ -100,9 +101,13 @@ pub fn binary(op: Binary, compute: DType, a: Operand, b: Operand, out: AnyDst) {
     };
     let result = if op.is_predicate() { DType::Bool } else { compute };
     let light = op.is_predicate() || matches!(op, Binary::Add | Binary::Sub | Binary::Mul | Binary::Div);
-    let over = binary::in_place(op, compute);
+    let kernels = Kernels {
+        plain: kernel,
+        over: binary::in_place(op, compute),
+        with_one: binary::with_one(op, compute),
+    };
     let inputs = [(&a, compute), (&b, compute)];
-    execute(Kernels { plain: kernel, over }, &inputs, result, &out, !light);
+    execute(kernels, &inputs, result, &out, !light);
 }
 
 /// `out = op(a, b, c)`, computed in `compute`; the condition of `Where` is read as truth values.
@@ -117,7 +122,8 @@ pub fn ternary(op: Ternary, compute: DType, a: Operand, b: Operand, c: Operand, 
     let first = if op == Ternary::Where { DType::Bool } else { compute };
     let over = ternary::in_place(op, compute);
     let inputs = [(&a, first), (&b, compute), (&c, compute)];
-    execute(Kernels { plain: kernel, over }, &inputs, compute, &out, false);
+    let kernels = Kernels { over, ..kernel.into() };
+    execute(kernels, &inputs, compute, &out, false);
 }
 
 /// `out = a + value·b·c`

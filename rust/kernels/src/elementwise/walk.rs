@@ -14,6 +14,7 @@ use crate::simd::prefetch_write;
 use crate::view::{AnyDst, AnySrc, MAX_RANK};
 use crate::with_element;
 use std::mem::MaybeUninit;
+use std::ops::Range;
 
 /// Elements of a scratch block: few enough for four of them in the first-level cache.
 pub(crate) const BLOCK: usize = 512;
@@ -55,11 +56,25 @@ pub(crate) type Kernel = unsafe fn(inputs: &[*const u8; MAX_IN], out: *mut u8, n
 pub(crate) struct Kernels {
     pub plain: Kernel,
     pub over: Option<Kernel>,
+    pub with_one: Option<WithOne>,
+}
+
+/// The forms of a kernel of two inputs of which one is a single element.
+#[derive(Clone, Copy)]
+pub(crate) struct WithOne {
+    pub first: Kernel,
+    pub second: Kernel,
+    /// `second` over the first input.
+    pub over: Kernel,
 }
 
 impl From<Kernel> for Kernels {
     fn from(plain: Kernel) -> Kernels {
-        Kernels { plain, over: None }
+        Kernels {
+            plain,
+            over: None,
+            with_one: None,
+        }
     }
 }
 
@@ -194,10 +209,9 @@ impl Plan {
         index
     }
 
-    /// The index `by` elements later, at most at the end of the row.
+    /// The index `by` steps along `d` later, at most at the end of that dim.
     #[inline]
-    fn advance(&self, index: &mut [usize; MAX_RANK], by: usize) {
-        let mut d = self.rank - 1;
+    fn advance(&self, index: &mut [usize; MAX_RANK], mut d: usize, by: usize) {
         index[d] += by;
         while d > 0 && index[d] == self.shape[d] {
             index[d] = 0;
@@ -315,6 +329,10 @@ enum Feed {
     Splat(Scalar),
     /// Used where it lies.
     Direct(*const u8),
+    /// One element for all of a row, which the kernel reads where it lies.
+    One(*const u8),
+    /// One element for all of a row, of which scratch holds as many copies as are read together.
+    PerRow(*const u8, Load),
     /// Loaded into scratch.
     Loaded(*const u8, Load),
 }
@@ -486,7 +504,10 @@ impl Work<'_> {
         let n: usize = plan.shape[..plan.rank].iter().product();
         let apart = |operand: usize| {
             let outer = &plan.strides[operand][..plan.rank - 1];
-            plan.inner_stride(operand) == 1 && !plan.is_dense(operand) && outer.iter().any(|&s| s != 0)
+            let step = plan.inner_stride(operand);
+            (step == 1 || step == 0 && kernel.with_one.is_some())
+                && !plan.is_dense(operand)
+                && outer.iter().any(|&s| s != 0)
         };
         let by_row = plan.rank == 1 || plan.inner() >= LONG_ROW || plan.inner() >= ROW && (0..=inputs.len()).any(apart);
         let in_place = |operand: usize| {
@@ -496,7 +517,6 @@ impl Work<'_> {
                 plan.is_dense(operand)
             }
         };
-        let mut scratch_used = false;
         let mut feeds = [const { Feed::Splat(Scalar::Bool(false)) }; MAX_IN];
         let mut aliased = Aliases::default();
         for (i, (operand, ty)) in inputs.iter().enumerate() {
@@ -512,11 +532,13 @@ impl Work<'_> {
                     aliased.note(i, v.ptr() == out.ptr().cast_const(), same_elements);
                     Feed::Direct(v.ptr())
                 }
+                Operand::View(v) if by_row && plan.inner_stride(i + 1) == 0 => {
+                    Feed::PerRow(v.ptr(), loader(v.dtype(), *ty))
+                }
                 Operand::View(v) => Feed::Loaded(v.ptr(), loader(v.dtype(), *ty)),
             };
-            scratch_used |= !matches!(feeds[i], Feed::Direct(_));
         }
-        let (sink, kernel) = if out.dtype() != result || !in_place(0) {
+        let (sink, plain) = if out.dtype() != result || !in_place(0) {
             (Sink::Stored(out.ptr(), storer(result, out.dtype())), kernel.plain)
         } else {
             match (aliased, kernel.over) {
@@ -525,16 +547,44 @@ impl Work<'_> {
                 _ => (Sink::Delayed(out.ptr()), kernel.plain),
             }
         };
-        scratch_used |= !matches!(sink, Sink::Direct(_));
+        let mut kernel_of_rows = plain;
+        if let (Some(forms), Sink::Direct(_), [(Operand::View(a), ta), (Operand::View(b), tb)]) =
+            (kernel.with_one, &sink, inputs)
+            && a.dtype() == *ta
+            && b.dtype() == *tb
+        {
+            match (&feeds[0], &feeds[1]) {
+                (Feed::Direct(_), Feed::PerRow(one, _)) => {
+                    kernel_of_rows = if aliased.any { forms.over } else { forms.second };
+                    feeds[1] = Feed::One(*one);
+                }
+                (Feed::PerRow(one, _), Feed::Direct(_)) if !aliased.any => {
+                    kernel_of_rows = forms.first;
+                    feeds[0] = Feed::One(*one);
+                }
+                _ => {}
+            }
+        }
+        let kernel = plain;
         let asks = grain >= GRAIN && !aliased.any && asks(n * result.size());
         let feeds = &feeds[..inputs.len()];
-        // Scalars alone need short blocks, but no new place for each of them.
         let loaded = feeds.iter().any(|f| matches!(f, Feed::Loaded(..)));
-        let pieces = (!loaded && matches!(sink, Sink::Direct(_))).then(|| {
-            let splats = feeds.iter().zip(inputs).filter(|(f, _)| matches!(f, Feed::Splat(_)));
+        if let (false, Sink::Direct(to)) = (loaded, &sink) {
+            // A block of copies of one element is as long as scratch allows.
+            let copies = feeds.iter().zip(inputs).filter(|(f, _)| !matches!(f, Feed::Direct(_) | Feed::One(_)));
             let most = if asks { BLOCK } else { usize::MAX };
-            splats.map(|(_, input)| room(input.1)).fold(most, usize::min)
-        });
+            let rows = Rows {
+                plan,
+                kernel: kernel_of_rows,
+                feeds,
+                inputs,
+                to: *to,
+                size: result.size(),
+                piece: copies.map(|(_, input)| room(input.1)).fold(most, usize::min),
+                asks,
+            };
+            return for_range(n, grain, |range| rows.run(range));
+        }
         // Of narrow elements more, up to the bytes that a block of f32 has.
         let widest = inputs
             .iter()
@@ -543,17 +593,12 @@ impl Work<'_> {
         let block = BLOCK * (4 / widest).max(1);
         // Blocks of whole rows: then a row that is the same for all of them is loaded once.
         let inner = plan.inner();
-        let rows = if by_row || inner > block / 2 {
+        let most = if by_row || inner > block / 2 {
             block
         } else {
             block - block % inner
         };
-        let most = if scratch_used && pieces.is_none() {
-            rows
-        } else {
-            usize::MAX
-        };
-        let repeats = |i: usize| most == rows && plan.strides[i + 1][..plan.rank - 1].iter().all(|&s| s == 0);
+        let repeats = |i: usize| plan.strides[i + 1][..plan.rank - 1].iter().all(|&s| s == 0);
         let repeated: [bool; MAX_IN] = std::array::from_fn(|i| !by_row && i < inputs.len() && repeats(i));
         let sink = &sink;
 
@@ -573,9 +618,9 @@ impl Work<'_> {
             let mut index = plan.index(pos);
             while pos < range.end {
                 let mut len = most.min(range.end - pos);
-                if !by_row && most == rows {
+                if !by_row {
                     // Up to the end of a row.
-                    len = len.min(rows - index[plan.rank - 1]);
+                    len = len.min(most - index[plan.rank - 1]);
                 }
                 let again = index[plan.rank - 1] == 0 && len <= kept;
                 kept = if index[plan.rank - 1] == 0 { kept.max(len) } else { 0 };
@@ -590,10 +635,10 @@ impl Work<'_> {
                         match *feed {
                             Feed::Splat(_) => {}
                             Feed::Loaded(..) if again && repeated[i] => {}
-                            Feed::Direct(base) => {
+                            Feed::Direct(base) | Feed::One(base) => {
                                 ptrs[i] = base.offset(plan.offset(i + 1, &index) * inputs[i].1.size() as isize);
                             }
-                            Feed::Loaded(base, load) => {
+                            Feed::Loaded(base, load) | Feed::PerRow(base, load) => {
                                 let Operand::View(v) = inputs[i].0 else {
                                     unreachable!("only views are loaded")
                                 };
@@ -611,26 +656,11 @@ impl Work<'_> {
                     match *sink {
                         Sink::Direct(base) => {
                             let to = base.offset(plan.offset(0, &index) * size as isize);
-                            let piece = pieces.unwrap_or(usize::MAX);
-                            // The piece after the one at `at`, of the result's next rows where that is the last.
-                            let ask_after = |at: usize, piece: usize| {
-                                if asks {
-                                    let next = at + piece;
-                                    let left = (range.end - pos).saturating_sub(next);
-                                    ask(to.wrapping_add(next * size), left.min(piece) * size);
-                                }
-                            };
-                            ask_after(0, piece.min(len));
-                            kernel(&ptrs, to, piece.min(len));
-                            for at in (0..len).step_by(piece).skip(1) {
-                                for (i, feed) in feeds.iter().enumerate() {
-                                    if let Feed::Direct(_) = feed {
-                                        ptrs[i] = ptrs[i].add(piece * inputs[i].1.size());
-                                    }
-                                }
-                                ask_after(at, piece);
-                                kernel(&ptrs, to.add(at * size), piece.min(len - at));
+                            if asks {
+                                let left = range.end - pos - len;
+                                ask(to.wrapping_add(len * size), left.min(len) * size);
                             }
+                            kernel(&ptrs, to, len);
                         }
                         Sink::Delayed(base) => {
                             kernel(&ptrs, held, len);
@@ -648,12 +678,126 @@ impl Work<'_> {
                 }
                 pos += len;
                 if by_row {
-                    plan.advance(&mut index, len);
+                    plan.advance(&mut index, plan.rank - 1, len);
                 } else {
                     index = plan.index(pos);
                 }
             }
         });
+    }
+}
+
+/// A walk by rows in which every input is used where it lies or is one element for all of a row, and results go where they
+/// belong: between two rows a few additions, so that short ones are no slower than long ones.
+struct Rows<'a> {
+    plan: &'a Plan,
+    kernel: Kernel,
+    feeds: &'a [Feed],
+    inputs: &'a [(&'a Operand<'a>, DType)],
+    to: *mut u8,
+    /// Bytes of a result.
+    size: usize,
+    /// Most elements of one call.
+    piece: usize,
+    asks: bool,
+}
+
+// SAFETY: as for `Feed` and `Sink`.
+unsafe impl Sync for Rows<'_> {}
+
+impl Rows<'_> {
+    fn run(&self, range: Range<usize>) {
+        let Rows { plan, piece, size, .. } = *self;
+        let inner = plan.rank - 1;
+        let mut blocks = [const { scratch() }; MAX_IN];
+        let mut ptrs = [std::ptr::null::<u8>(); MAX_IN];
+        // Bytes of an element in memory, and from row to row.
+        let (mut widths, mut steps) = ([0; MAX_IN], [0; MAX_IN]);
+        for (i, (feed, (operand, ty))) in self.feeds.iter().zip(self.inputs).enumerate() {
+            match (feed, operand) {
+                (Feed::Splat(s), _) => splat(*s, *ty, range.len(), &mut blocks[i]),
+                (_, Operand::View(v)) => widths[i] = v.dtype().size() as isize,
+                (_, Operand::Scalar(_)) => unreachable!("a scalar is a splat"),
+            }
+            if !matches!(feed, Feed::Direct(_) | Feed::One(_)) {
+                ptrs[i] = blocks[i].as_ptr().cast();
+            }
+            steps[i] = if inner > 0 { plan.strides[i + 1][inner - 1] * widths[i] } else { 0 };
+        }
+        let step = if inner > 0 { plan.strides[0][inner - 1] * size as isize } else { 0 };
+        let mut pos = range.start;
+        let mut index = plan.index(pos);
+        while pos < range.end {
+            let len = (plan.inner() - index[inner]).min(range.end - pos);
+            let rows = if inner > 0 && len == plan.inner() {
+                ((range.end - pos) / len).min(plan.shape[inner - 1] - index[inner - 1])
+            } else {
+                1
+            };
+            let mut starts = [0isize; MAX_IN];
+            for i in 0..self.feeds.len() {
+                starts[i] = plan.offset(i + 1, &index) * widths[i];
+            }
+            let mut to = self.to.wrapping_offset(plan.offset(0, &index) * size as isize);
+            for row in 0..rows {
+                // SAFETY: every index of the walk lies inside the views' shape, which their constructors vouched for; a
+                // block holds as many elements as a piece has; threads write disjoint elements.
+                unsafe {
+                    for (i, feed) in self.feeds.iter().enumerate() {
+                        match *feed {
+                            Feed::Splat(_) => continue,
+                            Feed::Direct(base) | Feed::One(base) => ptrs[i] = base.offset(starts[i]),
+                            Feed::PerRow(base, load) | Feed::Loaded(base, load) => {
+                                let rect = Rect {
+                                    rows: 1,
+                                    row_stride: 0,
+                                    cols: len.min(piece),
+                                    col_stride: 0,
+                                };
+                                load(base.offset(starts[i]), rect, blocks[i].as_mut_ptr().cast());
+                            }
+                        }
+                        starts[i] += steps[i];
+                    }
+                    self.row(&mut ptrs, to, len, (rows - 1 - row) * len);
+                }
+                to = to.wrapping_offset(step);
+            }
+            pos += rows * len;
+            match inner.checked_sub(1) {
+                Some(outer) if len == plan.inner() => plan.advance(&mut index, outer, rows),
+                _ => plan.advance(&mut index, inner, len),
+            }
+        }
+    }
+
+    /// One row, in pieces; `left` elements follow it.
+    ///
+    /// # Safety
+    /// `ptrs` lead to the elements of the row or to a block of one value, `to` to where its results belong.
+    #[inline(always)]
+    unsafe fn row(&self, ptrs: &mut [*const u8; MAX_IN], to: *mut u8, len: usize, left: usize) {
+        let Rows { piece, size, .. } = *self;
+        let mut at = 0;
+        loop {
+            let n = piece.min(len - at);
+            if self.asks {
+                // The piece after this one: of the next rows where this is the last.
+                let next = at + n;
+                ask(to.wrapping_add(next * size), (len + left - next).min(n) * size);
+            }
+            // SAFETY: the caller's promise.
+            unsafe { (self.kernel)(ptrs, to.add(at * size), n) };
+            at += n;
+            if at >= len {
+                return;
+            }
+            for (ptr, (feed, input)) in ptrs.iter_mut().zip(self.feeds.iter().zip(self.inputs)) {
+                if let Feed::Direct(_) = feed {
+                    *ptr = ptr.wrapping_add(n * input.1.size());
+                }
+            }
+        }
     }
 }
 

@@ -195,18 +195,25 @@ multiversion! {
     }
 }
 
+/// Element i goes to lane i modulo `N`, but for the last, fewer than `N`: they go to the last lanes, which have them in
+/// the `N` elements that end with the run. (A loop over them alone is not made into vectors.)
 #[inline(always)]
 fn in_lanes<F: Fold, const N: usize>(f: &F, aux: F::Aux, x: &[F::In], y: &[F::In]) -> F::Acc {
     let mut lanes = [f.zero(); N];
-    let (xs, ys) = (x.chunks_exact(N), y.chunks_exact(N));
-    let rest = xs.remainder().iter().zip(ys.remainder());
-    for (x, y) in xs.zip(ys) {
+    let ((xs, rest), (ys, _)) = (x.as_chunks::<N>(), y.as_chunks::<N>());
+    for (x, y) in xs.iter().zip(ys) {
         for l in 0..N {
             lanes[l] = f.step(aux, lanes[l], x[l], y[l]);
         }
     }
-    for (lane, (&x, &y)) in lanes.iter_mut().zip(rest) {
-        *lane = f.step(aux, *lane, x, y);
+    if !rest.is_empty()
+        && let (Some(x), Some(y)) = (x.last_chunk::<N>(), y.last_chunk::<N>())
+    {
+        let first = N - rest.len();
+        for l in 0..N {
+            let v = f.step(aux, lanes[l], x[l], y[l]);
+            lanes[l] = if l >= first { v } else { lanes[l] };
+        }
     }
     halve(f, &mut lanes)
 }
