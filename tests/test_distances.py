@@ -36,6 +36,16 @@ def test_cdist(p, mode):
         np.testing.assert_allclose(narrow.numpy(), distances(a, b, p), rtol=2e-3 if p == 0.5 else 1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("dtype", [fs.bfloat16, fs.float16])
+def test_cdist_of_half_precision_is_rounded_once(dtype):
+    a, b = (fs.from_numpy(numbers(30, n)).to(dtype) for n in (7, 7))
+    for p in (1, 2):
+        got = fs.cdist(a, b, p)
+        assert got.dtype is dtype
+        want = distances(a.double().numpy(), b.double().numpy(), p)
+        np.testing.assert_allclose(got.double().numpy(), want, rtol=fs.finfo(dtype).eps)
+
+
 def test_cdist_of_many_rows_is_made_in_parts():
     a, b = numbers(900, 11), numbers(700, 11)
     for p in (1, 3):

@@ -195,6 +195,8 @@ def cdist(
         None, "use_mm_for_euclid_dist_if_necessary", "use_mm_for_euclid_dist", "donot_use_mm_for_euclid_dist",
     ):  # fmt: skip
         raise ValueError(f"{compute_mode} is not a valid value for compute_mode")
+    if x1.dtype is x2.dtype and x1.dtype in (_C.bfloat16, _C.float16):
+        return cdist(x1.float(), x2.float(), p, compute_mode).to(x1.dtype)
     if not x1.shape[-1]:
         # A column of zeros keeps the graph, and has norms of every order.
         x1, x2 = (_C.cat((x, _constant(x, 0.0)), -1) for x in (x1, x2))

@@ -1,6 +1,6 @@
 //! One index per element along a dim: gather, scatter and its reductions.
 
-use super::place::{BLOCK, GRAIN, Offsets, Place, Run, SHORT, Span, check, culprit, gather_run};
+use super::place::{BLOCK, GRAIN, Offsets, Place, Run, SHORT, Span, check, culprit, deal_short, gather_run};
 use super::{IndexError, Number, axis_of, bits, by_size, raw, raw_mut};
 use crate::dtype::{Scalar, with_computed};
 use crate::multiversion;
@@ -196,12 +196,7 @@ fn deal<T: Copy + Send + Sync>(
                     step: is,
                 };
                 if n < SHORT && parts == 1 {
-                    for j in 0..n as isize {
-                        let found = place.find(*index.at.offset(j * is));
-                        good &= found.is_some();
-                        let to = to.offset(j * ds + found.unwrap_or(0) as isize * along);
-                        *to = join(*to, *from.at.offset(j * ss));
-                    }
+                    good &= deal_short(Run { at: to, step: ds }, along, index, place, from, n, &join);
                     return;
                 }
                 for first in (0..n).step_by(BLOCK) {

@@ -302,6 +302,34 @@ pub(super) unsafe fn gather_run<T: Copy>(
     good
 }
 
+/// `to[j·to.step + place(index[j])·along] = join(what is there, from[j])` for a few positions, in order, and whether all
+/// indices have a place.
+///
+/// # Safety
+/// The positions lie inside their views, `to` at each place.
+#[inline(always)]
+pub(super) unsafe fn deal_short<T: Copy>(
+    to: Run<*mut T>,
+    along: isize,
+    index: Run<*const i64>,
+    place: Place,
+    from: Run<*const T>,
+    n: usize,
+    join: &impl Fn(T, T) -> T,
+) -> bool {
+    let mut good = true;
+    for j in 0..n as isize {
+        // SAFETY: the caller's promise; a place lies inside the dim.
+        unsafe {
+            let found = place.find(*index.at.offset(j * index.step));
+            good &= found.is_some();
+            let to = to.at.offset(j * to.step + found.unwrap_or(0) as isize * along);
+            *to = join(*to, *from.at.offset(j * from.step));
+        }
+    }
+    good
+}
+
 /// `to[j] = from[at[j]]`.
 ///
 /// # Safety
