@@ -56,7 +56,8 @@ x.softmax(0) | x.softmax(-1) | x.log_softmax(-1) | x.var_mean(-1) | x.max(0) | x
 x.sort() | x.argsort() | x.unique() | x.nonzero() | t.histc(x, 100) | t.bincount(i.reshape(-1)) | t.isin(i, i.reshape(-1)[:10])
 x.index_select(0, i.reshape(-1)[:x.shape[0]]) | x.index_select(-1, i.reshape(-1)[:x.shape[-1]]) | x.take(i) | x.gather(-1, i)
 x.scatter(-1, i, y) | x.scatter_add(-1, i, y) | x.index_add(0, i.reshape(-1)[:x.shape[0]], y) | x[b]
-x[i.reshape(-1)[:x.shape[0]]] | x.index_put((i.reshape(-1)[:x.shape[0]],), y) | x.index_put((i.reshape(-1)[:x.shape[0]],), y, accumulate=True)
+x[i.reshape(-1)[:x.shape[0]]]
+x.index_put((i.reshape(-1)[:x.shape[0]],), y) | x.index_put((i.reshape(-1)[:x.shape[0]],), y, accumulate=True)
 x.transpose(0, -1).contiguous() | x[:1].expand_as(x).contiguous() | x.mT.contiguous() | x.repeat(*[2] * x.dim())
 x.repeat_interleave(2, 0) | t.cat(x.chunk(4, -1), -1) | t.cat([x, y]) | t.cat([x, y], -1) | t.stack([x, y]) | F.pad(x, (1, 1))
 x.unfold(-1, 4, 2).contiguous() | t.rot90(x).contiguous() | x.movedim(0, -1) | x.expand(2, *x.shape).sum(0)
