@@ -33,12 +33,14 @@ MODULES = (
     "ops",
     "dispatch",
     "graph",
+    "internals",
 )
 UNSAFE = (
     "rust/kernels/",
     "rust/src/buffer.rs",
     "rust/src/device/",
     "rust/src/shared.rs",
+    "rust/tests/",
     "rust/python/src/bind.rs",
     "rust/python/src/call.rs",
     "rust/python/src/cell.rs",

@@ -16,6 +16,8 @@ pub mod dtype;
 pub mod error;
 pub mod generator;
 pub mod graph;
+#[doc(hidden)]
+pub mod internals;
 pub mod layout;
 pub mod ops;
 #[allow(unsafe_code)] // a pointer that counts its holders

@@ -15,6 +15,8 @@ pub mod dtype;
 pub mod elementwise;
 pub mod gemm;
 pub mod index;
+#[doc(hidden)]
+pub mod internals;
 pub mod limits;
 pub mod loss;
 pub mod norm;
@@ -30,8 +32,6 @@ mod scratch;
 pub mod simd;
 pub mod softmax;
 pub mod sort;
-#[cfg(test)]
-mod testing;
 pub mod view;
 
 pub use dtype::DType;

@@ -100,11 +100,3 @@ pub fn read_rate() -> f64 {
         BYTES
     })
 }
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn a_limit_is_a_rate() {
-        assert!(super::flops() > 1e6 && super::read_rate() > 1e6);
-    }
-}

@@ -12,7 +12,7 @@ const KEEP: usize = 64 << 20;
 ///
 /// # Safety
 /// Plain numbers of at most 16 bytes.
-pub(crate) unsafe trait Plain: Copy + 'static {}
+pub unsafe trait Plain: Copy + 'static {}
 // SAFETY: numbers.
 unsafe impl Plain for u32 {}
 // SAFETY: as above.
@@ -35,7 +35,7 @@ thread_local! {
 }
 
 /// Runs `f` with room for `n` elements, whose values are whatever was there. A panic in `f` drops the memory.
-pub(crate) fn with<T: Plain, R>(n: usize, f: impl FnOnce(&mut [T]) -> R) -> R {
+pub fn with<T: Plain, R>(n: usize, f: impl FnOnce(&mut [T]) -> R) -> R {
     let lines = (n * size_of::<T>()).div_ceil(size_of::<Line>());
     let mut block = KEPT.with(|k| k.borrow_mut().pop()).unwrap_or_default();
     if block.len() < lines {
@@ -48,23 +48,4 @@ pub(crate) fn with<T: Plain, R>(n: usize, f: impl FnOnce(&mut [T]) -> R) -> R {
         KEPT.with(|k| k.borrow_mut().push(block));
     }
     result
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn nested_calls_have_memory_of_their_own() {
-        with::<u64, _>(100, |a| {
-            a.fill(1);
-            with::<u64, _>(1000, |b| {
-                b.fill(2);
-                with::<u32, _>(0, |c| assert!(c.is_empty()));
-            });
-            assert!(a.iter().all(|v| *v == 1));
-        });
-        let before = with::<u64, _>(50, |a| a.as_ptr() as usize);
-        assert_eq!(with::<u64, _>(50, |a| a.as_ptr() as usize), before, "kept");
-    }
 }

@@ -14,15 +14,15 @@ use firesteel_kernels::dtype::{Element, bf16, f16};
 use firesteel_kernels::gemm::{self, Epilogue};
 
 /// Operands and result as stacks of matrices of one rank, and the shape that a program sees.
-struct Plan {
+pub(crate) struct Plan {
     a: Layout,
-    b: Layout,
-    c: Dims,
-    shape: Dims,
+    pub b: Layout,
+    pub c: Dims,
+    pub shape: Dims,
 }
 
 /// `[.., m, k] @ [.., k, n]`; vectors are a row on the left, a column on the right, and leave no dim of their own.
-fn plan(a: &Layout, b: &Layout) -> Result<Plan> {
+pub(crate) fn plan(a: &Layout, b: &Layout) -> Result<Plan> {
     let (ra, rb) = (a.rank(), b.rank());
     let (m, k) = if ra == 1 {
         (1, a.shape[0])
@@ -609,27 +609,4 @@ pub fn ops() -> Vec<Builder> {
             .whole(whole_linear)
             .function_only(),
     ]
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn layout(sizes: &[usize]) -> Layout {
-        Layout::contiguous(Dims::new(sizes).unwrap())
-    }
-
-    #[test]
-    fn a_stack_times_one_matrix_is_one_product() {
-        let p = plan(&layout(&[2, 3, 4, 5]), &layout(&[5, 6])).unwrap();
-        assert_eq!((&*p.c, &*p.shape), (&[24, 6][..], &[2, 3, 4, 6][..]));
-        let p = plan(&layout(&[2, 3, 5]), &layout(&[5])).unwrap();
-        assert_eq!((&*p.c, &*p.shape), (&[6, 1][..], &[2, 3][..]));
-    }
-
-    #[test]
-    fn rows_that_do_not_follow_each_other_stay_a_stack() {
-        let p = plan(&layout(&[3, 2, 5]).transpose(0, 1), &layout(&[5, 6])).unwrap();
-        assert_eq!((&*p.c, p.b.strides()), (&[2, 3, 6][..], &[0, 6, 1][..]));
-    }
 }

@@ -25,7 +25,7 @@ pub mod scatter;
 pub mod search;
 pub mod softmax;
 pub mod sort;
-mod spatial;
+pub(crate) mod spatial;
 mod support;
 pub mod unary;
 pub mod views;

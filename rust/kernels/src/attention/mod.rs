@@ -8,9 +8,7 @@
 //! of keys and values are chains over the queries. The query's is one chain over each 512 keys; these are added in order.
 
 mod backward;
-mod block;
-#[cfg(test)]
-mod tests;
+pub(crate) mod block;
 pub(crate) mod tile;
 
 pub use backward::backward;

@@ -21,8 +21,6 @@ pub(crate) mod plane;
 pub(crate) mod ring;
 mod sheets;
 pub(crate) mod taps;
-#[cfg(test)]
-mod tests;
 mod turned;
 mod weight;
 pub(crate) mod window;
@@ -72,7 +70,7 @@ impl ConvShape {
     }
 
     /// What the forward pass reads.
-    fn patches(&self) -> Gather {
+    pub(crate) fn patches(&self) -> Gather {
         let offsets = |d: usize| {
             (0..self.kernel[d])
                 .map(|k| (k * self.dilation[d]) as isize - self.padding[d] as isize)

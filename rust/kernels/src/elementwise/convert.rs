@@ -81,7 +81,7 @@ stored_int!(u8 u16 u32 u64 i8 i16 i32 i64);
 
 /// `v as i64`, which has no vector form: what fits is converted as it is, and the rest chosen.
 #[inline(always)]
-fn whole(v: f64) -> i64 {
+pub fn whole(v: f64) -> i64 {
     const END: f64 = 9_223_372_036_854_775_808.0;
     let fits = (-END..END).contains(&v);
     // SAFETY: a number of the type's range.
@@ -179,7 +179,7 @@ impl Stored for Bool {
 
 /// Without branches, so that it vectorizes; a subnormal half is rebuilt by a float subtraction.
 #[inline(always)]
-pub(crate) fn widen_f16(h: u16) -> f32 {
+pub fn widen_f16(h: u16) -> f32 {
     let sign = (h as u32 & 0x8000) << 16;
     let body = (h as u32 & 0x7fff) << 13;
     let normal = body + (112 << 23);
@@ -192,7 +192,7 @@ pub(crate) fn widen_f16(h: u16) -> f32 {
 
 /// Rounds to nearest even. Without branches; the adder rounds the subnormal results.
 #[inline(always)]
-pub(crate) fn narrow_f16(v: f32) -> u16 {
+pub fn narrow_f16(v: f32) -> u16 {
     let bits = v.to_bits();
     let sign = (bits >> 16) & 0x8000;
     let body = bits & 0x7fff_ffff;
@@ -210,7 +210,7 @@ fn widen_bf16(h: u16) -> f32 {
 
 /// Rounds to nearest even.
 #[inline(always)]
-pub(super) fn narrow_bf16(v: f32) -> u16 {
+pub fn narrow_bf16(v: f32) -> u16 {
     let bits = v.to_bits();
     let rounded = bits.wrapping_add(0x7fff + ((bits >> 16) & 1)) >> 16;
     let nan = bits & 0x7fff_ffff > 0x7f80_0000;
@@ -247,7 +247,7 @@ fn is<A: 'static, B: 'static>() -> bool {
 
 /// Halves by the instructions for them, which give the bits of [`narrow_f16`] and [`widen_f16`] (other NaNs apart).
 #[cfg(target_arch = "x86_64")]
-mod halves {
+pub mod halves {
     use crate::simd::Isa;
     use std::arch::x86_64::*;
 
@@ -360,7 +360,7 @@ mod halves {
 
 /// A rectangle of a strided operand: `rows` runs of `cols` elements; strides in elements.
 #[derive(Clone, Copy)]
-pub(crate) struct Rect {
+pub struct Rect {
     pub rows: usize,
     pub row_stride: isize,
     pub cols: usize,
@@ -368,9 +368,9 @@ pub(crate) struct Rect {
 }
 
 /// Copies a rectangle into a dense block, converting it.
-pub(crate) type Load = unsafe fn(src: *const u8, rect: Rect, dst: *mut u8);
+pub type Load = unsafe fn(src: *const u8, rect: Rect, dst: *mut u8);
 /// Copies a dense block into a rectangle, converting it.
-pub(crate) type Store = unsafe fn(src: *const u8, dst: *mut u8, rect: Rect);
+pub type Store = unsafe fn(src: *const u8, dst: *mut u8, rect: Rect);
 
 /// Shorter rows are not worth the choice of an instruction set.
 const SHORT: usize = 8;
@@ -486,7 +486,7 @@ unsafe fn store<C: Compute, D: Stored>(src: *const u8, dst: *mut u8, rect: Rect)
 }
 
 /// The loader from `stored` to the compute type `computed`, or to `stored` itself.
-pub(crate) fn loader(stored: DType, computed: DType) -> Load {
+pub fn loader(stored: DType, computed: DType) -> Load {
     if stored == computed && stored != stored.compute() {
         return match stored.size() {
             1 => load::<u8, u8>,
@@ -516,7 +516,7 @@ pub(super) fn to_four_bytes(stored: DType) -> Option<Load> {
 }
 
 /// The writer from the compute type `computed` to `stored`, or from `stored` itself.
-pub(crate) fn storer(computed: DType, stored: DType) -> Store {
+pub fn storer(computed: DType, stored: DType) -> Store {
     if stored == computed && stored != stored.compute() {
         return match stored.size() {
             1 => store::<u8, u8>,
@@ -541,139 +541,5 @@ pub(crate) fn hub(from: DType, to: DType) -> DType {
         to.compute()
     } else {
         from.compute()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn whole_numbers_saturate() {
-        let end = i64::MAX as f64;
-        for v in [
-            0.0,
-            -0.9,
-            1.9,
-            2f64.powi(62),
-            end,
-            -end,
-            end.next_down(),
-            (-end).next_down(),
-            f64::MAX,
-            f64::NEG_INFINITY,
-            f64::NAN,
-        ] {
-            assert_eq!(whole(v), v as i64, "{v}");
-        }
-    }
-
-    /// Every half and many floats by the instructions of each set, in rows that end inside a vector.
-    #[cfg(target_arch = "x86_64")]
-    #[test]
-    fn halves_by_their_instructions() {
-        let all: Vec<f16> = (0..=u16::MAX).map(f16::from_bits).collect();
-        let floats: Vec<f32> = (0..200_003u32)
-            .map(|i| f32::from_bits(i.wrapping_mul(21_473)))
-            .collect();
-        for isa in crate::simd::available() {
-            for cols in [1, 5, 8, 16, 21, 4096, 4097] {
-                for some in all.chunks(cols) {
-                    let mut got = vec![-1f32; some.len() + 1];
-                    // SAFETY: as many elements at both ends.
-                    if !unsafe { halves::widen(isa, some.as_ptr().cast(), got.as_mut_ptr(), some.len()) } {
-                        continue;
-                    }
-                    assert_eq!(got.pop(), Some(-1.0));
-                    for (half, got) in some.iter().zip(got) {
-                        let want = half.to_f32();
-                        let same = want.to_bits() == got.to_bits() || want.is_nan() && got.is_nan();
-                        assert!(same, "{isa:?} {cols}: {half:?} as {got}");
-                    }
-                }
-                for some in floats.chunks(cols) {
-                    let mut got = vec![f16::ONE; some.len() + 1];
-                    // SAFETY: as above.
-                    if !unsafe { halves::narrow(isa, some.as_ptr(), got.as_mut_ptr().cast(), some.len()) } {
-                        continue;
-                    }
-                    assert_eq!(got.pop(), Some(f16::ONE));
-                    for (v, got) in some.iter().zip(got) {
-                        let want = f16::from_f32(*v);
-                        let same = want.to_bits() == got.to_bits() || want.is_nan() && got.is_nan();
-                        assert!(same, "{isa:?} {cols}: {v:e} as {got}");
-                    }
-                }
-            }
-        }
-    }
-
-    /// Rows of every half and of many floats, by whatever this CPU has for them.
-    #[test]
-    fn rows_of_halves() {
-        let all: Vec<f16> = (0..=u16::MAX).map(f16::from_bits).collect();
-        let floats: Vec<f32> = (0..200_003u32)
-            .map(|i| f32::from_bits(i.wrapping_mul(21_473)))
-            .collect();
-        let (mut wide, mut narrow) = (vec![0f32; all.len()], vec![f16::ZERO; floats.len()]);
-        let row = |cols| Rect {
-            rows: 1,
-            row_stride: 0,
-            cols,
-            col_stride: 1,
-        };
-        // SAFETY: as many elements at both ends.
-        unsafe {
-            load::<f16, f32>(all.as_ptr().cast(), row(all.len()), wide.as_mut_ptr().cast());
-            store::<f32, f16>(floats.as_ptr().cast(), narrow.as_mut_ptr().cast(), row(floats.len()));
-        }
-        for (h, w) in all.iter().zip(&wide) {
-            let want = h.to_f32();
-            assert!(
-                w.to_bits() == want.to_bits() || w.is_nan() && want.is_nan(),
-                "{h:?} {w}"
-            );
-        }
-        for (v, h) in floats.iter().zip(&narrow) {
-            let want = f16::from_f32(*v);
-            assert!(h.to_bits() == want.to_bits() || h.is_nan() && v.is_nan(), "{v:e} {h}");
-        }
-    }
-
-    #[test]
-    fn halves_agree_with_the_half_crate() {
-        for h in 0..=u16::MAX {
-            let want = f16::from_bits(h).to_f32();
-            let got = widen_f16(h);
-            assert!(
-                got.to_bits() == want.to_bits() || (got.is_nan() && want.is_nan()),
-                "{h:#x}"
-            );
-        }
-        let mut bits = 0u32;
-        for _ in 0..3_000_000 {
-            bits = bits.wrapping_add(1_431_655_765 / 1009);
-            let v = f32::from_bits(bits);
-            if !v.is_nan() {
-                assert_eq!(narrow_f16(v), f16::from_f32(v).to_bits(), "{v:e}");
-                assert_eq!(narrow_bf16(v), bf16::from_f32(v).to_bits(), "{v:e}");
-            }
-        }
-        // Ties, the overflow border and the smallest subnormals.
-        for v in [
-            65519.996f32,
-            65520.0,
-            65504.0,
-            5.96e-8,
-            2.98e-8,
-            2.9802322e-8,
-            2.9802326e-8,
-            1.0 + 1.0 / 2048.0,
-            0.0,
-        ] {
-            assert_eq!(narrow_f16(v), f16::from_f32(v).to_bits(), "{v:e}");
-            assert_eq!(narrow_f16(-v), f16::from_f32(-v).to_bits(), "-{v:e}");
-        }
-        assert!(f16::from_bits(narrow_f16(f32::NAN)).is_nan() && bf16::from_bits(narrow_bf16(f32::NAN)).is_nan());
     }
 }

@@ -20,7 +20,7 @@ pub(crate) trait Map1<A, R> {
 }
 
 /// A function of two elements.
-pub(crate) trait Map2<A, R> {
+pub trait Map2<A, R> {
     /// As [`Map1::PATCHED`].
     const PATCHED: bool = false;
     fn f(a: A, b: A) -> R;

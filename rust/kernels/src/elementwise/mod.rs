@@ -13,20 +13,16 @@
 mod binary;
 pub(crate) mod convert;
 mod copy;
-mod division;
+pub(crate) mod division;
 pub(crate) mod float;
-mod map;
+pub(crate) mod map;
 pub(crate) mod math;
 pub(crate) mod math64;
 pub(crate) mod narrow;
 mod ramp;
 pub(crate) mod rows;
-#[cfg(test)]
-mod same_bits;
-mod special;
+pub(crate) mod special;
 mod ternary;
-#[cfg(test)]
-mod tests;
 mod unary;
 pub(crate) mod walk;
 

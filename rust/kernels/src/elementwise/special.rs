@@ -53,7 +53,7 @@ const BERNOULLI: [f64; 10] = [
 ];
 
 /// log |Γ(x)|.
-pub(super) fn lgamma(x: f64) -> f64 {
+pub fn lgamma(x: f64) -> f64 {
     if x.is_nan() {
         return x;
     }
@@ -133,7 +133,7 @@ fn lgamma_near_one(z: f64) -> f64 {
 }
 
 /// ψ(x): recurrence up, then the asymptotic series (A&S 6.3.18).
-pub(super) fn digamma(x: f64) -> f64 {
+pub fn digamma(x: f64) -> f64 {
     if x == 0.0 {
         return f64::INFINITY.copysign(-x);
     }
@@ -159,7 +159,7 @@ pub(super) fn digamma(x: f64) -> f64 {
 }
 
 /// Hurwitz zeta ζ(s, q) by Euler-Maclaurin (DLMF 25.11.5).
-pub(super) fn zeta(s: f64, q: f64) -> f64 {
+pub fn zeta(s: f64, q: f64) -> f64 {
     if s == 1.0 {
         return f64::INFINITY;
     }
@@ -206,7 +206,7 @@ pub(super) fn zeta(s: f64, q: f64) -> f64 {
 }
 
 /// ψ⁽ⁿ⁾(x) for a whole n >= 0 (A&S 6.4.10).
-pub(super) fn polygamma(n: f64, x: f64) -> f64 {
+pub fn polygamma(n: f64, x: f64) -> f64 {
     if n == 0.0 {
         return digamma(x);
     }
@@ -249,7 +249,7 @@ pub(super) fn i0e(x: f64) -> f64 {
     if x.is_nan() { x } else { bessel_ie(0.0, x) }
 }
 
-pub(super) fn i1e(x: f64) -> f64 {
+pub fn i1e(x: f64) -> f64 {
     if x.is_nan() { x } else { bessel_ie(1.0, x) }
 }
 
@@ -262,7 +262,7 @@ fn unscale(scaled: f64, x: f64) -> f64 {
     scaled * half * half
 }
 
-pub(super) fn i0(x: f64) -> f64 {
+pub fn i0(x: f64) -> f64 {
     if x.is_nan() { x } else { unscale(bessel_ie(0.0, x), x) }
 }
 
@@ -271,7 +271,7 @@ pub(super) fn i1(x: f64) -> f64 {
 }
 
 /// log Φ(x), by erfcx where Φ is small.
-pub(super) fn log_ndtr(x: f64) -> f64 {
+pub fn log_ndtr(x: f64) -> f64 {
     if x < -1.0 {
         log(0.5 * erfcx(-x * FRAC_1_SQRT_2)) - 0.5 * x * x
     } else {
@@ -280,7 +280,7 @@ pub(super) fn log_ndtr(x: f64) -> f64 {
 }
 
 /// Φ⁻¹(p), by Newton steps on log Φ in the lower half (log Φ is concave, so they converge).
-pub(super) fn ndtri(p: f64) -> f64 {
+pub fn ndtri(p: f64) -> f64 {
     if p > math64::NDTRI_FAR && p < 1.0 - math64::NDTRI_FAR {
         return ndtri_inner(p);
     }
@@ -433,43 +433,10 @@ fn incomplete_gamma(a: f64, x: f64) -> (f64, f64) {
     (1.0 - q, q)
 }
 
-pub(super) fn igamma(a: f64, x: f64) -> f64 {
+pub fn igamma(a: f64, x: f64) -> f64 {
     incomplete_gamma(a, x).0
 }
 
-pub(super) fn igammac(a: f64, x: f64) -> f64 {
+pub fn igammac(a: f64, x: f64) -> f64 {
     incomplete_gamma(a, x).1
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Values from mpmath at 30 digits.
-    #[test]
-    fn known_values() {
-        let table: &[(&str, f64, f64)] = &[
-            ("lgamma(0.1)", lgamma(0.1), 2.252_712_651_734_206),
-            ("lgamma(1.0001)", lgamma(1.0001), -5.771_334_222_047_762_3e-5),
-            ("lgamma(2.2)", lgamma(2.2), 0.096_947_466_790_638_78),
-            ("lgamma(-1.5)", lgamma(-1.5), 0.860_047_015_376_481),
-            ("lgamma(100.5)", lgamma(100.5), 361.435_540_467_777_6),
-            ("digamma(0.3)", digamma(0.3), -3.502_524_222_200_133),
-            ("digamma(-1.3)", digamma(-1.3), 2.882_540_548_866_167),
-            ("zeta(2, 1)", zeta(2.0, 1.0), 1.644_934_066_848_226_4),
-            ("zeta(1.1, 0.2)", zeta(1.1, 0.2), 16.160_383_240_260_41),
-            ("polygamma(1, 0.5)", polygamma(1.0, 0.5), 4.934_802_200_544_679),
-            ("polygamma(2, 3.1)", polygamma(2.0, 3.1), -0.142_868_376_907_981_77),
-            ("i0(1)", i0(1.0), 1.266_065_877_752_008_4),
-            ("i1e(40)", i1e(40.0), 0.062_482_229_074_442_06),
-            ("log_ndtr(-20)", log_ndtr(-20.0), -203.917_155_371_097_26),
-            ("ndtri(1e-10)", ndtri(1e-10), -6.361_340_902_404_056),
-            ("ndtri(0.3)", ndtri(0.3), -0.524_400_512_708_041),
-            ("igamma(2.5, 1.5)", igamma(2.5, 1.5), 0.300_014_164_121_372_5),
-            ("igammac(50, 60)", igammac(50.0, 60.0), 0.084_406_681_093_691_83),
-        ];
-        for (name, got, want) in table {
-            assert!((got - want).abs() < want.abs() * 1e-11, "{name}: {got:?}, not {want:?}");
-        }
-    }
 }

@@ -49,7 +49,7 @@ pub(super) fn ask(to: *const u8, bytes: usize) {
 }
 
 /// A block kernel: dense inputs, dense output, no overlap between them.
-pub(crate) type Kernel = unsafe fn(inputs: &[*const u8; MAX_IN], out: *mut u8, n: usize);
+pub type Kernel = unsafe fn(inputs: &[*const u8; MAX_IN], out: *mut u8, n: usize);
 
 /// An op's kernel, and where there is one the form of it whose output is its first input.
 #[derive(Clone, Copy)]

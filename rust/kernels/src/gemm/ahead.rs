@@ -2,7 +2,7 @@
 //! cache, instead of waiting for it while no product is made.
 
 /// Bytes of a cache line.
-pub(crate) const LINE: usize = 64;
+pub const LINE: usize = 64;
 /// Lines asked for together, at least.
 const TOGETHER: usize = 8;
 /// Elements of a line of an operand that are read out of this many at most.
@@ -10,7 +10,7 @@ const APART: usize = 4;
 
 /// A part of an operand: runs of whole cache lines, evenly apart.
 #[derive(Clone, Copy)]
-pub(crate) struct Runs {
+pub struct Runs {
     at: *const u8,
     step: isize,
     count: usize,
@@ -71,7 +71,7 @@ impl Runs {
 
 /// How tiles share what is to be asked for: `across` of them ask for `lines` of each run, `runs` runs each, those after them
 /// for the next lines.
-pub(crate) struct Shares {
+pub struct Shares {
     all: Runs,
     lines: usize,
     across: usize,
@@ -101,7 +101,7 @@ impl Shares {
 
 /// What one tile asks for: pieces of `runs`, `lines` cache lines each, `step` bytes apart.
 #[derive(Clone, Copy)]
-pub(crate) struct Ahead {
+pub struct Ahead {
     pub at: *const u8,
     pub step: isize,
     pub lines: usize,
@@ -115,45 +115,4 @@ impl Ahead {
         lines: 0,
         runs: 0,
     };
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Tiles together ask for each line of a matrix once, whatever the shares.
-    #[test]
-    fn shares_cover_all_lines_once() {
-        for count in [1, 7, 16, 63, 171, 512] {
-            for len in [1, 15, 16, 17, 64, 127, 512] {
-                for tiles in [1, 3, 5, 12, 13, 416] {
-                    let start = 1 << 20;
-                    let runs = Runs::of(std::ptr::without_provenance::<u8>(start), 4, [count, len], [1024, 1]);
-                    let lines = (4 * len).div_ceil(LINE);
-                    let mut seen = vec![0; count * lines];
-                    let shares = runs.shares(tiles);
-                    for tile in 0..tiles {
-                        let ahead = shares.of(tile);
-                        for run in 0..ahead.runs {
-                            let at = ahead.at.wrapping_offset(run as isize * ahead.step).addr() - start;
-                            (0..ahead.lines).for_each(|line| seen[at / 4096 * lines + at % 4096 / LINE + line] += 1);
-                        }
-                    }
-                    assert!(seen.iter().all(|n| *n == 1), "{count} {len} {tiles}");
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn elements_far_apart_are_not_asked_for() {
-        let at = std::ptr::without_provenance::<u8>(64);
-        for strides in [[1000, 5], [7, 9], [-1, 50], [64, -2]] {
-            assert_eq!(Runs::of(at, 4, [10, 10], strides).count, 0, "{strides:?}");
-        }
-        for sizes in [[0, 10], [10, 0]] {
-            assert_eq!(Runs::of(at, 4, sizes, [10, 1]).count, 0);
-        }
-        assert_eq!(Runs::NONE.shares(4).of(0).runs, 0);
-    }
 }

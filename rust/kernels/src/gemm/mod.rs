@@ -6,20 +6,18 @@
 //!   blocks of [`DOT_BLOCK`];
 //! * where m·n is small and k is long, k is cut into blocks, whose sums are joined in a fixed tree.
 
-mod ahead;
+pub(crate) mod ahead;
 mod driver;
 mod epilogue;
 mod few;
 mod int;
 mod micro;
-mod narrow;
+pub(crate) mod narrow;
 mod pack;
 mod packed;
 #[cfg(target_arch = "x86_64")]
 mod pairs;
-mod tables;
-#[cfg(test)]
-mod tests;
+pub(crate) mod tables;
 mod vector;
 mod widened;
 #[cfg(target_arch = "x86_64")]

@@ -129,7 +129,7 @@ pub fn matmul_i8(a: Src<i8>, b: Src<i8>, c: Dst<i32>) {
 }
 
 /// The same on an instruction set that the CPU has.
-pub(super) fn bytes(isa: Isa, a: Src<i8>, b: Src<i8>, c: Dst<i32>) {
+pub fn bytes(isa: Isa, a: Src<i8>, b: Src<i8>, c: Dst<i32>) {
     let (m, n, k) = (c.shape()[0], c.shape()[1], a.shape()[1]);
     let (c_rs, c_cs) = (c.strides()[0], c.strides()[1]);
     let at = |i: usize, j: usize| c.ptr().wrapping_offset(i as isize * c_rs + j as isize * c_cs);

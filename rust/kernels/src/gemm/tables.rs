@@ -301,7 +301,7 @@ kernels_of!(f32: portable_f32 scalar_f32 avx2_f32 avx512_f32 fetching_f32 neon_f
 kernels_of!(f64: portable_f64 scalar_f64 avx2_f64 avx512_f64 fetching_f64 neon_f64);
 
 /// Both tables for AVX-512, of which the processor's caches choose one.
-#[cfg(all(test, target_arch = "x86_64"))]
-pub(super) fn avx512_tables() -> [&'static Products<f32>; 2] {
+#[cfg(target_arch = "x86_64")]
+pub(crate) fn avx512_tables() -> [&'static Products<f32>; 2] {
     [&avx512_f32::KERNELS.products, &fetching_f32::KERNELS.products]
 }

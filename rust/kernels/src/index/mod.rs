@@ -196,8 +196,3 @@ impl Number for crate::dtype::Bool {
         self.times(other)
     }
 }
-
-#[cfg(test)]
-mod sweep;
-#[cfg(test)]
-mod tests;

@@ -6,8 +6,6 @@
 mod cross_entropy;
 mod nll;
 mod pairs;
-#[cfg(test)]
-mod tests;
 
 pub use cross_entropy::{Expected, Lines, cross_entropy_backward, cross_entropy_forward};
 pub use nll::{nll_backward, nll_forward};
@@ -18,7 +16,7 @@ use crate::multiversion;
 use crate::softmax::row::{Soft, joined};
 
 /// Losses that are added up by one set of lanes.
-const PIECE: usize = 4096;
+pub(crate) const PIECE: usize = 4096;
 
 /// The types that have losses.
 #[allow(private_bounds, reason = "f32 and f64")]

@@ -31,8 +31,3 @@ macro_rules! by_float {
     };
 }
 use by_float;
-
-#[cfg(test)]
-mod paths;
-#[cfg(test)]
-mod tests;

@@ -6,8 +6,6 @@
 mod adaptive;
 mod norm;
 mod sgd;
-#[cfg(test)]
-mod tests;
 
 pub use adaptive::{Adadelta, Adagrad, Adam, Rmsprop, adadelta, adagrad, adam, rmsprop};
 pub use norm::{scale, sum_of_squares};

@@ -8,8 +8,6 @@ mod avg;
 mod block;
 mod max;
 mod row;
-#[cfg(test)]
-mod tests;
 mod wide;
 
 pub use avg::{adaptive_avg_pool, adaptive_avg_pool_backward, avg_pool, avg_pool_backward};

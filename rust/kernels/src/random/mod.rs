@@ -3,9 +3,7 @@
 //! Each function fills a view and uses [`Philox::counters`]`(n)` counters (see [`Philox`]), however the view lies in memory
 //! and however many threads share the work.
 
-mod philox;
-#[cfg(test)]
-mod tests;
+pub(crate) mod philox;
 
 pub use philox::Philox;
 
@@ -186,7 +184,7 @@ pub fn normal(dst: AnyDst, philox: Philox, mean: f64, std: f64) {
 
 /// ln u for normal positive u: the polynomial of Cephes' logf (Moshier, 1992), m in [sqrt(1/2), sqrt 2).
 #[inline(always)]
-fn log(u: f32) -> f32 {
+pub(crate) fn log(u: f32) -> f32 {
     let bits = u.to_bits().wrapping_sub(0x3f35_04f3);
     let e = (bits as i32 >> 23) as f32;
     let f = f32::from_bits((bits & 0x007f_ffff).wrapping_add(0x3f35_04f3)) - 1.0;
@@ -207,7 +205,7 @@ fn log(u: f32) -> f32 {
 /// (sin a, cos a) of the angle that 2^-32 of a turn, `turn` times, makes. The nearest quarter is taken off in integers, so
 /// nothing is lost; what is left goes through the polynomials of Cephes' sinf and cosf.
 #[inline(always)]
-fn sin_cos(turn: u32) -> (f32, f32) {
+pub(crate) fn sin_cos(turn: u32) -> (f32, f32) {
     let quarter = turn.wrapping_add(1 << 29) >> 30;
     let rest = turn.wrapping_sub(quarter << 30) as i32;
     let a = rest as f32 * (std::f32::consts::FRAC_PI_2 / 1_073_741_824.0);

@@ -210,8 +210,3 @@ pub fn sum_rows(src: &[f32], n: usize, mean: bool, out: &mut [f32]) {
         *to = fold::fold_row(&folds::Sum { div }, row);
     }
 }
-
-#[cfg(test)]
-mod same_bits;
-#[cfg(test)]
-mod tests;

@@ -236,7 +236,7 @@ impl<T> Share<T> {
 }
 
 /// The elements of a view in row-major order.
-pub(crate) fn collect<T: Copy>(src: &Src<T>) -> Vec<T> {
+pub fn collect<T: Copy>(src: &Src<T>) -> Vec<T> {
     let mut all = Vec::with_capacity(src.numel());
     let walk = Walk::of(src.shape(), [src.strides()]).coalesce();
     // SAFETY: the walk stays inside the view.
@@ -245,7 +245,7 @@ pub(crate) fn collect<T: Copy>(src: &Src<T>) -> Vec<T> {
 }
 
 /// Strides of a contiguous array of `shape`.
-pub(crate) fn dense(shape: &[usize]) -> [isize; MAX_RANK] {
+pub fn dense(shape: &[usize]) -> [isize; MAX_RANK] {
     let mut strides = [0; MAX_RANK];
     let mut step = 1isize;
     for d in (0..shape.len()).rev() {
@@ -256,14 +256,14 @@ pub(crate) fn dense(shape: &[usize]) -> [isize; MAX_RANK] {
 }
 
 /// A contiguous view of `data`, which holds the elements of `shape`.
-pub(crate) fn view_of<'a, T>(data: &'a [T], shape: &[usize]) -> Src<'a, T> {
+pub fn view_of<'a, T>(data: &'a [T], shape: &[usize]) -> Src<'a, T> {
     assert!(data.len() >= shape.iter().product());
     // SAFETY: the slice is long enough and borrowed for as long as the view.
     unsafe { Src::new(data.as_ptr(), shape, &dense(shape)[..shape.len()]) }
 }
 
 /// A contiguous view of `data` to write to.
-pub(crate) fn view_mut<'a, T>(data: &'a mut [T], shape: &[usize]) -> Dst<'a, T> {
+pub fn view_mut<'a, T>(data: &'a mut [T], shape: &[usize]) -> Dst<'a, T> {
     assert!(data.len() >= shape.iter().product());
     // SAFETY: as in `view_of`; the borrow is exclusive.
     unsafe { Dst::new(data.as_mut_ptr(), shape, &dense(shape)[..shape.len()]) }

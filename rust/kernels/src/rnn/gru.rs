@@ -56,10 +56,10 @@ pub fn gru_forward<T: RnnElement>(
 }
 
 /// Activates the gates of a step, the input's part and the state's: writes what the derivative needs, and the outputs.
-pub(crate) type StepFn<T> = fn(usize, &[T], &[T], &[T], [&mut [T]; 2]);
+pub type StepFn<T> = fn(usize, &[T], &[T], &[T], [&mut [T]; 2]);
 
 multiversion! {
-    pub(super) fn step<T: Float>(size: usize, gates: &[T], mapped: &[T], before: &[T], to: [&mut [T]; 2]) {
+    pub fn step<T: Float>(size: usize, gates: &[T], mapped: &[T], before: &[T], to: [&mut [T]; 2]) {
         let [acts, out] = to;
         let rows = gates.chunks_exact(3 * size).zip(mapped.chunks_exact(3 * size));
         let to = acts.chunks_exact_mut(4 * size).zip(out.chunks_exact_mut(size));

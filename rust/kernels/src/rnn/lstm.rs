@@ -162,12 +162,12 @@ fn begin<T: RnnElement>(
 }
 
 /// Activates the gates of a step, whose rows are as far apart as said: writes them, the cells and the outputs.
-pub(crate) type StepFn<T> = fn(usize, (&[T], usize), &[T], [&mut [T]; 3]);
+pub type StepFn<T> = fn(usize, (&[T], usize), &[T], [&mut [T]; 3]);
 /// Of the hidden size, activations, cells after and before, and the outputs' gradient; makes the cell's and the gates'.
-pub(crate) type BackFn<T> = fn(usize, &[T], &[&[T]; 2], &[T], [&mut [T]; 2]);
+pub type BackFn<T> = fn(usize, &[T], &[&[T]; 2], &[T], [&mut [T]; 2]);
 
 multiversion! {
-    pub(super) fn step<T: Float>(size: usize, gates: (&[T], usize), before: &[T], to: [&mut [T]; 3]) {
+    pub fn step<T: Float>(size: usize, gates: (&[T], usize), before: &[T], to: [&mut [T]; 3]) {
         let [acts, cell, out] = to;
         let rows = gates.0.chunks_exact(gates.1).zip(before.chunks_exact(size));
         let to = acts.chunks_exact_mut(4 * size).zip(cell.chunks_exact_mut(size).zip(out.chunks_exact_mut(size)));
@@ -263,7 +263,7 @@ pub fn lstm_backward<T: RnnElement>(
 
 multiversion! {
     /// Gradients of one step: `dc` becomes that of the cell before.
-    pub(super) fn step_back<T: Float>(size: usize, acts: &[T], cells: &[&[T]; 2], dh: &[T], to: [&mut [T]; 2]) {
+    pub fn step_back<T: Float>(size: usize, acts: &[T], cells: &[&[T]; 2], dh: &[T], to: [&mut [T]; 2]) {
         let ([cell, before], [dc, gates]) = (*cells, to);
         let rows = acts.chunks_exact(4 * size).zip(gates.chunks_exact_mut(4 * size)).enumerate();
         for (r, (act, to)) in rows {

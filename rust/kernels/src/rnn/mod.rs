@@ -8,10 +8,8 @@
 //! **Order.** A gate is its input's part and one chain over the state; a state's gradient is one chain over the gates (in
 //! a GRU from the part that bypasses the gates on). All arrays here are contiguous; `T` is f32 or f64.
 
-mod gru;
-mod lstm;
-#[cfg(test)]
-mod tests;
+pub(crate) mod gru;
+pub(crate) mod lstm;
 #[cfg(target_arch = "x86_64")]
 mod wide;
 

@@ -55,17 +55,8 @@ fn choose() -> Isa {
     isa
 }
 
-/// The instruction sets that this CPU has, for tests that compare them.
-#[cfg(test)]
-pub(crate) fn available() -> Vec<Isa> {
-    [Isa::Avx512, Isa::Avx2, Isa::Scalar, Isa::Portable]
-        .into_iter()
-        .filter(|&isa| isa <= detect())
-        .collect()
-}
-
 #[cfg(target_arch = "x86_64")]
-fn detect() -> Isa {
+pub(crate) fn detect() -> Isa {
     use std::arch::is_x86_feature_detected as has;
     let fma = has!("fma") && has!("avx2") && has!("bmi1") && has!("bmi2") && has!("lzcnt") && has!("f16c");
     let v4 = has!("avx512f") && has!("avx512vl") && has!("avx512bw") && has!("avx512dq") && has!("avx512cd");
@@ -77,12 +68,12 @@ fn detect() -> Isa {
 }
 
 #[cfg(target_arch = "aarch64")]
-fn detect() -> Isa {
+pub(crate) fn detect() -> Isa {
     Isa::Avx2
 }
 
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-fn detect() -> Isa {
+pub(crate) fn detect() -> Isa {
     Isa::Portable
 }
 

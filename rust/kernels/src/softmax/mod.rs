@@ -7,8 +7,6 @@
 pub(crate) mod logsumexp;
 pub(crate) mod row;
 pub(crate) mod strip;
-#[cfg(test)]
-mod tests;
 pub(crate) mod wave;
 
 use crate::dtype::DType;

@@ -319,6 +319,3 @@ fn most_frequent<E: Entry>(sorted: &[E]) -> E {
     }
     best
 }
-
-#[cfg(test)]
-mod tests;

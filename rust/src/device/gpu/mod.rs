@@ -25,6 +25,7 @@ pub use matmul::{Product, matmul};
 pub use random::{bernoulli, dropout, uniform};
 pub use reduce::{Fold, reduce};
 pub use rows::{softmax, softmax_backward};
+pub(crate) use shader::linked;
 
 use super::Device;
 use super::wgpu::{self, Binding, Gpu, Job, Memory};

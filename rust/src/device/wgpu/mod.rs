@@ -7,7 +7,7 @@
 //! tensor's layout means the same in words as in elements.
 
 mod adapter;
-mod pool;
+pub(crate) mod pool;
 mod queue;
 
 pub use adapter::adapters;

@@ -79,7 +79,7 @@ pub(crate) struct AcrossArgs<T> {
 
 impl Phases {
     /// Whether these phases are computed so.
-    pub(super) fn across(&self, s: &ConvShape) -> bool {
+    pub(crate) fn across(&self, s: &ConvShape) -> bool {
         let wide = self.plan.tiles()[1] >= LEAST;
         self.plan.form == Form::Four && PHASES * s.c_in / s.groups() <= MOST && wide
     }
@@ -108,7 +108,7 @@ impl Phases {
         let count = ((high - 1) * wide).next_multiple_of(WIDE);
         let plane = (count + wide + 1).next_multiple_of(16);
         let image = s.c_in * PLANES * plane;
-        let some = (super::phases::SOME / (image * size_of::<T>())).clamp(1, s.n.max(1));
+        let some = (super::phases::some() / (image * size_of::<T>())).clamp(1, s.n.max(1));
         let lines = 2 * SIDE * high;
         let pair = 2 * kernels.narrow;
         let units = ((high - 1) * wide).div_ceil(pair);

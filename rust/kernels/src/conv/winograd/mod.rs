@@ -15,13 +15,11 @@ mod across;
 mod forms;
 mod passes;
 mod phases;
-#[cfg(test)]
-mod tests;
 mod transform;
 mod weight;
 
 pub(super) use passes::{Filters, convolve};
-pub(super) use phases::Phases;
+pub(crate) use phases::{Phases, set_some};
 pub(crate) use transform::{Stage, stage};
 use weight::sums;
 pub(super) use weight::{gradient, takes_gradient};
@@ -44,7 +42,7 @@ const LEAST: usize = 16;
 /// How a pass is computed: the form, the planes that it reads and where in them the first window begins, the planes that it
 /// writes.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Plan {
+pub(crate) struct Plan {
     form: Form,
     size: [usize; 2],
     start: [isize; 2],

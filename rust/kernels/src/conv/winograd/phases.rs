@@ -10,15 +10,26 @@ use super::{Filters, Form, LEAST, Plan, convolve, sums};
 use crate::gemm::{HasKernels, Kernels, with_shared};
 use crate::parallel;
 use std::ops::{Add, Range};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+static SOME: AtomicUsize = AtomicUsize::new(4 << 20);
 
 /// Bytes of planes at a time, so that they stay near.
-pub(super) const SOME: usize = if cfg!(test) { 64 << 10 } else { 4 << 20 };
+pub(super) fn some() -> usize {
+    SOME.load(Ordering::Relaxed)
+}
+
+/// Changes that, and with it how sums over images fall apart: for tests, whose images are few and small.
+pub(crate) fn set_some(bytes: usize) {
+    SOME.store(bytes, Ordering::Relaxed);
+}
+
 /// Least planes of a group: below, a vector of them is mostly empty, and the transforms err more than the plain sum.
 const LEAST_PLANES: usize = 12;
 
 /// How a forward pass, or the weights' gradient, falls apart.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::conv) struct Phases {
+pub(crate) struct Phases {
     pub(super) plan: Plan,
     /// Taps of a phase, elements of a line in all planes, and columns between planes.
     taps: usize,
@@ -79,7 +90,7 @@ impl Phases {
     /// # Safety
     /// [`Phases::of`] said yes to these strides; all addresses that the arguments describe are live; `bias` is null or has
     /// one element per output channel; `kernels` fit the CPU.
-    pub unsafe fn convolve<T>(
+    pub(in crate::conv) unsafe fn convolve<T>(
         self,
         kernels: &'static Kernels<T>,
         s: &ConvShape,
@@ -129,8 +140,13 @@ impl Phases {
     /// # Safety
     /// [`Phases::of`] said yes to these strides; all addresses that the arguments describe are live; `kernels` fit the CPU;
     /// `out` has the weights' size.
-    pub unsafe fn gradient<T>(self, kernels: &'static Kernels<T>, s: &ConvShape, problem: &Problem<T>, out: &mut [T])
-    where
+    pub(in crate::conv) unsafe fn gradient<T>(
+        self,
+        kernels: &'static Kernels<T>,
+        s: &ConvShape,
+        problem: &Problem<T>,
+        out: &mut [T],
+    ) where
         T: Copy + Default + HasKernels + Send + Sync + Add<Output = T>,
     {
         let (image, some) = self.images::<T>(s);
@@ -169,7 +185,7 @@ impl Phases {
     /// Elements of an image's planes, and images at a time.
     fn images<T>(self, s: &ConvShape) -> (usize, usize) {
         let image = self.plan.size[0] * self.line;
-        (image, (SOME / (image * size_of::<T>())).clamp(1, s.n.max(1)))
+        (image, (some() / (image * size_of::<T>())).clamp(1, s.n.max(1)))
     }
 
     /// Strides of the planes.

@@ -48,7 +48,7 @@ pub(crate) fn erfc_d<P: Pack<f64>>(x: P) -> P {
 }
 
 #[inline(always)]
-pub(crate) fn erf<P: Pack>(x: P) -> P {
+pub fn erf<P: Pack>(x: P) -> P {
     let a = x.abs().at_most(4.0);
     let (r, q, c) = ERF.at(a.at_least(0.03125).shifted::<QUARTERS>(), a);
     q.mul_add(r, a.below(0.0390625, a, c)).copysign(x)
@@ -73,7 +73,7 @@ const FAR_ERFC: [f32; 6] = [
 ];
 
 #[inline(always)]
-pub(crate) fn erfc<P: Pack>(x: P) -> P {
+pub fn erfc<P: Pack>(x: P) -> P {
     let (a, one) = (x.abs(), P::splat(1.0));
     let (r, q, c) = ERFC.at(a.mul_add(P::splat(PER_UNIT), P::splat(MAGIC)), a);
     let mut y = q.mul_add(r, c);
@@ -99,7 +99,7 @@ pub(crate) fn erfc<P: Pack>(x: P) -> P {
 
 /// Two polynomials in w = -log(1 - x²), as in M. Giles, "Approximating the erfinv function" (2010).
 #[inline(always)]
-pub(crate) fn erfinv<P: Pack>(x: P) -> P {
+pub fn erfinv<P: Pack>(x: P) -> P {
     let w = -super::log((-x).mul_add(x, P::splat(1.0)));
     let u = w - P::splat(2.5);
     let near = poly(

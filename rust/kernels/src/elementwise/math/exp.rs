@@ -38,7 +38,7 @@ fn exp_poly<P: Pack>(x: P) -> (P, P) {
 }
 
 #[inline(always)]
-pub(crate) fn exp<P: Pack>(x: P) -> P {
+pub fn exp<P: Pack>(x: P) -> P {
     let (p, t) = exp_poly(clamp(x, -105.0, 89.5));
     p.scaled(t, x)
 }
@@ -66,7 +66,7 @@ fn one_plus_exp<P: Pack>(x: P, least: f32, s: P) -> P {
 }
 
 #[inline(always)]
-pub(crate) fn exp2<P: Pack>(x: P) -> P {
+pub fn exp2<P: Pack>(x: P) -> P {
     let c = clamp(x, -151.0, 129.0);
     let t = c + P::splat(MAGIC);
     let r = c - (t - P::splat(MAGIC));
@@ -85,7 +85,7 @@ pub(crate) fn exp2<P: Pack>(x: P) -> P {
 }
 
 #[inline(always)]
-pub(crate) fn expm1<P: Pack>(x: P) -> P {
+pub fn expm1<P: Pack>(x: P) -> P {
     let c = clamp(x, -20.0, 88.9);
     let (n, t) = nearest(c, LOG2_E);
     let r = n.mul_add(P::splat(-LN2_LO), n.mul_add(P::splat(-LN2_HI), c));
@@ -108,7 +108,7 @@ pub(crate) fn expm1<P: Pack>(x: P) -> P {
 }
 
 #[inline(always)]
-pub(crate) fn tanh<P: Pack>(x: P) -> P {
+pub fn tanh<P: Pack>(x: P) -> P {
     let a = x.abs().at_most(10.0);
     let (r, q, c) = TANH.at(a.at_least(0.0625).shifted::<QUARTERS>(), a);
     q.mul_add(r, c).copysign(x)
@@ -117,12 +117,12 @@ pub(crate) fn tanh<P: Pack>(x: P) -> P {
 /// x - tanh x
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
-pub(crate) fn tanhshrink<P: Pack>(x: P) -> P {
+pub fn tanhshrink<P: Pack>(x: P) -> P {
     x - tanh(x)
 }
 
 #[inline(always)]
-pub(crate) fn sigmoid<P: Pack>(x: P) -> P {
+pub fn sigmoid<P: Pack>(x: P) -> P {
     // One scale for all sums, so that the quotient is rounded once even where it is subnormal.
     let scale = P::splat(1.0 / (1u32 << 24) as f32);
     scale / one_plus_exp(x, -105.0, scale)
@@ -130,7 +130,7 @@ pub(crate) fn sigmoid<P: Pack>(x: P) -> P {
 
 /// x·sigmoid(x)
 #[inline(always)]
-pub(crate) fn silu<P: Pack>(x: P) -> P {
+pub fn silu<P: Pack>(x: P) -> P {
     let s = x.below(0.0, P::splat(1.0 / LIFT), P::splat(1.0));
     let d = one_plus_exp(x, -115.0, s);
     let x = x.below(-115.0, x * P::splat(0.0), x);
@@ -140,7 +140,7 @@ pub(crate) fn silu<P: Pack>(x: P) -> P {
 /// The derivative of [`silu`].
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
-pub(crate) fn silu_slope<P: Pack>(x: P) -> P {
+pub fn silu_slope<P: Pack>(x: P) -> P {
     let (s, one) = (sigmoid(x), P::splat(1.0));
     s * (x * (one - s) + one)
 }
@@ -171,7 +171,7 @@ pub(crate) fn softplus<P: Pack>(x: P) -> P {
 /// -log(1 + e^-x)
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
-pub(crate) fn log_sigmoid<P: Pack>(x: P) -> P {
+pub fn log_sigmoid<P: Pack>(x: P) -> P {
     -softplus(-x)
 }
 
@@ -233,7 +233,7 @@ fn halves<P: Pack>(a: P) -> (P, P) {
 }
 
 #[inline(always)]
-pub(crate) fn sinh<P: Pack>(x: P) -> P {
+pub fn sinh<P: Pack>(x: P) -> P {
     let a = x.abs();
     let z = x * x;
     // (sinh x / x - 1) / x²
@@ -244,7 +244,7 @@ pub(crate) fn sinh<P: Pack>(x: P) -> P {
 }
 
 #[inline(always)]
-pub(crate) fn cosh<P: Pack>(x: P) -> P {
+pub fn cosh<P: Pack>(x: P) -> P {
     let (half, inverse) = halves(x.abs());
     half + inverse
 }

@@ -25,7 +25,7 @@ const ATAN: [f32; 9] = [
 ];
 
 #[inline(always)]
-pub(crate) fn atan<P: Pack>(x: P) -> P {
+pub fn atan<P: Pack>(x: P) -> P {
     let a = x.abs();
     let t = a.above(1.0, P::splat(1.0) / a, a);
     let z = t * t;
@@ -44,7 +44,7 @@ fn half_angle<P: Pack>(a: P) -> (P, P) {
 }
 
 #[inline(always)]
-pub(crate) fn asin<P: Pack>(x: P) -> P {
+pub fn asin<P: Pack>(x: P) -> P {
     let a = x.abs();
     let (t, z) = half_angle(a);
     let p = (t * z) * poly(z, ASIN);
@@ -56,7 +56,7 @@ pub(crate) fn asin<P: Pack>(x: P) -> P {
 }
 
 #[inline(always)]
-pub(crate) fn acos<P: Pack>(x: P) -> P {
+pub fn acos<P: Pack>(x: P) -> P {
     let a = x.abs();
     let (t, z) = half_angle(a);
     // π/2 - asin x, or π - 2 asin √((1 + x) / 2), or 2 asin √((1 - x) / 2)
@@ -89,7 +89,7 @@ const ATAN_D: [f64; 12] = [
 
 /// The angle of (x, y) for results of f32.
 #[inline(always)]
-pub(crate) fn atan2_d<P: Pack<f64>>(y: P, x: P) -> P {
+pub fn atan2_d<P: Pack<f64>>(y: P, x: P) -> P {
     let (a, b) = (x.abs(), y.abs());
     let (_, _, t) = tangent(a, b);
     let z = t * t;

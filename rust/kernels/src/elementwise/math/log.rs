@@ -145,7 +145,7 @@ fn join<P: Pack>(e: P, f: P, c: P) -> P {
 }
 
 #[inline(always)]
-pub(crate) fn log<P: Pack>(x: P) -> P {
+pub fn log<P: Pack>(x: P) -> P {
     let (e, c, r) = reduce(x, &INVERSE, &LOG_OF);
     // log(1 + r) / r
     let p = poly(r, [1.0, -0.50000125, 0.3333667, -0.24394915]);
@@ -155,7 +155,7 @@ pub(crate) fn log<P: Pack>(x: P) -> P {
 /// a log b, which is 0 where a is, unless b is NaN.
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
-pub(crate) fn xlogy<P: Pack>(a: P, b: P) -> P {
+pub fn xlogy<P: Pack>(a: P, b: P) -> P {
     // What is added is -0.0, or NaN.
     (a * log(b)).zero_of(a.abs()) + b.abs().at_most(f32::MAX) * P::splat(-0.0)
 }
@@ -182,7 +182,7 @@ fn log_sum<P: Pack>(f: P) -> (P, P) {
 }
 
 #[inline(always)]
-pub(crate) fn log2<P: Pack>(x: P) -> P {
+pub fn log2<P: Pack>(x: P) -> P {
     let (e, c, r) = reduce(x, &INVERSE_2, &LOG2_OF);
     // log2(1 + r) / r
     let p = poly(r, [LOG2_E, -0.72134805, 0.48101997, -0.3552507]);
@@ -190,7 +190,7 @@ pub(crate) fn log2<P: Pack>(x: P) -> P {
 }
 
 #[inline(always)]
-pub(crate) fn log10<P: Pack>(x: P) -> P {
+pub fn log10<P: Pack>(x: P) -> P {
     let log10_e = P::splat(std::f32::consts::LOG10_E);
     let (e, f) = x.split();
     let (h, l) = log_sum(f);
@@ -221,13 +221,13 @@ fn log_of_sum<P: Pack>(u: P, low: P) -> P {
 }
 
 #[inline(always)]
-pub(crate) fn log1p<P: Pack>(x: P) -> P {
+pub fn log1p<P: Pack>(x: P) -> P {
     let (u, low) = two_sum(P::splat(1.0), x);
     log_of_sum(u, low).zero_of(x)
 }
 
 #[inline(always)]
-pub(crate) fn atanh<P: Pack>(x: P) -> P {
+pub fn atanh<P: Pack>(x: P) -> P {
     let (one, two) = (P::splat(1.0), P::splat(2.0));
     let a = x.abs();
     // log(1 + 2a + 2a² / (1 - a)) / 2
@@ -277,7 +277,7 @@ fn log_near<P: Pack<f64>>(f: P) -> P {
 
 /// x to the power of y for results of f32.
 #[inline(always)]
-pub(crate) fn pow_d<P: Pack<f64>>(x: P, y: P) -> P {
+pub fn pow_d<P: Pack<f64>>(x: P, y: P) -> P {
     let a = x.abs();
     let (e, f) = a.split();
     let log2 = log_near(f).mul_add(P::splat(std::f64::consts::LOG2_E), e).log_edges(a);
@@ -306,7 +306,7 @@ const LOG1P_D: [f64; 15] = [
 
 /// log(e^a + e^b) for results of f32.
 #[inline(always)]
-pub(crate) fn log_add_exp_d<P: Pack<f64>>(a: P, b: P) -> P {
+pub fn log_add_exp_d<P: Pack<f64>>(a: P, b: P) -> P {
     let (large, fall) = larger_and_fall(a, b);
     let e = exp_d(-fall);
     e.mul_add(poly_d(e, LOG1P_D), large)
@@ -314,7 +314,7 @@ pub(crate) fn log_add_exp_d<P: Pack<f64>>(a: P, b: P) -> P {
 
 /// log2(2^a + 2^b) for results of f32.
 #[inline(always)]
-pub(crate) fn log_add_exp2_d<P: Pack<f64>>(a: P, b: P) -> P {
+pub fn log_add_exp2_d<P: Pack<f64>>(a: P, b: P) -> P {
     let (large, fall) = larger_and_fall(a, b);
     let e = exp2_d(-fall);
     large + e * poly_d(e, LOG1P_D) * P::splat(std::f64::consts::LOG2_E)

@@ -22,16 +22,20 @@ mod trig;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod wide;
 
-pub(crate) use erf::{erf, erfc, erfc_d, erfinv};
-pub(crate) use exp::{cosh, exp, exp_d, exp2, expm1, sigmoid, silu, sinh, softplus, tanh};
-pub(crate) use inverse::{acos, asin, atan, atan2_d};
-pub(crate) use log::{acosh, asinh, atanh, log, log_add_exp_d, log_add_exp2_d, log1p, log2, log10, pow_d};
-pub(crate) use normal::{gelu, gelu_slope};
-pub(crate) use pack::Pack;
-pub(crate) use trig::{TRIG_LIMIT, cos, sin, tan};
+pub use erf::{erf, erfc, erfinv};
+pub use exp::{cosh, exp, exp2, expm1, sigmoid, silu, sinh, tanh};
+pub use inverse::{acos, asin, atan, atan2_d};
+pub use log::{atanh, log, log_add_exp_d, log_add_exp2_d, log1p, log2, log10, pow_d};
+pub use normal::{gelu, gelu_slope};
+pub use pack::Pack;
+pub use trig::{TRIG_LIMIT, cos, sin, tan};
+
+pub(crate) use erf::erfc_d;
+pub(crate) use exp::{exp_d, softplus};
+pub(crate) use log::{acosh, asinh};
 /// Made of several vectors only.
 #[cfg(target_arch = "x86_64")]
-pub(crate) use {
+pub use {
     exp::{log_sigmoid, silu_slope, tanhshrink},
     log::xlogy,
 };

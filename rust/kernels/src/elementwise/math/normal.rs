@@ -61,7 +61,7 @@ fn far<P: Pack>(a: P, c: [f32; 5]) -> (P, P) {
 }
 
 #[inline(always)]
-pub(crate) fn gelu<P: Pack>(x: P) -> P {
+pub fn gelu<P: Pack>(x: P) -> P {
     let a = x.abs();
     let (r, q, c) = UPPER.at(a.mul_add(P::splat(PER_UNIT), P::splat(MAGIC)), a);
     // x less its tail where it is positive.
@@ -76,7 +76,7 @@ pub(crate) fn gelu<P: Pack>(x: P) -> P {
 
 /// The derivative of [`gelu`]: Φ(x) + x φ(x).
 #[inline(always)]
-pub(crate) fn gelu_slope<P: Pack>(x: P) -> P {
+pub fn gelu_slope<P: Pack>(x: P) -> P {
     let a = x.abs();
     let (r, q, c) = SLOPE.at(a.mul_add(P::splat(PER_UNIT), P::splat(MAGIC)), a);
     let mut y = q.mul_add(r, c);

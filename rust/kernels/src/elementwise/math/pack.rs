@@ -7,7 +7,7 @@
 use crate::elementwise::{math as single, math64 as double};
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
-pub(crate) trait Pack<T = f32>:
+pub trait Pack<T = f32>:
     Copy + Add<Output = Self> + Sub<Output = Self> + Mul<Output = Self> + Div<Output = Self> + Neg<Output = Self>
 {
     fn splat(v: T) -> Self;

@@ -4,7 +4,7 @@ use super::{MAGIC, Pack, poly};
 use std::f32::consts::{FRAC_1_PI, FRAC_2_PI, FRAC_PI_2, PI};
 
 /// Largest argument that `sin`, `cos` and `tan` take; beyond it `math64::huge` is used.
-pub(crate) const TRIG_LIMIT: f32 = 2e5;
+pub const TRIG_LIMIT: f32 = 2e5;
 
 /// π/2 after its first 24 bits, and after the next.
 const PI_2_MID: f32 = -4.371138829e-08;
@@ -24,13 +24,13 @@ fn sin_less<P: Pack>(x: P, n: P) -> P {
 }
 
 #[inline(always)]
-pub(crate) fn sin<P: Pack>(x: P) -> P {
+pub fn sin<P: Pack>(x: P) -> P {
     let t = x.mul_add(P::splat(FRAC_1_PI), P::splat(MAGIC));
     sin_less(x, t - P::splat(MAGIC)).turned_if_odd(t).zero_of(x)
 }
 
 #[inline(always)]
-pub(crate) fn cos<P: Pack>(x: P) -> P {
+pub fn cos<P: Pack>(x: P) -> P {
     // cos x = -sin(x - nπ) (-1)^(n - 1/2), n half of an odd number.
     let t = x.mul_add(P::splat(FRAC_1_PI), P::splat(-0.5)) + P::splat(MAGIC + 1.0);
     let n = (t - P::splat(MAGIC + 1.0)) + P::splat(0.5);
@@ -39,7 +39,7 @@ pub(crate) fn cos<P: Pack>(x: P) -> P {
 
 /// tan r of the remainder r, or -1 / tan r; both r and its tangent in two parts, because the quotient shows each rounding.
 #[inline(always)]
-pub(crate) fn tan<P: Pack>(x: P) -> P {
+pub fn tan<P: Pack>(x: P) -> P {
     let q = x.mul_add(P::splat(FRAC_2_PI), P::splat(MAGIC));
     let n = q - P::splat(MAGIC);
     // The first difference is exact, and what the second one loses is known (T. Dekker).

@@ -102,7 +102,7 @@ fn times_exp<P: Pack<f64>>((h, l): (P, P), square: P, low: P) -> (P, P, P) {
 }
 
 #[inline(always)]
-pub(crate) fn erfc<P: Pack<f64>>(x: P) -> P {
+pub fn erfc<P: Pack<f64>>(x: P) -> P {
     let a = x.abs().at_most(28.0);
     let (sq, low) = two_product(a, a);
     let (b, b_low) = two_product(a, P::splat(SQRT_2));
@@ -113,7 +113,7 @@ pub(crate) fn erfc<P: Pack<f64>>(x: P) -> P {
 }
 
 #[inline(always)]
-pub(crate) fn erf<P: Pack<f64>>(x: P) -> P {
+pub fn erf<P: Pack<f64>>(x: P) -> P {
     let near = x.mul_add(poly(x * x, &NEAR), x);
     let a = clamp(x.abs(), 1.0, 6.0);
     let inv = P::splat(1.0) / (a + P::splat(FAR_K));
@@ -146,7 +146,7 @@ pub(crate) fn ndtr(x: f64) -> f64 {
 
 /// x Φ(x).
 #[inline(always)]
-pub(crate) fn gelu<P: Pack<f64>>(x: P) -> P {
+pub fn gelu<P: Pack<f64>>(x: P) -> P {
     let a = bounded(x);
     let (h, l, t) = tail(a);
     let (p, q) = two_product(a, h);
@@ -230,7 +230,7 @@ pub(crate) fn erfinv_near<P: Pack<f64>>(x: P) -> P {
 
 /// Far from 0 a guess and a step of Halley's.
 #[inline(always)]
-pub(crate) fn erfinv<P: Pack<f64>>(x: P) -> P {
+pub fn erfinv<P: Pack<f64>>(x: P) -> P {
     let one = P::splat(1.0);
     let a = x.abs();
     let y = inverse_at(a, one - a, minus_log(a));

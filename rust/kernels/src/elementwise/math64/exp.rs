@@ -94,13 +94,13 @@ pub(super) fn exp_of_two<P: Pack<f64>>(x: P, low: P) -> P {
 }
 
 #[inline(always)]
-pub(crate) fn exp<P: Pack<f64>>(x: P) -> P {
+pub fn exp<P: Pack<f64>>(x: P) -> P {
     let (r, t) = reduced(clamp(x, -746.0, 710.0));
     (beyond(r, r) + P::splat(1.0)).scaled(t, x)
 }
 
 #[inline(always)]
-pub(crate) fn exp2<P: Pack<f64>>(x: P) -> P {
+pub fn exp2<P: Pack<f64>>(x: P) -> P {
     let c = clamp(x, -1077.0, 1025.0);
     let t = c + P::splat(MAGIC);
     let r = c - (t - P::splat(MAGIC));
@@ -117,7 +117,7 @@ fn reduced_twice<P: Pack<f64>>(x: P) -> (P, P, P) {
 }
 
 #[inline(always)]
-pub(crate) fn expm1<P: Pack<f64>>(x: P) -> P {
+pub fn expm1<P: Pack<f64>>(x: P) -> P {
     let (r, low, t) = reduced_twice(clamp(x, -40.0, 710.0));
     let p = beyond(r, low);
     // Half the scale, so that 2^1024 is not needed.
@@ -138,7 +138,7 @@ fn expm1_twice<P: Pack<f64>>(a: P) -> (P, P) {
 }
 
 #[inline(always)]
-pub(crate) fn tanh<P: Pack<f64>>(x: P) -> P {
+pub fn tanh<P: Pack<f64>>(x: P) -> P {
     let (nh, nl) = expm1_twice(x.abs());
     let (dh, dl) = two_sum(P::splat(2.0), nh);
     quotient(nh, nl, dh, dl + nl).copysign(x).zero_of(x)
@@ -159,7 +159,7 @@ fn one_plus_exp<P: Pack<f64>>(x: P, least: f64, s: P) -> P {
 }
 
 #[inline(always)]
-pub(crate) fn sigmoid<P: Pack<f64>>(x: P) -> P {
+pub fn sigmoid<P: Pack<f64>>(x: P) -> P {
     // One scale for all sums, so that the quotient is rounded once even where it is subnormal.
     let scale = P::splat(1.0 / (1u64 << 60) as f64);
     scale / one_plus_exp(x, -746.0, scale)
@@ -167,7 +167,7 @@ pub(crate) fn sigmoid<P: Pack<f64>>(x: P) -> P {
 
 /// x·sigmoid(x)
 #[inline(always)]
-pub(crate) fn silu<P: Pack<f64>>(x: P) -> P {
+pub fn silu<P: Pack<f64>>(x: P) -> P {
     let s = x.below(0.0, P::splat(1.0 / LIFT), P::splat(1.0));
     let d = one_plus_exp(x, -780.0, s);
     let x = x.below(-780.0, x * P::splat(0.0), x);

@@ -91,7 +91,7 @@ const NEAR_TWO: [f64; 20] = [
 /// From ½ to 4½, where the zeros are, it is a polynomial around 2 and the logarithm of the steps from there; beyond,
 /// Stirling's series.
 #[inline(always)]
-pub(crate) fn lgamma<P: Pack<f64>>(x: P, some_below: bool) -> P {
+pub fn lgamma<P: Pack<f64>>(x: P, some_below: bool) -> P {
     let (one, two) = (P::splat(1.0), P::splat(2.0));
     let z = if some_below { x.below(0.5, one - x, x) } else { x };
     let y = z.below(8.0, z + P::splat(8.0), z);
@@ -127,7 +127,7 @@ pub(crate) fn lgamma<P: Pack<f64>>(x: P, some_below: bool) -> P {
 /// [`lgamma`] for results of f32, by one division fewer than it has logarithms. Arguments below ½ need the sine, which
 /// is left out where there are none ([`lgamma_row`]).
 #[inline(always)]
-pub(crate) fn lgamma_f32<P: Pack<f64>>(x: P, some_below: bool) -> P {
+pub fn lgamma_f32<P: Pack<f64>>(x: P, some_below: bool) -> P {
     let one = P::splat(1.0);
     let z = if some_below { x.below(0.5, one - x, x) } else { x };
     let y = z.below(8.0, z + P::splat(8.0), z);
@@ -174,7 +174,7 @@ multiversion! {
 /// The derivative of [`lgamma`]; at 0 infinite with the other sign, NaN at negative integers, as in PyTorch. Negative
 /// arguments need the cotangent, which is left out where there are none.
 #[inline(always)]
-pub(crate) fn digamma<P: Pack<f64>>(x: P, some_below: bool) -> P {
+pub fn digamma<P: Pack<f64>>(x: P, some_below: bool) -> P {
     let (zero, one) = (P::splat(0.0), P::splat(1.0));
     let z = if some_below { x.below(0.0, one - x, x) } else { x };
     let y = z.below(8.0, z + P::splat(8.0), z);

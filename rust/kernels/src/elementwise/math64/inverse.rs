@@ -49,7 +49,7 @@ const ASIN: [f64; 12] = [
 ];
 
 #[inline(always)]
-pub(crate) fn atan<P: Pack<f64>>(x: P) -> P {
+pub fn atan<P: Pack<f64>>(x: P) -> P {
     let (zero, one) = (P::splat(0.0), P::splat(1.0));
     let a = x.abs();
     let inverse = one / a;
@@ -72,7 +72,7 @@ pub(in super::super) fn tangent<P: Pack<f64>>(a: P, b: P) -> (P, P, P) {
 }
 
 #[inline(always)]
-pub(crate) fn atan2<P: Pack<f64>>(y: P, x: P) -> P {
+pub fn atan2<P: Pack<f64>>(y: P, x: P) -> P {
     let zero = P::splat(0.0);
     let (a, b) = (x.abs(), y.abs());
     let (n, d, t) = tangent(a, b);

@@ -153,7 +153,7 @@ const LOG_NEAR: [f64; 9] = [
 ];
 
 #[inline(always)]
-pub(crate) fn log<P: Pack<f64>>(x: P) -> P {
+pub fn log<P: Pack<f64>>(x: P) -> P {
     let (e, m) = x.octave();
     let i = m.shifted::<48>();
     let r = m.mul_add(i.look_up(&INVERSE), P::splat(-1.0));
@@ -305,7 +305,7 @@ fn join_near<P: Pack<f64>>(h: P, r: P, low: P, unit: (f64, f64), near: &[f64; 10
 }
 
 #[inline(always)]
-pub(crate) fn log2<P: Pack<f64>>(x: P) -> P {
+pub fn log2<P: Pack<f64>>(x: P) -> P {
     let (e, m) = x.octave();
     let i = m.shifted::<48>();
     let r = m.mul_add(i.look_up(&INVERSE_2), P::splat(-1.0));
@@ -321,7 +321,7 @@ pub(crate) fn log2<P: Pack<f64>>(x: P) -> P {
 }
 
 #[inline(always)]
-pub(crate) fn log10<P: Pack<f64>>(x: P) -> P {
+pub fn log10<P: Pack<f64>>(x: P) -> P {
     let (e, m) = x.octave();
     let i = m.shifted::<48>();
     let r = m.mul_add(i.look_up(&INVERSE_10), P::splat(-1.0));
@@ -357,7 +357,7 @@ fn log_of_sum<P: Pack<f64>>(u: P, low: P) -> P {
 }
 
 #[inline(always)]
-pub(crate) fn log1p<P: Pack<f64>>(x: P) -> P {
+pub fn log1p<P: Pack<f64>>(x: P) -> P {
     let (u, low) = two_sum(P::splat(1.0), x);
     // Where u is 0 or less, and where it is infinite, it has x's logarithm.
     log_of_sum(u, low).log_edges(u).zero_of(x)
@@ -373,14 +373,14 @@ pub(in super::super) fn larger_and_fall<P: Pack<f64>>(a: P, b: P) -> (P, P) {
 
 /// log(e^a + e^b)
 #[inline(always)]
-pub(crate) fn log_add_exp<P: Pack<f64>>(a: P, b: P) -> P {
+pub fn log_add_exp<P: Pack<f64>>(a: P, b: P) -> P {
     let (large, fall) = larger_and_fall(a, b);
     large + log1p(exp(-fall))
 }
 
 /// log2(2^a + 2^b)
 #[inline(always)]
-pub(crate) fn log_add_exp2<P: Pack<f64>>(a: P, b: P) -> P {
+pub fn log_add_exp2<P: Pack<f64>>(a: P, b: P) -> P {
     let (large, fall) = larger_and_fall(a, b);
     large + log1p(exp2(-fall)) * P::splat(std::f64::consts::LOG2_E)
 }

@@ -18,16 +18,21 @@ pub(super) mod log;
 mod power;
 mod trig;
 
-pub(crate) use erf::{ERFINV_NEAR, NDTRI_FAR, NDTRI_NEAR, erf, erfc, erfinv, erfinv_near};
-pub(crate) use erf::{gelu, gelu_slope, log_ndtr, ndtr, ndtri, ndtri_near};
-pub(crate) use exp::{cosh, exp, exp2, expm1, sigmoid, silu, sinh, tanh};
+pub use erf::{erf, erfc, erfinv, gelu};
+pub use exp::{exp, exp2, expm1, sigmoid, silu, tanh};
 #[cfg(target_arch = "x86_64")]
-pub(crate) use gamma::lgamma_f32;
-pub(crate) use gamma::{digamma, digamma_row, lgamma, lgamma_row};
-pub(crate) use inverse::{acos, asin, atan, atan2};
-pub(crate) use log::{acosh, asinh, atanh, log, log_add_exp, log_add_exp2, log_plain, log1p, log2, log10};
-pub(crate) use power::pow;
-pub(crate) use trig::{TRIG_LIMIT, cos, huge, sin, tan};
+pub use gamma::lgamma_f32;
+pub use gamma::{digamma, lgamma};
+pub use inverse::{atan, atan2};
+pub use log::{log, log_add_exp, log_add_exp2, log1p, log2, log10};
+pub use power::pow;
+pub use trig::{TRIG_LIMIT, cos, huge, sin, tan};
+
+pub(crate) use erf::{ERFINV_NEAR, NDTRI_FAR, NDTRI_NEAR, erfinv_near, gelu_slope, log_ndtr, ndtr, ndtri, ndtri_near};
+pub(crate) use exp::{cosh, sinh};
+pub(crate) use gamma::{digamma_row, lgamma_row};
+pub(crate) use inverse::{acos, asin};
+pub(crate) use log::{acosh, asinh, atanh, log_plain};
 
 use super::math::Pack;
 

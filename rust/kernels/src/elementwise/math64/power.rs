@@ -41,7 +41,7 @@ fn log_sum<P: Pack<f64>>(a: P) -> (P, P) {
 }
 
 #[inline(always)]
-pub(crate) fn pow<P: Pack<f64>>(x: P, y: P) -> P {
+pub fn pow<P: Pack<f64>>(x: P, y: P) -> P {
     let a = x.abs();
     let (h, l) = log_sum(a);
     let h = h.log_edges(a);

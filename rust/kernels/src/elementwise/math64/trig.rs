@@ -4,7 +4,7 @@ use super::{MAGIC, Pack, fast_sum, poly, quotient};
 use std::f64::consts::{FRAC_2_PI, FRAC_PI_2};
 
 /// Largest argument that is reduced by three constants; beyond it [`huge`] is used.
-pub(crate) const TRIG_LIMIT: f64 = 1e9;
+pub const TRIG_LIMIT: f64 = 1e9;
 
 /// (sin r / r - 1) / r² in z = r², |r| <= π/4
 const SIN: [f64; 6] = [
@@ -81,22 +81,22 @@ fn tan_of<P: Pack<f64>>((q, h, l): (P, P, P)) -> P {
 }
 
 #[inline(always)]
-pub(crate) fn sin<P: Pack<f64>>(x: P) -> P {
+pub fn sin<P: Pack<f64>>(x: P) -> P {
     sin_of(reduce(x)).zero_of(x)
 }
 
 #[inline(always)]
-pub(crate) fn cos<P: Pack<f64>>(x: P) -> P {
+pub fn cos<P: Pack<f64>>(x: P) -> P {
     cos_of(reduce(x))
 }
 
 #[inline(always)]
-pub(crate) fn tan<P: Pack<f64>>(x: P) -> P {
+pub fn tan<P: Pack<f64>>(x: P) -> P {
     tan_of(reduce(x)).zero_of(x)
 }
 
 /// The same three for arguments of any size, one at a time.
-pub(crate) mod huge {
+pub mod huge {
     use super::{FRAC_PI_2, MAGIC, PI_2_MID, cos_of, fast_sum, sin_of, tan_of};
 
     /// 64 zeros and the first 1280 bits of 2/π.
@@ -179,15 +179,15 @@ pub(crate) mod huge {
         (f64::from_bits(MAGIC.to_bits() | q & 3), h, l)
     }
 
-    pub(crate) fn sin(x: f64) -> f64 {
+    pub fn sin(x: f64) -> f64 {
         sin_of(reduce(x))
     }
 
-    pub(crate) fn cos(x: f64) -> f64 {
+    pub fn cos(x: f64) -> f64 {
         cos_of(reduce(x))
     }
 
-    pub(crate) fn tan(x: f64) -> f64 {
+    pub fn tan(x: f64) -> f64 {
         tan_of(reduce(x))
     }
 }

@@ -5,8 +5,6 @@
 mod halves;
 mod ints;
 mod map;
-#[cfg(test)]
-mod tests;
 
 use super::ternary::Fused;
 use super::walk::{Kernel, Kernels, MAX_IN};

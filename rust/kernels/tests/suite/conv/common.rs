@@ -1,0 +1,228 @@
+//! Shapes of all kinds: paddings, strides, dilations, groups, depth, one tap, copies made in parts.
+
+use super::{CHANNELS_LAST, F32, F64, NCHW, PLAIN, With, check};
+
+#[test]
+fn shapes_agree_with_the_definition() {
+    let cases = [
+        PLAIN,
+        PLAIN.padding([0, 1, 1]),
+        PLAIN.padding([0, 2, 1]).stride([1, 2, 2]),
+        PLAIN.padding([0, 3, 4]).stride([1, 3, 2]).dilation([1, 2, 3]),
+        PLAIN.kernel([1, 1, 1]).padding([0, 1, 0]),
+        PLAIN.kernel([1, 1, 1]).stride([1, 3, 3]),
+        PLAIN.kernel([1, 2, 2]).stride([1, 4, 3]),
+        PLAIN.grouped(3).c_out(6).padding([0, 1, 1]),
+        PLAIN.grouped(4).c_in(8).c_out(4).stride([1, 2, 1]).padding([0, 1, 1]),
+        PLAIN
+            .input([1, 1, 40])
+            .kernel([1, 1, 5])
+            .stride([1, 1, 2])
+            .padding([0, 0, 4]),
+        PLAIN
+            .input([4, 5, 6])
+            .kernel([2, 3, 2])
+            .stride([2, 1, 2])
+            .padding([1, 1, 0]),
+        PLAIN.input([1, 3, 3]).kernel([1, 3, 3]),
+        PLAIN.c_in(40).c_out(33).input([1, 6, 5]).padding([0, 1, 1]),
+        PLAIN.n(5).c_in(1).c_out(32).input([1, 28, 28]),
+        PLAIN.n(0),
+        PLAIN.grouped(6).c_in(6).c_out(12).input([1, 21, 19]).padding([0, 1, 1]),
+        PLAIN
+            .grouped(6)
+            .c_in(6)
+            .c_out(6)
+            .input([3, 9, 40])
+            .kernel([3, 5, 3])
+            .padding([1, 2, 0]),
+        PLAIN.c_in(7).c_out(6).input([1, 12, 37]).padding([0, 2, 2]),
+    ];
+    for s in &cases {
+        check::<f32>(s, NCHW, true, F32);
+        check::<f64>(s, NCHW, false, F64);
+        // Channels last, and dims in no useful order.
+        check::<f32>(s, CHANNELS_LAST, true, F32);
+        check::<f64>(s, [4, 3, 1, 0, 2], true, F64);
+    }
+}
+
+#[test]
+fn turned_operands_agree() {
+    let many = PLAIN.c_in(19).c_out(17);
+    let cases = [
+        // The image turned: several taps, all strides and borders, groups, depth, more channels than are turned at once.
+        many.padding([0, 1, 2]),
+        many.input([1, 13, 15]).stride([1, 2, 2]).padding([0, 1, 1]),
+        many.input([1, 17, 16])
+            .stride([1, 1, 3])
+            .dilation([1, 3, 2])
+            .padding([0, 0, 5]),
+        PLAIN
+            .n(3)
+            .c_in(34)
+            .c_out(8)
+            .grouped(2)
+            .input([3, 4, 5])
+            .kernel([2, 2, 3])
+            .padding([1, 0, 1]),
+        PLAIN.c_in(140).c_out(5).input([1, 5, 40]).kernel([1, 2, 3]),
+        // One column, whose stride says nothing.
+        many.input([1, 9, 1]).padding([0, 1, 1]),
+        // One tap, either turned; in place and not.
+        many.kernel([1; 3]).c_out(33),
+        many.kernel([1; 3]).c_in(50),
+        many.kernel([1; 3]).c_in(50).stride([1, 2, 2]).padding([0, 1, 0]),
+        PLAIN
+            .kernel([1; 3])
+            .stride([1, 3, 2])
+            .input([1, 16, 16])
+            .c_in(20)
+            .c_out(40),
+        many.kernel([1; 3]).input([1, 32, 32]).c_in(20),
+        // Few channels.
+        many.input([1, 30, 27])
+            .kernel([1, 7, 7])
+            .stride([1, 2, 2])
+            .padding([0, 3, 3])
+            .c_in(3),
+        PLAIN
+            .input([2, 14, 33])
+            .kernel([2, 3, 4])
+            .dilation([1, 2, 2])
+            .padding([1, 0, 7])
+            .c_in(4)
+            .c_out(40)
+            .grouped(2),
+    ];
+    for s in &cases {
+        check::<f32>(s, NCHW, true, F32);
+        check::<f64>(s, NCHW, false, F64);
+        check::<f32>(s, CHANNELS_LAST, false, F32);
+    }
+    // Units that end inside a line.
+    let long = PLAIN
+        .n(1)
+        .c_in(2)
+        .c_out(16)
+        .input([1, 97, 103])
+        .kernel([1, 1, 5])
+        .padding([0, 0, 2]);
+    check::<f32>(&long, NCHW, false, F32);
+    let long = long.c_in(16).c_out(4).kernel([1, 2, 1]).padding([0, 1, 0]);
+    check::<f32>(&long, NCHW, false, F32);
+}
+
+#[test]
+fn pairs_of_columns_and_long_lines_agree() {
+    let plane = PLAIN.n(2).c_in(1).c_out(9).stride([1, 2, 2]);
+    for (h, w) in [(1, 2), (2, 1), (3, 64), (15, 33), (16, 31), (17, 66), (40, 7)] {
+        for (k, padding) in [(1, 0), (2, 0), (3, 1), (4, 1), (5, 2), (7, 3)] {
+            let s = plane
+                .input([1, h, w])
+                .kernel([1, k.min(h + 2 * padding), k.min(w + 2 * padding)])
+                .padding([0, padding, padding]);
+            for (c_in, c_out, groups) in [(6, 6, 6), (3, 5, 1), (2, 4, 2), (8, 3, 1), (4, 3, 1)] {
+                let s = s.c_in(c_in).c_out(c_out).grouped(groups);
+                check::<f32>(&s, NCHW, w % 2 == 0, F32);
+            }
+        }
+    }
+    let s = plane.c_in(3).input([1, 19, 21]).padding([0, 2, 1]);
+    for s in [
+        s,
+        s.dilation([1, 2, 3]),
+        s.stride([1, 1, 2]),
+        s.stride([1, 3, 2]),
+        s.stride([1, 2, 3]),
+        s.input([1, 3, 700]),
+        s.c_in(20)
+            .c_out(17)
+            .input([1, 1, 600])
+            .kernel([1, 1, 5])
+            .stride([1; 3])
+            .padding([0, 0, 2]),
+        s.c_in(1).c_out(19).kernel([1, 5, 5]).stride([1; 3]).padding([0, 2, 2]),
+    ] {
+        for order in [NCHW, [2, 1, 0, 3, 4], CHANNELS_LAST] {
+            check::<f32>(&s, order, false, F32);
+            check::<f64>(&s, order, true, F64);
+        }
+    }
+}
+
+/// Images whose copies are made part by part.
+#[test]
+fn large_copies_agree() {
+    let s = PLAIN
+        .n(1)
+        .c_in(64)
+        .c_out(9)
+        .input([1, 70, 31])
+        .stride([1, 2, 2])
+        .padding([0, 1, 1]);
+    check::<f32>(&s, NCHW, true, F32);
+    check::<f32>(&s.kernel([1; 3]), NCHW, true, F32);
+    let s = s
+        .input([1, 90, 41])
+        .stride([1, 1, 2])
+        .padding([0, 0, 1])
+        .kernel([1, 2, 2]);
+    check::<f64>(&s, NCHW, true, F64);
+}
+
+/// Several images with a stride, the next one fetched while one is computed.
+#[test]
+fn several_strided_images_agree() {
+    let s = PLAIN
+        .n(5)
+        .c_in(3)
+        .c_out(9)
+        .input([1, 91, 90])
+        .stride([1, 2, 2])
+        .padding([0, 1, 1]);
+    check::<f32>(&s, NCHW, true, F32);
+    check::<f32>(&s, CHANNELS_LAST, false, F32);
+    let depthwise = s.c_in(4).c_out(4).grouped(4);
+    check::<f32>(&depthwise, NCHW, true, F32);
+    // One tap: three of the four phases have none.
+    let one = s.kernel([1; 3]).padding([0; 3]);
+    check::<f32>(&one, NCHW, true, F32);
+}
+
+#[test]
+fn sums_over_many_positions_agree() {
+    let wide = PLAIN.n(1).c_in(1).c_out(2).input([1, 100, 103]).kernel([1, 2, 2]);
+    check::<f32>(&wide, NCHW, false, F32);
+}
+
+#[test]
+fn one_tap_with_stride_two_is_spread_among_zeros() {
+    let one = PLAIN.kernel([1, 1, 1]).stride([1, 2, 2]).c_in(17).c_out(18);
+    // Even and odd lines and columns, one line, too few columns, a result computed in parts.
+    for (height, width) in [(1, 7), (2, 3), (7, 8), (8, 15), (16, 2), (17, 1), (5, 64), (33, 65)] {
+        check::<f32>(&one.input([1, height, width]), NCHW, false, F32);
+    }
+    let cases = [
+        one.input([3, 6, 9]),
+        one.input([1, 8, 9]).grouped(2).c_in(40).c_out(36),
+        one.input([1, 8, 8]).padding([0, 1, 1]),
+        one.input([2, 5, 5]).stride([2, 2, 2]),
+        one.input([1, 31, 40]).n(3),
+    ];
+    for s in &cases {
+        check::<f32>(s, NCHW, true, F32);
+        check::<f64>(s, NCHW, false, F64);
+        check::<f32>(s, CHANNELS_LAST, false, F32);
+    }
+}
+
+/// Sums over so many channels are cut into parts where a panel would fill the first-level cache.
+#[test]
+fn many_channels_agree() {
+    let one = PLAIN.kernel([1, 1, 1]).n(3);
+    for (c_in, c_out, size) in [(127, 16, 8), (129, 63, 9), (257, 65, 6), (600, 127, 5)] {
+        check::<f32>(&one.c_in(c_in).c_out(c_out).input([1, size, size]), NCHW, true, F32);
+    }
+    check::<f64>(&one.c_in(300).c_out(33).grouped(1).input([1, 17, 16]), NCHW, true, F64);
+}

@@ -1,0 +1,467 @@
+//! Minimal filtering against the definition on ugly shapes, and its error beside that of the plain sum.
+
+use super::{CHANNELS_LAST, NCHW, PLAIN, check, few_planes, output, strides};
+use firesteel_kernels::conv::{ConvElement, ConvShape, backward_data, backward_weight, forward};
+use firesteel_kernels::internals::winograd::{across, apart, doubled, taken};
+use firesteel_kernels::{Dst, Src};
+
+const BASE: ConvShape = ConvShape {
+    n: 2,
+    c_in: 16,
+    c_out: 17,
+    ..PLAIN
+};
+
+/// Lines and columns around multiples of the tiles' sides and of vectors' lengths.
+const SIZES: [(usize, usize); 11] = [
+    (1, 64),
+    (7, 7),
+    (8, 65),
+    (15, 16),
+    (16, 8),
+    (17, 63),
+    (63, 17),
+    (64, 15),
+    (65, 7),
+    (5, 6),
+    (30, 31),
+];
+
+/// As images usually lie, images innermost but for lines, lines of all channels together; and channels last, which no form
+/// takes.
+const ORDERS: [[usize; 5]; 4] = [NCHW, [2, 1, 0, 3, 4], [0, 3, 2, 1, 4], CHANNELS_LAST];
+
+#[test]
+fn all_sizes_and_paddings_agree_with_the_definition() {
+    let mut count = 0;
+    for (h, w) in SIZES {
+        for padding in [[0, 0, 0], [0, 1, 1], [0, 2, 2], [0, 1, 0], [0, 0, 2]] {
+            if h + 2 * padding[1] < 3 || w + 2 * padding[2] < 3 {
+                continue;
+            }
+            let s = ConvShape {
+                input: [1, h, w],
+                padding,
+                ..BASE
+            };
+            count += taken(&ConvShape {
+                output: output(&s),
+                ..s
+            }) as usize;
+            check::<f32>(&s, NCHW, w % 2 == 0, 4.0 * f32::EPSILON as f64);
+        }
+    }
+    assert!(count > 30, "only {count} of these shapes are taken");
+}
+
+#[test]
+fn stride_two_agrees_with_the_definition() {
+    let (mut forward, mut input) = (0, 0);
+    for (h, w) in SIZES {
+        for (taps, pad) in [
+            (3, [1, 1]),
+            (3, [0, 2]),
+            (3, [1, 3]),
+            (4, [1, 1]),
+            (4, [3, 1]),
+            (4, [2, 2]),
+        ] {
+            if h + 2 * pad[0] < taps || w + 2 * pad[1] < taps {
+                continue;
+            }
+            let mut s = ConvShape {
+                kernel: [1, taps, taps],
+                stride: [1, 2, 2],
+                input: [1, h, w],
+                padding: [0, pad[0], pad[1]],
+                ..BASE
+            };
+            s.output = output(&s);
+            forward += taken(&s) as usize;
+            input += doubled(&s) as usize;
+            check::<f32>(&s, NCHW, w % 2 == 0, 4.0 * f32::EPSILON as f64);
+        }
+    }
+    assert!(
+        forward > 8 && input > 20,
+        "only {forward} and {input} of these shapes are taken"
+    );
+    let wide = ConvShape {
+        kernel: [1, 3, 3],
+        stride: [1, 2, 2],
+        input: [1, 17, 33],
+        padding: [0, 1, 1],
+        ..BASE
+    };
+    for s in [
+        ConvShape {
+            n: 3,
+            c_in: 150,
+            c_out: 70,
+            ..wide
+        },
+        ConvShape {
+            n: 2,
+            c_in: 132,
+            c_out: 140,
+            ..wide
+        },
+        ConvShape {
+            n: 5,
+            c_in: 40,
+            c_out: 66,
+            groups: 2,
+            ..wide
+        },
+        ConvShape {
+            n: 4,
+            c_in: 31,
+            c_out: 64,
+            kernel: [1, 4, 4],
+            ..wide
+        },
+        // Other strides, dilation and depth have no form.
+        ConvShape {
+            stride: [1, 2, 1],
+            ..wide
+        },
+        ConvShape {
+            dilation: [1, 2, 2],
+            ..wide
+        },
+        ConvShape {
+            kernel: [2, 3, 3],
+            input: [3, 17, 33],
+            ..wide
+        },
+    ] {
+        for order in ORDERS {
+            check::<f32>(&s, order, true, 4.0 * f32::EPSILON as f64);
+        }
+    }
+    check::<f64>(&wide, NCHW, true, f64::EPSILON);
+}
+
+#[test]
+fn stride_two_of_five_to_eight_taps_agrees_with_the_definition() {
+    let mut count = 0;
+    for (h, w) in [(8, 65), (15, 16), (17, 63), (33, 15), (30, 31), (20, 129)] {
+        for (taps, pad) in [
+            ([5, 5], [2, 2]),
+            ([6, 5], [0, 5]),
+            ([7, 7], [3, 3]),
+            ([7, 8], [6, 0]),
+            ([8, 8], [1, 4]),
+            ([8, 7], [0, 2]),
+        ] {
+            if h + 2 * pad[0] < taps[0] || w + 2 * pad[1] < taps[1] {
+                continue;
+            }
+            let mut s = ConvShape {
+                kernel: [1, taps[0], taps[1]],
+                stride: [1, 2, 2],
+                input: [1, h, w],
+                padding: [0, pad[0], pad[1]],
+                c_in: 3,
+                ..BASE
+            };
+            s.output = output(&s);
+            count += apart(&s) as usize;
+            check::<f32>(&s, NCHW, w % 2 == 0, 4.0 * f32::EPSILON as f64);
+        }
+    }
+    assert!(count > 20, "only {count} of these shapes are taken");
+    let wide = ConvShape {
+        kernel: [1, 7, 7],
+        stride: [1, 2, 2],
+        input: [1, 21, 37],
+        padding: [0, 3, 3],
+        c_in: 5,
+        ..BASE
+    };
+    for s in [
+        // More images than are split at once.
+        ConvShape { n: 7, c_in: 4, ..wide },
+        ConvShape {
+            n: 3,
+            c_in: 12,
+            c_out: 38,
+            groups: 2,
+            ..wide
+        },
+        ConvShape {
+            n: 1,
+            c_in: 70,
+            c_out: 66,
+            kernel: [1, 5, 5],
+            padding: [0, 2, 2],
+            ..wide
+        },
+        // One channel, depth, dilation, too few outputs, padding that a position may see alone: no form.
+        ConvShape { c_in: 1, ..wide },
+        ConvShape { c_out: 15, ..wide },
+        ConvShape {
+            dilation: [1, 2, 2],
+            ..wide
+        },
+        ConvShape {
+            kernel: [2, 7, 7],
+            input: [3, 21, 37],
+            ..wide
+        },
+        ConvShape {
+            padding: [0, 7, 3],
+            ..wide
+        },
+    ] {
+        for order in ORDERS {
+            check::<f32>(&s, order, true, 4.0 * f32::EPSILON as f64);
+        }
+    }
+    check::<f64>(&wide, NCHW, true, f64::EPSILON);
+}
+
+#[test]
+fn few_channels_agree_with_the_definition() {
+    let mut count = 0;
+    for (i, (h, w)) in [
+        (7, 49),
+        (8, 64),
+        (9, 65),
+        (15, 63),
+        (17, 127),
+        (65, 50),
+        (2, 200),
+        (33, 96),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        for (j, (taps, pad)) in [([7, 7], [3, 3]), ([7, 8], [6, 0]), ([8, 8], [4, 1]), ([8, 7], [5, 6])]
+            .into_iter()
+            .enumerate()
+        {
+            // Outputs around a block of eight, groups, both numbers of channels, images in several pieces.
+            let groups = 1 + (i + j) % 2;
+            let mut s = ConvShape {
+                n: 1 + (i + j) % 3,
+                c_in: groups * (3 + j % 2),
+                c_out: groups * [16, 17, 24, 33, 63][(i + j) % 5],
+                groups,
+                kernel: [1, taps[0], taps[1]],
+                stride: [1, 2, 2],
+                input: [1, h, w],
+                padding: [0, pad[0], pad[1]],
+                ..BASE
+            };
+            if h + 2 * pad[0] < taps[0] {
+                continue;
+            }
+            s.output = output(&s);
+            count += across(&s) as usize;
+            let order = ORDERS[(i + j) % 3];
+            check::<f32>(&s, order, i % 2 == 0, 4.0 * f32::EPSILON as f64);
+        }
+    }
+    assert!(count > 20, "only {count} of these shapes are taken");
+}
+
+#[test]
+fn groups_many_channels_and_strided_memory_agree() {
+    let cases = [
+        // More channels than one part, and filters that are not all kept.
+        ConvShape {
+            n: 1,
+            c_in: 150,
+            c_out: 70,
+            input: [1, 13, 9],
+            padding: [0, 1, 1],
+            ..BASE
+        },
+        ConvShape {
+            n: 5,
+            c_in: 132,
+            c_out: 33,
+            groups: 1,
+            input: [1, 31, 8],
+            padding: [0, 1, 1],
+            ..BASE
+        },
+        ConvShape {
+            n: 6,
+            c_in: 40,
+            c_out: 66,
+            groups: 2,
+            input: [1, 9, 8],
+            padding: [0, 1, 1],
+            ..BASE
+        },
+        ConvShape {
+            n: 1,
+            c_in: 31,
+            c_out: 29,
+            input: [1, 40, 41],
+            ..BASE
+        },
+    ];
+    for s in &cases {
+        for order in ORDERS {
+            check::<f32>(s, order, true, 4.0 * f32::EPSILON as f64);
+        }
+    }
+    check::<f64>(&cases[2], NCHW, true, f64::EPSILON);
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Values {
+    Normal,
+    Uniform,
+    Positive,
+    Rectified,
+}
+
+fn values(n: usize, kind: Values, seed: u64) -> Vec<f64> {
+    let mut state = seed;
+    let mut next = move || {
+        state = state
+            .wrapping_mul(6364136223846793005)
+            .wrapping_add(1442695040888963407);
+        (state >> 40) as f64 / (1 << 23) as f64 - 1.0
+    };
+    let mut one = || match kind {
+        Values::Normal => (0..6).map(|_| next()).sum::<f64>(),
+        Values::Uniform => next(),
+        Values::Positive => next().abs(),
+        Values::Rectified => (0..6).map(|_| next()).sum::<f64>().max(0.0),
+    };
+    (0..n).map(|_| one() as f32 as f64).collect()
+}
+
+/// All three passes on the same numbers; in `order` memory, from which the results are read in the usual order.
+fn passes<T: ConvElement + Into<f64>>(s: &ConvShape, order: [usize; 5], kind: Values) -> [Vec<f64>; 3] {
+    few_planes();
+    let shape = |n: usize, c: usize, d: [usize; 3]| [n, c, d[0], d[1], d[2]];
+    let shapes = [
+        shape(s.n, s.c_in, s.input),
+        shape(s.c_out, s.c_in, s.kernel),
+        shape(s.n, s.c_out, s.output),
+    ];
+    let places = |of: &[usize; 5]| -> Vec<usize> {
+        let strides = strides(of, order);
+        (0..of.iter().product())
+            .map(|mut i| {
+                let mut at = 0;
+                for d in (0..5).rev() {
+                    at += i % of[d] * strides[d] as usize;
+                    i /= of[d];
+                }
+                at
+            })
+            .collect()
+    };
+    let make = |which: usize, kind: Values| -> Vec<T> {
+        let places = places(&shapes[which]);
+        let mut all = vec![T::from_f64(0.0); places.len()];
+        for (&at, v) in places.iter().zip(values(places.len(), kind, which as u64 + 1)) {
+            all[at] = T::from_f64(v);
+        }
+        all
+    };
+    let signed = if matches!(kind, Values::Rectified) {
+        Values::Normal
+    } else {
+        kind
+    };
+    let (x, w, gy) = (make(0, kind), make(1, signed), make(2, signed));
+    let mut results = [2, 0, 1].map(|which| make(which, kind));
+    let [sx, sw, sy] = shapes.map(|v| strides(&v, order));
+    // SAFETY: strides made for the vectors' sizes.
+    unsafe {
+        let x = Src::new(x.as_ptr(), &shapes[0], &sx);
+        let w = Src::new(w.as_ptr(), &shapes[1], &sw);
+        let gy = Src::new(gy.as_ptr(), &shapes[2], &sy);
+        let [y, gx, gw] = &mut results;
+        forward(s, x, w, None, Dst::new(y.as_mut_ptr(), &shapes[2], &sy));
+        backward_data(s, gy, w, Dst::new(gx.as_mut_ptr(), &shapes[0], &sx));
+        backward_weight(s, x, gy, Dst::new(gw.as_mut_ptr(), &shapes[1], &sw));
+    }
+    let mut which = [2, 0, 1].into_iter();
+    results.map(|r| {
+        places(&shapes[which.next().unwrap()])
+            .iter()
+            .map(|&at| r[at].into())
+            .collect()
+    })
+}
+
+/// Root of the mean square, and largest, of the differences.
+fn error(got: &[f64], want: &[f64]) -> [f64; 2] {
+    let square = |(g, w): (&f64, &f64)| (g - w).powi(2);
+    let sum: f64 = got.iter().zip(want).map(square).sum();
+    let most = got.iter().zip(want).map(square).fold(0.0, f64::max);
+    [(sum / want.len() as f64).sqrt(), most.sqrt()]
+}
+
+#[test]
+fn the_error_stays_within_four_times_that_of_the_plain_sum() {
+    for (n, c_in, c_out, size, padding, taps, stride) in [
+        (1, 16, 16, 30, 1, 3, 1),
+        (4, 17, 24, 20, 1, 3, 1),
+        (3, 32, 64, 26, 0, 3, 1),
+        (1, 64, 64, 56, 1, 3, 1),
+        (1, 128, 48, 28, 1, 3, 1),
+        (1, 256, 64, 14, 1, 3, 1),
+        (4, 256, 32, 14, 1, 3, 1),
+        (8, 512, 32, 7, 1, 3, 1),
+        (4, 16, 16, 32, 1, 3, 2),
+        (2, 64, 48, 56, 1, 3, 2),
+        (4, 256, 64, 14, 1, 3, 2),
+        (8, 48, 512, 14, 1, 3, 2),
+        (4, 17, 16, 32, 1, 4, 2),
+        (2, 48, 128, 28, 1, 4, 2),
+        (2, 3, 64, 64, 3, 7, 2),
+        (1, 4, 16, 60, 2, 6, 2),
+        (1, 3, 24, 80, 2, 5, 2),
+        (2, 16, 32, 40, 0, 8, 2),
+    ] {
+        for kind in [Values::Normal, Values::Uniform, Values::Positive, Values::Rectified] {
+            let mut s = ConvShape {
+                n,
+                c_in,
+                c_out,
+                input: [1, size, size],
+                padding: [0, padding, padding],
+                kernel: [1, taps, taps],
+                stride: [1, stride, stride],
+                ..PLAIN
+            };
+            s.output = output(&s);
+            let phases = apart(&s);
+            let here = [taken(&s) || phases, stride == 1 || doubled(&s), stride == 1 || phases];
+            assert!(here[1] != phases && here[0] == (taps != 4), "{s:?}: {here:?}");
+            let want = passes::<f64>(&s, NCHW, kind);
+            let got = passes::<f32>(&s, NCHW, kind);
+            // Lines that are no neighbours in memory leave the plain sum in place.
+            let plain = passes::<f32>(&s, [0, 1, 2, 4, 3], kind);
+            for (i, name) in ["forward", "input", "weight"].into_iter().enumerate() {
+                let (ours, theirs) = (error(&got[i], &want[i]), error(&plain[i], &want[i]));
+                if got[i] == plain[i] {
+                    continue;
+                }
+                let ratios = [ours[0] / theirs[0], ours[1] / theirs[1]];
+                println!(
+                    "{n} {c_in} {c_out} {size} {kind:?} {name}: {:.2} {:.2}",
+                    ratios[0], ratios[1]
+                );
+                assert!(
+                    got[i] != plain[i] || !here[i] || (i == 2 && n * size * size < 400),
+                    "{s:?} {name}: not taken"
+                );
+                assert!(
+                    ratios[0] < 4.0 && ratios[1] < 4.0,
+                    "{s:?} {kind:?} {name}: {ours:?} beside {theirs:?}"
+                );
+            }
+        }
+    }
+}

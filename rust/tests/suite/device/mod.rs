@@ -1,0 +1,2 @@
+mod gpu;
+mod wgpu;
