@@ -1,8 +1,9 @@
 //! Copies and fills: any dtype to any dtype, any strides.
 
 use super::convert::hub;
+use super::plan::Plan;
 use super::rows::copy_rows;
-use super::walk::{BLOCK, GRAIN, Kernel, MAX_IN, Plan, ask, asks, run, scratch};
+use super::walk::{BLOCK, GRAIN, Kernel, MAX_IN, ask, asks, run, scratch};
 use super::{Binary, Operand, convert};
 use crate::dtype::{DType, Scalar};
 use crate::parallel::for_range;

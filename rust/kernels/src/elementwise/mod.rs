@@ -19,6 +19,7 @@ pub(crate) mod map;
 pub(crate) mod math;
 pub(crate) mod math64;
 pub(crate) mod narrow;
+pub(crate) mod plan;
 mod ramp;
 pub(crate) mod rows;
 pub(crate) mod special;

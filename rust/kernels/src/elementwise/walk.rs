@@ -7,11 +7,12 @@
 
 use super::Operand;
 use super::convert::{Load, Rect, Store, loader, storer};
+use super::plan::{Plan, TILE_COLS, TILE_ROWS};
 use crate::dtype::{DType, Scalar};
 use crate::parallel::for_range;
 use crate::simd::cache::first_is_small;
 use crate::simd::prefetch_write;
-use crate::view::{AnyDst, AnySrc, MAX_RANK};
+use crate::view::{AnyDst, AnySrc};
 use crate::with_element;
 use std::mem::MaybeUninit;
 use std::ops::Range;
@@ -24,11 +25,6 @@ pub(crate) const MAX_IN: usize = 4;
 const LONG_ROW: usize = 128;
 /// … and one of this length where else rows that lie apart would be copied into blocks.
 const ROW: usize = 32;
-/// A tile is a block: so many elements along the dim in which an input is dense, so many along the output's.
-const TILE_ROWS: usize = 16;
-const TILE_COLS: usize = BLOCK / TILE_ROWS;
-/// What fits in the first-level cache needs no tiles.
-const TILES_FROM: usize = 16 * 1024;
 /// Elements below which work stays on one thread, for kernels bound by memory.
 pub(crate) const GRAIN: usize = 32 * 1024;
 /// Bytes of a result from which on asking for its lines pays.
@@ -74,203 +70,6 @@ impl From<Kernel> for Kernels {
             plain,
             over: None,
             with_one: None,
-        }
-    }
-}
-
-/// Shape and strides (in elements) of an output (operand 0) and its inputs, dims reordered and merged.
-#[derive(Clone, Copy)]
-pub(crate) struct Plan {
-    pub rank: usize,
-    pub shape: [usize; MAX_RANK],
-    pub strides: [[isize; MAX_RANK]; MAX_IN + 1],
-    /// Where each operand begins.
-    pub start: [isize; MAX_IN + 1],
-}
-
-impl Plan {
-    /// Dims sorted by the output's strides (widest first), those of size 1 dropped, neighbours merged where every
-    /// operand allows it. `None` stands for an operand without memory.
-    pub fn new(out: &AnyDst, inputs: &[Option<&AnySrc>]) -> Plan {
-        let mut order = [0usize; MAX_RANK];
-        let mut count = 0;
-        for d in 0..out.rank() {
-            if out.shape()[d] != 1 {
-                let width = out.strides()[d].unsigned_abs();
-                let mut at = count;
-                while at > 0 && out.strides()[order[at - 1]].unsigned_abs() < width {
-                    order[at] = order[at - 1];
-                    at -= 1;
-                }
-                order[at] = d;
-                count += 1;
-            }
-        }
-        Plan::merged(&order[..count], out, inputs)
-    }
-
-    /// Dims in the order of the shape, for work in which the row-major position of an element matters.
-    pub fn row_major(out: &AnyDst, inputs: &[Option<&AnySrc>]) -> Plan {
-        let mut order = [0usize; MAX_RANK];
-        let mut count = 0;
-        for d in (0..out.rank()).filter(|&d| out.shape()[d] != 1) {
-            order[count] = d;
-            count += 1;
-        }
-        Plan::merged(&order[..count], out, inputs)
-    }
-
-    fn merged(order: &[usize], out: &AnyDst, inputs: &[Option<&AnySrc>]) -> Plan {
-        let mut plan = Plan {
-            rank: 0,
-            shape: [1; MAX_RANK],
-            strides: [[0; MAX_RANK]; MAX_IN + 1],
-            start: [0; MAX_IN + 1],
-        };
-        for &d in order {
-            let size = out.shape()[d];
-            let stride = |i: usize| match i {
-                0 => out.strides()[d],
-                _ => inputs[i - 1].map_or(0, |v| v.strides()[d]),
-            };
-            let last = plan.rank.wrapping_sub(1);
-            let merges = plan.rank > 0
-                && (0..=inputs.len()).all(|i| plan.strides[i][last] == stride(i).wrapping_mul(size as isize));
-            let at = if merges { last } else { plan.rank };
-            plan.shape[at] = if merges { plan.shape[at] * size } else { size };
-            for i in 0..=inputs.len() {
-                plan.strides[i][at] = stride(i);
-            }
-            plan.rank = at + 1;
-        }
-        // A single element is a row of one.
-        plan.rank = plan.rank.max(1);
-        plan
-    }
-
-    pub fn inner(&self) -> usize {
-        self.shape[self.rank - 1]
-    }
-
-    pub fn inner_stride(&self, operand: usize) -> isize {
-        self.strides[operand][self.rank - 1]
-    }
-
-    /// A dim along which some input is dense while it is not along the innermost one, if tiles are worth it.
-    fn across(&self, inputs: usize) -> Option<usize> {
-        let inner = self.rank - 1;
-        let n: usize = self.shape[..self.rank].iter().product();
-        if n < TILES_FROM || self.shape[inner] < TILE_COLS || self.rank + 2 > MAX_RANK {
-            return None;
-        }
-        (0..inner).find(|&d| {
-            self.shape[d] >= TILE_ROWS
-                && (1..=inputs).any(|i| self.strides[i][d] == 1 && self.strides[i][inner].unsigned_abs() > 1)
-        })
-    }
-
-    /// The same elements with the dim `across` and the innermost one cut into tiles, which they must fill.
-    fn tiled(&self, across: usize) -> Plan {
-        let inner = self.rank - 1;
-        let mut plan = *self;
-        plan.rank += 2;
-        plan.shape[across] /= TILE_ROWS;
-        plan.shape[inner] /= TILE_COLS;
-        plan.shape[inner + 1] = TILE_ROWS;
-        plan.shape[inner + 2] = TILE_COLS;
-        for strides in &mut plan.strides {
-            strides[inner + 1] = strides[across];
-            strides[inner + 2] = strides[inner];
-            strides[across] *= TILE_ROWS as isize;
-            strides[inner] *= TILE_COLS as isize;
-        }
-        plan
-    }
-
-    /// Operand elements follow one another in the order of the walk.
-    pub fn is_dense(&self, operand: usize) -> bool {
-        let mut expect = 1;
-        (0..self.rank).rev().all(|d| {
-            let ok = self.strides[operand][d] == expect || self.shape[d] == 1;
-            expect *= self.shape[d] as isize;
-            ok
-        })
-    }
-
-    /// The index of the element at position `pos` of the walk.
-    #[inline]
-    pub fn index(&self, mut pos: usize) -> [usize; MAX_RANK] {
-        let mut index = [0; MAX_RANK];
-        for d in (1..self.rank).rev() {
-            index[d] = pos % self.shape[d];
-            pos /= self.shape[d];
-        }
-        index[0] = pos;
-        index
-    }
-
-    /// The index `by` steps along `d` later, at most at the end of that dim.
-    #[inline]
-    fn advance(&self, index: &mut [usize; MAX_RANK], mut d: usize, by: usize) {
-        index[d] += by;
-        while d > 0 && index[d] == self.shape[d] {
-            index[d] = 0;
-            d -= 1;
-            index[d] += 1;
-        }
-    }
-
-    #[inline]
-    pub fn offset(&self, operand: usize, index: &[usize; MAX_RANK]) -> isize {
-        let strides = &self.strides[operand];
-        self.start[operand] + (0..self.rank).map(|d| index[d] as isize * strides[d]).sum::<isize>()
-    }
-
-    /// Calls `f(offset, rectangle, position in the block)` for the rectangles of `operand` that make up the `len`
-    /// elements from `index` on.
-    pub fn rectangles(
-        &self,
-        operand: usize,
-        mut index: [usize; MAX_RANK],
-        len: usize,
-        mut f: impl FnMut(isize, Rect, usize),
-    ) {
-        let inner = self.rank - 1;
-        let size = self.shape[inner];
-        let strides = &self.strides[operand];
-        let mut done = 0;
-        while done < len {
-            let left = len - done;
-            let offset = self.offset(operand, &index);
-            let whole_rows = index[inner] == 0 && left >= size && inner > 0;
-            let (rows, cols) = if whole_rows {
-                ((left / size).min(self.shape[inner - 1] - index[inner - 1]), size)
-            } else {
-                (1, left.min(size - index[inner]))
-            };
-            let row_stride = if inner > 0 { strides[inner - 1] } else { 0 };
-            f(
-                offset,
-                Rect {
-                    rows,
-                    row_stride,
-                    cols,
-                    col_stride: strides[inner],
-                },
-                done,
-            );
-            done += rows * cols;
-            if whole_rows {
-                index[inner - 1] += rows;
-            } else {
-                index[inner] += cols;
-            }
-            for d in (1..self.rank).rev() {
-                if index[d] == self.shape[d] {
-                    index[d] = 0;
-                    index[d - 1] += 1;
-                }
-            }
         }
     }
 }
@@ -538,7 +337,7 @@ impl Work<'_> {
                 Operand::View(v) => Feed::Loaded(v.ptr(), loader(v.dtype(), *ty)),
             };
         }
-        let (sink, plain) = if out.dtype() != result || !in_place(0) {
+        let (sink, chosen) = if out.dtype() != result || !in_place(0) {
             (Sink::Stored(out.ptr(), storer(result, out.dtype())), kernel.plain)
         } else {
             match (aliased, kernel.over) {
@@ -547,35 +346,27 @@ impl Work<'_> {
                 _ => (Sink::Delayed(out.ptr()), kernel.plain),
             }
         };
-        let mut kernel_of_rows = plain;
-        if let (Some(forms), Sink::Direct(_), [(Operand::View(a), ta), (Operand::View(b), tb)]) =
-            (kernel.with_one, &sink, inputs)
-            && a.dtype() == *ta
-            && b.dtype() == *tb
-        {
-            match (&feeds[0], &feeds[1]) {
-                (Feed::Direct(_), Feed::PerRow(one, _)) => {
-                    kernel_of_rows = if aliased.any { forms.over } else { forms.second };
-                    feeds[1] = Feed::One(*one);
-                }
-                (Feed::PerRow(one, _), Feed::Direct(_)) if !aliased.any => {
-                    kernel_of_rows = forms.first;
-                    feeds[0] = Feed::One(*one);
-                }
-                _ => {}
-            }
-        }
-        let kernel = plain;
         let asks = grain >= GRAIN && !aliased.any && asks(n * result.size());
-        let feeds = &feeds[..inputs.len()];
         let loaded = feeds.iter().any(|f| matches!(f, Feed::Loaded(..)));
         if let (false, Sink::Direct(to)) = (loaded, &sink) {
+            let chosen = match (kernel.with_one, inputs) {
+                (Some(forms), &[(Operand::View(a), ta), (Operand::View(b), tb)])
+                    if (a.dtype(), b.dtype()) == (ta, tb) =>
+                {
+                    one_as_it_lies(&mut feeds, forms, aliased).unwrap_or(chosen)
+                }
+                _ => chosen,
+            };
+            let feeds = &feeds[..inputs.len()];
             // A block of copies of one element is as long as scratch allows.
-            let copies = feeds.iter().zip(inputs).filter(|(f, _)| !matches!(f, Feed::Direct(_) | Feed::One(_)));
+            let copies = feeds
+                .iter()
+                .zip(inputs)
+                .filter(|(f, _)| !matches!(f, Feed::Direct(_) | Feed::One(_)));
             let most = if asks { BLOCK } else { usize::MAX };
             let rows = Rows {
                 plan,
-                kernel: kernel_of_rows,
+                kernel: chosen,
                 feeds,
                 inputs,
                 to: *to,
@@ -585,6 +376,7 @@ impl Work<'_> {
             };
             return for_range(n, grain, |range| rows.run(range));
         }
+        let (feeds, kernel) = (&feeds[..inputs.len()], chosen);
         // Of narrow elements more, up to the bytes that a block of f32 has.
         let widest = inputs
             .iter()
@@ -635,7 +427,8 @@ impl Work<'_> {
                         match *feed {
                             Feed::Splat(_) => {}
                             Feed::Loaded(..) if again && repeated[i] => {}
-                            Feed::Direct(base) | Feed::One(base) => {
+                            Feed::One(_) => unreachable!("only where nothing is loaded or stored"),
+                            Feed::Direct(base) => {
                                 ptrs[i] = base.offset(plan.offset(i + 1, &index) * inputs[i].1.size() as isize);
                             }
                             Feed::Loaded(base, load) | Feed::PerRow(base, load) => {
@@ -722,9 +515,17 @@ impl Rows<'_> {
             if !matches!(feed, Feed::Direct(_) | Feed::One(_)) {
                 ptrs[i] = blocks[i].as_ptr().cast();
             }
-            steps[i] = if inner > 0 { plan.strides[i + 1][inner - 1] * widths[i] } else { 0 };
+            steps[i] = if inner > 0 {
+                plan.strides[i + 1][inner - 1] * widths[i]
+            } else {
+                0
+            };
         }
-        let step = if inner > 0 { plan.strides[0][inner - 1] * size as isize } else { 0 };
+        let step = if inner > 0 {
+            plan.strides[0][inner - 1] * size as isize
+        } else {
+            0
+        };
         let mut pos = range.start;
         let mut index = plan.index(pos);
         while pos < range.end {
@@ -798,6 +599,22 @@ impl Rows<'_> {
                 }
             }
         }
+    }
+}
+
+/// The form of a kernel for one element of each row and a row, where that is what the two inputs are: then the kernel reads
+/// the element where it lies.
+fn one_as_it_lies(feeds: &mut [Feed; MAX_IN], forms: WithOne, aliased: Aliases) -> Option<Kernel> {
+    match (&feeds[0], &feeds[1]) {
+        (Feed::Direct(_), Feed::PerRow(one, _)) => {
+            feeds[1] = Feed::One(*one);
+            Some(if aliased.any { forms.over } else { forms.second })
+        }
+        (Feed::PerRow(one, _), Feed::Direct(_)) if !aliased.any => {
+            feeds[0] = Feed::One(*one);
+            Some(forms.first)
+        }
+        _ => None,
     }
 }
 

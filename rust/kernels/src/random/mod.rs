@@ -8,7 +8,8 @@ pub(crate) mod philox;
 pub use philox::Philox;
 
 use crate::dtype::{DType, Scalar};
-use crate::elementwise::walk::{BLOCK, GRAIN, Plan, Scratch, scratch};
+use crate::elementwise::plan::Plan;
+use crate::elementwise::walk::{BLOCK, GRAIN, Scratch, scratch};
 use crate::elementwise::{Operand, convert, copy, fill};
 use crate::multiversion;
 use crate::parallel::for_range;
