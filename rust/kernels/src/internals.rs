@@ -8,17 +8,17 @@ use crate::simd::{self, Isa};
 
 pub use crate::reduce::walk::{collect, dense, view_mut, view_of};
 
-/// The shape of a reduction's result.
-pub fn keepdim(shape: &[usize], axes: &[bool]) -> Vec<usize> {
-    crate::reduce::keepdim(shape, axes)
-}
-
 /// The instruction sets that this CPU has.
 pub fn available() -> Vec<Isa> {
     [Isa::Avx512, Isa::Avx2, Isa::Scalar, Isa::Portable]
         .into_iter()
         .filter(|&isa| isa <= simd::detect())
         .collect()
+}
+
+/// The shape of a reduction's result.
+pub fn keepdim(shape: &[usize], axes: &[bool]) -> Vec<usize> {
+    crate::reduce::keepdim(shape, axes)
 }
 
 pub mod ahead {
