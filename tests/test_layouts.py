@@ -199,3 +199,68 @@ def test_flips_lie_as_their_input_does():
     x = laid(numbers(20, 30), "transposed")
     assert x.flip(1).stride() == x.stride()
     assert fs.rot90(x).contiguous().tolist() == np.rot90(x.numpy()).tolist()
+
+
+LIGHT = {"+": np.add, "-": np.subtract, "*": np.multiply, "/": np.divide}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("width", [1, 15, 16, 31, 32, 33, 64, 100, 127, 128, 129, 511, 513, 1025, 2500])
+def test_a_row_and_one_element_of_each(width, dtype):
+    for rows in (1, 2, 70):
+        x, y = (numbers(rows, width, seed=s).astype(dtype) for s in (1, 2))
+        column = numbers(rows, 1, seed=3).astype(dtype)
+        for sign, f in LIGHT.items():
+            op = {"+": "add", "-": "sub", "*": "mul", "/": "div"}[sign]
+            a, b, c = map(fs.from_numpy, (x, y, column))
+            np.testing.assert_array_equal(getattr(a, op)(c).numpy(), f(x, column), op)
+            np.testing.assert_array_equal(getattr(c, op)(a).numpy(), f(column, x), op)
+            apart = fs.stack([a, b], 1)  # rows of x with rows of y between them
+            np.testing.assert_array_equal(getattr(apart[:, 0], op)(c).numpy(), f(x, column), op)
+            np.testing.assert_array_equal(getattr(c, op)(apart[:, 1]).numpy(), f(column, y), op)
+            np.testing.assert_array_equal(getattr(apart[:, 0], op)(apart[:, 1]).numpy(), f(x, y), op)
+            np.testing.assert_array_equal(getattr(a.mT, op)(c[:, 0]).numpy(), f(x.T, column[:, 0]), op)
+            getattr(apart[:, 0], op + "_")(c)
+            np.testing.assert_array_equal(apart[:, 0].numpy(), f(x, column), op)
+            np.testing.assert_array_equal(apart[:, 1].numpy(), y, op)
+
+
+def test_rows_between_others_are_not_touched():
+    for width in (5, 33, 100, 300, 2000):
+        out = fs.zeros(9, 3, width)
+        fs.add(fs.ones(9, width), fs.arange(9.0)[:, None], out=out[:, 1])
+        assert not out[:, 0].any() and not out[:, 2].any()
+        assert out[:, 1].eq(1 + fs.arange(9.0)[:, None]).all()
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_comparisons_and_choices_of_a_column(threads):
+    fs.set_num_threads(threads)
+    try:
+        for width in (31, 128, 600, 3000):
+            x, column = numbers(50, width), numbers(50, 1, seed=4)
+            a, c = fs.from_numpy(x), fs.from_numpy(column)
+            np.testing.assert_array_equal((a < c).numpy(), x < column)
+            np.testing.assert_array_equal(fs.maximum(c, a).numpy(), np.maximum(column, x))
+            np.testing.assert_array_equal(fs.where(c > 0, a, c).numpy(), np.where(column > 0, x, column))
+            np.testing.assert_array_equal((a.double() + c).numpy(), x.astype("f8") + column)
+            np.testing.assert_array_equal((a + c.long()).numpy(), x + column.astype("i8").astype("f4"))
+    finally:
+        fs.set_num_threads(1)
+
+
+@pytest.mark.parametrize("n", [16, 17, 31, 32, 50, 63, 64, 65, 100, 127, 128, 191, 1000, 4095])
+def test_rows_of_any_length(n):
+    x = numbers(33, n)
+    for dtype, within in (("float32", 1e-5), ("float64", 1e-13)):
+        a, wide = fs.from_numpy(x.astype(dtype)), x.astype("float64")
+        np.testing.assert_allclose(a.sum(1).numpy(), wide.sum(1), atol=within * n**0.5)
+        np.testing.assert_allclose(a.norm(dim=1).numpy(), (wide**2).sum(1) ** 0.5, rtol=within)
+        np.testing.assert_allclose(a.norm(3, 1).numpy(), (abs(wide) ** 3).sum(1) ** (1 / 3), rtol=within)
+        np.testing.assert_allclose(a.var(1).numpy(), wide.var(1, ddof=1), rtol=within)
+        np.testing.assert_array_equal(a.amax(1).numpy(), x.astype(dtype).max(1))
+        np.testing.assert_array_equal((a > 0).sum(1).numpy(), (x > 0).sum(1))
+    holes = x.copy()
+    holes[5, n - 1] = np.nan
+    assert fs.from_numpy(holes).amin(1).isnan().nonzero().tolist() == [[5]]
+    assert (fs.from_numpy(x) < 9).all(1).all() and not (fs.from_numpy(x) > 9).any(1).any()
