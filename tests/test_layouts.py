@@ -260,7 +260,12 @@ def test_rows_of_any_length(n):
         np.testing.assert_allclose(a.var(1).numpy(), wide.var(1, ddof=1), rtol=within)
         np.testing.assert_array_equal(a.amax(1).numpy(), x.astype(dtype).max(1))
         np.testing.assert_array_equal((a > 0).sum(1).numpy(), (x > 0).sum(1))
-    holes = x.copy()
-    holes[5, n - 1] = np.nan
-    assert fs.from_numpy(holes).amin(1).isnan().nonzero().tolist() == [[5]]
+    for dtype in ("float32", "float64"):
+        holes = x.astype(dtype)
+        for row, place in enumerate((0, 1, n // 2, n - 2, n - 1)):
+            holes[row, place] = np.nan
+        holes[6], holes[7] = -np.inf, np.inf
+        a = fs.from_numpy(holes)
+        np.testing.assert_array_equal(a.amin(1).numpy(), holes.min(1))
+        np.testing.assert_array_equal(a.amax(1).numpy(), holes.max(1))
     assert (fs.from_numpy(x) < 9).all(1).all() and not (fs.from_numpy(x) > 9).any(1).any()

@@ -1,6 +1,6 @@
 //! The folds: one small record per reduction.
 
-use super::fold::Fold;
+use super::fold::{Fold, in_lanes};
 use super::real::Real;
 use crate::dtype::{Bool, Element};
 use crate::view::{AnyDst, AnySrc, Dst, Src};
@@ -206,17 +206,19 @@ pub(crate) fn flags_mut<'a>(dst: &AnyDst<'a>) -> Dst<'a, Flag> {
 pub(crate) trait Ordered: Copy + PartialOrd + Default + Send + Sync + 'static {
     const LOWEST: Self;
     const HIGHEST: Self;
+    const HAS_NAN: bool;
 }
 macro_rules! ordered {
-    ($($t:ty, $lo:expr, $hi:expr);*) => {$(
+    ($($t:ty, $lo:expr, $hi:expr, $nan:literal);*) => {$(
         impl Ordered for $t {
             const LOWEST: Self = $lo;
             const HIGHEST: Self = $hi;
+            const HAS_NAN: bool = $nan;
         }
     )*};
 }
-ordered!(f32, f32::NEG_INFINITY, f32::INFINITY; f64, f64::NEG_INFINITY, f64::INFINITY; i64, i64::MIN, i64::MAX;
-    Flag, Flag(0), Flag(1));
+ordered!(f32, f32::NEG_INFINITY, f32::INFINITY, true; f64, f64::NEG_INFINITY, f64::INFINITY, true;
+    i64, i64::MIN, i64::MAX, false; Flag, Flag(0), Flag(1), false);
 
 /// Does `x` take the place of `best`? NaN does, and keeps it.
 #[inline(always)]
@@ -260,6 +262,45 @@ impl<T: Ordered, const MAX: bool> Fold for Extremum<T, MAX> {
     #[inline(always)]
     fn join(&self, a: T, b: T) -> T {
         best::<T, MAX>(a, b)
+    }
+    #[inline(always)]
+    fn out(&self, _: (), acc: T) -> T {
+        acc
+    }
+    /// Without NaN each step is one instruction, and so is each join, of which short runs have most.
+    #[inline(always)]
+    #[allow(clippy::eq_op, reason = "asks for NaN")]
+    fn quickly<const N: usize>(&self, x: &[T]) -> Option<T> {
+        let usual = T::HAS_NAN && x.iter().fold(0u32, |nans, &x| nans | (x != x) as u32) == 0;
+        if usual {
+            Some(in_lanes::<_, N>(&WithoutNan::<T, MAX>(PhantomData), (), x, x))
+        } else {
+            None
+        }
+    }
+}
+
+/// [`Extremum`] of elements that are no NaN.
+#[derive(Clone, Copy)]
+struct WithoutNan<T, const MAX: bool>(PhantomData<T>);
+
+impl<T: Ordered, const MAX: bool> Fold for WithoutNan<T, MAX> {
+    type In = T;
+    type Aux = ();
+    type Acc = T;
+    type Out = T;
+    #[inline(always)]
+    fn zero(&self) -> T {
+        if MAX { T::LOWEST } else { T::HIGHEST }
+    }
+    #[inline(always)]
+    fn step(&self, _: (), acc: T, x: T, _: T) -> T {
+        self.join(acc, x)
+    }
+    #[inline(always)]
+    fn join(&self, a: T, b: T) -> T {
+        let better = if MAX { b > a } else { b < a };
+        if better { b } else { a }
     }
     #[inline(always)]
     fn out(&self, _: (), acc: T) -> T {

@@ -8,7 +8,7 @@
 mod columns;
 mod runs;
 
-pub(super) use runs::{RUN, fold_row};
+pub(super) use runs::{RUN, fold_row, in_lanes};
 
 use super::walk::Walk;
 use crate::view::{Dst, Src};
@@ -24,6 +24,11 @@ pub(crate) trait Fold: Copy + Send + Sync {
     fn step(&self, aux: Self::Aux, acc: Self::Acc, x: Self::In, y: Self::In) -> Self::Acc;
     fn join(&self, a: Self::Acc, b: Self::Acc) -> Self::Acc;
     fn out(&self, aux: Self::Aux, acc: Self::Acc) -> Self::Out;
+    /// What [`in_lanes`] makes of a short run, in fewer instructions, if its elements allow that.
+    #[inline(always)]
+    fn quickly<const N: usize>(&self, _: &[Self::In]) -> Option<Self::Acc> {
+        None
+    }
 }
 
 /// Everything a thread needs to do its share.

@@ -11,6 +11,8 @@ use std::ops::Range;
 const LANES: usize = 64;
 /// Lanes of a single run shorter than `LANES`; below this the run is folded one by one.
 const FEW: usize = 16;
+/// Longest run that is worth a look at whether it can be folded [`quickly`](Fold::quickly).
+const SHORT: usize = 512;
 /// Elements of a segment: a piece of one run, or several runs.
 pub(in crate::reduce) const RUN: usize = 4096;
 
@@ -198,7 +200,12 @@ multiversion! {
 /// Element i goes to lane i modulo `N`, but for the last, fewer than `N`: they go to the last lanes, which have them in
 /// the `N` elements that end with the run. (A loop over them alone is not made into vectors.)
 #[inline(always)]
-fn in_lanes<F: Fold, const N: usize>(f: &F, aux: F::Aux, x: &[F::In], y: &[F::In]) -> F::Acc {
+pub(in crate::reduce) fn in_lanes<F: Fold, const N: usize>(f: &F, aux: F::Aux, x: &[F::In], y: &[F::In]) -> F::Acc {
+    if x.len() <= SHORT
+        && let Some(acc) = f.quickly::<N>(x)
+    {
+        return acc;
+    }
     let mut lanes = [f.zero(); N];
     let ((xs, rest), (ys, _)) = (x.as_chunks::<N>(), y.as_chunks::<N>());
     for (x, y) in xs.iter().zip(ys) {
