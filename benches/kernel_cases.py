@@ -404,8 +404,20 @@ def cases():
         index = f"x = t.randn({shape}); i = t.randint(0, 16, ({shape}))"
         add("layouts", f"gather(-1) {name}", index, "x.gather(-1, i)")
         add("layouts", f"scatter_add(-1) {name}", index, "x.scatter_add(-1, i, x)")
-    for name, other in (("row", "t.randn(100)"), ("column", "t.randn(1000, 1)")):
-        add("layouts", f"x + {name} 1000x100", f"x = t.randn(1000, 100); y = {other}", "x + y")
+    add("layouts", "x + row 1000x100", "x = t.randn(1000, 100); y = t.randn(100)", "x + y")
+    for shape in ("1000, 1000", "1000, 100", "1000, 32", "65536, 16"):
+        name = shape.replace(", ", "x")
+        operands = f"x = t.randn({shape}); c = t.randn({shape.split(',')[0]}, 1)"
+        add("layouts", f"x + column {name}", operands, "x + c")
+        add("layouts", f"column - x {name}", operands, "c - x")
+        add("layouts", f"x += column {name}", operands, "x += c")
+        add("layouts", f"neighbours' difference {name}", operands, "x[:, 1:] - x[:, :-1]")
+        add("layouts", f"normalize {name}", F + operands, "F.normalize(x)")
+    for n in (17, 50, 100, 127):
+        add("layouts", f"sum(-1) 1000x{n}", f"x = t.randn(1000, {n})", "x.sum(-1)")
+    index = "x = t.randn(65536, 16); i = t.randint(0, 16, (65536, 16))"
+    add("layouts", "scatter(-1) 65536x16", index, "x.scatter(-1, i, x)")
+    add("layouts", "movedim 3x4", "x = t.randn(3, 4)", "x.movedim(0, 1)")
     layouts(add, found)
     return found
 

@@ -25,6 +25,8 @@ pub(crate) const MAX_IN: usize = 4;
 const LONG_ROW: usize = 128;
 /// … and one of this length where else rows that lie apart would be copied into blocks.
 const ROW: usize = 32;
+/// … or of this one, where else an element would be copied for each of the row.
+const ROW_OF_ONE: usize = 64;
 /// Elements below which work stays on one thread, for kernels bound by memory.
 pub(crate) const GRAIN: usize = 32 * 1024;
 /// Bytes of a result from which on asking for its lines pays.
@@ -303,12 +305,14 @@ impl Work<'_> {
         let n: usize = plan.shape[..plan.rank].iter().product();
         let apart = |operand: usize| {
             let outer = &plan.strides[operand][..plan.rank - 1];
-            let step = plan.inner_stride(operand);
-            (step == 1 || step == 0 && kernel.with_one.is_some())
-                && !plan.is_dense(operand)
-                && outer.iter().any(|&s| s != 0)
+            let from = match plan.inner_stride(operand) {
+                1 => ROW,
+                0 if kernel.with_one.is_some() => ROW_OF_ONE,
+                _ => return false,
+            };
+            plan.inner() >= from && !plan.is_dense(operand) && outer.iter().any(|&s| s != 0)
         };
-        let by_row = plan.rank == 1 || plan.inner() >= LONG_ROW || plan.inner() >= ROW && (0..=inputs.len()).any(apart);
+        let by_row = plan.rank == 1 || plan.inner() >= LONG_ROW || (0..=inputs.len()).any(apart);
         let in_place = |operand: usize| {
             if by_row {
                 plan.inner_stride(operand) == 1
