@@ -236,9 +236,9 @@ fn best<T: PartialOrd + Copy, const MAX: bool>(a: T, b: T) -> T {
     if better | (b != b) { b } else { a }
 }
 
-/// The largest (`MAX`) or smallest element; NaN wins.
+/// The largest (`MAX`) or smallest element; NaN wins, or is known not to be there (`NAN` is false).
 #[derive(Clone, Copy)]
-pub(crate) struct Extremum<T, const MAX: bool>(PhantomData<T>);
+pub(crate) struct Extremum<T, const MAX: bool, const NAN: bool = true>(PhantomData<T>);
 
 impl<T, const MAX: bool> Extremum<T, MAX> {
     pub fn new() -> Self {
@@ -246,45 +246,7 @@ impl<T, const MAX: bool> Extremum<T, MAX> {
     }
 }
 
-impl<T: Ordered, const MAX: bool> Fold for Extremum<T, MAX> {
-    type In = T;
-    type Aux = ();
-    type Acc = T;
-    type Out = T;
-    #[inline(always)]
-    fn zero(&self) -> T {
-        if MAX { T::LOWEST } else { T::HIGHEST }
-    }
-    #[inline(always)]
-    fn step(&self, _: (), acc: T, x: T, _: T) -> T {
-        best::<T, MAX>(acc, x)
-    }
-    #[inline(always)]
-    fn join(&self, a: T, b: T) -> T {
-        best::<T, MAX>(a, b)
-    }
-    #[inline(always)]
-    fn out(&self, _: (), acc: T) -> T {
-        acc
-    }
-    /// Without NaN each step is one instruction, and so is each join, of which short runs have most.
-    #[inline(always)]
-    #[allow(clippy::eq_op, reason = "asks for NaN")]
-    fn quickly<const N: usize>(&self, x: &[T]) -> Option<T> {
-        let usual = T::HAS_NAN && x.iter().fold(0u32, |nans, &x| nans | (x != x) as u32) == 0;
-        if usual {
-            Some(in_lanes::<_, N>(&WithoutNan::<T, MAX>(PhantomData), (), x, x))
-        } else {
-            None
-        }
-    }
-}
-
-/// [`Extremum`] of elements that are no NaN.
-#[derive(Clone, Copy)]
-struct WithoutNan<T, const MAX: bool>(PhantomData<T>);
-
-impl<T: Ordered, const MAX: bool> Fold for WithoutNan<T, MAX> {
+impl<T: Ordered, const MAX: bool, const NAN: bool> Fold for Extremum<T, MAX, NAN> {
     type In = T;
     type Aux = ();
     type Acc = T;
@@ -299,12 +261,26 @@ impl<T: Ordered, const MAX: bool> Fold for WithoutNan<T, MAX> {
     }
     #[inline(always)]
     fn join(&self, a: T, b: T) -> T {
+        if NAN {
+            return best::<T, MAX>(a, b);
+        }
         let better = if MAX { b > a } else { b < a };
         if better { b } else { a }
     }
     #[inline(always)]
     fn out(&self, _: (), acc: T) -> T {
         acc
+    }
+    /// Without NaN each step is one instruction, and so is each join, of which short runs have most.
+    #[inline(always)]
+    #[allow(clippy::eq_op, reason = "asks for NaN")]
+    fn quickly<const N: usize>(&self, x: &[T]) -> Option<T> {
+        let usual = NAN && T::HAS_NAN && x.iter().fold(0u32, |nans, &x| nans | (x != x) as u32) == 0;
+        if usual {
+            Some(in_lanes::<_, N>(&Extremum::<T, MAX, false>(PhantomData), (), x, x))
+        } else {
+            None
+        }
     }
 }
 
