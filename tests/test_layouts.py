@@ -269,3 +269,20 @@ def test_rows_of_any_length(n):
         np.testing.assert_array_equal(a.amin(1).numpy(), holes.min(1))
         np.testing.assert_array_equal(a.amax(1).numpy(), holes.max(1))
     assert (fs.from_numpy(x) < 9).all(1).all() and not (fs.from_numpy(x) > 9).any(1).any()
+
+
+def test_movedim_says_what_was_given():
+    x = fs.zeros(2, 3, 4)
+    assert x.movedim(0, -1).shape == (3, 4, 2) and x.movedim(-1, 0).shape == (4, 2, 3)
+    assert x.movedim((0, 1), (-1, 0)).shape == x.movedim([0, 1], [2, 0]).shape == (3, 4, 2)
+    assert fs.zeros(()).movedim(0, 0).shape == ()
+    for source, destination, given in (
+        ("a", 0, "'source'.*'a'"),
+        (0, 1.5, "'destination'.*1.5"),
+        ((0, "b"), (1, 0), "'b'"),
+    ):
+        with pytest.raises(TypeError, match=given):
+            x.movedim(source, destination)
+    for dims in ((3, 0), (0, -4)):
+        with pytest.raises(IndexError, match="Dimension out of range"):
+            x.movedim(*dims)

@@ -31,6 +31,8 @@ def movedim(input: Tensor, source: int | tuple[int, ...], destination: int | tup
     """Dims moved to other positions; the others keep their order.
 
     Raises:
+        TypeError: if dims are no integers.
+        IndexError: if there is no such dim.
         RuntimeError: if a dim is named twice, or the two lists differ in length.
 
     >>> import firesteel as fs
@@ -43,6 +45,11 @@ def movedim(input: Tensor, source: int | tuple[int, ...], destination: int | tup
         order = list(range(rank))
         order.insert(wrap_dim(destination, rank), order.pop(wrap_dim(source, rank)))
         return input.permute(order)
+    for name, given in (("source", source), ("destination", destination)):
+        if not isinstance(given, int) and not (
+            isinstance(given, (tuple, list)) and all(isinstance(d, int) for d in given)
+        ):
+            raise TypeError(f"movedim(): argument '{name}' must be int or tuple of ints, not {given!r}")
     sources = (source,) if isinstance(source, int) else source
     targets = (destination,) if isinstance(destination, int) else destination
     if len(sources) != len(targets):
