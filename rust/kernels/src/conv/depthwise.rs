@@ -4,13 +4,14 @@
 
 use super::border::{Border, Planes, SIDES};
 use super::finish::Block;
-use super::gather::{Images, Weights};
+use super::gather::Images;
 use super::geometry::Gather;
 use super::inplace::InPlaceArgs;
 use super::plane::{CorrelateArgs, GRADIENTS, MOST_TAPS, PlaneArgs};
 use super::ring::RingArgs;
 use super::taps::TapSums;
 use super::weight::Problem;
+use super::weights::Weights;
 use crate::gemm::{HasKernels, Kernels, even_part, join_rows, new_name, with_scratch};
 use crate::parallel;
 use std::ops::Add;

@@ -6,12 +6,15 @@ use super::geometry::{Address, Gather, Source};
 use super::lines::LineTile;
 use super::one_channel;
 use super::patches::PatchArgs;
+use super::pointwise;
+use super::weights::Weights;
 use super::window::{STRETCHES, Stretch, WINDOW_ROWS, WindowArgs};
 use crate::gemm::{
-    HasKernels, Kernels, even_part, longest_k, new_name, pack_a, panel, panel_width, with_scratch, with_shared,
+    HasKernels, Kernels, SLACK, even_part, longest_k, new_name, panel, panel_width, with_scratch, with_shared,
 };
 use crate::parallel;
 use crate::simd::cache::first_is_small;
+use std::ops::Range;
 
 /// Positions that one task computes before it goes on in k: a block of C that stays near.
 const BLOCK: usize = 256;
@@ -23,16 +26,6 @@ const DEEP: usize = 128;
 const OWN: usize = 4 << 20;
 /// Multiply-adds worth handing to a thread.
 const GRAIN: usize = 1 << 19;
-
-/// Weights as one matrix [rows, channels * taps] per group.
-pub(super) struct Weights<T> {
-    pub data: *const T,
-    pub groups: usize,
-    pub rows: usize,
-    pub channels: usize,
-    pub group_stride: isize,
-    pub row_stride: isize,
-}
 
 /// Images in and out: pointers and strides [n, c, d, h, w]. The output's are those of the grid of positions.
 pub(super) struct Images<T> {
@@ -48,7 +41,7 @@ pub(super) struct Images<T> {
     pub finish: Option<Finishing<T>>,
 }
 
-struct Shared<T>(Weights<T>, Images<T>, *const T, *const T);
+struct Shared<T>(Weights<T>, Images<T>, *mut T, *const T);
 // SAFETY: plain data; tasks write disjoint positions.
 unsafe impl<T: Sync> Sync for Shared<T> {}
 
@@ -76,19 +69,36 @@ pub(super) unsafe fn gather<T: Copy + Default + HasKernels + Send + Sync>(
     let grid = geometry.grid.map(|n| n as isize);
     let flat =
         (grid[2] == 1 || ow == 1) && (grid[1] == 1 || oh == grid[2]) && (grid[0] == 1 || od == grid[1] * grid[2]);
-    if depthwise::takes(geometry, &weights, &images, flat) {
+    if pointwise::takes(geometry, &address, &weights, &images) {
         // SAFETY: the caller's promise.
-        return unsafe { depthwise::planes(kernels, geometry, weights, images, bias, flat) };
+        unsafe { pointwise::products(kernels, geometry, &address, weights, images, bias, flat) };
+        return false;
     }
-    if flat && m <= WINDOW_ROWS {
-        // SAFETY: the caller's promise.
-        unsafe { few_rows(kernels, geometry, &address, weights, images, bias) };
-        return true;
-    }
-    if flat && let Some(sheets) = one_channel::takes(geometry, &weights) {
-        // SAFETY: the caller's promise.
-        unsafe { one_channel::products(kernels, geometry, &sheets, weights, images, bias) };
-        return true;
+    let planes = depthwise::takes(geometry, &weights, &images, flat);
+    let few = flat && m <= WINDOW_ROWS;
+    let sheets = one_channel::takes(geometry, &weights).filter(|_| flat);
+    if planes || few || sheets.is_some() {
+        // These read weights row by row.
+        // SAFETY: the caller's promise; so below.
+        let copy = (!weights.is_dense()).then(|| unsafe { weights.copied() });
+        let weights = match &copy {
+            Some(copy) => Weights::dense(copy.as_ptr(), [weights.groups, m, weights.channels, geometry.taps()]),
+            None => weights,
+        };
+        // SAFETY: as above.
+        return unsafe {
+            match sheets.filter(|_| !planes && !few) {
+                _ if planes => depthwise::planes(kernels, geometry, weights, images, bias, flat),
+                Some(sheets) => {
+                    one_channel::products(kernels, geometry, &sheets, weights, images, bias);
+                    true
+                }
+                None => {
+                    few_rows(kernels, geometry, &address, weights, images, bias);
+                    true
+                }
+            }
+        };
     }
     let (panels, threads) = (positions.div_ceil(kernels.nr), parallel::threads());
     // A single small image is cut finer, so that each thread has a share.
@@ -105,29 +115,33 @@ pub(super) unsafe fn gather<T: Copy + Default + HasKernels + Send + Sync>(
     // What memory gives in time occupies the buffers through which the first-level cache is filled.
     let near = address.in_place() && address.taps.len() == 1 && first_is_small();
     let kc = even_part(k, if near { DEEP } else { longest_k::<T>() });
-    let size = weights.groups * m * k;
-    let pack = |weights: &Weights<T>, packed: *mut T| {
-        for g in 0..weights.groups {
-            let w = weights.data.wrapping_offset(g as isize * weights.group_stride);
-            for p in (0..k).step_by(kc) {
-                let (depth, dst) = (kc.min(k - p), packed.wrapping_add((g * k + p) * m));
-                // SAFETY: the caller's promise; panels are packed in the order in which they lie.
-                unsafe { pack_a(kernels, w.wrapping_add(p), weights.row_stride, 1, m, depth, dst) };
-            }
+    let stretches = k.div_ceil(kc);
+    // Where a stretch of k of a group is packed; packing may write a little behind it.
+    let place = |g: usize, p: usize| (g * k + p) * m + (g * stretches + p / kc) * SLACK;
+    let pack = |weights: &Weights<T>, some: Range<usize>, packed: *mut T| {
+        for (g, p) in some.map(|i| (i / stretches, i % stretches * kc)) {
+            let (ks, dst) = (p..k.min(p + kc), packed.wrapping_add(place(g, p)));
+            // SAFETY: the caller's promise.
+            unsafe { weights.pack(kernels, g, ks, dst) };
         }
     };
+    let size = place(weights.groups, 0);
     // Each thread packs weights for itself: no sooner would one have packed them for all, and to read what another core has
     // just written takes longer. Large ones are packed once, for the sake of memory.
-    let own = (size * size_of::<T>() <= OWN).then(new_name);
+    let own = (weights.groups * m * k * size_of::<T>() <= OWN).then(new_name);
     with_shared(|packed| {
         let packed = match own {
             Some(_) => std::ptr::null_mut(),
             None => packed.reserve::<T>(size),
         };
-        if own.is_none() {
-            pack(&weights, packed);
-        }
         let shared = Shared(weights, images, packed, bias);
+        let all = shared.0.groups * stretches;
+        if own.is_none() {
+            parallel::for_range(all, 1, |some| {
+                let Shared(weights, _, packed, _) = &shared;
+                pack(weights, some, *packed);
+            });
+        }
         let grain = (GRAIN / (m * k * block).max(1)).max(1);
         let tasks = shared.1.count * shared.0.groups * blocks;
         let coming = match k > 0 {
@@ -142,7 +156,7 @@ pub(super) unsafe fn gather<T: Copy + Default + HasKernels + Send + Sync>(
             let end = tasks.end;
             with_scratch(|[copy, panel, temp, weights_packed]| {
                 let packed = match own {
-                    Some(name) => weights_packed.filled(size, name, |dst| pack(weights, dst)),
+                    Some(name) => weights_packed.filled(size, name, |dst| pack(weights, 0..all, dst)),
                     None => *packed,
                 };
                 let panel = panel.reserve::<T>(kc * kernels.nr);
@@ -198,7 +212,7 @@ pub(super) unsafe fn gather<T: Copy + Default + HasKernels + Send + Sync>(
                         loop {
                             let depth = kc.min(k - p);
                             let last = p + depth >= k;
-                            let a = packed.wrapping_add((group * k + p) * m);
+                            let a = packed.wrapping_add(place(group, p));
                             for j in (from..to).step_by(kernels.nr) {
                                 let n = kernels.nr.min(to - j);
                                 runs.clear();
@@ -353,7 +367,7 @@ unsafe fn few_rows<T: Copy + Default + HasKernels + Send + Sync>(
     let blocks = positions.div_ceil(block);
     let wide = 2 * kernels.narrow;
     let work = m * weights.channels * geometry.taps() * block;
-    let shared = Shared(weights, images, bias, bias);
+    let shared = Shared(weights, images, std::ptr::null_mut(), bias);
     parallel::for_range(
         shared.1.count * shared.0.groups * blocks,
         (GRAIN / 4 / work.max(1)).max(1),
@@ -450,12 +464,12 @@ unsafe fn few_rows<T: Copy + Default + HasKernels + Send + Sync>(
 /// # Safety
 /// The positions lie inside the output.
 #[allow(clippy::too_many_arguments, reason = "a block, and where it goes")]
-unsafe fn scatter<T: Copy + Default>(
+pub(super) unsafe fn scatter<T: Copy + Default>(
     kernels: &Kernels<T>,
     temp: *const T,
     width: usize,
     m: usize,
-    positions: std::ops::Range<usize>,
+    positions: Range<usize>,
     grid: [usize; 3],
     dst: *mut T,
     [_, oc, od, oh, ow]: [isize; 5],

@@ -5,6 +5,7 @@
 //! convolution of stride one with its share of the taps.
 
 pub(crate) mod border;
+mod columns;
 mod depthwise;
 pub(crate) mod doubles;
 mod finish;
@@ -18,28 +19,29 @@ mod one_channel;
 pub(crate) mod pairs;
 pub(crate) mod patches;
 pub(crate) mod plane;
+mod pointwise;
 pub(crate) mod ring;
 mod sheets;
 pub(crate) mod taps;
 mod turned;
 mod weight;
+mod weights;
 pub(crate) mod window;
 pub(crate) mod winograd;
 
 use crate::dtype::Element;
 use crate::gemm::HasKernels;
-use crate::parallel;
 use crate::reduce::real::Real;
 use crate::simd::{Isa, isa};
 use crate::view::{Dst, Src};
 use doubles::Doubled;
 pub use finish::Finish;
 use finish::Finishing;
-use gather::{Images, Weights, gather};
+use gather::{Images, gather};
 use geometry::Gather;
 use pairs::Pair;
 use std::ops::Add;
-use turned::turn_band;
+use weights::Weights;
 use winograd::{Filters, Phases, Plan};
 
 /// More channels than those of the paths that write single planes.
@@ -193,63 +195,20 @@ fn five(strides: &[isize]) -> [isize; 5] {
     std::array::from_fn(|d| strides[d])
 }
 
-/// Copies weights [c_out, c_in / groups, taps] with the given taps into `[out][in][tap]`, or `[in][out][tap]` of each
-/// group when `turned`.
-///
-/// # Safety
-/// The view spans what `s` says; `taps` are offsets inside the last three dims.
-unsafe fn copy_weights<T: Element>(s: &ConvShape, w: Src<T>, taps: &[isize], turned: bool) -> Vec<T> {
-    struct Shared<T>(*const T, *mut T);
-    // SAFETY: plain data; tasks write disjoint elements.
-    unsafe impl<T: Sync> Sync for Shared<T> {}
-    let (outs, ins) = (s.c_out / s.groups(), s.c_in / s.groups());
-    let mut copy = vec![T::default(); s.c_out * ins * taps.len()];
-    let shared = Shared(w.ptr(), copy.as_mut_ptr());
-    let (so, si) = (w.strides()[0], w.strides()[1]);
-    let grain = (32_768 / (ins * taps.len()).max(1)).max(1).next_multiple_of(16);
-    parallel::for_range(s.c_out, grain, |range| {
-        let Shared(src, dst) = &shared;
-        if let (true, &[tap], 1, 0..) = (turned, taps, si, so) {
-            // One tap: a matrix for each group, turned round.
-            let (mut first, apart) = (range.start, so.unsigned_abs());
-            while first < range.end {
-                let (group, o) = (first / outs, first % outs);
-                let some = (outs - o).min(range.end - first);
-                let from = src.wrapping_offset(first as isize * so + tap);
-                // SAFETY: the caller's promise.
-                unsafe { turn_band(from, apart, some, ins, dst.wrapping_add(group * ins * outs + o), outs) };
-                first += some;
-            }
-            return;
-        }
-        // Blocks of outputs, so that both sides are touched in stretches.
-        for first in range.clone().step_by(16) {
-            for (i, o) in (0..ins).flat_map(|i| (first..range.end.min(first + 16)).map(move |o| (i, o))) {
-                let at = if turned {
-                    (o / outs * ins + i) * outs + o % outs
-                } else {
-                    o * ins + i
-                };
-                let from = src.wrapping_offset(o as isize * so + i as isize * si);
-                let to = dst.wrapping_add(at * taps.len());
-                for (j, &tap) in taps.iter().enumerate() {
-                    // SAFETY: the caller's promise.
-                    unsafe { *to.add(j) = *from.wrapping_offset(tap) };
-                }
-            }
-        }
-    });
-    copy
-}
-
-/// All weights as they lie in a contiguous array.
-///
-/// # Safety
-/// As for [`copy_weights`].
-unsafe fn all_weights<T: Element>(s: &ConvShape, w: Src<T>) -> Vec<T> {
+/// All weights, where they lie.
+fn weights<T: Copy>(s: &ConvShape, w: &Src<T>) -> Weights<T> {
     let all = s.kernel.map(|n| (0..n).collect::<Vec<_>>());
-    // SAFETY: the caller's promise.
-    unsafe { copy_weights(s, w, &tap_offsets(w.strides(), [&all[0], &all[1], &all[2]]), false) }
+    let (groups, strides) = (s.groups(), w.strides());
+    Weights {
+        data: w.ptr(),
+        groups,
+        rows: s.c_out / groups,
+        channels: s.c_in / groups,
+        group_stride: (s.c_out / groups) as isize * strides[0],
+        row_stride: strides[0],
+        channel_stride: strides[1],
+        taps: tap_offsets(strides, [&all[0], &all[1], &all[2]]),
+    }
 }
 
 /// Offsets of kernel positions `taps` (per dim) in weights with these strides, last dim fastest.
@@ -274,23 +233,16 @@ where
     let finish = Finishing::new(finish, &y);
     let groups = s.groups();
     let (rows, channels) = (s.c_out / groups, s.c_in / groups);
-    let k = channels * s.taps();
     // SAFETY: the views span what `s` says.
     unsafe {
-        let copy = (!w.is_contiguous()).then(|| all_weights(s, w));
+        let copy = (!w.is_contiguous()).then(|| weights(s, &w).copied());
         let bias: Option<Vec<T>> = bias.map(|b| {
             (0..s.c_out as isize)
                 .map(|i| *b.ptr().wrapping_offset(i * b.strides()[0]))
                 .collect()
         });
-        let weights = Weights {
-            data: copy.as_ref().map_or(w.ptr(), |c| c.as_ptr()),
-            groups,
-            rows,
-            channels,
-            group_stride: (rows * k) as isize,
-            row_stride: k as isize,
-        };
+        let data = copy.as_ref().map_or(w.ptr(), |c| c.as_ptr());
+        let weights = Weights::dense(data, [groups, rows, channels, s.taps()]);
         let images = Images {
             count: s.n,
             src: x.ptr(),
@@ -376,7 +328,7 @@ where
     if let Some(plan) = plan.filter(|p| p.takes::<T>(s.n, [channels, rows], strides[0], strides[1])) {
         // SAFETY: the views span what `s` says.
         unsafe {
-            let copy = (!w.is_contiguous()).then(|| all_weights(s, w));
+            let copy = (!w.is_contiguous()).then(|| weights(s, &w).copied());
             let data = copy.as_ref().map_or(w.ptr(), |c| c.as_ptr());
             let filters = Filters::new(&plan, data, [groups, rows, channels], true);
             let images = Images {
@@ -395,19 +347,27 @@ where
         }
         return;
     }
+    if columns::takes(s, &gy, &w) {
+        // SAFETY: the views span what `s` says; all of the gradient is written.
+        return unsafe {
+            columns::products(T::kernels(isa), s, gy, w, gx);
+            if let Some(f) = finish {
+                f.all(1);
+            }
+        };
+    }
     let phase_of = |phase: usize| Phase::new(s, stride, phase);
-    let weights_of = |phase: &Phase, turned: &[T]| Weights {
-        data: turned.as_ptr(),
-        groups,
-        rows,
-        channels,
-        group_stride: (rows * channels * phase.geometry.taps()) as isize,
-        row_stride: (channels * phase.geometry.taps()) as isize,
-    };
-    // SAFETY: the view spans what `s` says; so below.
-    let turned = |phase: &Phase| unsafe {
-        let taps = [0, 1, 2].map(|d| &phase.taps[d][..]);
-        copy_weights(s, w, &tap_offsets(w.strides(), taps), true)
+    // A phase's weights, turned round: rows are channels of the input.
+    let weights_of = |phase: &Phase| {
+        let whole = weights(s, &w);
+        Weights {
+            rows,
+            channels,
+            row_stride: whole.channel_stride,
+            channel_stride: whole.row_stride,
+            taps: tap_offsets(w.strides(), [0, 1, 2].map(|d| &phase.taps[d][..])),
+            ..whole
+        }
     };
     let all: Vec<Phase> = (0..phases).map(phase_of).collect();
     let paired = stride[0] == 1 && stride[2] == 2 && s.input[2] > 1;
@@ -416,8 +376,10 @@ where
             .iter()
             .all(|p| pairs::takes(&p.geometry, rows, strides[0], strides[1]))
     {
-        let copies: Vec<Vec<T>> = all.iter().map(turned).collect();
-        let weights: Vec<Weights<T>> = all.iter().zip(&copies).map(|(p, c)| weights_of(p, c)).collect();
+        // SAFETY: the view spans what `s` says; so below.
+        let copies: Vec<Vec<T>> = all.iter().map(|p| unsafe { weights_of(p).copied() }).collect();
+        let dense = |(p, c): (&Phase, &Vec<T>)| Weights::dense(c.as_ptr(), [groups, rows, channels, p.geometry.taps()]);
+        let weights: Vec<Weights<T>> = all.iter().zip(&copies).map(dense).collect();
         let (mut all, mut weights) = (all.into_iter().map(|p| p.geometry), weights.into_iter());
         let pairs: Vec<Pair<T>> = (0..stride[1])
             .filter_map(|_| {
@@ -436,7 +398,6 @@ where
             zeros: None,
             finish,
         };
-        // SAFETY: as above; so below.
         if let Some(doubled) = Doubled::of(&pairs) {
             return unsafe { doubles::doubles(T::kernels(isa), &doubled, &pairs, images, [s.input[1], s.input[2]]) };
         }
@@ -450,7 +411,6 @@ where
         let mut dst_strides = strides[1];
         let start: isize = (0..3).map(|d| phase.first[d] as isize * dst_strides[2 + d]).sum();
         (0..3).for_each(|d| dst_strides[2 + d] *= stride[d] as isize);
-        let copy = turned(phase);
         let images = Images {
             count: s.n,
             src: gy.ptr(),
@@ -462,7 +422,7 @@ where
         };
         // SAFETY: as above; phases write different elements.
         finished = unsafe {
-            let weights = weights_of(phase, &copy);
+            let weights = weights_of(phase);
             gather(T::kernels(isa), &phase.geometry, weights, images, std::ptr::null()) && phases == 1
         };
     }

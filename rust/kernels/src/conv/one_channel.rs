@@ -3,11 +3,12 @@
 
 use super::finish::Block;
 use super::flat::FlatSums;
-use super::gather::{Images, Weights};
+use super::gather::Images;
 use super::geometry::Gather;
 use super::lines::LineTile;
 use super::sheets::Sheets;
 use super::weight::Problem;
+use super::weights::Weights;
 use crate::gemm::{HasKernels, Kernels, even_part, join_rows, new_name, pack_a, panel, with_scratch};
 use crate::parallel;
 use std::ops::Add;

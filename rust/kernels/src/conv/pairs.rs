@@ -10,9 +10,10 @@
 )]
 
 use super::finish::Block;
-use super::gather::{Images, Weights};
+use super::gather::Images;
 use super::geometry::Gather;
 use super::plane::{Column, MOST_TAPS, inside};
+use super::weights::Weights;
 use crate::gemm::{HasKernels, Kernels};
 use crate::parallel;
 use crate::simd::vec::Lanes;

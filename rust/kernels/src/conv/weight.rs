@@ -7,6 +7,7 @@ use super::depthwise;
 use super::geometry::{Gather, Source};
 use super::one_channel;
 use super::patches::TapArgs;
+use super::pointwise;
 use super::turned::{Share, Turn};
 use super::window::{ShiftArgs, Stretch};
 use super::winograd;
@@ -91,6 +92,34 @@ unsafe fn gradient_with<T>(
     let grid = geometry.grid.map(|n| n as isize);
     let flat =
         (grid[2] == 1 || gw == 1) && (grid[1] == 1 || gh == grid[2]) && (grid[0] == 1 || gd == grid[1] * grid[2]);
+    if pointwise::takes_gradient(geometry, &address, &problem, flat) {
+        let count = if parts > 1 { parts * area } else { 0 };
+        // SAFETY: as many numbers are reserved; what they are does not matter.
+        let sums = unsafe { std::slice::from_raw_parts_mut(scratch.reserve::<T>(count), count) };
+        let target = if parts > 1 { sums.as_mut_ptr() } else { out.as_mut_ptr() };
+        let shared = Shared(problem, target);
+        // The position, counted over all images, with which a unit begins.
+        let begin = |unit_index: usize| unit_index / per_image * positions + unit_index % per_image * unit;
+        let tasks = parts * groups;
+        let product = |task: usize, here: bool| {
+            let (part, group) = (task / groups, task % groups);
+            let Shared(problem, sums) = &shared;
+            let c = sums.wrapping_add(part * area + group * m * n);
+            let ks = begin(units * part / parts)..begin(units * (part + 1) / parts);
+            // SAFETY: the caller's promise; each task has its own sums.
+            unsafe { pointwise::gradient(kernels, geometry, problem, group, ks, c, here) };
+        };
+        if tasks < 2 * parallel::threads() {
+            (0..tasks).for_each(|task| product(task, false));
+        } else {
+            parallel::for_range(tasks, 1, |some| some.for_each(|task| product(task, true)));
+        }
+        if parts > 1 {
+            join_rows(sums, area);
+            out.copy_from_slice(&sums[..area]);
+        }
+        return;
+    }
     // One input channel and few output channels: a tile would be nearly empty, so the sums run along the positions.
     let shifted = problem.channels == 1 && m <= 2;
     let turn = match shifted {

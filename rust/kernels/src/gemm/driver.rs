@@ -191,11 +191,20 @@ impl<T: Number> Gemm<T> {
         // SAFETY: the caller's promise.
         unsafe {
             if threads == 1 || work < 2 * GRAIN {
-                packed::alone(&self, 0..self.n, operands, kernels)
+                self.run_here_with(operands, kernels)
             } else {
                 packed::on_threads(&self, operands, kernels, threads)
             }
         }
+    }
+
+    /// The same on this thread.
+    ///
+    /// # Safety
+    /// As for `run_with`.
+    pub unsafe fn run_here_with(self, operands: &impl packed::Operands<T>, kernels: &'static Products<T>) {
+        // SAFETY: the caller's promise.
+        unsafe { packed::alone(&self, 0..self.n, operands, kernels) }
     }
 
     /// Computes on this thread.

@@ -226,3 +226,71 @@ fn many_channels_agree() {
     }
     check::<f64>(&one.c_in(300).c_out(33).grouped(1).input([1, 17, 16]), NCHW, true, F64);
 }
+
+/// Images as operands of products, as they lie: a single one, or the positions of several for the gradient of the weights.
+#[test]
+fn images_as_operands_agree() {
+    let one = PLAIN.kernel([1, 1, 1]);
+    for n in [1, 2, 3, 5] {
+        for (c_in, c_out, size) in [(16, 17, 1), (17, 16, 4), (63, 65, 7), (130, 40, 5), (20, 127, 8)] {
+            check::<f32>(
+                &one.n(n).c_in(c_in).c_out(c_out).input([1, size, size]),
+                NCHW,
+                true,
+                F32,
+            );
+        }
+    }
+    let many = one.n(1).c_in(40).c_out(36).input([1, 9, 8]);
+    let cases = [
+        many,
+        many.grouped(2),
+        many.n(3).grouped(2),
+        many.stride([1, 2, 2]),
+        many.stride([1, 1, 2]).grouped(2),
+        many.padding([0, 1, 1]),
+        many.input([3, 4, 5]).stride([2, 1, 1]),
+        many.n(2).input([3, 4, 5]),
+        // Images of one position.
+        many.n(7).input([1, 1, 1]),
+        many.n(18).input([1, 1, 1]).grouped(2),
+        many.n(3).input([1, 2, 2]).stride([1, 2, 2]),
+        // Parts that begin in the midst of an image, and sums in several parts.
+        one.c_in(16).c_out(18).input([1, 91, 97]),
+        one.c_in(18).c_out(16).input([1, 91, 97]).n(3),
+    ];
+    for s in &cases {
+        check::<f32>(s, NCHW, true, F32);
+        check::<f64>(s, NCHW, false, F64);
+        check::<f32>(s, CHANNELS_LAST, true, F32);
+        check::<f32>(s, [4, 3, 1, 0, 2], false, F32);
+    }
+}
+
+/// Weights packed from where they lie for the gradient of the input, once for all threads where they are large; each tap's
+/// share as one product, for few positions.
+#[test]
+fn weights_of_strided_gradients_agree() {
+    let strided = PLAIN.n(1).stride([1, 2, 2]).padding([0, 1, 1]);
+    for (c_in, c_out, size) in [(40, 37, 6), (130, 33, 5), (360, 352, 3)] {
+        check::<f32>(
+            &strided.c_in(c_in).c_out(c_out).input([1, size, size]),
+            NCHW,
+            false,
+            F32,
+        );
+    }
+    check::<f32>(
+        &strided.c_in(41).c_out(36).input([1, 7, 6]),
+        [4, 3, 1, 0, 2],
+        false,
+        F32,
+    );
+    check::<f32>(
+        &strided.c_in(48).c_out(40).grouped(2).stride([1, 3, 2]).input([1, 7, 9]),
+        NCHW,
+        false,
+        F32,
+    );
+    check::<f64>(&strided.c_in(40).c_out(37).input([1, 6, 7]), NCHW, false, F64);
+}

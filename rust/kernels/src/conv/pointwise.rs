@@ -1,0 +1,275 @@
+//! Convolutions of one tap whose images are operands of products as they lie: one image at a time, or, for the gradient of
+//! the weights, all positions of several images one after another.
+
+use super::gather::{Images, scatter};
+use super::geometry::{Address, Gather, Source};
+use super::weight::Problem;
+use super::weights::Weights;
+use crate::gemm::{
+    Gemm, HasKernels, Kernels, Number, Operands, PackArgs, Products, Runs, panel, panel_width, with_shared,
+};
+use std::ops::Range;
+
+/// Fewer channels or rows than these have paths of their own.
+const LEAST: usize = 16;
+
+/// Whether [`products`] is for this: a single image, whose products use each packed weight only once or twice, so that it
+/// should not go to memory and back; or images of one position, which are the columns of one product.
+pub(super) fn takes<T>(geometry: &Gather, address: &Address, weights: &Weights<T>, images: &Images<T>) -> bool {
+    let single = geometry.positions() == 1 && address.in_place();
+    (images.count == 1 || single)
+        && geometry.taps() == 1
+        && address.run() == geometry.positions()
+        && weights.rows.min(weights.channels) >= LEAST
+}
+
+/// As [`super::gather::gather`], but nothing is finished; `flat` when the positions lie one after another in the output.
+///
+/// # Safety
+/// As there; [`takes`].
+pub(super) unsafe fn products<T: Copy + Default + HasKernels + Send + Sync>(
+    kernels: &'static Kernels<T>,
+    geometry: &Gather,
+    address: &Address,
+    weights: Weights<T>,
+    images: Images<T>,
+    bias: *const T,
+    flat: bool,
+) {
+    let (m, positions, [_, sc, sd, sh, sw]) = (weights.rows, geometry.positions(), images.src_strides);
+    let product = |group: usize| Gemm {
+        m,
+        n: positions,
+        k: weights.channels,
+        a: weights
+            .data
+            .wrapping_offset(group as isize * weights.group_stride + weights.taps[0]),
+        a_rs: weights.row_stride,
+        a_cs: weights.channel_stride,
+        b_rs: sc,
+        b_cs: 1,
+        c: images.dst.wrapping_offset((group * m) as isize * images.dst_strides[1]),
+        c_rs: images.dst_strides[1],
+        c_cs: 1,
+        row_bias: if bias.is_null() {
+            bias
+        } else {
+            bias.wrapping_add(group * m)
+        },
+        ..Gemm::empty()
+    };
+    let source = |group: usize| Source {
+        data: images.src.wrapping_offset((group * weights.channels) as isize * sc),
+        channels: weights.channels,
+        strides: [sc, sd, sh, sw],
+    };
+    with_shared(|copy| {
+        with_shared(|temp| {
+            for group in 0..weights.groups {
+                // SAFETY: the caller's promise.
+                unsafe {
+                    let ready = geometry.image(kernels, address, source(group), address.all_lines(), copy);
+                    let mut g = product(group);
+                    (g.b, g.b_rs) = (ready.data, ready.channel_stride);
+                    if images.count > 1 {
+                        (g.n, g.b_cs, g.c_cs) = (images.count, images.src_strides[0], images.dst_strides[0]);
+                    }
+                    let dst = g.c;
+                    if !flat {
+                        (g.c, g.c_rs) = (temp.reserve::<T>(m * positions), positions as isize);
+                    }
+                    g.run(kernels);
+                    if !flat {
+                        let strides = images.dst_strides;
+                        scatter(
+                            kernels,
+                            g.c,
+                            positions,
+                            m,
+                            0..positions,
+                            geometry.grid,
+                            dst,
+                            strides,
+                            images.zeros,
+                        );
+                    }
+                }
+            }
+        })
+    });
+}
+
+/// Whether [`gradient`] is for this; `flat` when the gradients' positions lie one after another.
+pub(super) fn takes_gradient<T>(geometry: &Gather, address: &Address, p: &Problem<T>, flat: bool) -> bool {
+    geometry.taps() == 1
+        && flat
+        && address.in_place()
+        && address.run() == geometry.positions()
+        && p.rows.min(p.channels) >= LEAST
+}
+
+/// The sums over positions `ks` of all images, counted one after another, as a matrix [rows, channels] of a group, in `c`.
+///
+/// # Safety
+/// As for [`super::weight::gradient`]; [`takes_gradient`].
+pub(super) unsafe fn gradient<T: Copy + HasKernels + Number>(
+    kernels: &'static Kernels<T>,
+    geometry: &Gather,
+    p: &Problem<T>,
+    group: usize,
+    ks: Range<usize>,
+    c: *mut T,
+    here: bool,
+) {
+    let positions = geometry.positions();
+    let [xn, xc, xd, xh, xw] = p.x_strides;
+    let offset = |d: usize| geometry.offsets[d][0];
+    let first = (group * p.channels) as isize * xc + offset(0) * xd + offset(1) * xh + offset(2) * xw;
+    let stack = Stack {
+        a: p.gy.wrapping_offset((group * p.rows) as isize * p.gy_strides[1]),
+        a_rs: p.gy_strides[1],
+        a_image: p.gy_strides[0],
+        b: p.x.wrapping_offset(first),
+        b_cs: xc,
+        b_image: xn,
+        positions,
+        from: ks.start,
+    };
+    let g = Gemm {
+        m: p.rows,
+        n: p.channels,
+        k: ks.len(),
+        c,
+        c_rs: p.channels as isize,
+        c_cs: 1,
+        ..Gemm::empty()
+    };
+    // One image, or images of one position: as they lie.
+    let (image, at) = ((ks.start / positions) as isize, ks.start % positions);
+    let (a_cs, b_rs) = if positions == 1 {
+        (stack.a_image, stack.b_image)
+    } else {
+        (1, 1)
+    };
+    let alone = (positions == 1 || at + ks.len() <= positions).then(|| Gemm {
+        a: stack.a.wrapping_offset(image * stack.a_image).wrapping_add(at),
+        a_rs: stack.a_rs,
+        a_cs,
+        b: stack.b.wrapping_offset(image * stack.b_image).wrapping_add(at),
+        b_rs,
+        b_cs: stack.b_cs,
+        ..g
+    });
+    // SAFETY: the caller's promise.
+    unsafe {
+        match (alone, here) {
+            (Some(g), true) => g.run_here(kernels),
+            (Some(g), false) => g.run(kernels),
+            (None, true) => g.run_here_with(&stack, kernels),
+            (None, false) => g.run_with(&stack, kernels),
+        }
+    }
+}
+
+/// Matrices [m, k] and [k, n] whose k goes through the positions of one image after another.
+struct Stack<T> {
+    a: *const T,
+    a_rs: isize,
+    a_image: isize,
+    b: *const T,
+    b_cs: isize,
+    b_image: isize,
+    positions: usize,
+    /// The first of k.
+    from: usize,
+}
+// SAFETY: plain data, which is only read.
+unsafe impl<T: Sync> Sync for Stack<T> {}
+
+impl<T> Stack<T> {
+    /// The images in `ks`: which, its first position, and how many.
+    fn images(&self, ks: Range<usize>) -> impl Iterator<Item = (isize, usize, usize)> {
+        let (mut next, end, positions) = (self.from + ks.start, self.from + ks.end, self.positions);
+        std::iter::from_fn(move || {
+            let (image, at) = (next / positions, next % positions);
+            let some = (positions - at).min(end - next);
+            next += some;
+            (some > 0).then_some((image as isize, at, some))
+        })
+    }
+}
+
+impl<T: Number> Operands<T> for Stack<T> {
+    unsafe fn pack_a(&self, kernels: &Products<T>, rows: Range<usize>, ks: Range<usize>, dst: *mut T) {
+        let panels = rows.len().div_ceil(kernels.tiles.len());
+        for (i, lines) in (0..panels).map(|index| panel(rows.len(), panels, index)) {
+            let mut dst = dst.wrapping_add(i * ks.len());
+            let line = self.a.wrapping_offset((rows.start + i) as isize * self.a_rs);
+            for (image, at, k) in self.images(ks.clone()) {
+                let args = PackArgs {
+                    src: line.wrapping_offset(image * self.a_image).wrapping_add(at),
+                    line_stride: self.a_rs,
+                    k_stride: 1,
+                    lines,
+                    width: lines,
+                    k,
+                    dst,
+                };
+                // SAFETY: the caller's promise; what is written behind a piece is written again.
+                unsafe { (kernels.pack)(&args) };
+                dst = dst.wrapping_add(k * lines);
+            }
+        }
+    }
+
+    unsafe fn pack_b(&self, kernels: &Products<T>, cols: Range<usize>, ks: Range<usize>, dst: *mut T) {
+        for j in (0..cols.len()).step_by(kernels.nr) {
+            let lines = kernels.nr.min(cols.len() - j);
+            let width = panel_width(kernels, lines);
+            let mut dst = dst.wrapping_add(j * ks.len());
+            let line = self.b.wrapping_offset((cols.start + j) as isize * self.b_cs);
+            for (image, at, k) in self.images(ks.clone()) {
+                let args = PackArgs {
+                    src: line.wrapping_offset(image * self.b_image).wrapping_add(at),
+                    line_stride: self.b_cs,
+                    k_stride: 1,
+                    lines,
+                    width,
+                    k,
+                    dst,
+                };
+                // SAFETY: as above.
+                unsafe { (kernels.pack)(&args) };
+                dst = dst.wrapping_add(k * width);
+            }
+        }
+    }
+
+    fn rows_stay(&self, _: &Products<T>) -> bool {
+        false
+    }
+
+    fn runs_a(&self, rows: Range<usize>, ks: Range<usize>) -> Runs {
+        self.images(ks).next().map_or(Runs::NONE, |(image, at, k)| {
+            let first = rows.start as isize * self.a_rs + image * self.a_image;
+            Runs::of(
+                self.a.wrapping_offset(first).wrapping_add(at),
+                size_of::<T>(),
+                [rows.len(), k],
+                [self.a_rs, 1],
+            )
+        })
+    }
+
+    fn runs_b(&self, cols: Range<usize>, ks: Range<usize>) -> Runs {
+        self.images(ks).next().map_or(Runs::NONE, |(image, at, k)| {
+            let first = cols.start as isize * self.b_cs + image * self.b_image;
+            Runs::of(
+                self.b.wrapping_offset(first).wrapping_add(at),
+                size_of::<T>(),
+                [k, cols.len()],
+                [1, self.b_cs],
+            )
+        })
+    }
+}
