@@ -21,6 +21,9 @@ use std::ops::Add;
 const PARTS: usize = 16;
 const UNIT: usize = 8192;
 const ELEMENTS: usize = 1 << 21;
+/// Positions of all images from which one tap's sums are cut in two: their products are short, so that writing the sums of
+/// each part would take as long.
+const SHORT: usize = 2048;
 
 /// Sizes and places: `x` and `gy` with strides [n, c, d, h, w].
 pub(super) struct Problem<T> {
@@ -81,6 +84,10 @@ unsafe fn gradient_with<T>(
     let per_image = positions.div_ceil(unit);
     let units = problem.count * per_image;
     let parts = units.min(PARTS).min((ELEMENTS / area).max(1));
+    let parts = match taps {
+        1 => parts.min((problem.count * positions).div_ceil(SHORT)),
+        _ => parts,
+    };
     if winograd::takes_gradient(geometry, &problem, parts) {
         // SAFETY: the caller's promise.
         return unsafe { winograd::gradient(kernels, geometry, &problem, parts, out) };
