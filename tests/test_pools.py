@@ -41,3 +41,20 @@ def test_other_dims(kernel):
         assert fs.equal(kept, sought)
         grad = fs.randn(kept.shape)
         assert fs.allclose(fs.autograd.grad(kept, x, grad)[0], fs.autograd.grad(sought, x, grad)[0])
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4, 5, 16, 17, 31, 64])
+@pytest.mark.parametrize("dtype", [fs.float32, fs.float64, fs.bfloat16])
+def test_mean_of_windows_where_channels_lie_side_by_side(channels, dtype):
+    g = fs.Generator().manual_seed(0)
+    x = fs.randn(2, channels, 9, 11, generator=g).to(dtype)
+    last = x.contiguous(memory_format=fs.channels_last)
+    for args in ((2,), (3, 1, 1), (4, 4), ((2, 4), (2, 3), (1, 2), True, False), (3, 2, 1, False, True, 5)):
+        want, got = F.avg_pool2d(x, *args), F.avg_pool2d(last, *args)
+        assert fs.equal(got, want) and got.is_contiguous(memory_format=fs.channels_last)
+    volume = fs.randn(2, channels, 5, 6, 7, generator=g).to(dtype)
+    got = F.avg_pool3d(volume.contiguous(memory_format=fs.channels_last_3d), 3, 2, 1)
+    assert fs.equal(got, F.avg_pool3d(volume, 3, 2, 1)) and got.is_contiguous(memory_format=fs.channels_last_3d)
+    small, wide = last.double().requires_grad_(), x.double().requires_grad_()
+    a, b = (fs.autograd.grad(F.avg_pool2d(y, 3, 2, 1).square().sum(), y)[0] for y in (small, wide))
+    assert fs.equal(a, b)

@@ -1,14 +1,15 @@
 //! Max and average pooling over one to three spatial dims, and their gradients.
 
 use super::def::{Builder, Call, Meta, Metas, op};
-use super::spatial::{five, per_dim, sizes};
+use super::spatial::{channels_last, five, per_dim, sizes};
 use super::support::{float_only, in_rows, not_for, one, with_float};
 use crate::args::Args;
-use crate::device::cpu;
+use crate::core::Core;
+use crate::device::{Device, cpu};
 use crate::dtype::DType;
 use crate::ensure;
 use crate::error::{Error, Result};
-use crate::layout::Dims;
+use crate::layout::{Dims, Layout};
 use firesteel_kernels::pool::{self, PoolShape};
 use smallvec::smallvec;
 
@@ -267,17 +268,37 @@ fn avg_infer<const N: usize>(a: &Args) -> Result<Metas> {
     let t = a.tensor(0);
     divisor(a, 6)?;
     let shape = avg_windows(a, 1, N)?.output_shape(&format!("avg_pool{N}d"), t.shape())?;
-    if t.dtype == DType::I64 {
-        one(shape, t.dtype)
+    let dtype = if t.dtype == DType::I64 {
+        t.dtype
     } else {
-        one(shape, float_only(t.dtype)?)
+        float_only(t.dtype)?
+    };
+    laid_like(t, shape, dtype, N)
+}
+
+/// One result, whose channels lie as those of `t`.
+fn laid_like(t: &Core, shape: Dims, dtype: DType, n: usize) -> Result<Metas> {
+    let mut meta = Meta::new(shape, dtype);
+    if n > 1 && t.device() == Device::Cpu && channels_last(&t.layout, n) {
+        meta.layout = Some(Box::new(Layout::dense_like(shape, &t.layout)));
+    }
+    Ok(smallvec![meta])
+}
+
+/// What means are taken of: as it lies where channels lie side by side here and in the result, otherwise in rows.
+fn for_means(x: &Core, out: &Core, n: usize) -> Result<Core> {
+    let as_stored = x.dtype == x.dtype.compute();
+    if as_stored && channels_last(&x.layout, n) && five(&out.layout, n).strides()[1] == 1 {
+        Ok(x.clone())
+    } else {
+        in_rows(x)
     }
 }
 
 fn avg_run<const N: usize>(c: &Call) -> Result<()> {
     let w = avg_windows(c.args, 1, N)?.shape;
     let (padded, divisor) = (c.args.bool(5), divisor(c.args, 6)?);
-    let x = in_rows(c.args.tensor(0))?;
+    let x = for_means(c.args.tensor(0), &c.outs[0], N)?;
     let out = cpu::output(&c.outs[0], x.dtype)?;
     let (from, to) = (
         cpu::src_as(&x, &five(&x.layout, N)),
@@ -349,12 +370,12 @@ fn adaptive_shape<const N: usize>(a: &Args, name: &str) -> Result<Dims> {
 }
 
 fn adaptive_avg_infer<const N: usize>(a: &Args) -> Result<Metas> {
-    let shape = adaptive_shape::<N>(a, &format!("adaptive_avg_pool{N}d"))?;
-    one(shape, float_only(a.tensor(0).dtype)?)
+    let (t, shape) = (a.tensor(0), adaptive_shape::<N>(a, &format!("adaptive_avg_pool{N}d"))?);
+    laid_like(t, shape, float_only(t.dtype)?, N)
 }
 
 fn adaptive_avg_run<const N: usize>(c: &Call) -> Result<()> {
-    let x = in_rows(c.args.tensor(0))?;
+    let x = for_means(c.args.tensor(0), &c.outs[0], N)?;
     let out = cpu::output(&c.outs[0], x.dtype)?;
     let (from, to) = (
         cpu::src_as(&x, &five(&x.layout, N)),

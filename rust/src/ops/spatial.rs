@@ -24,6 +24,18 @@ pub fn five(l: &Layout, n: usize) -> Layout {
     Layout::strided(shape, &strides, l.offset)
 }
 
+/// A batch of images with `n` spatial dims whose channels lie side by side, and that is not row-major as well.
+pub fn channels_last(l: &Layout, n: usize) -> bool {
+    let mut step = 1;
+    l.rank() == n + 2
+        && !l.is_contiguous()
+        && [1].into_iter().chain((2..n + 2).rev()).chain([0]).all(|d| {
+            let follows = l.shape[d] == 1 || l.strides()[d] == step;
+            step *= l.shape[d] as isize;
+            follows
+        })
+}
+
 /// The spatial sizes of a shape with `n` of them, missing ones 1.
 pub fn sizes(shape: &[usize], n: usize) -> [usize; 3] {
     let mut out = [1; 3];
