@@ -294,6 +294,18 @@ def test_matrices_with_contiguous_columns_times_vectors(dtype):
         np.testing.assert_array_equal(got[:, 1].numpy(), a.numpy().astype("f8").T @ v.numpy()[:, 1].astype("f8"))
 
 
+def test_joined_images_lie_as_they_did():
+    for shape in ((2, 3, 5, 7), (2, 3, 4, 5, 6)):
+        x = numbers(*shape)
+        form = fs.channels_last if len(shape) == 4 else fs.channels_last_3d
+        last = fs.from_numpy(x).contiguous(memory_format=form)
+        for dim in range(len(shape)):
+            got = fs.cat([last, last + 1, fs.zeros(0)], dim)
+            assert got.is_contiguous(memory_format=form)
+            np.testing.assert_array_equal(got.numpy(), np.concatenate([x, x + 1], dim))
+            assert fs.cat([last, fs.from_numpy(x)], dim).is_contiguous()
+
+
 def test_to_where_nothing_changes():
     x = fs.zeros(2, 3)
     assert x.to("cpu") is x.to(fs.device("cpu")) is x.to(fs.float32) is x.to("cpu", fs.float32) is x.cpu() is x

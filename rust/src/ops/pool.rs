@@ -1,15 +1,15 @@
 //! Max and average pooling over one to three spatial dims, and their gradients.
 
 use super::def::{Builder, Call, Meta, Metas, op};
-use super::spatial::{channels_last, five, per_dim, sizes};
+use super::spatial::{channels_last, five, laid_like, per_dim, sizes};
 use super::support::{float_only, in_rows, not_for, one, with_float};
 use crate::args::Args;
 use crate::core::Core;
-use crate::device::{Device, cpu};
+use crate::device::cpu;
 use crate::dtype::DType;
 use crate::ensure;
 use crate::error::{Error, Result};
-use crate::layout::{Dims, Layout};
+use crate::layout::Dims;
 use firesteel_kernels::pool::{self, PoolShape};
 use smallvec::smallvec;
 
@@ -147,17 +147,22 @@ fn max_metas(shape: Dims, d: DType) -> Result<Metas> {
 /// The values alone, or places too.
 fn max_infer<const N: usize, const PLACES: bool>(a: &Args) -> Result<Metas> {
     let t = a.tensor(0);
-    let mut metas = max_metas(
+    let metas = max_metas(
         max_windows::<N>(a)?.output_shape(&format!("max_pool{N}d"), t.shape())?,
         t.dtype,
     )?;
-    metas.truncate(1 + PLACES as usize);
+    if !PLACES {
+        return laid_like(t, metas[0].shape, t.dtype, N);
+    }
     Ok(metas)
 }
 
 fn max_run<const N: usize>(c: &Call) -> Result<()> {
     let w = max_windows::<N>(c.args)?.shape;
-    let x = in_rows(c.args.tensor(0))?;
+    let x = match c.outs.len() {
+        1 => side_by_side_or_in_rows(c.args.tensor(0), &c.outs[0], N)?,
+        _ => in_rows(c.args.tensor(0))?,
+    };
     let out = cpu::output(&c.outs[0], x.dtype)?;
     let (from, to) = (
         cpu::src_as(&x, &five(&x.layout, N)),
@@ -276,17 +281,8 @@ fn avg_infer<const N: usize>(a: &Args) -> Result<Metas> {
     laid_like(t, shape, dtype, N)
 }
 
-/// One result, whose channels lie as those of `t`.
-fn laid_like(t: &Core, shape: Dims, dtype: DType, n: usize) -> Result<Metas> {
-    let mut meta = Meta::new(shape, dtype);
-    if n > 1 && t.device() == Device::Cpu && channels_last(&t.layout, n) {
-        meta.layout = Some(Box::new(Layout::dense_like(shape, &t.layout)));
-    }
-    Ok(smallvec![meta])
-}
-
-/// What means are taken of: as it lies where channels lie side by side here and in the result, otherwise in rows.
-fn for_means(x: &Core, out: &Core, n: usize) -> Result<Core> {
+/// What is pooled: as it lies where channels lie side by side here and in the result, otherwise in rows.
+fn side_by_side_or_in_rows(x: &Core, out: &Core, n: usize) -> Result<Core> {
     let as_stored = x.dtype == x.dtype.compute();
     if as_stored && channels_last(&x.layout, n) && five(&out.layout, n).strides()[1] == 1 {
         Ok(x.clone())
@@ -298,7 +294,7 @@ fn for_means(x: &Core, out: &Core, n: usize) -> Result<Core> {
 fn avg_run<const N: usize>(c: &Call) -> Result<()> {
     let w = avg_windows(c.args, 1, N)?.shape;
     let (padded, divisor) = (c.args.bool(5), divisor(c.args, 6)?);
-    let x = for_means(c.args.tensor(0), &c.outs[0], N)?;
+    let x = side_by_side_or_in_rows(c.args.tensor(0), &c.outs[0], N)?;
     let out = cpu::output(&c.outs[0], x.dtype)?;
     let (from, to) = (
         cpu::src_as(&x, &five(&x.layout, N)),
@@ -375,7 +371,7 @@ fn adaptive_avg_infer<const N: usize>(a: &Args) -> Result<Metas> {
 }
 
 fn adaptive_avg_run<const N: usize>(c: &Call) -> Result<()> {
-    let x = for_means(c.args.tensor(0), &c.outs[0], N)?;
+    let x = side_by_side_or_in_rows(c.args.tensor(0), &c.outs[0], N)?;
     let out = cpu::output(&c.outs[0], x.dtype)?;
     let (from, to) = (
         cpu::src_as(&x, &five(&x.layout, N)),

@@ -2,6 +2,7 @@
 //! windows above each other can share.
 
 use super::block::Row;
+use super::channels::{each_place, means, side_by_side};
 use super::wide::{self, Wide};
 use super::{PoolShape, Strides, Window, adaptive_windows, each_plane, row, zero_plane};
 use crate::dtype::{DType, Element};
@@ -172,8 +173,10 @@ fn forward<T: Element>(windows: &[Vec<Window>; 3], s: Option<&PoolShape>, diviso
             });
         }
     }
-    if !global && channels > 1 && [xs.0[1], ys.0[1]] == [1; 2] && x.numel() > 0 {
-        return channels_last(windows, divisor, x, y);
+    if !global && side_by_side(&x, &y) {
+        return each_place(windows, x, y, |window, place, to| {
+            means(place, divisor.of(window), to, channels)
+        });
     }
     let kernel = s.filter(|_| [xs.0[4], ys.0[4]] == [1; 2]);
     let strip = kernel.map_or(0..0, |s| row::whole(&windows[2], s));
@@ -243,94 +246,6 @@ fn forward<T: Element>(windows: &[Vec<Window>; 3], s: Option<&PoolShape>, diviso
             }
         }
     });
-}
-
-/// [`forward`] of views whose channels lie side by side: those of a place at once, each with the additions of a plane's.
-fn channels_last<T: Element>(windows: &[Vec<Window>; 3], divisor: Divisor, x: Src<T>, y: Dst<T>) {
-    let (xs, ys) = (Strides::new(x.strides()), Strides::new(y.strides()));
-    let (channels, [depth, height]) = (y.shape()[1], [y.shape()[2], y.shape()[3]]);
-    let each = work(windows) * channels / (depth * height).max(1);
-    let rows = y.shape()[0] * depth * height;
-    parallel::for_range(rows, (32_768 / each.max(1)).max(1), |range| {
-        for row in range {
-            let (n, od, oh) = (row / (depth * height), row / height % depth, row % height);
-            let (wd, wh) = (&windows[0][od], &windows[1][oh]);
-            let src = x.ptr().wrapping_offset(n as isize * xs.0[0]);
-            let dst = y.ptr().wrapping_offset(n as isize * ys.0[0]);
-            for (ow, ww) in windows[2].iter().enumerate() {
-                let place = Place {
-                    from: src.wrapping_offset(xs.at(wd.start, wh.start, ww.start)),
-                    lens: [wd.len, wh.len, ww.len],
-                    steps: [xs.0[2], xs.0[3], xs.0[4]],
-                    count: divisor.of([wd, wh, ww]),
-                };
-                mean_of_channels(&place, dst.wrapping_offset(ys.at(od, oh, ow)), channels);
-            }
-        }
-    });
-}
-
-/// A window over all channels.
-struct Place<T> {
-    from: *const T,
-    lens: [usize; 3],
-    steps: [isize; 3],
-    count: f64,
-}
-
-crate::multiversion! {
-    fn mean_of_channels<T: Element>(place: &Place<T>, to: *mut T, channels: usize) {
-        let mut c = 0;
-        // SAFETY: the caller's window lies inside the input, and has so many channels; so does the output.
-        unsafe {
-            while c + 16 <= channels {
-                some_channels::<T, 16>(place, to, c);
-                c += 16;
-            }
-            while c + 4 <= channels {
-                some_channels::<T, 4>(place, to, c);
-                c += 4;
-            }
-            while c < channels {
-                some_channels::<T, 1>(place, to, c);
-                c += 1;
-            }
-        }
-    }
-}
-
-/// `N` channels from the `c`-th on.
-///
-/// # Safety
-/// The window lies in live memory with these channels, as does the output.
-#[inline(always)]
-unsafe fn some_channels<T: Element, const N: usize>(place: &Place<T>, to: *mut T, c: usize) {
-    let [depth, height, width] = place.lens;
-    let mut sum = [0.0; N];
-    for d in 0..depth as isize {
-        for h in 0..height as isize {
-            let mut line = [0.0; N];
-            let row = place.from.wrapping_offset(d * place.steps[0] + h * place.steps[1]);
-            for w in 0..width as isize {
-                // SAFETY: the caller's promise.
-                let taps = unsafe { row.offset(w * place.steps[2]).add(c).cast::<[T; N]>().read() };
-                for (line, tap) in line.iter_mut().zip(taps) {
-                    *line += tap.to_f64();
-                }
-            }
-            for (sum, line) in sum.iter_mut().zip(line) {
-                *sum += line;
-            }
-        }
-    }
-    let mut means = [T::default(); N];
-    if depth * height * width > 0 {
-        for (mean, sum) in means.iter_mut().zip(sum) {
-            *mean = quotient(sum, place.count);
-        }
-    }
-    // SAFETY: as above.
-    unsafe { to.add(c).cast::<[T; N]>().write(means) };
 }
 
 fn backward<T: Element + Add<Output = T>>(
