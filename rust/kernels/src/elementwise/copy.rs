@@ -481,10 +481,7 @@ fn transpose<T: Copy>(plan: &Plan, across: usize, from: Shared<T>, to: Shared<T>
 /// # Safety
 /// All those elements lie in live memory.
 unsafe fn lines_of<T: Copy>(band: &Band<T>, first: usize, apart: isize) {
-    let mut starts = band.starts();
-    for _ in 0..first {
-        starts.next();
-    }
+    let mut starts = band.starts(first);
     for c0 in (first..band.lines).step_by(TILE) {
         let width = TILE.min(band.lines - c0);
         let mut lines = [band.from; TILE];

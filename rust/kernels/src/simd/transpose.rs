@@ -20,15 +20,19 @@ pub(crate) struct Band<T> {
 }
 
 impl<T> Band<T> {
-    /// Where its lines begin.
-    pub fn starts(&self) -> Starts<T> {
+    /// Where its lines from the `first` on begin.
+    pub fn starts(&self, first: usize) -> Starts<T> {
+        let group = self.group.max(1);
+        let (groups, lines) = (first / group, first % group);
         Starts {
-            line: self.from,
-            left: self.group,
-            group: self.group,
+            line: (self.from)
+                .wrapping_offset(self.step.wrapping_mul(groups as isize))
+                .wrapping_offset(self.apart.wrapping_mul(lines as isize)),
+            left: group - lines,
+            group,
             apart: self.apart,
             // From the last line of a group.
-            step: self.step.wrapping_sub(self.apart.wrapping_mul(self.group as isize - 1)),
+            step: (self.step).wrapping_sub(self.apart.wrapping_mul(group as isize - 1)),
         }
     }
 }
@@ -99,7 +103,7 @@ fn cast<T, U>(band: &Band<T>) -> Band<U> {
 /// As for [`transpose`].
 #[inline(always)]
 unsafe fn blocks<T: Copy, L: Lanes<T>>(l: L, band: &Band<T>) -> usize {
-    let (mut rows, mut starts) = ([band.from; 16], band.starts());
+    let (mut rows, mut starts) = ([band.from; 16], band.starts(0));
     let done = band.lines / L::BLOCK * L::BLOCK;
     for c in (0..done).step_by(L::BLOCK) {
         for row in &mut rows[..L::BLOCK] {
@@ -146,7 +150,7 @@ mod x86 {
     pub(super) unsafe fn two(band: &Band<u16>) -> usize {
         const N: usize = 8;
         let (done, whole) = (band.lines / N * N, band.len / N * N);
-        let (mut lines, mut starts) = ([band.from; N], band.starts());
+        let (mut lines, mut starts) = ([band.from; N], band.starts(0));
         for c in (0..done).step_by(N) {
             for line in &mut lines {
                 *line = starts.next();
@@ -180,7 +184,7 @@ mod x86 {
     pub(super) unsafe fn one(band: &Band<u8>) -> usize {
         const N: usize = 16;
         let (done, whole) = (band.lines / N * N, band.len / N * N);
-        let (mut lines, mut starts) = ([band.from; N], band.starts());
+        let (mut lines, mut starts) = ([band.from; N], band.starts(0));
         for c in (0..done).step_by(N) {
             for line in &mut lines {
                 *line = starts.next();
