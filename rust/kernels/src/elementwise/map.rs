@@ -132,11 +132,11 @@ multiversion! {
     }
 }
 
-/// A row of two inputs, whose length is at least `N`: parts, of which the last ends with the row. It is read before anything is
-/// written, so that the result may be an input.
+/// A row of two inputs, whose length is at least `N`: parts, of which the last ends with the row. It is read before the one
+/// that it overlaps is written, so that the result may be an input.
 ///
 /// # Safety
-/// `len` elements are readable (one where the input is `ONE`) and writable.
+/// `len` elements are readable (one where the input is one) and writable.
 #[inline(always)]
 unsafe fn parts<T: Copy, K: Map2<T, T>, const N: usize, const A: bool, const B: bool>(
     from: [*const T; 2],
@@ -145,14 +145,18 @@ unsafe fn parts<T: Copy, K: Map2<T, T>, const N: usize, const A: bool, const B: 
 ) {
     // SAFETY: the contract of this function.
     unsafe {
-        let last = part::<T, K, N, A, B>(from, len - N);
         let mut at = 0;
-        while at + N < len {
+        while at + 2 * N <= len {
             let here = part::<T, K, N, A, B>(from, at);
             to.add(at).cast::<[T; N]>().write_unaligned(here);
             at += N;
         }
-        to.add(len - N).cast::<[T; N]>().write_unaligned(last);
+        let here = part::<T, K, N, A, B>(from, at);
+        if at + N < len {
+            let last = part::<T, K, N, A, B>(from, len - N);
+            to.add(len - N).cast::<[T; N]>().write_unaligned(last);
+        }
+        to.add(at).cast::<[T; N]>().write_unaligned(here);
     }
 }
 
