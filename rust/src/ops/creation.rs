@@ -167,7 +167,9 @@ fn triangle_infer(a: &Args) -> Result<Metas> {
 
 fn triangle_run(c: &Call) -> Result<()> {
     let (sizes, offset) = ([c.args.int(0), c.args.int(1)], c.args.int(2));
-    triangle(sizes, offset, c.args.bool(3), cpu::slice_mut(&c.outs[0]));
+    let out = cpu::contiguous_output(&c.outs[0], DType::I64)?;
+    triangle(sizes, offset, c.args.bool(3), cpu::slice_mut(&out.core));
+    out.store();
     Ok(())
 }
 
