@@ -105,9 +105,15 @@ fn cast<T, U>(band: &Band<T>) -> Band<U> {
 unsafe fn blocks<T: Copy, L: Lanes<T>>(l: L, band: &Band<T>) -> usize {
     let (mut rows, mut starts) = ([band.from; 16], band.starts(0));
     let done = band.lines / L::BLOCK * L::BLOCK;
+    // Of one group, all lines' beginnings at once: from one to the next they would be late.
+    let one = band.group >= band.lines;
     for c in (0..done).step_by(L::BLOCK) {
-        for row in &mut rows[..L::BLOCK] {
-            *row = starts.next();
+        for (i, row) in rows[..L::BLOCK].iter_mut().enumerate() {
+            *row = if one {
+                band.from.wrapping_offset((c + i) as isize * band.apart)
+            } else {
+                starts.next()
+            };
         }
         for i in (0..band.len).step_by(L::BLOCK) {
             // SAFETY: the caller's promise; a row of a block has `BLOCK` elements, of lines that are there.
