@@ -294,7 +294,8 @@ impl<T: Number> Gemm<T> {
         } else {
             self.rows_stay(kernels) && !self.is_few_turned()
         };
-        plain && self.m > 1 && self.c_cs == 1 && near && direct
+        // A long vector comes of rows (`by_rows`).
+        plain && self.m > 1 && (self.n > 1 || self.m < LONG) && self.c_cs == 1 && near && direct
     }
 
     /// Those of many small products whose index is in `which`, the i-th at i times the strides of A, B and C: one tile's
