@@ -254,7 +254,10 @@ impl Pairs<'_> {
             } else {
                 (rows, len)
             };
-            for (first, col) in (0..rows).step_by(most).flat_map(|r| (0..len).step_by(piece).map(move |c| (r, c))) {
+            for (first, col) in (0..rows)
+                .step_by(most)
+                .flat_map(|r| (0..len).step_by(piece).map(move |c| (r, c)))
+            {
                 let (here, wide) = (most.min(rows - first), piece.min(len - col));
                 let [a, b, out] = std::array::from_fn(|i| at[i] + first as isize * apart[i] + col as isize * along[i]);
                 let to = self.to.wrapping_offset(out);

@@ -127,7 +127,11 @@ fn every_layout_of_one_type() {
                     for i in indices(shape) {
                         let (x, y, o) = (a[at(&i, ao, &astr)], b[at(&i, bo, &bstr)], at(&i, 0, &ostr));
                         let got = [out[o], minuend[o], subtrahend[o]];
-                        assert_eq!(got, [x - y, 0.25 - y, x - 0.25], "{shape:?} {astr:?} {bstr:?} {ostr:?} {i:?}");
+                        assert_eq!(
+                            got,
+                            [x - y, 0.25 - y, x - 0.25],
+                            "{shape:?} {astr:?} {bstr:?} {ostr:?} {i:?}"
+                        );
                     }
                 }
             }
