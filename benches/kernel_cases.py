@@ -418,6 +418,13 @@ def cases():
     index = "x = t.randn(65536, 16); i = t.randint(0, 16, (65536, 16))"
     add("layouts", "scatter(-1) 65536x16", index, "x.scatter(-1, i, x)")
     add("layouts", "movedim 3x4", "x = t.randn(3, 4)", "x.movedim(0, 1)")
+    mixed = f"x = {turned}; y = t.randn(1000, 1000); b = y > 0"
+    add("layouts", "x + y 1000x1000, x transposed", mixed, "x + y")
+    add("layouts", "where 1000x1000, x transposed", mixed, "t.where(b, x, y)")
+    add("layouts", "x @ v 1000x1000 transposed", f"x = {turned}; v = t.randn(1000)", "x @ v")
+    add("layouts", "x @ v 1000x100 transposed", "x = t.randn(100, 1000).t(); v = t.randn(100)", "x @ v")
+    add("layouts", "unfold 8x128x256, every second", f"x = {apart}", "x.unfold(-1, 4, 2).contiguous()")
+    add("layouts", "to what it is", "x = t.randn(3, 4)", "x.to('cpu')")
     layouts(add, found)
     return found
 
@@ -439,6 +446,15 @@ def layouts(add, found):
         setup = f"m = {made}; {image}; x.requires_grad_(); y = m(x).sum()"
         run = "t.autograd.grad(y, x, retain_graph=True)"
         found.append(Case("layouts", f"{name} of a sum, backward", F + setup, run, True))
+    for call in (
+        "avg_pool2d(x, 4)",
+        "max_pool2d(x, 3, 2, 1)",
+        "adaptive_avg_pool2d(x, 1)",
+        "interpolate(x, scale_factor=2)",
+        "interpolate(x, scale_factor=2, mode='bilinear')",
+    ):
+        add("layouts", f"{call} channels last", F + last, f"F.{call}")
+    add("layouts", "cat channels last", last, "t.cat([x, x], 1)")
     for rows, width in ((64, 256), (1000, 100)):
         setup = f"x = t.randn({rows}, {width}); y = t.randn({rows}, {width})"
         add("layouts", f"cdist {rows}x{width}", setup, "t.cdist(x, y)")

@@ -205,7 +205,9 @@ LIGHT = {"+": np.add, "-": np.subtract, "*": np.multiply, "/": np.divide}
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("width", [1, 15, 16, 31, 32, 33, 64, 100, 127, 128, 129, 511, 513, 1025, 2500])
+@pytest.mark.parametrize(
+    "width", [1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 64, 100, 127, 128, 129, 511, 513, 1025, 2500]
+)
 def test_a_row_and_one_element_of_each(width, dtype):
     for rows in (1, 2, 70):
         x, y = (numbers(rows, width, seed=s).astype(dtype) for s in (1, 2))
@@ -223,6 +225,97 @@ def test_a_row_and_one_element_of_each(width, dtype):
             getattr(apart[:, 0], op + "_")(c)
             np.testing.assert_array_equal(apart[:, 0].numpy(), f(x, column), op)
             np.testing.assert_array_equal(apart[:, 1].numpy(), y, op)
+
+
+@pytest.mark.parametrize("width", SIZES)
+def test_neighbours(width):
+    """Rows of both inputs that overlap, and a result that is one of them."""
+    for rows in (1, 3, 70):
+        x = numbers(rows, width + 1)
+        a = fs.from_numpy(x.copy())
+        np.testing.assert_array_equal((a[:, 1:] - a[:, :-1]).numpy(), np.diff(x))
+        np.testing.assert_array_equal(a.diff().numpy(), np.diff(x))
+        np.testing.assert_array_equal((a[:, :1] * a[:, 1:]).numpy(), x[:, :1] * x[:, 1:])
+        y = numbers(rows, width + 2, seed=1)
+        a[:, 1:] += fs.from_numpy(y)[:, 2:]
+        np.testing.assert_array_equal(a.numpy()[:, 1:], x[:, 1:] + y[:, 2:])
+        a[:, 1:] /= a[:, :1].clone()
+        np.testing.assert_array_equal(a.numpy()[:, 1:], (x[:, 1:] + y[:, 2:]) / x[:, :1])
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("shape", [(16, 32), (129, 140), (150, 333), (3, 70, 130)])
+def test_one_transposed_operand(shape, threads):
+    """Tiles: whole ones and what is left at their edges."""
+    fs.set_num_threads(threads)
+    try:
+        x, y = numbers(*shape), numbers(*shape, seed=1)
+        for dtype in ("float32", "float64", "int16", "uint8", "int64"):
+            u, v = (x * 50).astype("int64").astype(dtype), (y * 50).astype("int64").astype(dtype)
+            a, b, c = laid(u, "transposed"), fs.from_numpy(v.copy()), laid(y > 0, "transposed")
+            np.testing.assert_array_equal((a + b).numpy(), u + v, dtype)
+            np.testing.assert_array_equal((b * a).numpy(), v * u, dtype)
+            np.testing.assert_array_equal(fs.where(fs.from_numpy(y > 0), a, b).numpy(), np.where(y > 0, u, v))
+            np.testing.assert_array_equal(fs.where(c, b, a).numpy(), np.where(y > 0, v, u))
+            np.testing.assert_array_equal(fs.where(c, b, 0).numpy(), np.where(y > 0, v, 0).astype(dtype))
+            np.testing.assert_array_equal((b < a).numpy(), v < u)
+            np.testing.assert_array_equal(fs.addcmul(b, a, a).numpy(), v + u * u)
+            np.testing.assert_array_equal((a.double() + b.double()).numpy(), u.astype("f8") + v)
+            b += a
+            np.testing.assert_array_equal(b.numpy(), v + u)
+    finally:
+        fs.set_num_threads(1)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int16", "uint8"])
+def test_windows(dtype):
+    for rows, width in ((1, 7), (17, 20), (40, 129), (130, 65)):
+        x = np.arange(rows * width).reshape(rows, width).astype(dtype)
+        for layout in LAYOUTS:
+            a = laid(x, layout)
+            for size, step in ((2, 1), (3, 3), (4, 2), (5, 1), (1, 2), (7, 7)):
+                view = np.lib.stride_tricks.sliding_window_view(x, size, axis=-1)[:, ::step]
+                np.testing.assert_array_equal(a.unfold(-1, size, step).contiguous().numpy(), view)
+                view = view.transpose(1, 0, 2)
+                np.testing.assert_array_equal(a.unfold(-1, size, step).transpose(0, 1).contiguous().numpy(), view)
+
+
+@pytest.mark.parametrize("dtype", [fs.float32, fs.float64, fs.int64])
+def test_matrices_with_contiguous_columns_times_vectors(dtype):
+    for m, k in ((1, 5), (5, 1), (2, 3), (100, 1000), (1000, 100), (333, 257), (17, 5000)):
+        a, v = (fs.from_numpy((numbers(*shape, seed=m) * 9).round()).to(dtype) for shape in ((k, m), (k, 2)))
+        want = a.numpy().astype("f8").T @ v.numpy()[:, 0].astype("f8")
+        for vector in (v[:, 0], v[:, 0].clone()):
+            np.testing.assert_array_equal((a.t() @ vector).numpy(), want)
+            got = fs.addmv(vector[:1], a.t(), vector, beta=2, alpha=3)
+            np.testing.assert_array_equal(got.numpy(), 2 * v[0, 0].item() + 3 * want)
+        got = fs.zeros(m, 3, dtype=dtype)
+        fs.mv(a.t(), v[:, 1].clone(), out=got[:, 1])
+        np.testing.assert_array_equal(got[:, 1].numpy(), a.numpy().astype("f8").T @ v.numpy()[:, 1].astype("f8"))
+
+
+def test_joined_images_lie_as_they_did():
+    for shape in ((2, 3, 5, 7), (2, 3, 4, 5, 6)):
+        x = numbers(*shape)
+        form = fs.channels_last if len(shape) == 4 else fs.channels_last_3d
+        last = fs.from_numpy(x).contiguous(memory_format=form)
+        for dim in range(len(shape)):
+            got = fs.cat([last, last + 1, fs.zeros(0)], dim)
+            assert got.is_contiguous(memory_format=form)
+            np.testing.assert_array_equal(got.numpy(), np.concatenate([x, x + 1], dim))
+            assert fs.cat([last, fs.from_numpy(x)], dim).is_contiguous()
+
+
+def test_to_where_nothing_changes():
+    x = fs.zeros(2, 3)
+    assert x.to("cpu") is x.to(fs.device("cpu")) is x.to(fs.float32) is x.to("cpu", fs.float32) is x.cpu() is x
+    assert x.to("cpu", copy=True) is not x and x.to(fs.float32, copy=True) is not x
+    assert x.to("cpu", dtype=fs.float64).dtype is x.to(fs.float64).dtype is fs.float64
+    assert x.to("meta").to("meta").device.type == "meta"
+    with pytest.raises(NotImplementedError, match="meta"):
+        x.to("meta").to("cpu")
+    with pytest.raises(RuntimeError):
+        x.to("tpu")
 
 
 def test_rows_between_others_are_not_touched():

@@ -51,6 +51,27 @@ def test_interpolate_is_a_product_with_weights(mode, kind, size, align):
     np.testing.assert_allclose(got.numpy(), want, rtol=1e-12, atol=1e-14)
 
 
+@pytest.mark.parametrize("mode", ["nearest", "nearest-exact", "bilinear", "bicubic"])
+def test_interpolate_where_channels_lie_side_by_side(mode):
+    for channels in (1, 3, 16, 17):
+        for dtype in (fs.float32, fs.float64):
+            x = image(2, channels, 5, 7, dtype=dtype)
+            last = x.contiguous(memory_format=fs.channels_last)
+            for how in ({"size": (3, 9)}, {"scale_factor": 2}, {"size": (5, 4)}, {"size": (5, 7)}):
+                got, want = F.interpolate(last, mode=mode, **how), F.interpolate(x, mode=mode, **how)
+                assert np.array_equal(got.numpy(), want.numpy())
+                assert got.is_contiguous(memory_format=fs.channels_last)
+    leaf = image(2, 3, 5, 7).contiguous(memory_format=fs.channels_last).requires_grad_()
+    assert fs.autograd.gradcheck(lambda x: F.interpolate(x, size=(3, 9), mode=mode), (leaf,))
+    if mode == "nearest":
+        volume = image(2, 3, 4, 5, 6)
+        last = volume.contiguous(memory_format=fs.channels_last_3d)
+        for deep in ("nearest", "trilinear"):
+            got, want = (F.interpolate(x, scale_factor=2, mode=deep) for x in (last, volume))
+            assert np.array_equal(got.numpy(), want.numpy())
+            assert got.is_contiguous(memory_format=fs.channels_last_3d)
+
+
 @pytest.mark.parametrize(
     "f",
     [

@@ -44,6 +44,20 @@ ROWS.update(
         lambda n, m=None, dtype=None: np.eye(n, m, dtype=named(dtype)),
         [S(3), S(2, 4), S(4, 2), S(0), S(2, dtype=fs.int64)],
     ),
+    _triangle=made(
+        lambda rows, columns, offset, upper: np.stack(
+            (np.triu_indices if upper else np.tril_indices)(rows, offset, columns)
+        ),
+        [
+            S(3, 4, 0, False),
+            S(3, 4, 1, True),
+            S(5, 2, -3, False),
+            S(5, 2, -7, True),
+            S(4, 4, 9, False),
+            S(2, 3, 3, True),
+            S(0, 3, 0, True),
+        ],
+    ),
     empty_like=Row(lambda x, dtype=None: np.zeros_like(x), [S(F(2, 3)), S(F()), S(F(0))], "fib", exact=False),
     _full_like=Row(lambda x, v, dtype=None: np.full(np.shape(x), v), [S(F(2, 3), 1), S(F(), 1), S(F(0), 1)], "fib"),
     fill=Row(lambda x, v: np.broadcast_to(v, x.shape), [S(F(3), F()), S(F(2, 3), 1), S(F(), 1), S(F(0), 1)], "fib"),

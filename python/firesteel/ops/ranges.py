@@ -148,13 +148,9 @@ def _triangle(rows: int, columns: int, offset: int, upper: bool, what: str, dtyp
         raise RuntimeError(f"{what}: row and column must be non-negative, got {rows} and {columns}")
     if dtype is not None and (dtype.is_floating_point or dtype is _C.bool):
         raise RuntimeError(f'"{what}" not implemented for {dtype!r}')
-    # Beyond the matrix, one offset is as good as another.
-    first = max(min(offset + (not upper), columns), -rows)
-    ends = _C._arange(first, first + rows, 1, dtype=_C.int64).clamp(0, columns)
-    row, column = _spread(columns - ends if upper else ends)
-    if upper:
-        column = column + ends.index_select(0, row)
-    made = _C._to_copy(_C.stack((row, column)), dtype or _C.int64)
+    made = _C._triangle(rows, columns, offset, upper)
+    if dtype is not None and dtype is not _C.int64:
+        made = _C._to_copy(made, dtype)
     return made if device is None else made.to(device)
 
 

@@ -8,7 +8,7 @@ use crate::device::{cpu, gpu};
 use crate::dtype::{DType, Scalar, of_scalar};
 use crate::error::{Error, Result};
 use crate::layout::{Dims, Layout};
-use firesteel_kernels::elementwise::{self, Ramp, ramp};
+use firesteel_kernels::elementwise::{self, Ramp, ramp, triangle};
 use smallvec::smallvec;
 
 /// `(size, [fill_value,] *, dtype, device)`: dtype at position `d`.
@@ -141,6 +141,38 @@ fn eye_run(c: &Call) -> Result<()> {
     Ok(())
 }
 
+/// How many places of a matrix lie up to a diagonal.
+fn up_to([rows, columns]: [i64; 2], diagonal: i64) -> i128 {
+    let [rows, columns, d] = [rows, columns, diagonal].map(i128::from);
+    // Rows without any, and those before the whole ones.
+    let none = (-d).clamp(0, rows);
+    let some = (columns - 1 - d).clamp(none, rows);
+    let count = some - none;
+    (rows - some) * columns + count * (none + d + 1) + count * (count - 1) / 2
+}
+
+fn triangle_infer(a: &Args) -> Result<Metas> {
+    let (sizes, offset) = ([a.int(0), a.int(1)], a.int(2));
+    if sizes.iter().any(|&n| n < 0) {
+        return Error::runtime("row and column must be non-negative");
+    }
+    let n = if a.bool(3) {
+        i128::from(sizes[0]) * i128::from(sizes[1]) - up_to(sizes, offset.saturating_sub(1))
+    } else {
+        up_to(sizes, offset)
+    };
+    let n = i64::try_from(n).unwrap_or(i64::MAX);
+    Ok(smallvec![Meta::new(Dims::from_ints(&[2, n])?, DType::I64)])
+}
+
+fn triangle_run(c: &Call) -> Result<()> {
+    let (sizes, offset) = ([c.args.int(0), c.args.int(1)], c.args.int(2));
+    let out = cpu::contiguous_output(&c.outs[0], DType::I64)?;
+    triangle(sizes, offset, c.args.bool(3), cpu::slice_mut(&out.core));
+    out.store();
+    Ok(())
+}
+
 /// Carries out on the CPU what reads no tensor's values, and uploads the result.
 pub fn on_host(c: &Call, run: Kernel) -> Result<()> {
     gpu::from_host(&c.outs[0], |out| {
@@ -209,6 +241,13 @@ pub fn ops() -> Vec<Builder> {
         )
         .compute(eye_infer, eye_run)
         .gpu(|c| on_host(c, eye_run))
+        .function_only(),
+        op(
+            "_triangle(rows: int, columns: int, offset: int, upper: bool, *, device: device? = None)",
+            "Row and column numbers of a matrix's places up to a diagonal, or from it on.",
+        )
+        .compute(triangle_infer, triangle_run)
+        .gpu(|c| on_host(c, triangle_run))
         .function_only(),
     ]
 }

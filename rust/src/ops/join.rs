@@ -1,6 +1,7 @@
 //! Rearrangements that copy: cat, stack, flip, triangles.
 
 use super::def::{Builder, Call, Meta, Metas, op};
+use super::spatial::{channels_last, laid_like};
 use super::support::one;
 use crate::args::Args;
 use crate::core::Core;
@@ -70,7 +71,12 @@ fn cat_infer(a: &Args) -> Result<Metas> {
         shape[d] = shape[d].saturating_add(c.shape()[d]);
     }
     shape.check()?;
-    one(shape, dtype)
+    let n = shape.len().saturating_sub(2);
+    let mut real = list.iter().filter(|c| !is_nothing(c));
+    match real.next() {
+        Some(first) if real.all(|c| channels_last(&c.layout, n)) => laid_like(first, shape, dtype, n),
+        _ => one(shape, dtype),
+    }
 }
 
 /// Dispatch checks single arguments for overlap with the output; here are lists.

@@ -1,9 +1,10 @@
 //! Max and average pooling over one to three spatial dims, and their gradients.
 
 use super::def::{Builder, Call, Meta, Metas, op};
-use super::spatial::{five, per_dim, sizes};
+use super::spatial::{channels_last, five, laid_like, per_dim, sizes};
 use super::support::{float_only, in_rows, not_for, one, with_float};
 use crate::args::Args;
+use crate::core::Core;
 use crate::device::cpu;
 use crate::dtype::DType;
 use crate::ensure;
@@ -146,17 +147,22 @@ fn max_metas(shape: Dims, d: DType) -> Result<Metas> {
 /// The values alone, or places too.
 fn max_infer<const N: usize, const PLACES: bool>(a: &Args) -> Result<Metas> {
     let t = a.tensor(0);
-    let mut metas = max_metas(
+    let metas = max_metas(
         max_windows::<N>(a)?.output_shape(&format!("max_pool{N}d"), t.shape())?,
         t.dtype,
     )?;
-    metas.truncate(1 + PLACES as usize);
+    if !PLACES {
+        return laid_like(t, metas[0].shape, t.dtype, N);
+    }
     Ok(metas)
 }
 
 fn max_run<const N: usize>(c: &Call) -> Result<()> {
     let w = max_windows::<N>(c.args)?.shape;
-    let x = in_rows(c.args.tensor(0))?;
+    let x = match c.outs.len() {
+        1 => side_by_side_or_in_rows(c.args.tensor(0), &c.outs[0], N)?,
+        _ => in_rows(c.args.tensor(0))?,
+    };
     let out = cpu::output(&c.outs[0], x.dtype)?;
     let (from, to) = (
         cpu::src_as(&x, &five(&x.layout, N)),
@@ -267,17 +273,28 @@ fn avg_infer<const N: usize>(a: &Args) -> Result<Metas> {
     let t = a.tensor(0);
     divisor(a, 6)?;
     let shape = avg_windows(a, 1, N)?.output_shape(&format!("avg_pool{N}d"), t.shape())?;
-    if t.dtype == DType::I64 {
-        one(shape, t.dtype)
+    let dtype = if t.dtype == DType::I64 {
+        t.dtype
     } else {
-        one(shape, float_only(t.dtype)?)
+        float_only(t.dtype)?
+    };
+    laid_like(t, shape, dtype, N)
+}
+
+/// What is pooled: as it lies where channels lie side by side here and in the result, otherwise in rows.
+fn side_by_side_or_in_rows(x: &Core, out: &Core, n: usize) -> Result<Core> {
+    let as_stored = x.dtype == x.dtype.compute();
+    if as_stored && channels_last(&x.layout, n) && five(&out.layout, n).strides()[1] == 1 {
+        Ok(x.clone())
+    } else {
+        in_rows(x)
     }
 }
 
 fn avg_run<const N: usize>(c: &Call) -> Result<()> {
     let w = avg_windows(c.args, 1, N)?.shape;
     let (padded, divisor) = (c.args.bool(5), divisor(c.args, 6)?);
-    let x = in_rows(c.args.tensor(0))?;
+    let x = side_by_side_or_in_rows(c.args.tensor(0), &c.outs[0], N)?;
     let out = cpu::output(&c.outs[0], x.dtype)?;
     let (from, to) = (
         cpu::src_as(&x, &five(&x.layout, N)),
@@ -349,12 +366,12 @@ fn adaptive_shape<const N: usize>(a: &Args, name: &str) -> Result<Dims> {
 }
 
 fn adaptive_avg_infer<const N: usize>(a: &Args) -> Result<Metas> {
-    let shape = adaptive_shape::<N>(a, &format!("adaptive_avg_pool{N}d"))?;
-    one(shape, float_only(a.tensor(0).dtype)?)
+    let (t, shape) = (a.tensor(0), adaptive_shape::<N>(a, &format!("adaptive_avg_pool{N}d"))?);
+    laid_like(t, shape, float_only(t.dtype)?, N)
 }
 
 fn adaptive_avg_run<const N: usize>(c: &Call) -> Result<()> {
-    let x = in_rows(c.args.tensor(0))?;
+    let x = side_by_side_or_in_rows(c.args.tensor(0), &c.outs[0], N)?;
     let out = cpu::output(&c.outs[0], x.dtype)?;
     let (from, to) = (
         cpu::src_as(&x, &five(&x.layout, N)),

@@ -1,7 +1,12 @@
 //! Images of one to three spatial dims, as the kernels of convolution and pooling see them: always five dims.
 
+use super::def::{Meta, Metas};
+use crate::core::Core;
+use crate::device::Device;
+use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::layout::{Dims, Layout};
+use smallvec::smallvec;
 
 /// Largest stride, padding, dilation or window: beyond it sizes could overflow.
 const LARGEST: i64 = i32::MAX as i64;
@@ -22,6 +27,27 @@ pub fn five(l: &Layout, n: usize) -> Layout {
     }
     let shape = Dims::new(&sizes).expect("five dims");
     Layout::strided(shape, &strides, l.offset)
+}
+
+/// A batch of images with `n` spatial dims whose channels lie side by side, and that is not row-major as well.
+pub fn channels_last(l: &Layout, n: usize) -> bool {
+    let mut step = 1;
+    l.rank() == n + 2
+        && !l.is_contiguous()
+        && [1].into_iter().chain((2..n + 2).rev()).chain([0]).all(|d| {
+            let follows = l.shape[d] == 1 || l.strides()[d] == step;
+            step *= l.shape[d] as isize;
+            follows
+        })
+}
+
+/// One result, whose channels lie as those of `t`, with its `n` spatial dims.
+pub fn laid_like(t: &Core, shape: Dims, dtype: DType, n: usize) -> Result<Metas> {
+    let mut meta = Meta::new(shape, dtype);
+    if (2..=3).contains(&n) && t.device() == Device::Cpu && channels_last(&t.layout, n) {
+        meta.layout = Some(Box::new(Layout::dense_like(shape, &t.layout)));
+    }
+    Ok(smallvec![meta])
 }
 
 /// The spatial sizes of a shape with `n` of them, missing ones 1.

@@ -17,6 +17,7 @@ Tensor = _C.Tensor
 
 __all__ = ["interpolate", "upsample", "upsample_bilinear", "upsample_nearest"]
 
+_LAST = {2: "channels_last", 3: "channels_last_3d"}
 _DIMS = {"linear": 3, "bilinear": 4, "bicubic": 4, "trilinear": 5, "lanczos": 4}
 
 
@@ -75,10 +76,22 @@ def interpolate(
         )
     if mode == "area":
         return (adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d)[dims - 1](input, sizes)
+    if dims in _LAST and input.is_contiguous(_LAST[dims]) and not input.is_contiguous() and input.device.type != "gpu":
+        # Where channels lie side by side the spatial dimensions come before them, and stay so.
+        return _resized(input.movedim(1, -1), 1, sizes, factors, mode, bool(align_corners), antialias).movedim(-1, 1)
+    return _resized(input, 2, sizes, factors, mode, bool(align_corners), antialias)
+
+
+def _resized(
+    input: Tensor, first: int, sizes: list[int], factors: list[float | None], mode: str, align: bool, antialias: bool
+) -> Tensor:
+    """The dimensions from `first` on in new sizes."""
+    if mode.startswith("nearest") and first == 1:
+        return _nearest_of_rows(input, sizes, factors, mode)
     along = _nearest if mode.startswith("nearest") else _smooth if antialias else _neighbours
     # The innermost dimension first: of few values many are made side by side, then whole rows.
-    for at in reversed(range(dims)):
-        input = along(input, at + 2, sizes[at], factors[at], mode, bool(align_corners))
+    for at in reversed(range(len(sizes))):
+        input = along(input, at + first, sizes[at], factors[at], mode, align)
     return input
 
 
@@ -130,16 +143,34 @@ def _step(size: int, new: int, factor: float | None, align_corners: bool = False
     return 1.0 / factor if factor is not None and factor > 0 else size / new
 
 
-def _nearest(input: Tensor, dim: int, new: int, factor: float | None, mode: str, align: bool) -> Tensor:
-    size = input.size(dim)
+def _places(size: int, new: int, factor: float | None, mode: str) -> Tensor:
+    """The nearest place in the input for each one of the output."""
     # In float32, as PyTorch computes it: ties fall as they do there.
     place = ops.arange(new, dtype=_C.float32)
     if mode == "nearest-exact":
         place = place + 0.5
-    elif new == size:
+    return (place * _step(size, new, factor)).floor().to(_C.int64).clamp(max=size - 1)
+
+
+def _stays(size: int, new: int, mode: str) -> bool:
+    return mode != "nearest-exact" and new == size
+
+
+def _nearest(input: Tensor, dim: int, new: int, factor: float | None, mode: str, align: bool) -> Tensor:
+    size = input.size(dim)
+    if _stays(size, new, mode):
         return input if factor is None or factor == 1.0 else input.clone()
-    place = (place * _step(size, new, factor)).floor().to(_C.int64).clamp(max=size - 1)
-    return input.index_select(dim, place)
+    return input.index_select(dim, _places(size, new, factor, mode))
+
+
+def _nearest_of_rows(input: Tensor, sizes: list[int], factors: list[float | None], mode: str) -> Tensor:
+    """Of dense (N, …, C), all dimensions between at once: whole rows of channels."""
+    spatial = input.shape[1:-1]
+    place: Any = None
+    for size, new, factor in zip(spatial, sizes, factors, strict=True):
+        here = ops.arange(new) if _stays(size, new, mode) else _places(size, new, factor, mode)
+        place = here if place is None else (place.unsqueeze(1) * size + here).reshape(-1)
+    return input.flatten(1, -2).index_select(1, place).reshape(input.shape[0], *sizes, input.shape[-1])
 
 
 def _centres(size: int, new: int, factor: float | None, align: bool, input: Tensor) -> Tensor:

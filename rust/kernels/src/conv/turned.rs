@@ -116,6 +116,8 @@ pub(super) unsafe fn turn_band<T: Copy>(
         from,
         apart: apart as isize,
         lines,
+        group: lines,
+        step: 0,
         len,
         to,
         row: row as isize,

@@ -1,9 +1,10 @@
 //! Functions of two elements.
 
+use super::by_row::{RowsKernel, RowsKernels};
 use super::float::Float;
-use super::map::{Map2, kernel_first2, kernel_over2, kernel_second_over2, kernel_second2, kernel2, table};
+use super::map::{Map2, kernel_over2, kernel2, rows_both2, rows_first2, rows_second2, table};
 use super::unary::slope;
-use super::walk::{Kernel, WithOne};
+use super::walk::Kernel;
 use super::{division, special, unary};
 use crate::dtype::{Bool, DType};
 
@@ -124,13 +125,13 @@ pub(super) fn in_place(op: Binary, compute: DType) -> Option<Kernel> {
     }
 }
 
-/// Kernels of the light ops of floats of which one operand is a single element.
-pub(super) fn with_one(op: Binary, compute: DType) -> Option<WithOne> {
-    fn of<T: Float>(op: Binary) -> Option<WithOne> {
-        Some(WithOne {
-            first: floats_first::<T>(op)?,
-            second: floats_second::<T>(op)?,
-            over: floats_second_over::<T>(op)?,
+/// Kernels of the light ops of floats that take many rows.
+pub(super) fn of_rows(op: Binary, compute: DType) -> Option<RowsKernels> {
+    fn of<T: Float>(op: Binary) -> Option<RowsKernels> {
+        Some(RowsKernels {
+            both: rows_of_both::<T>(op)?,
+            first: rows_of_first::<T>(op)?,
+            second: rows_of_second::<T>(op)?,
         })
     }
     match compute {
@@ -141,9 +142,9 @@ pub(super) fn with_one(op: Binary, compute: DType) -> Option<WithOne> {
 }
 
 macro_rules! light_floats {
-    ($($name:ident, $kernel:ident;)*) => {$(
+    ($($name:ident, $kernel:ident $form:ty;)*) => {$(
         table! {
-            fn $name<T: Float>(Binary) T => T, $kernel Map2 {
+            fn $name<T: Float>(Binary) T => T, $kernel Map2 as $form {
                 Add => |a, b| a + b;
                 Sub => |a, b| a - b;
                 Mul => |a, b| a * b;
@@ -153,10 +154,10 @@ macro_rules! light_floats {
     )*};
 }
 light_floats! {
-    floats_over, kernel_over2;
-    floats_first, kernel_first2;
-    floats_second, kernel_second2;
-    floats_second_over, kernel_second_over2;
+    floats_over, kernel_over2 Kernel;
+    rows_of_both, rows_both2 RowsKernel;
+    rows_of_first, rows_first2 RowsKernel;
+    rows_of_second, rows_second2 RowsKernel;
 }
 
 table! {

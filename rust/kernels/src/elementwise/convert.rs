@@ -7,6 +7,7 @@ use crate::dtype::{Bool, DType, Element, bf16, f16};
 use crate::simd::every::every;
 #[cfg(target_arch = "x86_64")]
 use crate::simd::isa;
+use crate::simd::transpose::{Band, transpose};
 use crate::{multiversion, with_element};
 
 /// A stored element, as each compute type.
@@ -381,7 +382,22 @@ unsafe fn load<S: Stored, C: Compute>(src: *const u8, rect: Rect, dst: *mut u8) 
     let (src, dst) = (src.cast::<S>(), dst.cast::<C>());
     if rect.row_stride == 1 && rect.rows >= SHORT && rect.col_stride.unsigned_abs() > 1 {
         // Column by column: the source is dense that way.
-        for c in 0..rect.cols {
+        let mut done = 0;
+        if is::<S, C>() {
+            let band = Band {
+                from: src,
+                apart: rect.col_stride,
+                lines: rect.cols,
+                group: rect.cols,
+                step: 0,
+                len: rect.rows,
+                to: dst.cast::<S>(),
+                row: rect.cols as isize,
+            };
+            // SAFETY: the contract; what is stored is what is computed with.
+            done = unsafe { transpose(&band) };
+        }
+        for c in done..rect.cols {
             for r in 0..rect.rows {
                 // SAFETY: inside the rectangle and the block, by the contract.
                 unsafe {

@@ -349,10 +349,31 @@ crate::multiversion! {
 }
 
 fn strided_rows<T: Copy>(from: *const T, to: *mut T, [rows, len]: [usize; 2], apart: [isize; 2], steps: [isize; 2]) {
+    match (len, steps[1]) {
+        (2, 1) => return few_of::<T, 2>(from, to, rows, apart, steps[0]),
+        (3, 1) => return few_of::<T, 3>(from, to, rows, apart, steps[0]),
+        (4, 1) => return few_of::<T, 4>(from, to, rows, apart, steps[0]),
+        _ => {}
+    }
     for r in 0..rows as isize {
         for i in 0..len as isize {
             // SAFETY: as above.
             unsafe { *to.offset(r * apart[1] + i * steps[1]) = *from.offset(r * apart[0] + i * steps[0]) };
+        }
+    }
+}
+
+/// Rows of `N` elements that lie `step` apart, without a loop over them.
+fn few_of<T: Copy, const N: usize>(from: *const T, to: *mut T, rows: usize, apart: [isize; 2], step: isize) {
+    for r in 0..rows as isize {
+        // SAFETY: the caller's walk lies inside the views.
+        unsafe {
+            let from = from.offset(r * apart[0]);
+            let mut row = [*from; N];
+            for (i, v) in row.iter_mut().enumerate().skip(1) {
+                *v = *from.offset(i as isize * step);
+            }
+            to.offset(r * apart[1]).cast::<[T; N]>().write(row);
         }
     }
 }
@@ -394,18 +415,26 @@ crate::multiversion! {
 
 fn transpose<T: Copy>(plan: &Plan, across: usize, from: Shared<T>, to: Shared<T>) {
     let inner = plan.rank - 1;
-    let (rows, cols) = (plan.shape[across], plan.shape[inner]);
-    // A line of the cache, where an element is small.
-    let tall = TILE * (4 / size_of::<T>()).max(1);
-    let bands = rows.div_ceil(tall);
-    // The walk over what is left: the same plan with the two dims collapsed.
+    // The walk over what is left: the same plan with the dims of a band collapsed.
     let mut outer = *plan;
     outer.shape[across] = 1;
     outer.shape[inner] = 1;
+    // A few columns (a window's) make one line of the result with those of the dim before.
+    let group = plan.shape[inner];
+    let (mut cols, mut step) = (group, 0);
+    if inner > across + 1 && group < TILE && plan.strides[0][inner - 1] == group as isize * plan.strides[0][inner] {
+        cols *= plan.shape[inner - 1];
+        step = plan.strides[1][inner - 1];
+        outer.shape[inner - 1] = 1;
+    }
+    let rows = plan.shape[across];
+    // A line of the cache, where an element is small.
+    let tall = TILE * (4 / size_of::<T>()).max(1);
+    let bands = rows.div_ceil(tall);
     let others: usize = outer.shape[..plan.rank].iter().product();
     // Lines of the result that are written in short pieces are finished before others are begun.
     let pieces = cols < TILE;
-    let (sd, dd) = (plan.strides[1][inner], plan.strides[0][across]);
+    let dd = plan.strides[0][across];
     let di = plan.strides[0][inner];
     for_range(others * bands, (GRAIN / (tall * cols)).max(1), |range| {
         for band in range {
@@ -416,43 +445,67 @@ fn transpose<T: Copy>(plan: &Plan, across: usize, from: Shared<T>, to: Shared<T>
             };
             let index = outer.index(other);
             let r0 = band * tall;
-            let height = tall.min(rows - r0);
             // SAFETY: the indices lie inside the views; bands are disjoint.
+            let (from, to) = unsafe {
+                (
+                    from.get().offset(plan.offset(1, &index)).add(r0).cast_const(),
+                    to.get().offset(plan.offset(0, &index) + r0 as isize * dd),
+                )
+            };
+            let band = Band {
+                from,
+                apart: plan.strides[1][inner],
+                lines: cols,
+                group,
+                step,
+                len: tall.min(rows - r0),
+                to,
+                row: dd,
+            };
+            // SAFETY: as above.
             unsafe {
-                let s = from.get().offset(plan.offset(1, &index)).add(r0);
-                let d = to.get().offset(plan.offset(0, &index) + r0 as isize * dd);
-                let mut c0 = 0;
-                if di == 1 && dd > 0 && s.cast_const() != d.cast_const() {
-                    let band = Band {
-                        from: s.cast_const(),
-                        apart: sd,
-                        lines: cols,
-                        len: height,
-                        to: d,
-                        row: dd,
-                    };
-                    c0 = by_blocks(&band);
-                }
-                while c0 < cols {
-                    let width = TILE.min(cols - c0);
-                    if height == TILE && width == TILE && di == 1 {
-                        for r in 0..TILE as isize {
-                            for c in 0..TILE as isize {
-                                *d.offset(r * dd + c0 as isize + c) = *s.offset(r + (c0 as isize + c) * sd);
-                            }
-                        }
-                    } else {
-                        for r in 0..height as isize {
-                            for c in c0 as isize..(c0 + width) as isize {
-                                *d.offset(r * dd + c * di) = *s.offset(r + c * sd);
-                            }
-                        }
-                    }
-                    c0 += width;
-                }
+                let done = if di == 1 && dd > 0 && from != to.cast_const() {
+                    by_blocks(&band)
+                } else {
+                    0
+                };
+                lines_of(&band, done, di);
             }
         }
     });
+}
+
+/// The lines of a band from the `first` on, whose places in the result lie `apart`: some at a time, while their lines of the
+/// cache stay.
+///
+/// # Safety
+/// All those elements lie in live memory.
+unsafe fn lines_of<T: Copy>(band: &Band<T>, first: usize, apart: isize) {
+    let mut starts = band.starts(first);
+    for c0 in (first..band.lines).step_by(TILE) {
+        let width = TILE.min(band.lines - c0);
+        let mut lines = [band.from; TILE];
+        for line in &mut lines[..width] {
+            *line = starts.next();
+        }
+        let row = |r: usize| band.to.wrapping_offset(r as isize * band.row + c0 as isize * apart);
+        // SAFETY: the caller's promise.
+        unsafe {
+            if width == TILE && apart == 1 {
+                for r in 0..band.len {
+                    for (c, line) in lines.iter().enumerate() {
+                        *row(r).add(c) = *line.add(r);
+                    }
+                }
+            } else {
+                for r in 0..band.len {
+                    for (c, line) in lines[..width].iter().enumerate() {
+                        *row(r).offset(c as isize * apart) = *line.add(r);
+                    }
+                }
+            }
+        }
+    }
 }
 
 fn fill_with<T: Copy + Send + Sync>(value: T, dst: &AnyDst) {

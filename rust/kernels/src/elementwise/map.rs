@@ -1,8 +1,10 @@
 //! From a function of elements to a block kernel, compiled once per instruction set.
 
+use super::by_row::RowsKernel;
 use super::walk::{Kernel, MAX_IN};
 use crate::dtype::Bool;
 use crate::multiversion;
+use crate::simd::opaque;
 use std::slice::{from_raw_parts, from_raw_parts_mut};
 
 /// A function of one element.
@@ -131,29 +133,92 @@ multiversion! {
     }
 }
 
-multiversion! {
-    fn first2<A: Copy, R: Copy, K: Map2<A, R>>(_kernel: std::marker::PhantomData<K>, a: A, b: &[A], out: &mut [R]) {
-        for (o, b) in out.iter_mut().zip(b) {
-            *o = K::f(a, *b);
+/// A row of two inputs, whose length is at least `N`: parts, of which the last ends with the row. It is read before the one
+/// that it overlaps is written, so that the result may be an input.
+///
+/// # Safety
+/// `len` elements are readable (one where the input is one) and writable.
+#[inline(always)]
+unsafe fn parts<T: Copy, K: Map2<T, T>, const N: usize, const A: bool, const B: bool>(
+    from: [*const T; 2],
+    to: *mut T,
+    len: usize,
+) {
+    // SAFETY: the contract of this function.
+    unsafe {
+        let (mut at, mut out) = (0, to.cast_const());
+        while at + 2 * N <= len {
+            let here = part::<T, K, N, A, B>(from, at);
+            out.cast_mut().cast::<[T; N]>().write_unaligned(here);
+            at += N;
+            // Else the compiler makes it a loop over several parts at once, with gathers: twice as slow.
+            out = opaque(out.wrapping_add(N));
         }
+        let here = part::<T, K, N, A, B>(from, at);
+        if at + N < len {
+            let last = part::<T, K, N, A, B>(from, len - N);
+            to.add(len - N).cast::<[T; N]>().write_unaligned(last);
+        }
+        to.add(at).cast::<[T; N]>().write_unaligned(here);
     }
 }
 
-multiversion! {
-    fn second2<A: Copy, R: Copy, K: Map2<A, R>>(_kernel: std::marker::PhantomData<K>, a: &[A], b: A, out: &mut [R]) {
-        for (o, a) in out.iter_mut().zip(a) {
-            *o = K::f(*a, b);
-        }
-    }
-}
-
-multiversion! {
-    fn second_over2<T: Copy, K: Map2<T, T>>(_kernel: std::marker::PhantomData<K>, a: &mut [T], b: T) {
-        for a in a {
+/// `N` results from `at` on. An input that is one element for all of a row (`A` the first, `B` the second) is read as that.
+///
+/// # Safety
+/// As for [`parts`].
+#[inline(always)]
+unsafe fn part<T: Copy, K: Map2<T, T>, const N: usize, const A: bool, const B: bool>(
+    from: [*const T; 2],
+    at: usize,
+) -> [T; N] {
+    // SAFETY: the contract of this function.
+    unsafe {
+        let mut out = match A {
+            true => [*from[0]; N],
+            false => from[0].add(at).cast::<[T; N]>().read_unaligned(),
+        };
+        let b = match B {
+            true => [*from[1]; N],
+            false => from[1].add(at).cast::<[T; N]>().read_unaligned(),
+        };
+        for (a, b) in out.iter_mut().zip(b) {
             *a = K::f(*a, b);
         }
+        out
     }
 }
+
+macro_rules! rows2 {
+    ($name:ident, $a:literal, $b:literal) => {
+        multiversion! {
+            fn $name<T: Copy, K: Map2<T, T>>(
+                _kernel: std::marker::PhantomData<K>, from: [*const u8; 2], to: *mut u8, len: usize, rows: usize, steps: [isize; 3]
+            ) {
+                let (mut from, mut to) = (from, to);
+                for _ in 0..rows {
+                    let (here, out) = ([from[0].cast::<T>(), from[1].cast::<T>()], to.cast::<T>());
+                    // SAFETY: the contract of the kernel.
+                    unsafe {
+                        match len {
+                            0 => {}
+                            1 => parts::<T, K, 1, $a, $b>(here, out, len),
+                            2..4 => parts::<T, K, 2, $a, $b>(here, out, len),
+                            4..8 => parts::<T, K, 4, $a, $b>(here, out, len),
+                            8..16 => parts::<T, K, 8, $a, $b>(here, out, len),
+                            _ => parts::<T, K, 16, $a, $b>(here, out, len),
+                        }
+                    }
+                    from = [from[0].wrapping_offset(steps[0]), from[1].wrapping_offset(steps[1])];
+                    to = to.wrapping_offset(steps[2]);
+                }
+            }
+        }
+    };
+}
+rows2!(both2, false, false);
+rows2!(first2, true, false);
+rows2!(second2, false, true);
 
 multiversion! {
     fn over3<T: Copy, K: Map3<T, T>>(_kernel: std::marker::PhantomData<K>, a: &mut [T], b: &[T], c: &[T]) {
@@ -251,35 +316,33 @@ unsafe fn block_over2<T: Copy, K: Map2<T, T>>(ins: &[*const u8; MAX_IN], out: *m
     }
 }
 
-/// # Safety
-/// As for [`block1`], with two inputs, of which the first is one element.
-unsafe fn block_first2<A: Copy, R: Copy, K: Map2<A, R>>(ins: &[*const u8; MAX_IN], out: *mut u8, n: usize) {
-    // SAFETY: the contract of this function.
-    unsafe {
-        let (a, b) = (ins[0].cast::<A>().read(), from_raw_parts(ins[1].cast(), n));
-        first2::<A, R, K>(std::marker::PhantomData, a, b, from_raw_parts_mut(out.cast(), n))
-    }
-}
+macro_rules! rows_kernel {
+    ($kernel:ident, $block:ident, $rows:ident) => {
+        /// # Safety
+        /// `rows` rows of `len` elements of type `T` that lie so many bytes apart, or one element for each, and room for as many
+        /// results; an input may be the result, element by element, and overlaps it nowhere else.
+        unsafe fn $block<T: Copy, K: Map2<T, T>>(
+            ins: [*const u8; 2],
+            out: *mut u8,
+            len: usize,
+            rows: usize,
+            steps: [isize; 3],
+        ) {
+            $rows::<T, K>(std::marker::PhantomData, ins, out, len, rows, steps)
+        }
 
-/// # Safety
-/// As for [`block1`], with two inputs, of which the second is one element.
-unsafe fn block_second2<A: Copy, R: Copy, K: Map2<A, R>>(ins: &[*const u8; MAX_IN], out: *mut u8, n: usize) {
-    // SAFETY: the contract of this function.
-    unsafe {
-        let (a, b) = (from_raw_parts(ins[0].cast(), n), ins[1].cast::<A>().read());
-        second2::<A, R, K>(std::marker::PhantomData, a, b, from_raw_parts_mut(out.cast(), n))
-    }
+        #[allow(
+            clippy::extra_unused_type_parameters,
+            reason = "`table!` names the result of every kernel"
+        )]
+        pub(crate) fn $kernel<T: Copy, R, K: Map2<T, T>>() -> RowsKernel {
+            $block::<T, K>
+        }
+    };
 }
-
-/// # Safety
-/// As for [`block_over1`]; the second input is one element.
-unsafe fn block_second_over2<T: Copy, K: Map2<T, T>>(ins: &[*const u8; MAX_IN], out: *mut u8, n: usize) {
-    // SAFETY: the contract of this function.
-    unsafe {
-        let b = ins[1].cast::<T>().read();
-        second_over2::<T, K>(std::marker::PhantomData, from_raw_parts_mut(out.cast(), n), b)
-    }
-}
+rows_kernel!(rows_both2, block_both2, both2);
+rows_kernel!(rows_first2, block_first2, first2);
+rows_kernel!(rows_second2, block_second2, second2);
 
 /// # Safety
 /// As for [`block_over2`], with a third input.
@@ -346,22 +409,6 @@ pub(crate) fn kernel_over2<T: Copy, R, K: Map2<T, T>>() -> Kernel {
     block_over2::<T, K>
 }
 
-pub(crate) fn kernel_first2<A: Copy, R: Copy, K: Map2<A, R>>() -> Kernel {
-    block_first2::<A, R, K>
-}
-
-pub(crate) fn kernel_second2<A: Copy, R: Copy, K: Map2<A, R>>() -> Kernel {
-    block_second2::<A, R, K>
-}
-
-#[allow(
-    clippy::extra_unused_type_parameters,
-    reason = "`table!` names the result of every kernel"
-)]
-pub(crate) fn kernel_second_over2<T: Copy, R, K: Map2<T, T>>() -> Kernel {
-    block_second_over2::<T, K>
-}
-
 #[allow(
     clippy::extra_unused_type_parameters,
     reason = "`table!` names the result of every kernel"
@@ -374,7 +421,11 @@ pub(crate) fn kernel_over3<T: Copy, R, K: Map3<T, T>>() -> Kernel {
 macro_rules! table {
     (fn $name:ident<$g:ident: $bound:path>($op:ident) $a:ty => $r:ty, $kernel:ident $map:ident
         { $($v:ident => |$($x:ident),*| $e:expr;)* }) => {
-        pub(super) fn $name<$g: $bound>(op: $op) -> Option<Kernel> {
+        table! { fn $name<$g: $bound>($op) $a => $r, $kernel $map as Kernel { $($v => |$($x),*| $e;)* } }
+    };
+    (fn $name:ident<$g:ident: $bound:path>($op:ident) $a:ty => $r:ty, $kernel:ident $map:ident as $form:ty
+        { $($v:ident => |$($x:ident),*| $e:expr;)* }) => {
+        pub(super) fn $name<$g: $bound>(op: $op) -> Option<$form> {
             Some(match op {
                 $($op::$v => {
                     struct K;

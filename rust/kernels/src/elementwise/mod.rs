@@ -11,6 +11,7 @@
 //! Every function is exact in the sense of "same bits": no result depends on where blocks or threads begin.
 
 mod binary;
+pub(crate) mod by_row;
 pub(crate) mod convert;
 mod copy;
 pub(crate) mod division;
@@ -29,7 +30,7 @@ pub(crate) mod walk;
 
 pub use binary::Binary;
 pub use copy::{copy, fill};
-pub use ramp::{Ramp, ramp};
+pub use ramp::{Ramp, ramp, triangle};
 pub use ternary::Ternary;
 pub use unary::Unary;
 
@@ -101,7 +102,7 @@ pub fn binary(op: Binary, compute: DType, a: Operand, b: Operand, out: AnyDst) {
     let kernels = Kernels {
         plain: kernel,
         over: binary::in_place(op, compute),
-        with_one: binary::with_one(op, compute),
+        rows: binary::of_rows(op, compute),
     };
     let inputs = [(&a, compute), (&b, compute)];
     execute(kernels, &inputs, result, &out, !light);

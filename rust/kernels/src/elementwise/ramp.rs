@@ -84,6 +84,33 @@ pub fn ramp(dst: AnyDst, of: Ramp) {
     });
 }
 
+/// The rows' and then the columns' numbers of the places of a matrix that lie up to the diagonal `offset`, or from it on, row
+/// by row; as many of them as `to` holds.
+pub fn triangle([rows, columns]: [i64; 2], offset: i64, upper: bool, to: &mut [i64]) {
+    let n = to.len() / 2;
+    let (mut of_rows, mut of_columns) = to.split_at_mut(n);
+    // The first row with a place.
+    let first = if upper { 0 } else { offset.saturating_neg().max(0) };
+    for row in first..rows {
+        let diagonal = row.saturating_add(offset);
+        let places = if upper {
+            diagonal.clamp(0, columns)..columns
+        } else {
+            0..diagonal.saturating_add(1).clamp(0, columns)
+        };
+        let len = ((places.end - places.start) as usize).min(of_rows.len());
+        if len == 0 {
+            return;
+        }
+        let (here, rest) = of_rows.split_at_mut(len);
+        here.fill(row);
+        of_rows = rest;
+        let (here, rest) = of_columns.split_at_mut(len);
+        count(places.start, 1, here);
+        of_columns = rest;
+    }
+}
+
 multiversion! {
     fn count(start: i64, step: i64, to: &mut [i64]) {
         for (i, to) in to.iter_mut().enumerate() {

@@ -4,8 +4,10 @@
 //! otherwise it is loaded into a scratch block. A scalar is one block filled once. Kernels therefore exist in one form
 //! only, `dense × dense → dense` without aliasing, whatever the strides, dtypes and scalars; the light ones in a second
 //! form that writes over its first input, for in-place ops. Other results that would overwrite an input wait in scratch.
+//! Where rows are long, or can be used where they lie, the walk goes [by rows](super::by_row) instead of by blocks.
 
 use super::Operand;
+use super::by_row::{self, Pairs, Rows, RowsKernels};
 use super::convert::{Load, Rect, Store, loader, storer};
 use super::plan::{Plan, TILE_COLS, TILE_ROWS};
 use crate::dtype::{DType, Scalar};
@@ -15,7 +17,6 @@ use crate::simd::prefetch_write;
 use crate::view::{AnyDst, AnySrc};
 use crate::with_element;
 use std::mem::MaybeUninit;
-use std::ops::Range;
 
 /// Elements of a scratch block: few enough for four of them in the first-level cache.
 pub(crate) const BLOCK: usize = 512;
@@ -25,8 +26,6 @@ pub(crate) const MAX_IN: usize = 4;
 const LONG_ROW: usize = 128;
 /// … and one of this length where else rows that lie apart would be copied into blocks.
 const ROW: usize = 32;
-/// … or of this one, where else an element would be copied for each of the row.
-const ROW_OF_ONE: usize = 64;
 /// Elements below which work stays on one thread, for kernels bound by memory.
 pub(crate) const GRAIN: usize = 32 * 1024;
 /// Bytes of a result from which on asking for its lines pays.
@@ -49,21 +48,12 @@ pub(super) fn ask(to: *const u8, bytes: usize) {
 /// A block kernel: dense inputs, dense output, no overlap between them.
 pub type Kernel = unsafe fn(inputs: &[*const u8; MAX_IN], out: *mut u8, n: usize);
 
-/// An op's kernel, and where there is one the form of it whose output is its first input.
+/// An op's kernel, and where there are such the forms of it whose output is its first input, and that take many rows.
 #[derive(Clone, Copy)]
 pub(crate) struct Kernels {
     pub plain: Kernel,
     pub over: Option<Kernel>,
-    pub with_one: Option<WithOne>,
-}
-
-/// The forms of a kernel of two inputs of which one is a single element.
-#[derive(Clone, Copy)]
-pub(crate) struct WithOne {
-    pub first: Kernel,
-    pub second: Kernel,
-    /// `second` over the first input.
-    pub over: Kernel,
+    pub rows: Option<RowsKernels>,
 }
 
 impl From<Kernel> for Kernels {
@@ -71,7 +61,7 @@ impl From<Kernel> for Kernels {
         Kernels {
             plain,
             over: None,
-            with_one: None,
+            rows: None,
         }
     }
 }
@@ -84,12 +74,12 @@ pub(crate) const fn scratch() -> Scratch {
 }
 
 /// Elements of a type that fit a block.
-fn room(ty: DType) -> usize {
+pub(super) fn room(ty: DType) -> usize {
     BLOCK * size_of::<u64>() / ty.size()
 }
 
 /// Fills the first `n` elements of a block, as far as there are so many, with a scalar.
-fn splat(value: Scalar, ty: DType, n: usize, block: &mut Scratch) {
+pub(super) fn splat(value: Scalar, ty: DType, n: usize, block: &mut Scratch) {
     let n = n.min(room(ty));
     let ptr = block.as_mut_ptr();
     // SAFETY: a block holds so many elements, aligned for the widest type.
@@ -125,15 +115,11 @@ unsafe fn single(at: *const u8, from: DType, ty: DType) -> Scalar {
 }
 
 /// How the walk gets the dense block of an input.
-enum Feed {
+pub(super) enum Feed {
     /// A scalar's block, filled once.
     Splat(Scalar),
     /// Used where it lies.
     Direct(*const u8),
-    /// One element for all of a row, which the kernel reads where it lies.
-    One(*const u8),
-    /// One element for all of a row, of which scratch holds as many copies as are read together.
-    PerRow(*const u8, Load),
     /// Loaded into scratch.
     Loaded(*const u8, Load),
 }
@@ -198,7 +184,7 @@ pub(crate) fn run(kernel: Kernels, inputs: &[(&Operand, DType)], result: DType, 
     };
     match plan.across(inputs.len()) {
         Some(across) => work.by_tiles(&plan, across),
-        None => work.walk(&plan),
+        None => work.walk(&plan, false),
     }
 }
 
@@ -289,12 +275,47 @@ impl Work<'_> {
             if i == 0 {
                 part = part.tiled(across);
             }
-            self.walk(&part);
+            self.walk(&part, i == 0);
         }
     }
 
+    /// The walk as one over rows of two inputs, of each of which a row is used where it lies or is one element.
+    fn pairs<'p>(&self, plan: &'p Plan) -> Option<Pairs<'p>> {
+        let (forms, &[(Operand::View(a), ta), (Operand::View(b), tb)]) = (self.kernel.rows?, self.inputs) else {
+            return None;
+        };
+        let (out, inner) = (self.out, plan.rank - 1);
+        let same_type = [a.dtype(), ta, b.dtype(), tb, out.dtype()] == [self.result; 5];
+        if !same_type || inner == 0 || plan.inner() < by_row::SHORTEST || plan.inner_stride(0) != 1 {
+            return None;
+        }
+        let others = |i: usize, v: &AnySrc| v.ptr() == out.ptr().cast_const() && plan.strides[i] != plan.strides[0];
+        // A row that is the same for all of them is better off in a block, several times.
+        let repeats = |i: usize| plan.strides[i][..inner].iter().all(|&s| s == 0);
+        let repeated = plan.inner() < LONG_ROW && (repeats(1) || repeats(2));
+        if others(1, a) || others(2, b) {
+            return None;
+        }
+        let kernel = match (plan.inner_stride(1), plan.inner_stride(2)) {
+            (1, 0) => forms.second,
+            (0, 1) => forms.first,
+            (1, 1) if !repeated => forms.both,
+            _ => return None,
+        };
+        let in_place = [a, b].iter().any(|v| v.ptr() == out.ptr().cast_const());
+        Some(Pairs {
+            plan,
+            kernel,
+            from: [a.ptr(), b.ptr()],
+            to: out.ptr(),
+            size: self.result.size(),
+            asks: self.grain >= GRAIN && !in_place && asks(out.numel() * self.result.size()),
+        })
+    }
+
+    /// `tiles`: the two innermost dims are a tile's.
     #[inline(never)]
-    fn walk(&self, plan: &Plan) {
+    fn walk(&self, plan: &Plan, tiles: bool) {
         let Work {
             kernel,
             inputs,
@@ -303,14 +324,13 @@ impl Work<'_> {
             grain,
         } = *self;
         let n: usize = plan.shape[..plan.rank].iter().product();
+        if let Some(pairs) = self.pairs(plan) {
+            return for_range(n, grain, |range| pairs.run(range));
+        }
         let apart = |operand: usize| {
             let outer = &plan.strides[operand][..plan.rank - 1];
-            let from = match plan.inner_stride(operand) {
-                1 => ROW,
-                0 if kernel.with_one.is_some() => ROW_OF_ONE,
-                _ => return false,
-            };
-            plan.inner() >= from && !plan.is_dense(operand) && outer.iter().any(|&s| s != 0)
+            let dense_rows = plan.inner() >= ROW && plan.inner_stride(operand) == 1;
+            dense_rows && !plan.is_dense(operand) && outer.iter().any(|&s| s != 0)
         };
         let by_row = plan.rank == 1 || plan.inner() >= LONG_ROW || (0..=inputs.len()).any(apart);
         let in_place = |operand: usize| {
@@ -335,9 +355,6 @@ impl Work<'_> {
                     aliased.note(i, v.ptr() == out.ptr().cast_const(), same_elements);
                     Feed::Direct(v.ptr())
                 }
-                Operand::View(v) if by_row && plan.inner_stride(i + 1) == 0 => {
-                    Feed::PerRow(v.ptr(), loader(v.dtype(), *ty))
-                }
                 Operand::View(v) => Feed::Loaded(v.ptr(), loader(v.dtype(), *ty)),
             };
         }
@@ -351,36 +368,26 @@ impl Work<'_> {
             }
         };
         let asks = grain >= GRAIN && !aliased.any && asks(n * result.size());
-        let loaded = feeds.iter().any(|f| matches!(f, Feed::Loaded(..)));
-        if let (false, Sink::Direct(to)) = (loaded, &sink) {
-            let chosen = match (kernel.with_one, inputs) {
-                (Some(forms), &[(Operand::View(a), ta), (Operand::View(b), tb)])
-                    if (a.dtype(), b.dtype()) == (ta, tb) =>
-                {
-                    one_as_it_lies(&mut feeds, forms, aliased).unwrap_or(chosen)
-                }
-                _ => chosen,
-            };
-            let feeds = &feeds[..inputs.len()];
+        let feeds = &feeds[..inputs.len()];
+        if let Sink::Direct(to) = sink
+            && let Some(by_row) = by_row::feeds(plan, feeds, by_row, tiles)
+        {
             // A block of copies of one element is as long as scratch allows.
-            let copies = feeds
-                .iter()
-                .zip(inputs)
-                .filter(|(f, _)| !matches!(f, Feed::Direct(_) | Feed::One(_)));
+            let copies = by_row.iter().zip(inputs).filter(|(f, _)| f.is_block());
             let most = if asks { BLOCK } else { usize::MAX };
             let rows = Rows {
                 plan,
                 kernel: chosen,
-                feeds,
+                feeds: &by_row[..inputs.len()],
                 inputs,
-                to: *to,
+                to,
                 size: result.size(),
                 piece: copies.map(|(_, input)| room(input.1)).fold(most, usize::min),
                 asks,
             };
             return for_range(n, grain, |range| rows.run(range));
         }
-        let (feeds, kernel) = (&feeds[..inputs.len()], chosen);
+        let kernel = chosen;
         // Of narrow elements more, up to the bytes that a block of f32 has.
         let widest = inputs
             .iter()
@@ -431,11 +438,10 @@ impl Work<'_> {
                         match *feed {
                             Feed::Splat(_) => {}
                             Feed::Loaded(..) if again && repeated[i] => {}
-                            Feed::One(_) => unreachable!("only where nothing is loaded or stored"),
                             Feed::Direct(base) => {
                                 ptrs[i] = base.offset(plan.offset(i + 1, &index) * inputs[i].1.size() as isize);
                             }
-                            Feed::Loaded(base, load) | Feed::PerRow(base, load) => {
+                            Feed::Loaded(base, load) => {
                                 let Operand::View(v) = inputs[i].0 else {
                                     unreachable!("only views are loaded")
                                 };
@@ -481,144 +487,6 @@ impl Work<'_> {
                 }
             }
         });
-    }
-}
-
-/// A walk by rows in which every input is used where it lies or is one element for all of a row, and results go where they
-/// belong: between two rows a few additions, so that short ones are no slower than long ones.
-struct Rows<'a> {
-    plan: &'a Plan,
-    kernel: Kernel,
-    feeds: &'a [Feed],
-    inputs: &'a [(&'a Operand<'a>, DType)],
-    to: *mut u8,
-    /// Bytes of a result.
-    size: usize,
-    /// Most elements of one call.
-    piece: usize,
-    asks: bool,
-}
-
-// SAFETY: as for `Feed` and `Sink`.
-unsafe impl Sync for Rows<'_> {}
-
-impl Rows<'_> {
-    fn run(&self, range: Range<usize>) {
-        let Rows { plan, piece, size, .. } = *self;
-        let inner = plan.rank - 1;
-        let mut blocks = [const { scratch() }; MAX_IN];
-        let mut ptrs = [std::ptr::null::<u8>(); MAX_IN];
-        // Bytes of an element in memory, and from row to row.
-        let (mut widths, mut steps) = ([0; MAX_IN], [0; MAX_IN]);
-        for (i, (feed, (operand, ty))) in self.feeds.iter().zip(self.inputs).enumerate() {
-            match (feed, operand) {
-                (Feed::Splat(s), _) => splat(*s, *ty, range.len(), &mut blocks[i]),
-                (_, Operand::View(v)) => widths[i] = v.dtype().size() as isize,
-                (_, Operand::Scalar(_)) => unreachable!("a scalar is a splat"),
-            }
-            if !matches!(feed, Feed::Direct(_) | Feed::One(_)) {
-                ptrs[i] = blocks[i].as_ptr().cast();
-            }
-            steps[i] = if inner > 0 {
-                plan.strides[i + 1][inner - 1] * widths[i]
-            } else {
-                0
-            };
-        }
-        let step = if inner > 0 {
-            plan.strides[0][inner - 1] * size as isize
-        } else {
-            0
-        };
-        let mut pos = range.start;
-        let mut index = plan.index(pos);
-        while pos < range.end {
-            let len = (plan.inner() - index[inner]).min(range.end - pos);
-            let rows = if inner > 0 && len == plan.inner() {
-                ((range.end - pos) / len).min(plan.shape[inner - 1] - index[inner - 1])
-            } else {
-                1
-            };
-            let mut starts = [0isize; MAX_IN];
-            for i in 0..self.feeds.len() {
-                starts[i] = plan.offset(i + 1, &index) * widths[i];
-            }
-            let mut to = self.to.wrapping_offset(plan.offset(0, &index) * size as isize);
-            for row in 0..rows {
-                // SAFETY: every index of the walk lies inside the views' shape, which their constructors vouched for; a
-                // block holds as many elements as a piece has; threads write disjoint elements.
-                unsafe {
-                    for (i, feed) in self.feeds.iter().enumerate() {
-                        match *feed {
-                            Feed::Splat(_) => continue,
-                            Feed::Direct(base) | Feed::One(base) => ptrs[i] = base.offset(starts[i]),
-                            Feed::PerRow(base, load) | Feed::Loaded(base, load) => {
-                                let rect = Rect {
-                                    rows: 1,
-                                    row_stride: 0,
-                                    cols: len.min(piece),
-                                    col_stride: 0,
-                                };
-                                load(base.offset(starts[i]), rect, blocks[i].as_mut_ptr().cast());
-                            }
-                        }
-                        starts[i] += steps[i];
-                    }
-                    self.row(&mut ptrs, to, len, (rows - 1 - row) * len);
-                }
-                to = to.wrapping_offset(step);
-            }
-            pos += rows * len;
-            match inner.checked_sub(1) {
-                Some(outer) if len == plan.inner() => plan.advance(&mut index, outer, rows),
-                _ => plan.advance(&mut index, inner, len),
-            }
-        }
-    }
-
-    /// One row, in pieces; `left` elements follow it.
-    ///
-    /// # Safety
-    /// `ptrs` lead to the elements of the row or to a block of one value, `to` to where its results belong.
-    #[inline(always)]
-    unsafe fn row(&self, ptrs: &mut [*const u8; MAX_IN], to: *mut u8, len: usize, left: usize) {
-        let Rows { piece, size, .. } = *self;
-        let mut at = 0;
-        loop {
-            let n = piece.min(len - at);
-            if self.asks {
-                // The piece after this one: of the next rows where this is the last.
-                let next = at + n;
-                ask(to.wrapping_add(next * size), (len + left - next).min(n) * size);
-            }
-            // SAFETY: the caller's promise.
-            unsafe { (self.kernel)(ptrs, to.add(at * size), n) };
-            at += n;
-            if at >= len {
-                return;
-            }
-            for (ptr, (feed, input)) in ptrs.iter_mut().zip(self.feeds.iter().zip(self.inputs)) {
-                if let Feed::Direct(_) = feed {
-                    *ptr = ptr.wrapping_add(n * input.1.size());
-                }
-            }
-        }
-    }
-}
-
-/// The form of a kernel for one element of each row and a row, where that is what the two inputs are: then the kernel reads
-/// the element where it lies.
-fn one_as_it_lies(feeds: &mut [Feed; MAX_IN], forms: WithOne, aliased: Aliases) -> Option<Kernel> {
-    match (&feeds[0], &feeds[1]) {
-        (Feed::Direct(_), Feed::PerRow(one, _)) => {
-            feeds[1] = Feed::One(*one);
-            Some(if aliased.any { forms.over } else { forms.second })
-        }
-        (Feed::PerRow(one, _), Feed::Direct(_)) if !aliased.any => {
-            feeds[0] = Feed::One(*one);
-            Some(forms.first)
-        }
-        _ => None,
     }
 }
 

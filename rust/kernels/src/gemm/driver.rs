@@ -142,11 +142,7 @@ impl<T: Number> Gemm<T> {
     /// # Safety
     /// The fields describe live memory; C overlaps nothing else; `kernels` are for this CPU.
     pub unsafe fn run(self, kernels: &'static Products<T>) {
-        let g = if self.c_cs != 1 && (self.c_rs == 1 || self.n == 1) {
-            self.swapped()
-        } else {
-            self
-        };
+        let g = self.by_rows();
         let work = g.m.saturating_mul(g.n).saturating_mul(g.k);
         let threads = parallel::threads();
         if threads == 1 || work < 2 * GRAIN {
@@ -212,11 +208,7 @@ impl<T: Number> Gemm<T> {
     /// # Safety
     /// As for `run`.
     pub unsafe fn run_here(self, kernels: &'static Products<T>) {
-        let g = if self.c_cs != 1 && (self.c_rs == 1 || self.n == 1) {
-            self.swapped()
-        } else {
-            self
-        };
+        let g = self.by_rows();
         if g.m == 0 || g.n == 0 {
             return;
         }
@@ -234,6 +226,17 @@ impl<T: Number> Gemm<T> {
                 }
                 None => packed::alone(&g, 0..g.n, &g, kernels),
             }
+        }
+    }
+
+    /// The problem or its transpose, whichever has contiguous rows of C; of a vector that comes of a matrix with contiguous
+    /// columns, the one in which these are rows.
+    fn by_rows(self) -> Self {
+        let vector = self.n == 1 && self.c_rs == 1 && self.a_rs == 1 && self.a_cs != 1;
+        if vector || self.c_cs != 1 && (self.c_rs == 1 || self.n == 1) {
+            self.swapped()
+        } else {
+            self
         }
     }
 
@@ -300,7 +303,8 @@ impl<T: Number> Gemm<T> {
         } else {
             self.rows_stay(kernels) && !self.is_few_turned()
         };
-        plain && self.m > 1 && self.c_cs == 1 && near && direct
+        // A long vector comes of rows (`by_rows`).
+        plain && self.m > 1 && (self.n > 1 || self.m < LONG) && self.c_cs == 1 && near && direct
     }
 
     /// Those of many small products whose index is in `which`, the i-th at i times the strides of A, B and C: one tile's

@@ -2,6 +2,7 @@
 //! windows above each other can share.
 
 use super::block::Row;
+use super::channels::{each_place, means, side_by_side};
 use super::wide::{self, Wide};
 use super::{PoolShape, Strides, Window, adaptive_windows, each_plane, row, zero_plane};
 use crate::dtype::{DType, Element};
@@ -171,6 +172,11 @@ fn forward<T: Element>(windows: &[Vec<Window>; 3], s: Option<&PoolShape>, diviso
                 unsafe { wide.mean(src.cast(), &inverses, y.ptr().add(plane * size).cast()) };
             });
         }
+    }
+    if !global && side_by_side(&x, &y) {
+        return each_place(windows, x, y, |window, place, to| {
+            means(place, divisor.of(window), to, channels)
+        });
     }
     let kernel = s.filter(|_| [xs.0[4], ys.0[4]] == [1; 2]);
     let strip = kernel.map_or(0..0, |s| row::whole(&windows[2], s));

@@ -2,6 +2,7 @@
 //! again in the input.
 
 use super::block::{BLOCK, Row, put};
+use super::channels::{each_place, maxima, side_by_side};
 use super::row::{self, Places, Unwanted, Wanted};
 use super::wide::Wide;
 use super::{PoolShape, Strides, Window, adaptive_windows, each_plane, zero_plane};
@@ -246,6 +247,9 @@ fn forward<T: MaxElement>(p: &Plane<T>, x: Src<T>, y: Dst<T>, indices: Option<Ds
             // SAFETY: f32, as `wide` found; planes are disjoint.
             unsafe { wide.max(src.cast(), y.ptr().add(plane * size).cast(), places) };
         });
+    }
+    if indices.is_none() && side_by_side(&x, &y) {
+        return each_place(p.windows, x, y, |_, place, to| maxima(place, to, channels));
     }
     each_plane(y.shape(), p.work(), |plane| {
         let src = x.ptr().wrapping_offset(p.strides.plane(plane, channels));

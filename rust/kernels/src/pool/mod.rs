@@ -6,6 +6,7 @@
 
 mod avg;
 mod block;
+mod channels;
 mod max;
 mod row;
 mod wide;

@@ -153,52 +153,62 @@ pub fn lines<T: Real>(src: &[T], taps: &Taps<T>, inner: usize, dst: &mut [T]) {
         });
     }
     parallel::for_range(outer * n, grain(inner), |range| {
-        for unit in range {
-            let (o, i) = (unit / n, unit % n);
+        let mut unit = range.start;
+        while unit < range.end {
+            let (o, first) = (unit / n, unit % n);
+            let places = first..n.min(first + range.end - unit);
+            let count = places.len();
             // SAFETY: as above.
-            let to = unsafe { std::slice::from_raw_parts_mut(to.at(unit * inner), inner) };
-            let mut k = taps.starts[i]..taps.starts[i + 1];
-            let row = |k: usize| &src[(o * size + taps.places[k]) * inner..][..inner];
-            match k.len() {
-                0 => to.fill(T::ZERO),
-                1 => one(row(k.start), taps.weights[k.start], to),
-                _ => {
-                    two(
-                        [row(k.start), row(k.start + 1)],
-                        [taps.weights[k.start], taps.weights[k.start + 1]],
-                        to,
-                    );
-                    k.start += 2;
-                    for k in k {
-                        more(row(k), taps.weights[k], to);
-                    }
-                }
-            }
+            let to = unsafe { std::slice::from_raw_parts_mut(to.at(unit * inner), count * inner) };
+            some(&src[o * size * inner..][..size * inner], taps, places, inner, to);
+            unit += count;
         }
     });
 }
 
 multiversion! {
-    fn one<T: Real>(a: &[T], weight: T, to: &mut [T]) {
-        for (to, a) in to.iter_mut().zip(a) {
-            *to = *a * weight;
+    /// The lines of some places.
+    fn some<T: Real>(from: &[T], taps: &Taps<T>, places: std::ops::Range<usize>, inner: usize, to: &mut [T]) {
+        for (i, to) in places.zip(to.chunks_exact_mut(inner)) {
+            let k = taps.starts[i]..taps.starts[i + 1];
+            let (lines, weights) = (&taps.places[k.clone()], &taps.weights[k]);
+            match (lines, weights) {
+                (&[a, b, ref lines @ ..], &[u, v, ref weights @ ..]) => {
+                    two([line(from, a, inner), line(from, b, inner)], [u, v], to);
+                    for (&a, &weight) in lines.iter().zip(weights) {
+                        more(line(from, a, inner), weight, to);
+                    }
+                }
+                (&[a], &[weight]) => one(line(from, a, inner), weight, to),
+                _ => to.fill(T::ZERO),
+            }
         }
     }
 }
 
-multiversion! {
-    fn two<T: Real>(rows: [&[T]; 2], weights: [T; 2], to: &mut [T]) {
-        for ((to, a), b) in to.iter_mut().zip(rows[0]).zip(rows[1]) {
-            *to = b.mul_add(weights[1], *a * weights[0]);
-        }
+#[inline(always)]
+fn line<T>(from: &[T], place: usize, inner: usize) -> &[T] {
+    &from[place * inner..][..inner]
+}
+
+#[inline(always)]
+fn one<T: Real>(a: &[T], weight: T, to: &mut [T]) {
+    for (to, a) in to.iter_mut().zip(a) {
+        *to = *a * weight;
     }
 }
 
-multiversion! {
-    fn more<T: Real>(a: &[T], weight: T, to: &mut [T]) {
-        for (to, a) in to.iter_mut().zip(a) {
-            *to = a.mul_add(weight, *to);
-        }
+#[inline(always)]
+fn two<T: Real>(rows: [&[T]; 2], weights: [T; 2], to: &mut [T]) {
+    for ((to, a), b) in to.iter_mut().zip(rows[0]).zip(rows[1]) {
+        *to = b.mul_add(weights[1], *a * weights[0]);
+    }
+}
+
+#[inline(always)]
+fn more<T: Real>(a: &[T], weight: T, to: &mut [T]) {
+    for (to, a) in to.iter_mut().zip(a) {
+        *to = a.mul_add(weight, *to);
     }
 }
 

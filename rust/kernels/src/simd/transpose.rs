@@ -3,12 +3,15 @@
 use super::vec::Lanes;
 use super::{Isa, isa};
 
-/// Lines whose elements become neighbours: line `c` begins at `from + c·apart`.
+/// Lines whose elements become neighbours: line `c` begins at `from + c % group · apart + c / group · step`.
 #[derive(Clone, Copy)]
 pub(crate) struct Band<T> {
     pub from: *const T,
     pub apart: isize,
     pub lines: usize,
+    pub group: usize,
+    /// Between the first lines of two groups.
+    pub step: isize,
     /// Elements of a line that are taken.
     pub len: usize,
     pub to: *mut T,
@@ -16,7 +19,49 @@ pub(crate) struct Band<T> {
     pub row: isize,
 }
 
-/// `to[i·row + c] = from[c·apart + i]` for what fills whole blocks; returns how many lines were done.
+impl<T> Band<T> {
+    /// Where its lines from the `first` on begin.
+    pub fn starts(&self, first: usize) -> Starts<T> {
+        let group = self.group.max(1);
+        let (groups, lines) = (first / group, first % group);
+        Starts {
+            line: (self.from)
+                .wrapping_offset(self.step.wrapping_mul(groups as isize))
+                .wrapping_offset(self.apart.wrapping_mul(lines as isize)),
+            left: group - lines,
+            group,
+            apart: self.apart,
+            // From the last line of a group.
+            step: (self.step).wrapping_sub(self.apart.wrapping_mul(group as isize - 1)),
+        }
+    }
+}
+
+/// [`Band::starts`], one after another; a division for each would take longer than the line.
+pub(crate) struct Starts<T> {
+    line: *const T,
+    left: usize,
+    group: usize,
+    apart: isize,
+    step: isize,
+}
+
+impl<T> Starts<T> {
+    #[inline(always)]
+    pub fn next(&mut self) -> *const T {
+        let line = self.line;
+        self.left -= 1;
+        if self.left == 0 {
+            self.left = self.group;
+            self.line = line.wrapping_offset(self.step);
+        } else {
+            self.line = line.wrapping_offset(self.apart);
+        }
+        line
+    }
+}
+
+/// `to[i·row + c]` is the `i`-th element of line `c` for what fills whole blocks; returns how many lines were done.
 ///
 /// # Safety
 /// All those elements lie in live memory, and the two sides do not overlap; `row` is positive.
@@ -46,6 +91,8 @@ fn cast<T, U>(band: &Band<T>) -> Band<U> {
         from: band.from.cast(),
         apart: band.apart,
         lines: band.lines,
+        group: band.group,
+        step: band.step,
         len: band.len,
         to: band.to.cast(),
         row: band.row,
@@ -56,11 +103,17 @@ fn cast<T, U>(band: &Band<T>) -> Band<U> {
 /// As for [`transpose`].
 #[inline(always)]
 unsafe fn blocks<T: Copy, L: Lanes<T>>(l: L, band: &Band<T>) -> usize {
-    let mut rows = [band.from; 16];
+    let (mut rows, mut starts) = ([band.from; 16], band.starts(0));
     let done = band.lines / L::BLOCK * L::BLOCK;
+    // Of one group, all lines' beginnings at once: from one to the next they would be late.
+    let one = band.group >= band.lines;
     for c in (0..done).step_by(L::BLOCK) {
         for (i, row) in rows[..L::BLOCK].iter_mut().enumerate() {
-            *row = band.from.wrapping_offset((c + i) as isize * band.apart);
+            *row = if one {
+                band.from.wrapping_offset((c + i) as isize * band.apart)
+            } else {
+                starts.next()
+            };
         }
         for i in (0..band.len).step_by(L::BLOCK) {
             // SAFETY: the caller's promise; a row of a block has `BLOCK` elements, of lines that are there.
@@ -103,12 +156,15 @@ mod x86 {
     pub(super) unsafe fn two(band: &Band<u16>) -> usize {
         const N: usize = 8;
         let (done, whole) = (band.lines / N * N, band.len / N * N);
+        let (mut lines, mut starts) = ([band.from; N], band.starts(0));
         for c in (0..done).step_by(N) {
+            for line in &mut lines {
+                *line = starts.next();
+            }
             // SAFETY: the caller's promise.
             unsafe {
-                let from = band.from.offset(c as isize * band.apart);
                 for i in (0..whole).step_by(N) {
-                    let at = |k: usize| _mm_loadu_si128(from.offset(k as isize * band.apart).add(i).cast());
+                    let at = |k: usize| _mm_loadu_si128(lines[k].add(i).cast());
                     let mut r = [at(0), at(1), at(2), at(3), at(4), at(5), at(6), at(7)];
                     // Each round doubles the run of one line's neighbours: line k meets line k + 4.
                     for _ in 0..3 {
@@ -120,7 +176,7 @@ mod x86 {
                         _mm_storeu_si128(band.to.offset((i + k) as isize * band.row).add(c).cast(), r);
                     }
                 }
-                singles(band, c..c + N, whole);
+                singles(band, &lines, c, whole);
             }
         }
         done
@@ -134,14 +190,17 @@ mod x86 {
     pub(super) unsafe fn one(band: &Band<u8>) -> usize {
         const N: usize = 16;
         let (done, whole) = (band.lines / N * N, band.len / N * N);
+        let (mut lines, mut starts) = ([band.from; N], band.starts(0));
         for c in (0..done).step_by(N) {
+            for line in &mut lines {
+                *line = starts.next();
+            }
             // SAFETY: the caller's promise.
             unsafe {
-                let from = band.from.offset(c as isize * band.apart);
                 for i in (0..whole).step_by(N) {
                     let mut r = [_mm_setzero_si128(); N];
-                    for (k, r) in r.iter_mut().enumerate() {
-                        *r = _mm_loadu_si128(from.offset(k as isize * band.apart).add(i).cast());
+                    for (r, line) in r.iter_mut().zip(lines) {
+                        *r = _mm_loadu_si128(line.add(i).cast());
                     }
                     for _ in 0..4 {
                         let mut next = r;
@@ -155,23 +214,21 @@ mod x86 {
                         _mm_storeu_si128(band.to.offset((i + k) as isize * band.row).add(c).cast(), r);
                     }
                 }
-                singles(band, c..c + N, whole);
+                singles(band, &lines, c, whole);
             }
         }
         done
     }
 
-    /// The elements from `first` on of some lines.
+    /// The elements from `first` on of the lines from the `c`-th on.
     ///
     /// # Safety
     /// As for [`transpose`].
-    unsafe fn singles<T: Copy>(band: &Band<T>, lines: std::ops::Range<usize>, first: usize) {
-        for c in lines {
+    unsafe fn singles<T: Copy>(band: &Band<T>, lines: &[*const T], c: usize, first: usize) {
+        for (c, line) in (c..).zip(lines) {
             for i in first..band.len {
                 // SAFETY: the caller's promise.
-                unsafe {
-                    *band.to.offset(i as isize * band.row).add(c) = *band.from.offset(c as isize * band.apart).add(i);
-                }
+                unsafe { *band.to.offset(i as isize * band.row).add(c) = *line.add(i) };
             }
         }
     }

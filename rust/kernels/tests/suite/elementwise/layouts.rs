@@ -104,6 +104,41 @@ fn every_layout() {
     }
 }
 
+/// Both inputs of one type, into an output of theirs or into one of them.
+#[test]
+fn every_layout_of_one_type() {
+    const MORE: &[&[usize]] = &[&[9, 2], &[5, 3, 4], &[7, 15], &[6, 16], &[3, 2, 17], &[48, 64]];
+    for shape in SHAPES.iter().chain(MORE) {
+        for (ao, astr, an) in layouts(shape, false) {
+            let a: Vec<f64> = (0..an).map(|i| i as f64 * 0.5 - 7.0).collect();
+            for (bo, bstr, bn) in layouts(shape, false) {
+                let b: Vec<f64> = (0..bn).map(|i| (i * 37 % 1001) as f64).collect();
+                for (_, ostr, on) in layouts(shape, true) {
+                    let (va, vb) = (src(&a, ao, shape, &astr), src(&b, bo, shape, &bstr));
+                    let [va, vb] = [va, vb].map(Operand::View);
+                    let mut out = vec![-1f64; on];
+                    binary(Binary::Sub, DType::F64, va, vb, dst(&mut out, shape, &ostr));
+                    let mut minuend = vec![0.25; on];
+                    let to = dst(&mut minuend, shape, &ostr);
+                    binary(Binary::Sub, DType::F64, Operand::View(to.as_src()), vb, to);
+                    let mut subtrahend = vec![0.25; on];
+                    let to = dst(&mut subtrahend, shape, &ostr);
+                    binary(Binary::Sub, DType::F64, va, Operand::View(to.as_src()), to);
+                    for i in indices(shape) {
+                        let (x, y, o) = (a[at(&i, ao, &astr)], b[at(&i, bo, &bstr)], at(&i, 0, &ostr));
+                        let got = [out[o], minuend[o], subtrahend[o]];
+                        assert_eq!(
+                            got,
+                            [x - y, 0.25 - y, x - 0.25],
+                            "{shape:?} {astr:?} {bstr:?} {ostr:?} {i:?}"
+                        );
+                    }
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn copies_and_fills() {
     // Lines in turn, and rows of one value.
