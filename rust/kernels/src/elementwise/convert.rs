@@ -52,6 +52,18 @@ macro_rules! as_stored {
 }
 as_stored!(u8 u16 u32);
 
+/// What integers are converted to in one step.
+impl Compute for bf16 {
+    #[inline(always)]
+    fn get<S: Stored>(v: S) -> Self {
+        Self::of_f32(v.f32())
+    }
+    #[inline(always)]
+    fn put<D: Stored>(self) -> D {
+        D::of_f32(Stored::f32(self))
+    }
+}
+
 macro_rules! stored_int {
     ($($t:ty)*) => {$(
         impl Stored for $t {
@@ -504,13 +516,23 @@ pub fn loader(stored: DType, computed: DType) -> Load {
     })
 }
 
-/// Copies truth values and integers of one or two bytes as integers of four, without a step by way of i64.
-pub(super) fn to_four_bytes(stored: DType) -> Option<Load> {
-    Some(match stored {
-        DType::Bool => load::<Bool, u32>,
-        DType::U8 => load::<u8, u32>,
-        DType::I8 => load::<i8, u32>,
-        DType::I16 => load::<i16, u32>,
+/// Converts integers below eight bytes, and truth values, to each other and to bfloat16 in one step, where there is one.
+pub(super) fn direct(from: DType, to: DType) -> Option<Load> {
+    use DType::{BF16, Bool as Truth, I8, I16, I32, U8, U16, U32};
+    Some(match (from, to) {
+        (I16 | U16, U8 | I8) => load::<u16, u8>,
+        (I32 | U32, U8 | I8) => load::<u32, u8>,
+        (U8, U16 | I16) => load::<u8, u16>,
+        (I8, U16 | I16) => load::<i8, u16>,
+        (I32 | U32, U16 | I16) => load::<u32, u16>,
+        (Truth, U32 | I32) => load::<Bool, u32>,
+        (U8, U32 | I32) => load::<u8, u32>,
+        (I8, U32 | I32) => load::<i8, u32>,
+        (I16, U32 | I32) => load::<i16, u32>,
+        (U8, BF16) => load::<u8, bf16>,
+        (I8, BF16) => load::<i8, bf16>,
+        (I16, BF16) => load::<i16, bf16>,
+        (I32, BF16) => load::<i32, bf16>,
         _ => return None,
     })
 }

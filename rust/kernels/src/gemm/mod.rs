@@ -7,6 +7,7 @@
 //! * where m·n is small and k is long, k is cut into blocks, whose sums are joined in a fixed tree.
 
 pub(crate) mod ahead;
+mod bytes;
 mod driver;
 mod epilogue;
 mod few;
@@ -25,6 +26,7 @@ mod words;
 
 pub(crate) use ahead::Ahead;
 pub(crate) use driver::Gemm;
+pub use bytes::dot_narrow;
 pub use epilogue::{Bias, Epilogue, Plus};
 pub(crate) use micro::{Number, Products, Tile};
 pub use narrow::{has_bf16, matmul_bf16, matmul_i8};
