@@ -47,7 +47,10 @@ pub fn dot_narrow(a: AnySrc, b: AnySrc, out: AnyDst) -> bool {
     if !matches!(d, DType::U8 | DType::I8 | DType::I16) || a.rank() != 1 {
         return false;
     }
-    assert!(b.dtype() == d && out.dtype() == d && a.shape() == b.shape(), "vectors of one kind");
+    assert!(
+        b.dtype() == d && out.dtype() == d && a.shape() == b.shape(),
+        "vectors of one kind"
+    );
     let n = a.shape()[0];
     let sum = AtomicU16::new(0);
     parallel::for_range(n.div_ceil(BLOCK), grain(BLOCK), |blocks| {

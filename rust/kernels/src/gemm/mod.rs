@@ -25,8 +25,8 @@ mod widened;
 mod words;
 
 pub(crate) use ahead::Ahead;
-pub(crate) use driver::Gemm;
 pub use bytes::dot_narrow;
+pub(crate) use driver::Gemm;
 pub use epilogue::{Bias, Epilogue, Plus};
 pub(crate) use micro::{Number, Products, Tile};
 pub use narrow::{has_bf16, matmul_bf16, matmul_i8};

@@ -108,7 +108,11 @@ pub(super) unsafe fn lanes<T: Number>(
                 let len = DOT_BLOCK.min(k - from);
                 if now.0 != b {
                     let g = at(b);
-                    let whole = if m == 1 { g.b } else { contiguous(g.b, g.b_rs, k, &mut vector) };
+                    let whole = if m == 1 {
+                        g.b
+                    } else {
+                        contiguous(g.b, g.b_rs, k, &mut vector)
+                    };
                     now = (b, g, whole);
                 }
                 let g = &now.1;

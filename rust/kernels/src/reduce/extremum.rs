@@ -225,7 +225,15 @@ impl Kind {
 /// `count` lines of `n` elements, `step` apart, and room for as many pairs.
 unsafe fn lines<T: Key, L: Form>(from: *const u8, n: usize, step: isize, out: *mut u8, count: usize) {
     // SAFETY: the contract of this function.
-    unsafe { each_line::<T, L>(PhantomData, from.cast(), n, step, std::slice::from_raw_parts_mut(out.cast(), count)) }
+    unsafe {
+        each_line::<T, L>(
+            PhantomData,
+            from.cast(),
+            n,
+            step,
+            std::slice::from_raw_parts_mut(out.cast(), count),
+        )
+    }
 }
 
 /// # Safety
@@ -258,7 +266,13 @@ unsafe fn begin<T: Key>(ends: *mut u8, n: usize) {
 
 /// # Safety
 /// `n` ends at both; from one to the next, and from an end to its other, it is as many elements as is said.
-unsafe fn join<T: Key>(from: *const u8, [step, other]: [usize; 2], to: *mut u8, [to_step, to_other]: [usize; 2], n: usize) {
+unsafe fn join<T: Key>(
+    from: *const u8,
+    [step, other]: [usize; 2],
+    to: *mut u8,
+    [to_step, to_other]: [usize; 2],
+    n: usize,
+) {
     let (from, to) = (from.cast::<T>(), to.cast::<T>());
     for i in 0..n {
         // SAFETY: the contract of this function.
@@ -293,7 +307,13 @@ multiversion! {
 ///
 /// # Safety
 /// `n` ends as in [`join`], and as many places.
-unsafe fn finish<T: Key, L: Form>(from: *const u8, [step, other]: [usize; 2], mut to: Ends, n: usize, special: [i64; 2]) {
+unsafe fn finish<T: Key, L: Form>(
+    from: *const u8,
+    [step, other]: [usize; 2],
+    mut to: Ends,
+    n: usize,
+    special: [i64; 2],
+) {
     let from = from.cast::<T>();
     if step == 1 {
         for side in 0..2 {
@@ -303,7 +323,13 @@ unsafe fn finish<T: Key, L: Form>(from: *const u8, [step, other]: [usize; 2], mu
             // SAFETY: as below.
             unsafe {
                 let ends = [from_raw_parts(from, n), from_raw_parts(from.add(other), n)];
-                each_end::<T, L>(PhantomData, ends, side, std::slice::from_raw_parts_mut(to.at[side].cast(), n), special);
+                each_end::<T, L>(
+                    PhantomData,
+                    ends,
+                    side,
+                    std::slice::from_raw_parts_mut(to.at[side].cast(), n),
+                    special,
+                );
             }
             to.at[side] = std::ptr::null_mut();
         }
@@ -316,7 +342,9 @@ unsafe fn finish<T: Key, L: Form>(from: *const u8, [step, other]: [usize; 2], mu
         let ends = unsafe { [*from.add(i * step), *from.add(i * step + other)] };
         for side in (0..2).filter(|&side| !to.at[side].is_null()) {
             // SAFETY: as above.
-            unsafe { *to.at[side].cast::<T>().offset(i as isize * to.step[side]) = element::<T, L>(ends, side, special) };
+            unsafe {
+                *to.at[side].cast::<T>().offset(i as isize * to.step[side]) = element::<T, L>(ends, side, special)
+            };
         }
     }
 }
@@ -464,25 +492,28 @@ fn runs(plan: &mut Plan, len: usize, step: isize) {
             let ends = both.as_mut_ptr().cast::<u8>();
             // SAFETY: the ends of nothing, and room for a pair.
             unsafe { (kind.lines)(plan.from, 0, 0, ends, 1) };
-            plan.reduced.runs(part * units / parts..(part + 1) * units / parts, |_, run, count, apart| {
-                for first in (0..count).step_by(SOME) {
-                    let some = SOME.min(count - first);
-                    let start = at[0] + run[0] + first as isize * apart[0];
-                    // SAFETY: lines of the walks.
-                    unsafe {
-                        if step == 1 {
-                            (kind.lines)(plan.at(start), n, apart[0], pairs, some);
-                            (kind.join)(pairs, [2, 1], ends, [0, 1], some);
-                            continue;
-                        }
-                        for i in 0..some {
-                            (kind.bring)(plan.at(start + i as isize * apart[0]), step, near, n);
-                            (kind.lines)(near, n, 0, pairs, 1);
-                            (kind.join)(pairs, [2, 1], ends, [0, 1], 1);
+            plan.reduced.runs(
+                part * units / parts..(part + 1) * units / parts,
+                |_, run, count, apart| {
+                    for first in (0..count).step_by(SOME) {
+                        let some = SOME.min(count - first);
+                        let start = at[0] + run[0] + first as isize * apart[0];
+                        // SAFETY: lines of the walks.
+                        unsafe {
+                            if step == 1 {
+                                (kind.lines)(plan.at(start), n, apart[0], pairs, some);
+                                (kind.join)(pairs, [2, 1], ends, [0, 1], some);
+                                continue;
+                            }
+                            for i in 0..some {
+                                (kind.bring)(plan.at(start + i as isize * apart[0]), step, near, n);
+                                (kind.lines)(near, n, 0, pairs, 1);
+                                (kind.join)(pairs, [2, 1], ends, [0, 1], 1);
+                            }
                         }
                     }
-                }
-            });
+                },
+            );
             // SAFETY: a job's place is its own.
             unsafe {
                 if parts > 1 {
@@ -547,7 +578,11 @@ fn columns(plan: &mut Plan) {
     };
     for_range(results * parts, grain(rows.div_ceil(parts) * row.min(STRIP)), |jobs| {
         let mut own = room(if parts > 1 { 0 } else { each });
-        let mut near = room(if step[0] == 1 { 0 } else { (4 * row.min(STRIP) * size).div_ceil(8) });
+        let mut near = room(if step[0] == 1 {
+            0
+        } else {
+            (4 * row.min(STRIP) * size).div_ceil(8)
+        });
         let near = near.as_mut_ptr().cast::<u8>();
         for job in jobs {
             let (at, n) = place(job / parts);
@@ -576,14 +611,15 @@ fn columns(plan: &mut Plan) {
             };
             // SAFETY: room for two rows.
             unsafe { (kind.begin)(ends, n) };
-            plan.reduced.each(part * rows / parts..(part + 1) * rows / parts, |_, [o, ..]| {
-                offsets[held] = o;
-                held += 1;
-                if held == SOME {
-                    fold(&offsets);
-                    held = 0;
-                }
-            });
+            plan.reduced
+                .each(part * rows / parts..(part + 1) * rows / parts, |_, [o, ..]| {
+                    offsets[held] = o;
+                    held += 1;
+                    if held == SOME {
+                        fold(&offsets);
+                        held = 0;
+                    }
+                });
             fold(&offsets[..held]);
             if part == 0 && rest > 0 {
                 // SAFETY: the rows after the last that were taken together.

@@ -19,8 +19,8 @@ use walk::view_mut;
 
 pub use arg::{arg_reduce, count_nonzero, equal};
 pub use extremum::extrema;
-pub(crate) use fold::{Fold, fold};
 use fold::fold_stored;
+pub(crate) use fold::{Fold, fold};
 
 /// Longest run that [`sum_rows`] takes.
 pub const ROW: usize = fold::RUN - 1;
@@ -53,6 +53,14 @@ pub enum Reduce {
 /// theirs). `Max` and `Min` must not be of nothing (the caller refuses that).
 pub fn reduce(op: Reduce, work: DType, src: AnySrc, axes: &[bool], dst: AnyDst) {
     let truth = src.dtype() == DType::Bool;
+    let src = match op {
+        // Bytes are truth values as they are.
+        Reduce::Any | Reduce::All | Reduce::CountNonzero if src.dtype().size() == 1 => {
+            // SAFETY: the same memory; a truth value is any byte.
+            unsafe { AnySrc::new(src.ptr(), DType::Bool, src.shape(), src.strides()) }
+        }
+        _ => src,
+    };
     match op {
         Reduce::Any => one(folds::AnyAll::<true>, src, axes, dst),
         Reduce::All => one(folds::AnyAll::<false>, src, axes, dst),
@@ -60,7 +68,11 @@ pub fn reduce(op: Reduce, work: DType, src: AnySrc, axes: &[bool], dst: AnyDst) 
         Reduce::Min if truth => one(folds::AnyAll::<false>, src, axes, dst),
         Reduce::CountNonzero => one(folds::Count, src, axes, dst),
         Reduce::Max | Reduce::Min => {
-            let (low, high) = if op == Reduce::Max { (None, Some(dst)) } else { (Some(dst), None) };
+            let (low, high) = if op == Reduce::Max {
+                (None, Some(dst))
+            } else {
+                (Some(dst), None)
+            };
             assert!(extrema(src, axes, low, high), "{op:?} of {}", src.dtype().name());
         }
         _ => match work {
@@ -152,14 +164,7 @@ pub(crate) fn var_of<T: Real>(
     squares_of(&src, axes, correction, std, mean, dst);
 }
 
-fn squares_of<T: Real>(
-    src: &AnySrc,
-    axes: &[bool],
-    correction: f64,
-    std: bool,
-    mean: Option<&Dst<T>>,
-    dst: &Dst<T>,
-) {
+fn squares_of<T: Real>(src: &AnySrc, axes: &[bool], correction: f64, std: bool, mean: Option<&Dst<T>>, dst: &Dst<T>) {
     let n = count(src.shape(), axes);
     let div = T::from_f64((n as f64 - correction).max(0.0));
     let shape = keepdim(src.shape(), axes);

@@ -205,9 +205,12 @@ pub fn ops() -> Vec<Builder> {
     let mut all = Vec::from(extrema!("max", Max, true, Maximum, "largest"));
     all.extend(extrema!("min", Min, false, Minimum, "smallest"));
     all.push(
-        op("_aminmax(input, dim: int[1] = [], keepdim: bool = False) -> (low, high)", "What amin and amax give, in one pass.")
-            .compute(both_infer, both_run)
-            .function_only(),
+        op(
+            "_aminmax(input, dim: int[1] = [], keepdim: bool = False) -> (low, high)",
+            "What amin and amax give, in one pass.",
+        )
+        .compute(both_infer, both_run)
+        .function_only(),
     );
     all
 }

@@ -36,10 +36,14 @@ fn with_views(c: &Call, mask: &Mask, to: DType, run: impl FnOnce(AnySrc, &[bool]
     Ok(())
 }
 
-/// A reduction in the dtype that stands in for the result's.
+/// A reduction in the dtype that stands in for the result's; extrema in the elements' own.
 fn fold(c: &Call, kind: Reduce, mask: &Mask) -> Result<()> {
     let work = c.outs[0].dtype.compute();
-    with_views(c, mask, work, |x, axes, out| reduce::reduce(kind, work, x, axes, out))
+    let to = match kind {
+        Reduce::Max | Reduce::Min => c.args.tensor(0).dtype,
+        _ => work,
+    };
+    with_views(c, mask, to, |x, axes, out| reduce::reduce(kind, work, x, axes, out))
 }
 
 const SUM: Fold = Fold::floats("0.0", "acc + v", "acc + v");

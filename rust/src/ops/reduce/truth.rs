@@ -11,8 +11,8 @@ use crate::layout::Dims;
 use crate::ops::def::{Builder, Call, Metas, op};
 use crate::ops::infer::{axes, reduced};
 use crate::ops::support::{Mask, comparable, one};
-use firesteel_kernels::reduce::{self, Reduce};
 use firesteel_kernels::MAX_RANK;
+use firesteel_kernels::reduce::{self, Reduce};
 
 /// An empty list of dims reduces nothing here.
 fn truth_mask(a: &Args) -> Result<Mask> {

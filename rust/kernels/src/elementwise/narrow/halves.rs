@@ -7,8 +7,7 @@ use super::super::ternary::{Fused, clamp, lerp, nan_to_num};
 use super::super::walk::Kernel;
 use super::super::{Binary, Ternary, Unary};
 use super::map::{
-    light1, light2, of_half, of_half_float, of_half_floats, of_half_three, of_halves, of_halves_float,
-    of_three_float,
+    light1, light2, of_half, of_half_float, of_half_floats, of_half_three, of_halves, of_halves_float, of_three_float,
 };
 use crate::dtype::Bool;
 

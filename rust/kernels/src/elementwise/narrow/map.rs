@@ -219,7 +219,10 @@ pub(super) fn light_over2<T: Copy, R, K: Map2<T, T>>() -> Kernel {
 /// The forms of [`light2`] of which one input is a single element.
 macro_rules! one {
     ($name:ident = |$ins:ident, $out:ident, $n:ident| $call:expr) => {
-        #[allow(clippy::extra_unused_type_parameters, reason = "`table!` names the types of every kernel")]
+        #[allow(
+            clippy::extra_unused_type_parameters,
+            reason = "`table!` names the types of every kernel"
+        )]
         pub(super) fn $name<T: Copy, R, K: Map2<T, T>>() -> Kernel {
             /// # Safety
             /// The operands hold `n` elements, or one; the result has room for `n`, and is apart from them or, by name, the first.
@@ -231,23 +234,29 @@ macro_rules! one {
         }
     };
 }
-one!(light_first2 = |ins, out, n| by_first::<T, K>(
-    PhantomData,
-    ins[0].cast::<T>().read(),
-    from_raw_parts(ins[1].cast(), n),
-    from_raw_parts_mut(out.cast(), n)
-));
-one!(light_second2 = |ins, out, n| by_second::<T, K>(
-    PhantomData,
-    from_raw_parts(ins[0].cast(), n),
-    ins[1].cast::<T>().read(),
-    from_raw_parts_mut(out.cast(), n)
-));
-one!(light_second_over2 = |ins, out, n| onto_by_second::<T, K>(
-    PhantomData,
-    from_raw_parts_mut(out.cast(), n),
-    ins[1].cast::<T>().read()
-));
+one!(
+    light_first2 = |ins, out, n| by_first::<T, K>(
+        PhantomData,
+        ins[0].cast::<T>().read(),
+        from_raw_parts(ins[1].cast(), n),
+        from_raw_parts_mut(out.cast(), n)
+    )
+);
+one!(
+    light_second2 = |ins, out, n| by_second::<T, K>(
+        PhantomData,
+        from_raw_parts(ins[0].cast(), n),
+        ins[1].cast::<T>().read(),
+        from_raw_parts_mut(out.cast(), n)
+    )
+);
+one!(
+    light_second_over2 = |ins, out, n| onto_by_second::<T, K>(
+        PhantomData,
+        from_raw_parts_mut(out.cast(), n),
+        ins[1].cast::<T>().read()
+    )
+);
 
 /// Elements of one or the other by a truth value, of any type of this width.
 pub(super) fn chosen<T: Copy>() -> Kernel {

@@ -1,7 +1,7 @@
 //! The fold of columns: rows of a contiguous kept dim, one accumulator per column.
 
 use super::steps::Rows;
-use super::{Fold, NEAR, Plan, Run};
+use super::{Fold, Line, NEAR, Plan, Run};
 use crate::elementwise::convert::Rect;
 use crate::multiversion;
 use crate::parallel;
@@ -31,7 +31,7 @@ impl Plan {
 struct Room {
     acc: Vec<u64>,
     aux: Vec<u64>,
-    near: Vec<u64>,
+    near: Vec<Line>,
 }
 
 impl Room {

@@ -63,6 +63,11 @@ struct Plan {
 // SAFETY: threads read the inputs and write different outputs.
 unsafe impl Sync for Plan {}
 
+/// A line of the cache: vectors that cross two take twice as long.
+#[derive(Clone, Copy)]
+#[repr(align(64))]
+struct Line(#[allow(dead_code, reason = "room alone")] [u8; 64]);
+
 /// Elements that are brought side by side at a time.
 const NEAR: usize = 4096;
 
@@ -123,10 +128,14 @@ impl Plan {
     }
 
     /// Room for [`NEAR`] elements of each view; none where all are folded where they lie.
-    fn room(&self, apart: bool) -> Vec<u64> {
+    fn room(&self, apart: bool) -> Vec<Line> {
         let views = if self.one() { 1 } else { 2 };
-        let bytes = if apart || self.converts { views * NEAR * self.folded } else { 0 };
-        vec![0; bytes.div_ceil(8)]
+        let bytes = if apart || self.converts {
+            views * NEAR * self.folded
+        } else {
+            0
+        };
+        Vec::with_capacity(bytes.div_ceil(size_of::<Line>()))
     }
 }
 

@@ -1,7 +1,7 @@
 //! The fold along runs: the innermost reduced dim in virtual lanes.
 
 use super::steps::{Lines, given};
-use super::{Fold, NEAR, Plan, Run, Tree};
+use super::{Fold, Line, NEAR, Plan, Run, Tree};
 use crate::elementwise::convert::Rect;
 use crate::multiversion;
 use crate::parallel;
@@ -47,15 +47,16 @@ fn run_outputs(plan: &Plan, range: Range<usize>) {
     if lines && n > 0 {
         return run_lines(plan, range);
     }
-    let mut near = room(plan);
+    let mut room = room(plan);
+    let near = room.as_mut_ptr().cast::<u8>();
     plan.kept.each(range, |_, at| {
         let acc = match plan.segments {
             0 => plan.steps.zero(),
-            1 => segment(plan, at, 0, &mut near),
+            1 => segment(plan, at, 0, near),
             n => {
                 let mut tree = Tree::new();
                 for s in 0..n {
-                    tree.push(&plan.steps, segment(plan, at, s, &mut near));
+                    tree.push(&plan.steps, segment(plan, at, s, near));
                 }
                 tree.finish(&plan.steps)
             }
@@ -108,21 +109,22 @@ fn run_lines(plan: &Plan, range: Range<usize>) {
 }
 
 /// Room for [`segment`].
-fn room(plan: &Plan) -> Vec<u64> {
+fn room(plan: &Plan) -> Vec<Line> {
     plan.room(plan.inner_strides[..2] != [1, 1])
 }
 
 fn run_segments(plan: &Plan, range: Range<usize>, parts: Share<u64>) {
-    let mut near = room(plan);
+    let mut room = room(plan);
+    let near = room.as_mut_ptr().cast::<u8>();
     for i in range {
         let at = plan.kept.at(i / plan.segments);
         // SAFETY: `parts` has outputs * segments elements and `i` is this thread's own.
-        unsafe { *parts.at(i) = segment(plan, at, i % plan.segments, &mut near) };
+        unsafe { *parts.at(i) = segment(plan, at, i % plan.segments, near) };
     }
 }
 
 /// The accumulator of segment `s` of the output whose first elements are at `at`.
-fn segment(plan: &Plan, at: [isize; 4], s: usize, near: &mut [u64]) -> u64 {
+fn segment(plan: &Plan, at: [isize; 4], s: usize, near: *mut u8) -> u64 {
     let n = plan.inner;
     let [sx, sy, ..] = plan.inner_strides;
     let dense = [sx, sy] == [1, 1] && plan.as_stored();
@@ -132,14 +134,18 @@ fn segment(plan: &Plan, at: [isize; 4], s: usize, near: &mut [u64]) -> u64 {
     let lanes = lanes.as_mut_ptr().cast::<u8>();
     // SAFETY: room for as many.
     unsafe { plan.steps.begin(lanes, LANES) };
-    let mut fold_one = |[ox, oy]: [isize; 2], len: usize| {
+    let fold_one = |[ox, oy]: [isize; 2], len: usize| {
         let (ox, oy) = (at[0] + ox, at[1] + oy);
         if dense {
             // SAFETY: offsets of the walks stay inside the views. So below.
             return unsafe { plan.steps.runs(aux, lanes, [plan.x(ox), plan.y(oy)], len, 1, [0, 0]) };
         }
-        let x = near.as_mut_ptr().cast::<u8>();
-        let y = if plan.one() { x } else { x.wrapping_add(SOME * plan.folded) };
+        let x = near;
+        let y = if plan.one() {
+            x
+        } else {
+            x.wrapping_add(SOME * plan.folded)
+        };
         for first in (0..len).step_by(SOME) {
             let i = first as isize;
             let rect = |step| Rect {
@@ -258,16 +264,27 @@ multiversion! {
 #[inline(always)]
 fn in_lanes<F: Fold, const N: usize>(f: &F, aux: F::Aux, x: &[F::In], y: &[F::In]) -> F::Acc {
     let mut lanes = [f.zero(); N];
-    let ((xs, rest), (ys, _)) = (x.as_chunks::<N>(), y.as_chunks::<N>());
-    for (x, y) in xs.iter().zip(ys) {
+    let full = x.len().min(y.len()) / N * N;
+    // Over places and not over chunks: the compiler then sees that no element is a lane, and keeps these in registers.
+    let mut i = 0;
+    while i < full {
+        // SAFETY: i + N <= full.
+        let (x, y) = unsafe {
+            (
+                &*x.as_ptr().add(i).cast::<[F::In; N]>(),
+                &*y.as_ptr().add(i).cast::<[F::In; N]>(),
+            )
+        };
         for l in 0..N {
             lanes[l] = f.step(aux, lanes[l], x[l], y[l]);
         }
+        i += N;
     }
-    if !rest.is_empty()
+    let rest = x.len() - full;
+    if rest > 0
         && let (Some(x), Some(y)) = (x.last_chunk::<N>(), y.last_chunk::<N>())
     {
-        let first = N - rest.len();
+        let first = N - rest;
         for l in 0..N {
             let v = f.step(aux, lanes[l], x[l], y[l]);
             lanes[l] = if l >= first { v } else { lanes[l] };

@@ -93,7 +93,15 @@ impl Steps {
     ///
     /// # Safety
     /// They are there.
-    pub unsafe fn runs(&self, aux: *const u8, lanes: *mut u8, xy: [*const u8; 2], n: usize, runs: usize, gap: [isize; 2]) {
+    pub unsafe fn runs(
+        &self,
+        aux: *const u8,
+        lanes: *mut u8,
+        xy: [*const u8; 2],
+        n: usize,
+        runs: usize,
+        gap: [isize; 2],
+    ) {
         // SAFETY: as above.
         unsafe { (self.runs)(self.f, aux, lanes, xy, n, runs, gap) }
     }
@@ -132,7 +140,13 @@ impl Steps {
     ///
     /// # Safety
     /// They are there, and so are the values given (null: there are none).
-    pub unsafe fn store(&self, acc: *const u8, n: usize, (dst, step): (*mut u8, isize), (aux, aux_step): (*const u8, isize)) {
+    pub unsafe fn store(
+        &self,
+        acc: *const u8,
+        n: usize,
+        (dst, step): (*mut u8, isize),
+        (aux, aux_step): (*const u8, isize),
+    ) {
         // SAFETY: as above.
         unsafe { (self.store)(self.f, acc, n, dst, step, aux, aux_step) }
     }
@@ -228,7 +242,11 @@ unsafe fn store<F: Fold>(
         let at = i as isize;
         // SAFETY: as above.
         unsafe {
-            let aux = if aux.is_null() { aux } else { aux.offset(at * aux_step * size_of::<F::Aux>() as isize) };
+            let aux = if aux.is_null() {
+                aux
+            } else {
+                aux.offset(at * aux_step * size_of::<F::Aux>() as isize)
+            };
             *dst.offset(at * step) = (*f.cast::<F>()).out(given::<F>(aux), *acc.add(i));
         }
     }

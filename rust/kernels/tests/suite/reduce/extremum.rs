@@ -18,7 +18,11 @@ fn check<T: Element + std::fmt::Debug>(data: &[T], shape: [usize; 2], strides: [
     for (i, j) in (0..m).flat_map(|i| (0..n).map(move |j| (i, j))) {
         let v = data[(i as isize * strides[0] + j as isize * strides[1]) as usize].to_f64();
         let w = &mut want[i % outputs[0] * outputs[1] + j % outputs[1]];
-        *w = if v.is_nan() || w[0].is_nan() { [f64::NAN; 2] } else { [w[0].min(v), w[1].max(v)] };
+        *w = if v.is_nan() || w[0].is_nan() {
+            [f64::NAN; 2]
+        } else {
+            [w[0].min(v), w[1].max(v)]
+        };
     }
     for (low, high) in [(true, false), (false, true), (true, true)] {
         let mut got = [vec![T::default(); count], vec![T::default(); 2 * count]];
@@ -34,8 +38,14 @@ fn check<T: Element + std::fmt::Debug>(data: &[T], shape: [usize; 2], strides: [
         for (at, w) in want.iter().enumerate() {
             let same = |got: T, want: f64| got.to_f64() == want || got.to_f64().is_nan() && want.is_nan();
             let (l, h) = (got[0][at], got[1][2 * at]);
-            assert!(!low || same(l, w[0]), "{shape:?} {strides:?} {axes:?} at {at}: {l:?} {w:?}");
-            assert!(!high || same(h, w[1]), "{shape:?} {strides:?} {axes:?} at {at}: {h:?} {w:?}");
+            assert!(
+                !low || same(l, w[0]),
+                "{shape:?} {strides:?} {axes:?} at {at}: {l:?} {w:?}"
+            );
+            assert!(
+                !high || same(h, w[1]),
+                "{shape:?} {strides:?} {axes:?} at {at}: {h:?} {w:?}"
+            );
         }
     }
 }
@@ -43,7 +53,13 @@ fn check<T: Element + std::fmt::Debug>(data: &[T], shape: [usize; 2], strides: [
 fn every_way<T: Element + std::fmt::Debug>(special: &[T]) {
     let mut data: Vec<T> = numbers(300_000, 3)
         .iter()
-        .map(|&v| if special.is_empty() { T::from_i64((v * 3e9) as i64) } else { T::from_f64(v as f64) })
+        .map(|&v| {
+            if special.is_empty() {
+                T::from_i64((v * 3e9) as i64)
+            } else {
+                T::from_f64(v as f64)
+            }
+        })
         .collect();
     for (i, &v) in special.iter().enumerate() {
         for at in 0..20 {
@@ -90,7 +106,10 @@ fn floats() {
 fn three_dims_and_lines_of_several_runs() {
     let data: Vec<i32> = numbers(60_000, 5).iter().map(|v| (v * 1e9) as i32).collect();
     let shape = [30usize, 40, 50];
-    for (strides, all) in [([2000isize, 50, 1], [true, false, true]), ([1, 30, 1200], [true, false, true])] {
+    for (strides, all) in [
+        ([2000isize, 50, 1], [true, false, true]),
+        ([1, 30, 1200], [true, false, true]),
+    ] {
         let mut got = [[0i32; 40]; 2];
         let [low, high] = got.each_mut().map(|v| v.as_mut_ptr().cast());
         // SAFETY: 60,000 elements, 40 results.
@@ -100,7 +119,8 @@ fn three_dims_and_lines_of_several_runs() {
             assert!(extrema(src, &all, Some(to(low)), Some(to(high))));
         }
         for j in 0..40 {
-            let at = |i: usize, k: usize| data[i * strides[0] as usize + j * strides[1] as usize + k * strides[2] as usize];
+            let at =
+                |i: usize, k: usize| data[i * strides[0] as usize + j * strides[1] as usize + k * strides[2] as usize];
             let line = || (0..30).flat_map(|i| (0..50).map(move |k| at(i, k)));
             assert_eq!((Some(got[0][j]), Some(got[1][j])), (line().min(), line().max()));
         }

@@ -40,7 +40,10 @@ fn same<T: Element, W: Element + std::fmt::Debug>(
             a == b || a.is_nan() && b.is_nan() || (a - b).abs() <= 1e-5 * b.abs().max(1.0)
         };
         // Short strided runs are brought side by side first, and are folded in lanes then.
-        assert!(got.iter().zip(&want).all(close), "{shape:?} {strides:?} {axes:?}: {got:?} {want:?}");
+        assert!(
+            got.iter().zip(&want).all(close),
+            "{shape:?} {strides:?} {axes:?}: {got:?} {want:?}"
+        );
         if strides[1] == 1 || !W::DTYPE.is_float() {
             let alike = got.iter().zip(&want).all(|(a, b)| a == b || a != a && b != b);
             assert!(alike, "{shape:?} {strides:?} {axes:?}: {got:?} {want:?}");
@@ -49,8 +52,15 @@ fn same<T: Element, W: Element + std::fmt::Debug>(
 }
 
 fn every_way<T: Element, W: Element + std::fmt::Debug>(ops: &[Reduce]) {
-    let data: Vec<T> = numbers(60_000, 3).iter().map(|v| T::from_f64((v * 50.0) as f64)).collect();
-    for [m, n] in SIZES.iter().flat_map(|&m| SIZES.map(|n| [m, n])).filter(|[m, n]| m * n <= 20_000) {
+    let data: Vec<T> = numbers(60_000, 3)
+        .iter()
+        .map(|v| T::from_f64((v * 50.0) as f64))
+        .collect();
+    for [m, n] in SIZES
+        .iter()
+        .flat_map(|&m| SIZES.map(|n| [m, n]))
+        .filter(|[m, n]| m * n <= 20_000)
+    {
         let right = n as isize;
         for strides in [[right, 1], [1, m as isize], [2 * right, 2], [right + 3, 1], [0, 1]] {
             if (m as isize - 1) * strides[0] + (right - 1) * strides[1] >= 60_000 {
@@ -78,7 +88,12 @@ fn integers() {
 
 #[test]
 fn halves() {
-    let ops = [Reduce::Sum, Reduce::NanSum, Reduce::Norm(2.0), Reduce::Norm(f64::INFINITY)];
+    let ops = [
+        Reduce::Sum,
+        Reduce::NanSum,
+        Reduce::Norm(2.0),
+        Reduce::Norm(f64::INFINITY),
+    ];
     every_way::<bf16, f32>(&ops);
     every_way::<f16, f32>(&ops[..1]);
     every_way::<f32, f64>(&ops[..1]);
