@@ -34,7 +34,7 @@ def aminmax(input: Tensor, *, dim: int | None = None, keepdim: bool = False, out
         over: Any = ()
     else:
         over = (wrap_dim(dim, input.dim()),)
-    if input.device.type == "gpu" or input.requires_grad:
+    if input.requires_grad or input.device.type == "gpu":
         low, high = _C.amin(input, over, keepdim), _C.amax(input, over, keepdim)
     else:
         low, high = _C._aminmax(input, over, keepdim)

@@ -169,7 +169,7 @@ fn column_segment(plan: &Plan, j: usize, s: usize, strips: usize, room: &mut Roo
 /// Folds rows where they lie, or brings some at a time side by side first.
 fn fold_rows(plan: &Plan, rows: Rows, near: *mut u8) {
     let step = plan.inner_strides[0];
-    if step == 1 && plan.as_stored() {
+    if step == 1 && !plan.converts {
         // SAFETY: offsets of the walks stay inside the views.
         return unsafe { plan.steps.rows(&rows) };
     }

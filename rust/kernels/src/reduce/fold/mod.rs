@@ -76,11 +76,6 @@ impl Plan {
         self.x == self.y
     }
 
-    /// Whether neighbours in memory can be folded where they lie.
-    fn as_stored(&self) -> bool {
-        !self.converts
-    }
-
     fn x(&self, at: isize) -> *const u8 {
         self.x.wrapping_offset(at * self.stored as isize)
     }

@@ -1,7 +1,7 @@
 //! The fold along runs: the innermost reduced dim in virtual lanes.
 
 use super::steps::{Lines, given};
-use super::{Fold, Line, NEAR, Plan, Run, Tree};
+use super::{Fold, Line, Plan, Run, Tree};
 use crate::elementwise::convert::Rect;
 use crate::multiversion;
 use crate::parallel;
@@ -15,6 +15,8 @@ const FEW: usize = 16;
 pub(in crate::reduce) const RUN: usize = 4096;
 /// Elements of a run that are brought side by side at a time: a multiple of [`LANES`].
 const SOME: usize = 1024;
+/// Bytes of lines that are brought side by side at a time, unless one is longer.
+const FIT: usize = 8192;
 
 pub(super) fn fold_outputs(plan: &Plan, outputs: usize, count: usize) {
     let segments = plan.segments;
@@ -81,12 +83,12 @@ fn run_lines(plan: &Plan, range: Range<usize>) {
             count,
             step,
         };
-        if plan.as_stored() {
+        if !plan.converts {
             // SAFETY: lines of the walk.
             return unsafe { plan.steps.lines(&lines) };
         }
         let near = near.as_mut_ptr().cast::<u8>();
-        let some = NEAR / n;
+        let some = (FIT / (n * plan.folded)).max(1);
         for first in (0..count).step_by(some) {
             let i = first as isize;
             lines.count = some.min(count - first);
@@ -127,7 +129,7 @@ fn run_segments(plan: &Plan, range: Range<usize>, parts: Share<u64>) {
 fn segment(plan: &Plan, at: [isize; 4], s: usize, near: *mut u8) -> u64 {
     let n = plan.inner;
     let [sx, sy, ..] = plan.inner_strides;
-    let dense = [sx, sy] == [1, 1] && plan.as_stored();
+    let dense = [sx, sy] == [1, 1] && !plan.converts;
     let aux = plan.aux(at[3]);
     let runs = plan.reduced.count();
     let mut lanes = [0u64; LANES];
