@@ -57,7 +57,7 @@ fn every_way<T: Element + std::fmt::Debug>(special: &[T]) {
             if special.is_empty() {
                 T::from_i64((v * 3e9) as i64)
             } else {
-                T::from_f64(v as f64)
+                T::from_f64(v)
             }
         })
         .collect();
