@@ -1,7 +1,7 @@
 //! The fold along runs: the innermost reduced dim in virtual lanes.
 
 use super::steps::{Lines, given};
-use super::{Fold, Line, Plan, Run, Tree};
+use super::{Fold, Line, NEAR, Plan, Run, Tree};
 use crate::elementwise::convert::Rect;
 use crate::multiversion;
 use crate::parallel;
@@ -88,7 +88,7 @@ fn run_lines(plan: &Plan, range: Range<usize>) {
             return unsafe { plan.steps.lines(&lines) };
         }
         let near = near.as_mut_ptr().cast::<u8>();
-        let some = (FIT / (n * plan.folded)).max(1);
+        let some = (NEAR.min(FIT / plan.folded) / n).max(1);
         for first in (0..count).step_by(some) {
             let i = first as isize;
             lines.count = some.min(count - first);
