@@ -100,7 +100,10 @@ def cases():
         add("narrow", f"amin(1) {d} 100x1000", setup + "; x = x.reshape(100, 1000)", "x.amin(1)")
         add("narrow", f"dot {d} 1e5", setup, "t.dot(x, y)")
         add("narrow", f"outer {d} 1000", setup + "; x = x[:1000]", "t.outer(x, x)")
-        for to in ("bool", "float32", "bfloat16"):
+        for f in ("sum()", "sum(0)", "sum(1)", "prod(1)", "any(1)"):
+            add("narrow", f"{f} {d} 100x1000", setup + "; x = x.reshape(100, 1000)", f"x.{f}")
+        add("narrow", f"x * column {d} 100x1000", setup + "; x = x.reshape(100, 1000); c = x[:, :1]", "x * c")
+        for to in ("bool", "float32", "bfloat16", "int8", "int16", "int32"):
             add("narrow", f"to {to} of {d} 1e5", setup, f"x.to(t.{to})")
     setup = "x, y = (t.randn(10**5).bfloat16() for _ in range(2)); m = t.rand(10**5) > 0.5"
     for f in "neg abs sign square sqrt reciprocal relu floor round isnan".split():
@@ -109,6 +112,15 @@ def cases():
         add("narrow", f"{f} bfloat16 1e5", setup, f)
     for f in ("x.clamp(0, 1)", "t.where(m, x, y)", "t.addcmul(x, y, y)", "t.nan_to_num(x)", "x.bool()", "x.double()"):
         add("narrow", f"{f} bfloat16 1e5", setup, f)
+    for d in ("bfloat16", "float16", "float32"):
+        setup = f"x = t.randn(100, 1000).to(t.{d})"
+        for f in ("sum", "mean", "nansum", "norm", "var", "amax"):
+            add("narrow", f"{f} {d} 100x1000", setup, f"t.{f}(x)")
+            add("narrow", f"{f}(0) {d} 100x1000", setup, f"t.{f}(x, dim=0)")
+            add("narrow", f"{f}(1) {d} 100x1000", setup, f"t.{f}(x, dim=1)")
+        add("narrow", f"aminmax {d} 100x1000", setup, "t.aminmax(x)")
+        setup = f"x, y = (t.randn(10**5, 2).to(t.{d})[:, 0] for _ in range(2))"
+        add("narrow", f"dot of every second {d} 1e5", setup, "t.dot(x, y)")
     for d in ("float32", "float64"):
         add("narrow", f"nan_to_num {d} 1e5", f"x = t.randn(10**5, dtype=t.{d})", "t.nan_to_num(x)")
     for size, n in (("16k", 1 << 14), ("1e6", 10**6)):

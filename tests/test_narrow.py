@@ -115,6 +115,71 @@ def test_extrema(dtype, shape):
             same(x.amin((0, 1)), a.min((0, 1)), "two dims")
 
 
+@pytest.mark.parametrize("dtype", INTS)
+@pytest.mark.parametrize("shape", [(n,) for n in SIZES] + [(3, 5), (40, 300), (300, 40), (1500, 3), (7, 16, 129)])
+def test_sums_and_counts(dtype, shape):
+    a = draw(shape, dtype)
+    wide = a.astype("int64")
+    for x in layouts(a):
+        for dim in [None, *range(a.ndim)]:
+            same(x.sum(dim), wide.sum(dim), "sum")
+            same(fs.count_nonzero(x, dim), np.asarray(np.count_nonzero(a, dim), "int64"), "count_nonzero")
+            same(x.ne(0).all() if dim is None else x.ne(0).all(dim), np.asarray((a != 0).all(dim)), "all")
+        if a.ndim == 3:
+            same(x.sum((0, 2)), wide.sum((0, 2)), "two dims")
+            same(x.sum((0, 1), keepdim=True), wide.sum((0, 1), keepdims=True), "two dims")
+
+
+@pytest.mark.parametrize("dtype", INTS)
+@pytest.mark.parametrize("n", SIZES)
+def test_dots_and_conversions(dtype, n):
+    a, b = draw(n, dtype), draw(n, dtype, 1)
+    with np.errstate(all="ignore"):
+        want = np.sum(a.astype("int64") * b.astype("int64")).astype(dtype)
+    for x, y in zip(layouts(a), layouts(b), strict=True):
+        same(fs.dot(x, y), want, "dot")
+        for other in INTS:
+            same(x.to(getattr(fs, other)), a.astype(other), other)
+        half = fs.from_numpy(a.astype("float32")).bfloat16()
+        assert fs.equal(x.bfloat16(), half)
+
+
+@pytest.mark.parametrize("dtype", INTS)
+def test_one_element_for_a_row(dtype):
+    a, column = draw((40, 300), dtype), draw((40, 1), dtype, 1)
+    with np.errstate(all="ignore"):
+        for f in (operator.add, operator.sub, operator.mul):
+            for x in layouts(a):
+                c = fs.from_numpy(column)
+                same(f(x, c), f(a, column), "second")
+                same(f(c, x), f(column, a), "first")
+        x = fs.from_numpy(a.copy())
+        x -= fs.from_numpy(column)
+        same(x, a - column, "in place")
+    v = a[0]
+    same(fs.outer(fs.from_numpy(v), fs.from_numpy(v)), np.outer(v, v), "outer")
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+@pytest.mark.parametrize("shape", [(1,), (17,), (1000,), (40, 300), (300, 40), (1500, 3), (7, 16, 129)])
+def test_sums_of_halves(dtype, shape):
+    """As those of the same numbers in float32, rounded; the order of additions may be another where strides are."""
+    a = np.random.default_rng(3).standard_normal(shape).astype("float32")
+    for x in layouts(a):
+        x = x.to(getattr(fs, dtype))
+        wide = x.float()
+        for dim in [None, *range(a.ndim)]:
+            for name in ("sum", "mean", "nansum", "norm", "var"):
+                if name == "var" and (a.size if dim is None else a.shape[dim]) < 2:
+                    continue
+                f = getattr(fs, name)
+                got, want = f(x, dim=dim).float(), f(wide, dim=dim)
+                close = np.allclose(got.numpy(), want.numpy(), rtol=1e-2, atol=1e-2 if name == "mean" else 1e-1)
+                assert got.dtype is fs.float32 and close, (name, dim)
+    x = fs.tensor([1.0, float("nan"), 2.0, -float("nan")]).to(getattr(fs, dtype))
+    assert fs.nansum(x).item() == 3.0
+
+
 @pytest.mark.parametrize(
     "dtype", ["bool", "uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64", "float16"]
 )

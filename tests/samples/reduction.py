@@ -83,6 +83,7 @@ def logsumexp(x, axis, keepdims):
 ROWS.update(
     {
         "sum": Row(over(np.sum), calls(S(F(2, 3), dtype=fs.float64)), "fib", "sum", medium=BIG),
+        "_nansum": Row(over(np.nansum), calls(S(V([1.0, np.nan, 2.0])), S(V([[np.nan, 1.0]]), 1)), "f", medium=BIG),
         "mean": Row(over(mean), calls(), "f", medium=BIG),
         "prod": Row(
             lambda x, dtype=None: np.prod(x),
@@ -169,6 +170,15 @@ for _name, _f, _at, _pair in (("max", np.max, np.argmax, np.maximum), ("min", np
         "int64",
         medium=ONE,
     )
+
+
+ROWS["_aminmax"] = Row(
+    lambda x, dim=(), keepdim=False: tuple(over(f)(x, list(dim), keepdim) for f in (np.min, np.max)),
+    [S(F(3)), S(F(2, 3), [1]), S(F(2, 3, 4), [0, 2], True), S(F(2, 3), []), S(F()), S(F(0, 3), [1])],
+    "fib",
+    ("same", "same"),
+    medium=[S(F(100003)), S(F(301, 97), [1]), S(F(301, 97), [0]), S(F(19, 23, 29), [0, 2])],
+)
 
 
 def scan_extremum(better):

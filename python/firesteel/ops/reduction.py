@@ -34,7 +34,10 @@ def aminmax(input: Tensor, *, dim: int | None = None, keepdim: bool = False, out
         over: Any = ()
     else:
         over = (wrap_dim(dim, input.dim()),)
-    low, high = _C.amin(input, over, keepdim), _C.amax(input, over, keepdim)
+    if input.requires_grad or input.device.type == "gpu":
+        low, high = _C.amin(input, over, keepdim), _C.amax(input, over, keepdim)
+    else:
+        low, high = _C._aminmax(input, over, keepdim)
     if dim is None and keepdim:
         low, high = (t.reshape([1] * input.dim()) for t in (low, high))
     for t in out or ():
@@ -88,6 +91,8 @@ def nansum(
 ) -> Tensor:
     """The sum of the elements that are not NaN."""
     require_tensor(input, "nansum")
+    if input.dtype in FLOATS and (dtype is None or dtype in FLOATS) and input.device.type != "gpu":
+        return deliver(_C._nansum(input, dim, keepdim, dtype=dtype), out)
     x = input.masked_fill(input.isnan(), 0) if input.dtype in FLOATS else input
     return deliver(_C.sum(x, dim, keepdim, dtype=dtype), out)
 

@@ -271,6 +271,10 @@ fn int_mm_run(c: &Call) -> Result<()> {
 
 fn run(c: &Call) -> Result<()> {
     let (a, b) = (c.args.tensor(0), c.args.tensor(1));
+    let vectors = a.rank() == 1 && b.rank() == 1 && a.shape() == b.shape();
+    if vectors && gemm::dot_narrow(cpu::src(a), cpu::src(b), cpu::dst(&c.outs[0])) {
+        return Ok(());
+    }
     let p = plan(&a.layout, &b.layout)?;
     if multiply_narrow(&p, a, b, &Bias::None, &c.outs[0])? {
         return Ok(());

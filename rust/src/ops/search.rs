@@ -78,6 +78,7 @@ fn histc_run(c: &Call) -> Result<()> {
             let one = packed(row(&[1, 1, 1, 1, 1, 1, 1, 1][..x.rank()]), 0);
             reduce::reduce(
                 kind,
+                x.dtype,
                 cpu::src(&x),
                 &axes(None, x.rank())?[..x.rank()],
                 cpu::dst_as(&at, &one),

@@ -192,6 +192,7 @@ def _logsumexp(n, g):
 
 ROWS = {
     "sum": {"input": lambda n, g: spread(n, g, n.dim)},
+    "_nansum": {"saves": "input", "input": lambda n, g: spread(n, g, n.dim).masked_fill(n.input.isnan(), 0)},
     "mean": {"input": _mean},
     "prod": {"saves": "input", "input": _prod},
     "prod.dim": {"saves": "input", "input": _prod_dim},
@@ -201,6 +202,7 @@ ROWS = {
     "nanmedian": {"saves": "input result", "input": _even_all},
     "amax": {"saves": "input result", "input": lambda n, g: _even(n, g, n.result, n.dim)},
     "amin": {"saves": "input result", "input": lambda n, g: _even(n, g, n.result, n.dim)},
+    "_aminmax": {"nondiff": True},
     **{
         key: {"saves": "indices", "input": _selected}
         for key in ("max.dim", "min.dim", "median.dim", "nanmedian.dim", "kthvalue", "mode")

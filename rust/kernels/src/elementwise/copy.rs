@@ -15,7 +15,9 @@ use crate::with_element;
 
 /// Copies `src` into `dst` (same shape, or broadcast to it by stride 0), converting if the dtypes differ.
 pub fn copy(src: AnySrc, dst: AnyDst) {
-    if src.dtype() == dst.dtype() {
+    // Integers of one width are the same bits.
+    let alike = src.dtype().is_int() && dst.dtype().is_int() && src.dtype().size() == dst.dtype().size();
+    if src.dtype() == dst.dtype() || alike {
         return match src.dtype().size() {
             1 => same::<u8>(&src, &dst),
             2 => same::<u16>(&src, &dst),
@@ -57,11 +59,8 @@ fn straight(src: &AnySrc, dst: &AnyDst, through: DType) {
     let (ds, dd) = (src.dtype(), dst.dtype());
     let asks = asks(dst.numel() * dd.size());
     for_range(dst.numel(), GRAIN, |range| {
-        let widened = match dd {
-            DType::I32 | DType::U32 => convert::to_four_bytes(ds),
-            _ => None,
-        };
-        let direct = ds == through || dd == through || widened.is_some();
+        let one_step = convert::direct(ds, dd);
+        let direct = ds == through || dd == through || one_step.is_some();
         let mut block = scratch();
         let piece = if asks || !direct { BLOCK } else { range.len() };
         for at in range.clone().step_by(piece) {
@@ -79,8 +78,8 @@ fn straight(src: &AnySrc, dst: &AnyDst, through: DType) {
                     let next = at + rect.cols;
                     ask(to.add(rect.cols * dd.size()), piece.min(range.end - next) * dd.size());
                 }
-                if let Some(widen) = widened {
-                    widen(from, rect, to);
+                if let Some(convert) = one_step {
+                    convert(from, rect, to);
                 } else if ds == through {
                     convert::storer(ds, dd)(from, to, rect);
                 } else if dd == through {

@@ -7,6 +7,7 @@
 //! * where m·n is small and k is long, k is cut into blocks, whose sums are joined in a fixed tree.
 
 pub(crate) mod ahead;
+mod bytes;
 mod driver;
 mod epilogue;
 mod few;
@@ -24,6 +25,7 @@ mod widened;
 mod words;
 
 pub(crate) use ahead::{Ahead, Runs};
+pub use bytes::dot_narrow;
 pub(crate) use driver::Gemm;
 pub use epilogue::{Bias, Epilogue, Plus};
 pub(crate) use micro::{Number, Products, Tile};

@@ -5,6 +5,7 @@ use super::driver::Gemm;
 use super::micro::{Number, Products};
 use super::pack::with_shared;
 use crate::parallel;
+use crate::simd::every::every;
 use std::ops::Add;
 
 /// Joins `parts` as a balanced tree: neighbours first.
@@ -68,8 +69,12 @@ unsafe fn contiguous<T: Copy>(p: *const T, stride: isize, k: usize, buffer: &mut
         return p;
     }
     buffer.clear();
-    // SAFETY: the caller's promise.
-    buffer.extend((0..k as isize).map(|i| unsafe { *p.wrapping_offset(i * stride) }));
+    buffer.reserve(k);
+    // SAFETY: the caller's promise, and room for as many.
+    unsafe {
+        every(p, stride, buffer.as_mut_ptr(), k);
+        buffer.set_len(k);
+    }
     buffer.as_ptr()
 }
 
@@ -99,12 +104,23 @@ pub(super) unsafe fn lanes<T: Number>(
             let (b, i, block) = (index / (m * blocks), index / blocks % m, index % blocks);
             // SAFETY: the caller's promise; each index writes its own element.
             unsafe {
+                let from = block * DOT_BLOCK;
+                let len = DOT_BLOCK.min(k - from);
                 if now.0 != b {
                     let g = at(b);
-                    now = (b, g, contiguous(g.b, g.b_rs, k, &mut vector));
+                    let whole = if m == 1 {
+                        g.b
+                    } else {
+                        contiguous(g.b, g.b_rs, k, &mut vector)
+                    };
+                    now = (b, g, whole);
                 }
-                let (g, from) = (&now.1, block * DOT_BLOCK);
-                let len = DOT_BLOCK.min(k - from);
+                let g = &now.1;
+                // Of one row the vector is needed once: a block at a time stays in the cache.
+                let right = match m {
+                    1 => contiguous(g.b.wrapping_offset(from as isize * g.b_rs), g.b_rs, len, &mut vector),
+                    _ => now.2.wrapping_add(from),
+                };
                 let line = g.a.wrapping_offset(i as isize * g.a_rs + from as isize * g.a_cs);
                 // Rows whose sums are whole, and contiguous, several at once; if nothing is left to be done, into C.
                 let all = match blocks == 1 && (g.a_cs == 1 || k == 1) {
@@ -117,7 +133,7 @@ pub(super) unsafe fn lanes<T: Number>(
                     true => (all, g.c.wrapping_add(i)),
                     false => (all.min(TOGETHER), some.as_mut_ptr()),
                 };
-                (kernels.dots)(line, g.a_rs, rows, now.2.wrapping_add(from), len, to);
+                (kernels.dots)(line, g.a_rs, rows, right, len, to);
                 for (r, &sum) in some.iter().enumerate().take(if direct { 0 } else { rows }) {
                     if blocks == 1 {
                         finish(g, i + r, 0, sum);

@@ -1,9 +1,10 @@
 //! Where the extrema are, and whether two tensors are equal.
 
 use super::Reduce;
-use super::folds::{Extremum, Flag, Ordered, beats, flags, flags_mut};
+use super::extremum::extrema;
+use super::folds::{Flag, Ordered, beats, flags, flags_mut};
+use super::reduce;
 use super::walk::{Share, Walk, grain, view_mut};
-use super::{fold, reduce};
 use crate::dtype::DType;
 use crate::multiversion;
 use crate::parallel;
@@ -52,19 +53,22 @@ fn along<T: Ordered, const MAX: bool>(src: &Src<T>, axis: usize, values: Option<
         values: values.map(|v| v.ptr()),
     };
     if step == 1 && n >= 16 {
-        // Two passes: the value by the fold engine (vectors, threads), then its first place.
-        let mut best = vec![T::LOWEST; count];
+        // Two passes: the value (vectors, threads), then its first place.
+        let mut best = vec![T::default(); count];
         let mut axes = [false; 8];
         axes[axis] = true;
         let shape = super::keepdim(src.shape(), &axes[..src.rank()]);
-        fold(
-            Extremum::<T, MAX>::new(),
-            src,
-            src,
-            &axes[..src.rank()],
-            None,
-            &view_mut(&mut best, &shape),
-        );
+        let to = view_mut(&mut best, &shape);
+        // SAFETY: the same memory; truth values are bytes.
+        let (from, to) = unsafe {
+            (
+                AnySrc::new(src.ptr().cast(), T::BITS, src.shape(), src.strides()),
+                AnyDst::new(to.ptr().cast(), T::BITS, &shape, to.strides()),
+            )
+        };
+        let (low, high) = if MAX { (None, Some(to)) } else { (Some(to), None) };
+        let taken = extrema(from, &axes[..src.rank()], low, high);
+        debug_assert!(taken);
         let lines = lines.coalesce();
         parallel::for_range(count, grain(n), |range| find(&out, &lines, range, &best));
         return;
@@ -189,7 +193,7 @@ fn strip_body<T: Ordered, const MAX: bool>(
             at[k] += step[k] * first as isize;
         }
         let w = STRIP.min(width - first);
-        let mut best = [T::LOWEST; STRIP];
+        let mut best = [T::default(); STRIP];
         let mut index = [0i64; STRIP];
         for k in 0..out.n {
             // SAFETY: w contiguous elements of row k.
@@ -288,6 +292,6 @@ pub fn count_nonzero(src: AnySrc) -> usize {
     let rank = src.rank();
     // SAFETY: one element, whatever the rank.
     let dst = unsafe { AnyDst::new(n.as_mut_ptr().cast(), DType::I64, &ones[..rank], &[0; 8][..rank]) };
-    reduce(Reduce::CountNonzero, src, &axes[..rank], dst);
+    reduce(Reduce::CountNonzero, src.dtype().compute(), src, &axes[..rank], dst);
     n[0] as usize
 }

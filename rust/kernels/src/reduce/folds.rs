@@ -1,24 +1,10 @@
 //! The folds: one small record per reduction.
 
-use super::fold::{Fold, in_lanes};
+use super::fold::Fold;
 use super::real::Real;
-use crate::dtype::{Bool, Element};
+use crate::dtype::{Bool, DType, Element};
 use crate::view::{AnyDst, AnySrc, Dst, Src};
 use std::marker::PhantomData;
-
-/// Elements that are zero or not.
-pub(crate) trait Truth: Element {
-    fn truth(self) -> bool;
-}
-macro_rules! truth {
-    ($($t:ty, $zero:expr);*) => {$(
-        impl Truth for $t {
-            #[inline(always)]
-            fn truth(self) -> bool { self != $zero }
-        }
-    )*};
-}
-truth!(f32, 0.0; f64, 0.0; i64, 0; Bool, Bool(0));
 
 macro_rules! unit {
     ($($name:ident),*) => {$(
@@ -29,7 +15,7 @@ macro_rules! unit {
         }
     )*};
 }
-unit!(SumInt, ProdInt, Prod, Count, Dot);
+unit!(NanSum, SumInt, ProdInt, Prod, Dot);
 
 /// Sum of floats, divided by `div` at the end.
 #[derive(Clone, Copy)]
@@ -57,6 +43,31 @@ impl<T: Real> Fold for Sum<T> {
     #[inline(always)]
     fn out(&self, _: (), acc: T) -> T {
         acc / self.div
+    }
+}
+
+/// Sum of the floats that are numbers.
+impl<T: Real> Fold for NanSum<T> {
+    type In = T;
+    type Aux = ();
+    type Acc = T;
+    type Out = T;
+    #[inline(always)]
+    fn zero(&self) -> T {
+        T::ZERO
+    }
+    #[inline(always)]
+    #[allow(clippy::eq_op, reason = "asks for NaN")]
+    fn step(&self, _: (), acc: T, x: T, _: T) -> T {
+        acc + if x == x { x } else { T::ZERO }
+    }
+    #[inline(always)]
+    fn join(&self, a: T, b: T) -> T {
+        a + b
+    }
+    #[inline(always)]
+    fn out(&self, _: (), acc: T) -> T {
+        acc
     }
 }
 
@@ -112,9 +123,12 @@ macro_rules! int_fold {
 int_fold!(SumInt, 0, wrapping_add);
 int_fold!(ProdInt, 1, wrapping_mul);
 
-/// Number of elements that are not zero.
-impl<T: Truth> Fold for Count<T> {
-    type In = T;
+/// Number of truth values that are true.
+#[derive(Clone, Copy)]
+pub(crate) struct Count;
+
+impl Fold for Count {
+    type In = Bool;
     type Aux = ();
     type Acc = i64;
     type Out = i64;
@@ -123,8 +137,8 @@ impl<T: Truth> Fold for Count<T> {
         0
     }
     #[inline(always)]
-    fn step(&self, _: (), acc: i64, x: T, _: T) -> i64 {
-        acc + x.truth() as i64
+    fn step(&self, _: (), acc: i64, x: Bool, _: Bool) -> i64 {
+        acc + x.get() as i64
     }
     #[inline(always)]
     fn join(&self, a: i64, b: i64) -> i64 {
@@ -136,18 +150,12 @@ impl<T: Truth> Fold for Count<T> {
     }
 }
 
-/// `ANY`: some element is not zero; otherwise: all are.
+/// `ANY`: some truth value is true; otherwise: all are.
 #[derive(Clone, Copy)]
-pub(crate) struct AnyAll<T, const ANY: bool>(PhantomData<T>);
+pub(crate) struct AnyAll<const ANY: bool>;
 
-impl<T, const ANY: bool> AnyAll<T, ANY> {
-    pub fn new() -> Self {
-        Self(PhantomData)
-    }
-}
-
-impl<T: Truth, const ANY: bool> Fold for AnyAll<T, ANY> {
-    type In = T;
+impl<const ANY: bool> Fold for AnyAll<ANY> {
+    type In = Bool;
     type Aux = ();
     type Acc = u8;
     type Out = Bool;
@@ -156,8 +164,8 @@ impl<T: Truth, const ANY: bool> Fold for AnyAll<T, ANY> {
         !ANY as u8
     }
     #[inline(always)]
-    fn step(&self, _: (), acc: u8, x: T, _: T) -> u8 {
-        self.join(acc, x.truth() as u8)
+    fn step(&self, _: (), acc: u8, x: Bool, _: Bool) -> u8 {
+        self.join(acc, x.get() as u8)
     }
     #[inline(always)]
     fn join(&self, a: u8, b: u8) -> u8 {
@@ -204,21 +212,17 @@ pub(crate) fn flags_mut<'a>(dst: &AnyDst<'a>) -> Dst<'a, Flag> {
 
 /// Values with an order in which NaN stands apart.
 pub(crate) trait Ordered: Copy + PartialOrd + Default + Send + Sync + 'static {
-    const LOWEST: Self;
-    const HIGHEST: Self;
-    const HAS_NAN: bool;
+    /// As what [`extrema`](super::extrema) is to see the values.
+    const BITS: DType;
 }
 macro_rules! ordered {
-    ($($t:ty, $lo:expr, $hi:expr, $nan:literal);*) => {$(
+    ($($t:ty, $bits:ident);*) => {$(
         impl Ordered for $t {
-            const LOWEST: Self = $lo;
-            const HIGHEST: Self = $hi;
-            const HAS_NAN: bool = $nan;
+            const BITS: DType = DType::$bits;
         }
     )*};
 }
-ordered!(f32, f32::NEG_INFINITY, f32::INFINITY, true; f64, f64::NEG_INFINITY, f64::INFINITY, true;
-    i64, i64::MIN, i64::MAX, false; Flag, Flag(0), Flag(1), false);
+ordered!(f32, F32; f64, F64; i64, I64; Flag, U8);
 
 /// Does `x` take the place of `best`? NaN does, and keeps it.
 #[inline(always)]
@@ -234,54 +238,6 @@ pub(crate) fn beats<T: PartialOrd + Copy, const MAX: bool>(x: T, best: T) -> boo
 fn best<T: PartialOrd + Copy, const MAX: bool>(a: T, b: T) -> T {
     let better = if MAX { b > a } else { b < a };
     if better | (b != b) { b } else { a }
-}
-
-/// The largest (`MAX`) or smallest element; NaN wins, or is known not to be there (`NAN` is false).
-#[derive(Clone, Copy)]
-pub(crate) struct Extremum<T, const MAX: bool, const NAN: bool = true>(PhantomData<T>);
-
-impl<T, const MAX: bool> Extremum<T, MAX> {
-    pub fn new() -> Self {
-        Self(PhantomData)
-    }
-}
-
-impl<T: Ordered, const MAX: bool, const NAN: bool> Fold for Extremum<T, MAX, NAN> {
-    type In = T;
-    type Aux = ();
-    type Acc = T;
-    type Out = T;
-    #[inline(always)]
-    fn zero(&self) -> T {
-        if MAX { T::LOWEST } else { T::HIGHEST }
-    }
-    #[inline(always)]
-    fn step(&self, _: (), acc: T, x: T, _: T) -> T {
-        self.join(acc, x)
-    }
-    #[inline(always)]
-    fn join(&self, a: T, b: T) -> T {
-        if NAN {
-            return best::<T, MAX>(a, b);
-        }
-        let better = if MAX { b > a } else { b < a };
-        if better { b } else { a }
-    }
-    #[inline(always)]
-    fn out(&self, _: (), acc: T) -> T {
-        acc
-    }
-    /// Without NaN each step is one instruction, and so is each join, of which short runs have most.
-    #[inline(always)]
-    #[allow(clippy::eq_op, reason = "asks for NaN")]
-    fn quickly<const N: usize>(&self, x: &[T]) -> Option<T> {
-        let usual = NAN && T::HAS_NAN && x.iter().fold(0u32, |nans, &x| nans | (x != x) as u32) == 0;
-        if usual {
-            Some(in_lanes::<_, N>(&Extremum::<T, MAX, false>(PhantomData), (), x, x))
-        } else {
-            None
-        }
-    }
 }
 
 pub(crate) const COUNT: u8 = 0;

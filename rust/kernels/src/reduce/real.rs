@@ -1,7 +1,7 @@
 //! What the reducing kernels need of `f32` and `f64`, with an exponential and a logarithm that give the same bits on every
 //! instruction set.
 
-use super::folds::{Ordered, Truth};
+use super::folds::Ordered;
 use crate::dtype::Element;
 use crate::elementwise::math;
 use std::ops::{Add, Div, Mul, Neg, Sub};
@@ -9,7 +9,6 @@ use std::ops::{Add, Div, Mul, Neg, Sub};
 pub(crate) trait Real:
     Element
     + Ordered
-    + Truth
     + Add<Output = Self>
     + Sub<Output = Self>
     + Mul<Output = Self>

@@ -98,6 +98,23 @@ fn am_infer(a: &Args, name: &str) -> Result<Metas> {
     one(reduced(t.shape(), &mask, a.bool(2)), arithmetic(t.dtype)?)
 }
 
+fn both_infer(a: &Args) -> Result<Metas> {
+    let meta = am_infer(a, "aminmax")?;
+    Ok(smallvec![meta[0].clone(), meta[0].clone()])
+}
+
+fn both_run(c: &Call) -> Result<()> {
+    let x = c.args.tensor(0);
+    let mask = axes(Some(c.args.ints(1)), x.rank())?;
+    let [low, high] = [0, 1].map(|i| keepdim_layout(&c.outs[i], x.shape(), &mask));
+    let (low, high) = (cpu::dst_as(&c.outs[0], &low), cpu::dst_as(&c.outs[1], &high));
+    if !reduce::extrema(cpu::src(x), &mask[..x.rank()], Some(low), Some(high)) {
+        reduce::reduce(Reduce::Min, x.dtype, cpu::src(x), &mask[..x.rank()], low);
+        reduce::reduce(Reduce::Max, x.dtype, cpu::src(x), &mask[..x.rank()], high);
+    }
+    Ok(())
+}
+
 fn arg_infer(a: &Args, name: &str) -> Result<Metas> {
     let t = a.tensor(0);
     if arithmetic(t.dtype)? == DType::Bool {
@@ -187,5 +204,13 @@ macro_rules! extrema {
 pub fn ops() -> Vec<Builder> {
     let mut all = Vec::from(extrema!("max", Max, true, Maximum, "largest"));
     all.extend(extrema!("min", Min, false, Minimum, "smallest"));
+    all.push(
+        op(
+            "_aminmax(input, dim: int[1] = [], keepdim: bool = False) -> (low, high)",
+            "What amin and amax give, in one pass.",
+        )
+        .compute(both_infer, both_run)
+        .function_only(),
+    );
     all
 }

@@ -26,32 +26,24 @@ fn everything(a: &Args) -> Result<Mask> {
     axes(None, a.tensor(0).rank())
 }
 
-/// Calls a kernel with the input in `from` and the output in `to`, reduced dims kept as the kernel wants them.
-fn with_views(c: &Call, mask: &Mask, from: DType, to: DType, run: impl FnOnce(AnySrc, &[bool], AnyDst)) -> Result<()> {
-    let x = cpu::cast(c.args.tensor(0), from)?;
+/// Calls a kernel with the input as it is stored and the output in `to`, reduced dims kept as the kernel wants them.
+fn with_views(c: &Call, mask: &Mask, to: DType, run: impl FnOnce(AnySrc, &[bool], AnyDst)) -> Result<()> {
+    let x = c.args.tensor(0);
     let out = cpu::output(&c.outs[0], to)?;
     let layout = keepdim_layout(&out.core, x.shape(), mask);
-    run(cpu::src(&x), &mask[..x.rank()], cpu::dst_as(&out.core, &layout));
+    run(cpu::src(x), &mask[..x.rank()], cpu::dst_as(&out.core, &layout));
     out.store();
     Ok(())
 }
 
-/// A reduction in the dtype that stands in for the result's.
+/// A reduction in the dtype that stands in for the result's; extrema in the elements' own.
 fn fold(c: &Call, kind: Reduce, mask: &Mask) -> Result<()> {
-    let (x, out) = (c.args.tensor(0), &c.outs[0]);
-    if let Reduce::Max | Reduce::Min = kind
-        && x.dtype == out.dtype
-        && x.numel() > 0
-    {
-        // Narrow elements as they are.
-        let layout = keepdim_layout(out, x.shape(), mask);
-        let (src, dst) = (cpu::src(x), cpu::dst_as(out, &layout));
-        if reduce::narrow_extremum(kind == Reduce::Max, src, &mask[..x.rank()], dst) {
-            return Ok(());
-        }
-    }
-    let work = out.dtype.compute();
-    with_views(c, mask, work, work, |x, axes, out| reduce::reduce(kind, x, axes, out))
+    let work = c.outs[0].dtype.compute();
+    let to = match kind {
+        Reduce::Max | Reduce::Min => c.args.tensor(0).dtype,
+        _ => work,
+    };
+    with_views(c, mask, to, |x, axes, out| reduce::reduce(kind, work, x, axes, out))
 }
 
 const SUM: Fold = Fold::floats("0.0", "acc + v", "acc + v");

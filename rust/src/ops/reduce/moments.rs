@@ -59,8 +59,8 @@ fn moment_infer(a: &Args, form: fn(&Args) -> Result<Moment>) -> Result<Metas> {
 fn moment_run(c: &Call, form: fn(&Args) -> Result<Moment>, std: bool) -> Result<()> {
     let m = form(c.args)?;
     let work = c.outs[0].dtype.compute();
-    with_views(c, &m.mask, work, work, |x, axes, out| {
-        reduce::var(x, axes, m.correction, std, None, out)
+    with_views(c, &m.mask, work, |x, axes, out| {
+        reduce::var(x, axes, m.correction, std, out)
     })
 }
 

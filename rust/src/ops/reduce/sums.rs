@@ -1,6 +1,6 @@
 //! Sums, means, products, logarithms of sums of exponentials, and the sum that undoes a broadcast.
 
-use super::{MAX, SUM, count_of, everything, shade, shade_of, with_views};
+use super::{MAX, SUM, count_of, everything, fold, shade, shade_of, with_views};
 use crate::args::{Arg, Args};
 use crate::core::Core;
 use crate::device::cpu;
@@ -23,14 +23,14 @@ fn long_or(a: &Args, dtype: usize) -> Result<DType> {
 /// A sum or product; truth values are numbers in it.
 fn counted(c: &Call, kind: Reduce, mask: &Mask) -> Result<()> {
     let work = c.outs[0].dtype.compute();
-    // Truth values are counted as they are, without a copy as int64.
-    let from = if work == DType::I64 && c.args.tensor(0).dtype == DType::Bool {
-        DType::Bool
-    } else {
-        work
+    // Truth values are counted without a step by way of int64.
+    let truth = c.args.tensor(0).dtype == DType::Bool;
+    let (from, to) = match work {
+        DType::I64 if truth => (DType::Bool, work),
+        DType::Bool => (work, DType::I64),
+        _ => (work, work),
     };
-    let to = if work == DType::Bool { DType::I64 } else { work };
-    with_views(c, mask, from, to, |x, axes, out| reduce::reduce(kind, x, axes, out))
+    with_views(c, mask, to, |x, axes, out| reduce::reduce(kind, from, x, axes, out))
 }
 
 fn sum_infer(a: &Args) -> Result<Metas> {
@@ -82,7 +82,7 @@ fn mean_infer(a: &Args) -> Result<Metas> {
 fn mean_run(c: &Call) -> Result<()> {
     let mask = axes(c.args.opt_ints(1), c.args.tensor(0).rank())?;
     let work = c.outs[0].dtype.compute();
-    with_views(c, &mask, work, work, reduce::mean)
+    with_views(c, &mask, work, reduce::mean)
 }
 
 fn shade_mean(c: &Call) -> Result<()> {
@@ -137,7 +137,7 @@ fn logsumexp(c: &Call) -> Result<()> {
     let out = cpu::output(&c.outs[0], work)?;
     let layout = keepdim_layout(&out.core, x.shape(), &mask);
     let to = cpu::dst_as(&out.core, &layout);
-    reduce::reduce(Reduce::LogSumExp, cpu::src(&x), &mask[..x.rank()], to);
+    reduce::reduce(Reduce::LogSumExp, work, cpu::src(&x), &mask[..x.rank()], to);
     out.store();
     Ok(())
 }
@@ -198,11 +198,10 @@ fn sum_to_run(c: &Call) -> Result<()> {
     } else {
         t.dtype.compute()
     };
-    let x = cpu::cast(t, t.dtype.compute())?;
     let to = cpu::output(out, work)?;
     let (mask, layout) = summed(t.shape(), &to.core);
     let into = cpu::dst_as(&to.core, &layout);
-    reduce::reduce(Reduce::Sum, cpu::src(&x), &mask[..x.rank()], into);
+    reduce::reduce(Reduce::Sum, t.dtype.compute(), cpu::src(t), &mask[..t.rank()], into);
     to.store();
     Ok(())
 }
@@ -223,6 +222,9 @@ pub fn ops() -> Vec<Builder> {
             .compute(sum_infer, sum_run)
             .gpu(|c| shade_sum(c, &axes(c.args.opt_ints(1), c.args.tensor(0).rank())?, false))
             .whole(|a| small_sums(a, false)),
+        op("_nansum(input, dim: int[1]? = None, keepdim: bool = False, *, dtype: dtype? = None)", "The sum of the floats that are not NaN, as a float.")
+            .compute(mean_infer, |c| fold(c, Reduce::NanSum, &axes(c.args.opt_ints(1), c.args.tensor(0).rank())?))
+            .function_only(),
         op("mean(input, dim: int[1]? = None, keepdim: bool = False, *, dtype: dtype? = None)", "The mean over some dims, or over all, of floats; NaN of nothing. Integers raise RuntimeError unless `dtype` is a float.")
             .compute(mean_infer, mean_run)
             .gpu(shade_mean)

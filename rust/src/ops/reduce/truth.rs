@@ -11,8 +11,8 @@ use crate::layout::Dims;
 use crate::ops::def::{Builder, Call, Metas, op};
 use crate::ops::infer::{axes, reduced};
 use crate::ops::support::{Mask, comparable, one};
+use firesteel_kernels::MAX_RANK;
 use firesteel_kernels::reduce::{self, Reduce};
-use firesteel_kernels::{AnyDst, AnySrc, MAX_RANK};
 
 /// An empty list of dims reduces nothing here.
 fn truth_mask(a: &Args) -> Result<Mask> {
@@ -28,19 +28,9 @@ fn truth_infer(a: &Args) -> Result<Metas> {
     one(reduced(t.shape(), &truth_mask(a)?, a.bool(2)), d)
 }
 
-/// Elements of a dtype that no kernel is compiled for are made truth values first.
-fn asked(t: &Core) -> DType {
-    if t.dtype == t.dtype.compute() {
-        t.dtype
-    } else {
-        DType::Bool
-    }
-}
-
 fn truth_run(c: &Call, kind: Reduce) -> Result<()> {
-    let from = asked(c.args.tensor(0));
-    with_views(c, &truth_mask(c.args)?, from, DType::Bool, |x, axes, out| {
-        reduce::reduce(kind, x, axes, out)
+    with_views(c, &truth_mask(c.args)?, DType::Bool, |x, axes, out| {
+        reduce::reduce(kind, DType::Bool, x, axes, out)
     })
 }
 
@@ -61,8 +51,9 @@ fn count_infer(a: &Args) -> Result<Metas> {
 fn count_run(c: &Call) -> Result<()> {
     let t = c.args.tensor(0);
     let mask = axes(c.args.opt_ints(1), t.rank())?;
-    let count = |x: AnySrc, axes: &[bool], out: AnyDst| reduce::reduce(Reduce::CountNonzero, x, axes, out);
-    with_views(c, &mask, asked(t), DType::I64, count)
+    with_views(c, &mask, DType::I64, |x, axes, out| {
+        reduce::reduce(Reduce::CountNonzero, DType::I64, x, axes, out)
+    })
 }
 
 fn shade_count(c: &Call) -> Result<()> {

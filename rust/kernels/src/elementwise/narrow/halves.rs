@@ -7,10 +7,9 @@ use super::super::ternary::{Fused, clamp, lerp, nan_to_num};
 use super::super::walk::Kernel;
 use super::super::{Binary, Ternary, Unary};
 use super::map::{
-    light_over2, light1, light2, of_half, of_half_float, of_half_floats, of_half_three, of_halves, of_halves_float,
-    of_three_float,
+    light1, light2, of_half, of_half_float, of_half_floats, of_half_three, of_halves, of_halves_float, of_three_float,
 };
-use crate::dtype::{Bool, DType};
+use crate::dtype::Bool;
 
 const SIGN: u16 = 0x8000;
 
@@ -120,49 +119,6 @@ table! {
 table! {
     fn by_three_numbers(Fused) f32 => f32, of_half_three Map4 {
         NanToNum => |x, nan, high, low| nan_to_num(x, nan, high, low);
-    }
-}
-
-/// Bits of a half in the order of their numbers, -0 below 0; those of NaN are beyond both infinities.
-#[inline(always)]
-fn ordered(x: u16) -> i16 {
-    (x ^ (((x as i16) >> 15) as u16 & !SIGN)) as i16
-}
-
-/// NaN if either is. Unlike [`maximum`] of a fixed order: 0 is larger than -0.
-#[inline(always)]
-fn best(a: u16, b: u16, infinity: u16, max: bool) -> u16 {
-    let better = if max {
-        ordered(b) > ordered(a)
-    } else {
-        ordered(b) < ordered(a)
-    };
-    let (none, other) = (a & !SIGN > infinity, b & !SIGN > infinity);
-    if (better & !none) | other { b } else { a }
-}
-
-const BF16_INFINITY: u16 = 0x7f80;
-const F16_INFINITY: u16 = 0x7c00;
-
-table! {
-    fn bf16_over2(Binary) u16 => u16, light_over2 Map2 {
-        Maximum => |a, b| best(a, b, BF16_INFINITY, true);
-        Minimum => |a, b| best(a, b, BF16_INFINITY, false);
-    }
-}
-
-table! {
-    fn f16_over2(Binary) u16 => u16, light_over2 Map2 {
-        Maximum => |a, b| best(a, b, F16_INFINITY, true);
-        Minimum => |a, b| best(a, b, F16_INFINITY, false);
-    }
-}
-
-/// The larger or smaller one, for folds in any order.
-pub(super) fn extremum_over(op: Binary, d: DType) -> Option<Kernel> {
-    match d {
-        DType::BF16 => bf16_over2(op),
-        _ => f16_over2(op),
     }
 }
 

@@ -2,9 +2,9 @@
 
 use super::super::map::{Map1, Map2, Map3, Map4, kernel2, table};
 use super::super::ternary::Fused;
-use super::super::walk::Kernel;
+use super::super::walk::{Kernel, WithOne};
 use super::super::{Binary, Ternary, Unary};
-use super::map::{light_over2, light1, light2, light3, light4};
+use super::map::{light_first2, light_over2, light_second_over2, light_second2, light1, light2, light3, light4};
 use crate::dtype::{Bool, DType};
 
 /// An integer narrower than i64. Of sums, products and bits the sign does not matter: those are made for the unsigned ones.
@@ -132,6 +132,23 @@ table! {
     }
 }
 
+macro_rules! with_one {
+    ($($name:ident, $kernel:ident;)*) => {$(
+        table! {
+            fn $name<T: Small>(Binary) T => T, $kernel Map2 {
+                Add => |a, b| a.plus(b);
+                Sub => |a, b| a.minus(b);
+                Mul => |a, b| a.times(b);
+            }
+        }
+    )*};
+}
+with_one! {
+    wrapped_first2, light_first2;
+    wrapped_second2, light_second2;
+    wrapped_second_over2, light_second_over2;
+}
+
 table! {
     fn ordered2<T: Small>(Binary) T => T, light2 Map2 {
         Maximum => |a, b| if a > b { a } else { b };
@@ -241,6 +258,15 @@ pub(super) fn binary(op: Binary, d: DType) -> Option<Kernel> {
 
 pub(super) fn binary_over(op: Binary, d: DType) -> Option<Kernel> {
     of!(unsigned wrapped_over2, d, op).or_else(|| of!(signed ordered_over2, d, op))
+}
+
+/// Kernels of which one operand is a single element.
+pub(super) fn with_one(op: Binary, d: DType) -> Option<WithOne> {
+    Some(WithOne {
+        first: of!(unsigned wrapped_first2, d, op)?,
+        second: of!(unsigned wrapped_second2, d, op)?,
+        over: of!(unsigned wrapped_second_over2, d, op)?,
+    })
 }
 
 pub(super) fn ternary(op: Ternary, d: DType) -> Option<Kernel> {

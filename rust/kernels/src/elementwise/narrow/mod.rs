@@ -141,6 +141,7 @@ pub(super) fn binary<'a, 'b>(
         _ if exact || ints::wraps(op) => {
             let mut native = Native::all(ints::binary(op, d)?, d, writes);
             native.kernels.over = ints::binary_over(op, d);
+            native.kernels.with_one = ints::with_one(op, d);
             native
         }
         _ => return None,
@@ -219,14 +220,4 @@ pub(super) fn fused(op: Fused, compute: DType, operands: [&Operand; MAX_IN], out
         .iter()
         .all(|o| exact(o, d))
         .then(|| Native::with_floats(kernel, halves))
-}
-
-/// The larger (or smaller) of two elements, where the first one lies; the same in any order, the bits of NaN apart.
-pub(crate) fn extremum_over(max: bool, d: DType) -> Option<Kernel> {
-    let op = if max { Binary::Maximum } else { Binary::Minimum };
-    match d {
-        DType::U8 | DType::I8 | DType::I16 | DType::I32 => ints::binary_over(op, d),
-        DType::BF16 | DType::F16 => halves::extremum_over(op, d),
-        _ => None,
-    }
 }

@@ -1,10 +1,11 @@
 //! The fold of columns: rows of a contiguous kept dim, one accumulator per column.
 
-use super::{Fold, Plan, Run, store};
+use super::steps::Rows;
+use super::{Fold, Line, NEAR, Plan, Run};
+use crate::elementwise::convert::Rect;
 use crate::multiversion;
 use crate::parallel;
 use crate::reduce::walk::{Share, grain};
-use crate::simd::every::every;
 use std::ops::Range;
 
 /// Columns that one job takes.
@@ -14,14 +15,36 @@ pub(super) const ROWS: usize = 32;
 /// Columns up to which rows that lie one after another are folded side by side.
 pub(super) const NARROW: usize = 64;
 
-impl<F: Fold> Plan<'_, F> {
+impl Plan {
     /// Accumulators of a strip.
     fn wide(&self) -> usize {
         self.inner.min(STRIP) * self.pack
     }
+
+    /// Words that they take.
+    fn words(&self) -> usize {
+        (self.wide() * self.steps.acc).div_ceil(8)
+    }
 }
 
-pub(super) fn fold_columns<F: Fold>(plan: &Plan<F>, count: usize) {
+/// What a thread needs to fold strips: accumulators, the values given for them, and elements brought side by side.
+struct Room {
+    acc: Vec<u64>,
+    aux: Vec<u64>,
+    near: Vec<Line>,
+}
+
+impl Room {
+    fn of(plan: &Plan) -> Room {
+        Room {
+            acc: vec![0; plan.words()],
+            aux: vec![0; (plan.wide() * plan.steps.aux).div_ceil(8)],
+            near: plan.room(plan.inner_strides[0] != 1),
+        }
+    }
+}
+
+pub(super) fn fold_columns(plan: &Plan, count: usize) {
     let strips = plan.inner.div_ceil(STRIP);
     let jobs = plan.kept.count() * strips;
     let segments = plan.segments;
@@ -30,22 +53,23 @@ pub(super) fn fold_columns<F: Fold>(plan: &Plan<F>, count: usize) {
         parallel::for_range(jobs, grain(count * wide), |range| column_jobs(plan, range, strips));
         return;
     }
-    let mut parts = vec![plan.f.zero(); jobs * segments * wide];
+    let words = plan.words();
+    let mut parts = vec![0u64; jobs * segments * words];
     let share = Share::new(parts.as_mut_ptr());
     parallel::for_range(jobs * segments, grain(ROWS * wide), |range| {
         column_segments(plan, range, strips, share)
     });
     for j in 0..jobs {
-        let mut tree = Strips::new(wide);
+        let mut tree = Strips::new(plan);
         for s in 0..segments {
-            tree.push(&plan.f, &parts[(j * segments + s) * wide..][..wide]);
+            tree.push(plan, &parts[(j * segments + s) * words..][..words]);
         }
-        store_strip(plan, j, strips, tree.finish(&plan.f));
+        store_strip(plan, j, strips, tree.finish(plan));
     }
 }
 
 /// Where strip job `j` starts (offsets of its first column) and how many columns it has.
-fn strip<F: Fold>(plan: &Plan<F>, j: usize, strips: usize) -> ([isize; 4], usize) {
+fn strip(plan: &Plan, j: usize, strips: usize) -> ([isize; 4], usize) {
     let mut at = plan.kept.at(j / strips);
     let first = j % strips * STRIP;
     for (a, s) in at.iter_mut().zip(plan.inner_strides) {
@@ -54,115 +78,126 @@ fn strip<F: Fold>(plan: &Plan<F>, j: usize, strips: usize) -> ([isize; 4], usize
     (at, STRIP.min(plan.inner - first))
 }
 
-fn store_strip<F: Fold>(plan: &Plan<F>, j: usize, strips: usize, acc: &mut [F::Acc]) {
+fn store_strip(plan: &Plan, j: usize, strips: usize, acc: &mut [u64]) {
     let (at, width) = strip(plan, j, strips);
+    let acc = acc.as_mut_ptr().cast::<u8>();
     let mut side = plan.pack / 2;
-    while side > 0 {
-        for i in 0..side * width {
-            acc[i] = plan.f.join(acc[i], acc[i + side * width]);
+    // SAFETY: the strip's accumulators and outputs.
+    unsafe {
+        while side > 0 {
+            plan.steps
+                .join(acc, acc.add(side * width * plan.steps.acc), side * width);
+            side /= 2;
         }
-        side /= 2;
-    }
-    let [_, _, sd, sa] = plan.inner_strides;
-    for (i, &acc) in acc[..width].iter().enumerate() {
-        let i = i as isize;
-        store(plan, [at[0], at[1], at[2] + i * sd, at[3] + i * sa], acc);
+        plan.store(acc, width, at, plan.inner_strides);
     }
 }
 
-fn column_jobs<F: Fold>(plan: &Plan<F>, range: Range<usize>, strips: usize) {
-    let wide = plan.wide();
-    let mut acc = vec![plan.f.zero(); wide];
-    let mut aux = vec![F::Aux::default(); wide];
+fn column_jobs(plan: &Plan, range: Range<usize>, strips: usize) {
+    let mut room = Room::of(plan);
     for j in range {
-        load_aux(plan, j, strips, &mut aux);
+        load_aux(plan, j, strips, &mut room.aux);
         if plan.segments == 1 {
-            column_segment(plan, j, 0, strips, &aux, &mut acc);
-            store_strip(plan, j, strips, &mut acc);
+            column_segment(plan, j, 0, strips, &mut room);
+            store_strip(plan, j, strips, &mut room.acc);
         } else {
-            let mut tree = Strips::new(wide);
+            let mut tree = Strips::new(plan);
             for s in 0..plan.segments {
-                column_segment(plan, j, s, strips, &aux, &mut acc);
-                tree.push(&plan.f, &acc);
+                column_segment(plan, j, s, strips, &mut room);
+                tree.push(plan, &room.acc);
             }
-            store_strip(plan, j, strips, tree.finish(&plan.f));
+            store_strip(plan, j, strips, tree.finish(plan));
         }
     }
 }
 
-fn column_segments<F: Fold>(plan: &Plan<F>, range: Range<usize>, strips: usize, parts: Share<F::Acc>) {
-    let wide = plan.wide();
-    let mut acc = vec![plan.f.zero(); wide];
-    let mut aux = vec![F::Aux::default(); wide];
+fn column_segments(plan: &Plan, range: Range<usize>, strips: usize, parts: Share<u64>) {
+    let mut room = Room::of(plan);
     let mut of = usize::MAX;
     for i in range {
         let j = i / plan.segments;
         if j != of {
-            load_aux(plan, j, strips, &mut aux);
+            load_aux(plan, j, strips, &mut room.aux);
             of = j;
         }
-        column_segment(plan, j, i % plan.segments, strips, &aux, &mut acc);
-        for (l, &v) in acc.iter().enumerate() {
-            // SAFETY: `parts` has jobs * segments * wide elements and `i` is this thread's own.
-            unsafe { *parts.at(i * wide + l) = v };
-        }
+        column_segment(plan, j, i % plan.segments, strips, &mut room);
+        // SAFETY: `parts` has jobs * segments * words elements and `i` is this thread's own.
+        unsafe { std::ptr::copy_nonoverlapping(room.acc.as_ptr(), parts.at(i * room.acc.len()), room.acc.len()) };
     }
 }
 
 /// The outputs' values for the columns of strip job `j`.
-fn load_aux<F: Fold>(plan: &Plan<F>, j: usize, strips: usize, aux: &mut [F::Aux]) {
+fn load_aux(plan: &Plan, j: usize, strips: usize, aux: &mut [u64]) {
     let (at, width) = strip(plan, j, strips);
-    if let Some(a) = plan.aux {
-        for (i, v) in aux[..width * plan.pack].iter_mut().enumerate() {
-            // SAFETY: a column of the strip.
-            *v = unsafe { *a.offset(at[3] + (i % width) as isize * plan.inner_strides[3]) };
-        }
+    let size = plan.steps.aux;
+    for i in 0..if plan.aux.is_null() { 0 } else { width * plan.pack } {
+        let from = plan.aux(at[3] + (i % width) as isize * plan.inner_strides[3]);
+        // SAFETY: a column of the strip.
+        unsafe { std::ptr::copy_nonoverlapping(from, aux.as_mut_ptr().cast::<u8>().add(i * size), size) };
     }
 }
 
-/// Folds the rows of segment `s` into `acc`, one accumulator per column of strip job `j`.
-fn column_segment<F: Fold>(plan: &Plan<F>, j: usize, s: usize, strips: usize, aux: &[F::Aux], acc: &mut [F::Acc]) {
-    let f = &plan.f;
+/// Folds the rows of segment `s`, one accumulator per column of strip job `j`.
+fn column_segment(plan: &Plan, j: usize, s: usize, strips: usize, room: &mut Room) {
     let (at, width) = strip(plan, j, strips);
-    acc.fill(f.zero());
-    // SAFETY: offsets of the walks stay inside the views.
-    let from = unsafe {
-        Run {
-            x: plan.x.offset(at[0]),
-            y: plan.y.offset(at[1]),
-        }
-    };
+    let wide = width * plan.pack;
+    let acc = room.acc.as_mut_ptr().cast::<u8>();
+    // SAFETY: room for all of the strip's.
+    unsafe { plan.steps.begin(acc, plan.wide()) };
     let rows = plan.reduced.count();
     let mut offsets = [[0isize; 2]; ROWS];
     let range = s * ROWS..rows.min(s * ROWS + ROWS);
     let held = range.len();
     plan.reduced.each(range, |i, at| offsets[i % ROWS] = at);
-    if plan.inner_strides[0] != 1 {
-        return fold_apart(plan, &aux[..width], &mut acc[..width], from.x, &offsets[..held]);
-    }
-    let wide = width * plan.pack;
-    fold_block(f, &aux[..wide], &mut acc[..wide], from, &offsets[..held]);
+    let mut block = Rows {
+        x: plan.x(at[0]),
+        y: plan.y(at[1]),
+        aux: room.aux.as_ptr().cast(),
+        acc,
+        n: wide,
+        offsets: &offsets[..held],
+    };
+    let near = room.near.as_mut_ptr().cast::<u8>();
+    fold_rows(plan, block, near);
     if plan.tail > 0 && s + 1 == plan.segments {
-        let (wide, end) = (width * plan.tail, (rows * width * plan.pack) as isize);
-        fold_block(f, &aux[..wide], &mut acc[..wide], from, &[[end; 2]]);
+        let end = [[(rows * wide) as isize; 2]];
+        (block.n, block.offsets) = (width * plan.tail, &end);
+        fold_rows(plan, block, near);
     }
 }
 
-/// Rows whose elements lie apart, and are brought side by side, at a time.
-const NEAR: usize = 4;
-
-/// Folds rows of one view into `acc`, a column for each; their elements lie apart.
-fn fold_apart<F: Fold>(plan: &Plan<F>, aux: &[F::Aux], acc: &mut [F::Acc], from: *const F::In, offsets: &[[isize; 2]]) {
-    let width = acc.len();
-    let mut held = Vec::<F::In>::with_capacity(NEAR * width);
-    let rows = held.as_mut_ptr();
-    for some in offsets.chunks(NEAR) {
+/// Folds rows where they lie, or brings some at a time side by side first.
+fn fold_rows(plan: &Plan, rows: Rows, near: *mut u8) {
+    let step = plan.inner_strides[0];
+    if step == 1 && !plan.converts {
+        // SAFETY: offsets of the walks stay inside the views.
+        return unsafe { plan.steps.rows(&rows) };
+    }
+    let n = rows.n;
+    let places: [[isize; 2]; ROWS] = std::array::from_fn(|i| [(i * n) as isize; 2]);
+    for some in rows.offsets.chunks((NEAR / 2 / n).clamp(4, ROWS)) {
         for (r, at) in some.iter().enumerate() {
-            // SAFETY: rows of the view, and room for as many.
-            unsafe { every(from.offset(at[0]), plan.inner_strides[0], rows.add(r * width), width) };
+            let rect = Rect {
+                rows: 1,
+                row_stride: 0,
+                cols: n,
+                col_stride: step,
+            };
+            // SAFETY: rows of the view, and room for four of a strip's width, or for half of what there is room for.
+            unsafe {
+                let from = rows.x.offset(at[0] * plan.stored as isize);
+                plan.bring(from, rect, near.add(r * n * plan.folded));
+            }
         }
-        let places = std::array::from_fn::<_, NEAR, _>(|r| [(r * width) as isize; 2]);
-        fold_block(&plan.f, aux, acc, Run { x: rows, y: rows }, &places[..some.len()]);
+        // SAFETY: the rows that were just brought.
+        unsafe {
+            plan.steps.rows(&Rows {
+                x: near,
+                y: near,
+                offsets: &places[..some.len()],
+                ..rows
+            });
+        }
     }
 }
 
@@ -171,7 +206,7 @@ const TILE: usize = 32;
 
 multiversion! {
     /// Folds rows of `acc.len()` contiguous elements, one per offset, into `acc`; in the order of the offsets.
-    fn fold_block<F: Fold>(
+    pub(super) fn fold_block<F: Fold>(
         f: &F,
         aux: &[F::Aux],
         acc: &mut [F::Acc],
@@ -235,44 +270,44 @@ multiversion! {
     }
 }
 
-/// [`Tree`] for rows of accumulators.
-struct Strips<A> {
-    stack: Vec<A>,
-    wide: usize,
+/// [`Tree`](super::Tree) for rows of accumulators.
+struct Strips {
+    stack: Vec<u64>,
+    words: usize,
     pushed: usize,
 }
 
-impl<A: Copy> Strips<A> {
-    fn new(wide: usize) -> Self {
+impl Strips {
+    fn new(plan: &Plan) -> Self {
         Self {
             stack: Vec::new(),
-            wide,
+            words: plan.words(),
             pushed: 0,
         }
     }
 
-    fn push<F: Fold<Acc = A>>(&mut self, f: &F, row: &[A]) {
+    fn push(&mut self, plan: &Plan, row: &[u64]) {
         self.stack.extend_from_slice(row);
         let mut carry = self.pushed;
         while carry & 1 == 1 {
-            self.merge(f);
+            self.merge(plan);
             carry >>= 1;
         }
         self.pushed += 1;
     }
 
-    fn merge<F: Fold<Acc = A>>(&mut self, f: &F) {
-        let top = self.stack.len() - self.wide;
+    fn merge(&mut self, plan: &Plan) {
+        let top = self.stack.len() - self.words;
         let (below, last) = self.stack.split_at_mut(top);
-        for (a, b) in below[top - self.wide..].iter_mut().zip(last.iter()) {
-            *a = f.join(*a, *b);
-        }
+        let into = below[top - self.words..].as_mut_ptr();
+        // SAFETY: two rows of accumulators.
+        unsafe { plan.steps.join(into.cast(), last.as_ptr().cast(), plan.wide()) };
         self.stack.truncate(top);
     }
 
-    fn finish<F: Fold<Acc = A>>(&mut self, f: &F) -> &mut [A] {
-        while self.stack.len() > self.wide {
-            self.merge(f);
+    fn finish(&mut self, plan: &Plan) -> &mut [u64] {
+        while self.stack.len() > self.words {
+            self.merge(plan);
         }
         &mut self.stack
     }

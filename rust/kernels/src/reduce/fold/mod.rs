@@ -4,18 +4,26 @@
 //! halving tree every few thousand elements. *Columns*: where a kept dim is contiguous, a strip of its columns is folded
 //! row by row, some rows at a time. In both the segments' values are joined pairwise, as a binary counter carries. A
 //! segment's number says all about its place, so threads may take outputs or segments, with the same bits.
+//!
+//! The drivers know a fold by its [`Steps`]. Elements that lie apart, or are stored in another dtype than the fold's, are
+//! brought side by side, converted, a few thousand at a time.
 
 mod columns;
 mod runs;
+mod steps;
 
-pub(super) use runs::{RUN, fold_row, in_lanes};
+pub(super) use runs::{RUN, fold_row};
 
 use super::walk::Walk;
-use crate::view::{Dst, Src};
+use crate::dtype::{DType, Element};
+use crate::elementwise::convert::{Load, Rect, loader};
+use crate::simd::prefetch;
+use crate::view::{AnySrc, Dst, MAX_RANK, Src};
+use steps::Steps;
 
 /// A reduction: how elements are folded in, accumulators joined, a result made. `aux` is a value given per output.
 pub(crate) trait Fold: Copy + Send + Sync {
-    type In: Copy + Send + Sync;
+    type In: Element;
     type Aux: Copy + Default + Send + Sync;
     type Acc: Copy + Send + Sync;
     type Out: Copy + Send + Sync;
@@ -24,20 +32,21 @@ pub(crate) trait Fold: Copy + Send + Sync {
     fn step(&self, aux: Self::Aux, acc: Self::Acc, x: Self::In, y: Self::In) -> Self::Acc;
     fn join(&self, a: Self::Acc, b: Self::Acc) -> Self::Acc;
     fn out(&self, aux: Self::Aux, acc: Self::Acc) -> Self::Out;
-    /// What [`in_lanes`] makes of a short run, in fewer instructions, if its elements allow that.
-    #[inline(always)]
-    fn quickly<const N: usize>(&self, _: &[Self::In]) -> Option<Self::Acc> {
-        None
-    }
 }
 
 /// Everything a thread needs to do its share.
-struct Plan<'a, F: Fold> {
-    f: F,
-    x: *const F::In,
-    y: *const F::In,
-    dst: *mut F::Out,
-    aux: Option<*const F::Aux>,
+struct Plan {
+    steps: Steps,
+    x: *const u8,
+    y: *const u8,
+    dst: *mut u8,
+    /// Null where there is none.
+    aux: *const u8,
+    /// Bytes of an element as it is stored and as it is folded; whether it is converted.
+    stored: usize,
+    folded: usize,
+    converts: bool,
+    bring: Load,
     /// Outputs; offsets into x, y, dst, aux. In the column way without the columns' dim.
     kept: Walk<4>,
     /// Reduced positions; in the run way without the innermost dim.
@@ -49,11 +58,81 @@ struct Plan<'a, F: Fold> {
     /// the rows left over, which lie after the last of these.
     pack: usize,
     tail: usize,
-    life: std::marker::PhantomData<&'a ()>,
 }
 
 // SAFETY: threads read the inputs and write different outputs.
-unsafe impl<F: Fold> Sync for Plan<'_, F> {}
+unsafe impl Sync for Plan {}
+
+/// A line of the cache: vectors that cross two take twice as long.
+#[derive(Clone, Copy)]
+#[repr(align(64))]
+struct Line(#[allow(dead_code, reason = "room alone")] [u8; 64]);
+
+/// Elements that are brought side by side at a time.
+const NEAR: usize = 4096;
+
+impl Plan {
+    fn one(&self) -> bool {
+        self.x == self.y
+    }
+
+    fn x(&self, at: isize) -> *const u8 {
+        self.x.wrapping_offset(at * self.stored as isize)
+    }
+
+    fn y(&self, at: isize) -> *const u8 {
+        self.y.wrapping_offset(at * self.stored as isize)
+    }
+
+    fn dst(&self, at: isize) -> *mut u8 {
+        self.dst.wrapping_offset(at * self.steps.out as isize)
+    }
+
+    fn aux(&self, at: isize) -> *const u8 {
+        match self.aux.is_null() {
+            true => self.aux,
+            false => self.aux.wrapping_offset(at * self.steps.aux as isize),
+        }
+    }
+
+    /// Stores `n` results of a run (or row) of outputs.
+    ///
+    /// # Safety
+    /// They are the walks'.
+    unsafe fn store(&self, acc: *const u8, n: usize, at: [isize; 4], step: [isize; 4]) {
+        // SAFETY: the contract of this function.
+        unsafe {
+            self.steps
+                .store(acc, n, (self.dst(at[2]), step[2]), (self.aux(at[3]), step[3]));
+        }
+    }
+
+    /// Brings a rectangle of elements side by side.
+    ///
+    /// # Safety
+    /// They are there, and there is room for as many.
+    unsafe fn bring(&self, from: *const u8, rect: Rect, to: *mut u8) {
+        if rect.rows == 1 && rect.col_stride == 1 {
+            // The processor's own prefetching ends with each page.
+            for line in (0..rect.cols * self.stored).step_by(64) {
+                prefetch(from.wrapping_add(4096 + line));
+            }
+        }
+        // SAFETY: the contract of this function.
+        unsafe { (self.bring)(from, rect, to) }
+    }
+
+    /// Room for [`NEAR`] elements of each view; none where all are folded where they lie.
+    fn room(&self, apart: bool) -> Vec<Line> {
+        let views = if self.one() { 1 } else { 2 };
+        let bytes = if apart || self.converts {
+            views * NEAR * self.folded
+        } else {
+            0
+        };
+        Vec::with_capacity(bytes.div_ceil(size_of::<Line>()))
+    }
+}
 
 /// Folds the dims of `x` (and `y`, of the same shape) that `axes` names into `dst`, whose shape has 1 there. `aux` has
 /// `dst`'s shape.
@@ -65,14 +144,56 @@ pub(crate) fn fold<F: Fold>(
     aux: Option<&Src<F::Aux>>,
     dst: &Dst<F::Out>,
 ) {
-    let mut kept = Walk::new();
-    let mut reduced = Walk::new();
-    for (d, &n) in x.shape().iter().enumerate() {
-        let (sx, sy) = (x.strides()[d], y.strides()[d]);
+    let views = Views {
+        y: (y.ptr().cast(), y.strides()),
+        ..Views::of((x.ptr().cast(), x.strides()), F::In::DTYPE, x.shape(), aux, dst)
+    };
+    drive(Steps::of(&f), &views, axes);
+}
+
+/// As [`fold`] of one view, whose elements may be of any dtype that converts to the fold's.
+pub(crate) fn fold_stored<F: Fold>(f: F, x: &AnySrc, axes: &[bool], aux: Option<&Src<F::Aux>>, dst: &Dst<F::Out>) {
+    let views = Views::of((x.ptr(), x.strides()), x.dtype(), x.shape(), aux, dst);
+    drive(Steps::of(&f), &views, axes);
+}
+
+/// What [`fold`] is given, without types: pointers and strides.
+struct Views<'a> {
+    shape: &'a [usize],
+    stored: DType,
+    x: (*const u8, &'a [isize]),
+    y: (*const u8, &'a [isize]),
+    dst: (*mut u8, &'a [isize]),
+    aux: (*const u8, &'a [isize]),
+}
+
+impl<'a> Views<'a> {
+    fn of<A, O>(
+        x: (*const u8, &'a [isize]),
+        stored: DType,
+        shape: &'a [usize],
+        aux: Option<&'a Src<A>>,
+        dst: &'a Dst<O>,
+    ) -> Self {
+        Views {
+            shape,
+            stored,
+            x,
+            y: x,
+            dst: (dst.ptr().cast(), dst.strides()),
+            aux: aux.map_or((std::ptr::null(), &[0; MAX_RANK]), |a| (a.ptr().cast(), a.strides())),
+        }
+    }
+}
+
+fn drive(steps: Steps, views: &Views, axes: &[bool]) {
+    let (mut kept, mut reduced) = (Walk::new(), Walk::new());
+    for (d, &n) in views.shape.iter().enumerate() {
+        let (sx, sy) = (views.x.1[d], views.y.1[d]);
         if axes[d] {
             reduced.push(n, [sx, sy]);
         } else {
-            kept.push(n, [sx, sy, dst.strides()[d], aux.map_or(0, |a| a.strides()[d])]);
+            kept.push(n, [sx, sy, views.dst.1[d], views.aux.1[d]]);
         }
     }
     let (outputs, count) = (kept.count(), reduced.count());
@@ -81,75 +202,54 @@ pub(crate) fn fold<F: Fold>(
     }
     kept.sort();
     reduced.sort();
-    let (mut kept, mut reduced) = (kept.coalesce(), reduced.coalesce());
-    let plan = |kept, reduced, inner, inner_strides, segments, pack, tail| Plan {
-        f,
-        x: x.ptr(),
-        y: y.ptr(),
-        dst: dst.ptr(),
-        aux: aux.map(|a| a.ptr()),
-        kept,
-        reduced,
-        inner,
-        inner_strides,
-        segments,
-        pack,
-        tail,
-        life: std::marker::PhantomData,
+    let mut plan = Plan {
+        steps,
+        x: views.x.0,
+        y: views.y.0,
+        dst: views.dst.0,
+        aux: views.aux.0,
+        stored: views.stored.size(),
+        folded: steps.element.size(),
+        converts: views.stored != steps.element,
+        bring: loader(views.stored, steps.element),
+        kept: kept.coalesce(),
+        reduced: reduced.coalesce(),
+        inner: 0,
+        inner_strides: [0; 4],
+        segments: 0,
+        pack: 1,
+        tail: 0,
     };
-    let (width, step) = kept.last();
+    let (width, step) = plan.kept.last();
     let dense = step[..2] == [1, 1];
     // Where no dim is dense, the one whose elements lie closer together counts as it.
-    let near = step[0] > 1 && x.ptr() == y.ptr() && step[0] == step[1] && step[0] < reduced.last().1[0].abs();
+    let near = step[0] > 1 && plan.one() && step[0] == step[1] && step[0] < plan.reduced.last().1[0].abs();
     if width > 1 && (dense || near) && count > 0 {
-        kept.pop();
+        plan.kept.pop();
+        (plan.inner, plan.inner_strides) = (width, step);
         let w = width as isize;
-        let pack = if dense && width <= columns::NARROW && reduced.rank() == 1 && reduced.last().1 == [w, w] {
-            (2 * columns::NARROW / width + 1).next_power_of_two() / 2
-        } else {
-            1
-        };
-        let (rows, tail) = (count / pack, count % pack);
-        if pack > 1 && rows > 1 {
-            let mut packed = Walk::new();
-            packed.push(rows, [w * pack as isize; 2]);
-            columns::fold_columns(
-                &plan(kept, packed, width, step, rows.div_ceil(columns::ROWS), pack, tail),
-                count,
-            );
-        } else {
-            columns::fold_columns(
-                &plan(kept, reduced, width, step, count.div_ceil(columns::ROWS), 1, 0),
-                count,
-            );
+        let mut rows = count;
+        if dense && width <= columns::NARROW && plan.reduced.rank() == 1 && plan.reduced.last().1 == [w, w] {
+            let pack = (2 * columns::NARROW / width + 1).next_power_of_two() / 2;
+            if pack > 1 && count / pack > 1 {
+                (plan.pack, plan.tail, rows) = (pack, count % pack, count / pack);
+                plan.reduced = Walk::new();
+                plan.reduced.push(rows, [w * pack as isize; 2]);
+            }
         }
+        plan.segments = rows.div_ceil(columns::ROWS);
+        columns::fold_columns(&plan, count);
     } else {
-        let (inner, [sx, sy]) = reduced.pop();
-        let runs = reduced.count();
+        let (inner, [sx, sy]) = plan.reduced.pop();
+        let runs = plan.reduced.count();
         let segments = match inner {
             0 => 0,
             n if n >= runs::RUN => runs * n.div_ceil(runs::RUN),
             n => runs.div_ceil(runs::RUN / n),
         };
-        let plan = plan(
-            kept,
-            reduced,
-            inner,
-            [sx, sy, 0, 0],
-            if count == 0 { 0 } else { segments },
-            1,
-            0,
-        );
+        (plan.inner, plan.inner_strides) = (inner, [sx, sy, 0, 0]);
+        plan.segments = if count == 0 { 0 } else { segments };
         runs::fold_outputs(&plan, outputs, count);
-    }
-}
-
-#[inline(always)]
-fn store<F: Fold>(plan: &Plan<F>, at: [isize; 4], acc: F::Acc) {
-    // SAFETY: `at` comes from the walk over the outputs.
-    unsafe {
-        let aux = plan.aux.map_or(F::Aux::default(), |a| *a.offset(at[3]));
-        *plan.dst.offset(at[2]) = plan.f.out(aux, acc);
     }
 }
 
@@ -161,26 +261,26 @@ struct Run<T> {
 }
 
 /// Joins a sequence of values pairwise, as a binary counter carries.
-struct Tree<A> {
-    stack: [A; 64],
+struct Tree {
+    stack: [u64; 64],
     depth: usize,
     pushed: usize,
 }
 
-impl<A: Copy> Tree<A> {
-    fn new(zero: A) -> Self {
+impl Tree {
+    fn new() -> Self {
         Self {
-            stack: [zero; 64],
+            stack: [0; 64],
             depth: 0,
             pushed: 0,
         }
     }
 
-    fn push<F: Fold<Acc = A>>(&mut self, f: &F, mut v: A) {
+    fn push(&mut self, steps: &Steps, mut v: u64) {
         let mut carry = self.pushed;
         while carry & 1 == 1 {
             self.depth -= 1;
-            v = f.join(self.stack[self.depth], v);
+            v = steps.joined(self.stack[self.depth], v);
             carry >>= 1;
         }
         self.stack[self.depth] = v;
@@ -188,10 +288,10 @@ impl<A: Copy> Tree<A> {
         self.pushed += 1;
     }
 
-    fn finish<F: Fold<Acc = A>>(mut self, f: &F) -> A {
+    fn finish(mut self, steps: &Steps) -> u64 {
         while self.depth > 1 {
             self.depth -= 1;
-            self.stack[self.depth - 1] = f.join(self.stack[self.depth - 1], self.stack[self.depth]);
+            self.stack[self.depth - 1] = steps.joined(self.stack[self.depth - 1], self.stack[self.depth]);
         }
         self.stack[0]
     }

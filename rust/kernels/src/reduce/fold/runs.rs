@@ -1,106 +1,169 @@
 //! The fold along runs: the innermost reduced dim in virtual lanes.
 
-use super::{Fold, Plan, Run, Tree, store};
+use super::steps::{Lines, given};
+use super::{Fold, Line, NEAR, Plan, Run, Tree};
+use crate::elementwise::convert::Rect;
 use crate::multiversion;
 use crate::parallel;
 use crate::reduce::walk::{Share, grain};
-use crate::simd::every::every;
-use std::mem::MaybeUninit;
 use std::ops::Range;
 
 const LANES: usize = 64;
 /// Lanes of a single run shorter than `LANES`; below this the run is folded one by one.
 const FEW: usize = 16;
-/// Longest run that is worth a look at whether it can be folded [`quickly`](Fold::quickly).
-const SHORT: usize = 512;
 /// Elements of a segment: a piece of one run, or several runs.
 pub(in crate::reduce) const RUN: usize = 4096;
+/// Elements of a run that are brought side by side at a time: a multiple of [`LANES`].
+const SOME: usize = 1024;
+/// Bytes of lines that are brought side by side at a time, unless one is longer.
+const FIT: usize = 8192;
 
-pub(super) fn fold_outputs<F: Fold>(plan: &Plan<F>, outputs: usize, count: usize) {
+pub(super) fn fold_outputs(plan: &Plan, outputs: usize, count: usize) {
     let segments = plan.segments;
     if segments <= 1 || outputs >= 64 {
         parallel::for_range(outputs, grain(count), |range| run_outputs(plan, range));
         return;
     }
-    let mut parts = vec![plan.f.zero(); outputs * segments];
+    let mut parts = vec![0u64; outputs * segments];
     let share = Share::new(parts.as_mut_ptr());
     parallel::for_range(outputs * segments, grain(count / segments), |range| {
         run_segments(plan, range, share)
     });
     for o in 0..outputs {
-        let mut tree = Tree::new(plan.f.zero());
+        let mut tree = Tree::new();
         for &part in &parts[o * segments..][..segments] {
-            tree.push(&plan.f, part);
+            tree.push(&plan.steps, part);
         }
-        store(plan, plan.kept.at(o), tree.finish(&plan.f));
+        store(plan, plan.kept.at(o), tree.finish(&plan.steps));
     }
 }
 
-fn run_outputs<F: Fold>(plan: &Plan<F>, range: Range<usize>) {
-    let lines = plan.reduced.count() == 1 && plan.inner_strides[..2] == [1, 1];
-    if lines && (FEW..RUN).contains(&plan.inner) {
-        return plan
-            .kept
-            .runs(range, |_, at, count, step| fold_lines(plan, at, count, step));
+fn store(plan: &Plan, at: [isize; 4], acc: u64) {
+    // SAFETY: `at` comes from the walk over the outputs.
+    unsafe { plan.store((&raw const acc).cast(), 1, at, [0; 4]) };
+}
+
+fn run_outputs(plan: &Plan, range: Range<usize>) {
+    let n = plan.inner;
+    let lines = plan.reduced.count() == 1 && (n < LANES || n < RUN && plan.inner_strides[..2] == [1, 1]);
+    if lines && n > 0 {
+        return run_lines(plan, range);
     }
+    let mut room = room(plan);
+    let near = room.as_mut_ptr().cast::<u8>();
     plan.kept.each(range, |_, at| {
         let acc = match plan.segments {
-            0 => plan.f.zero(),
-            1 => segment(plan, at, 0),
+            0 => plan.steps.zero(),
+            1 => segment(plan, at, 0, near),
             n => {
-                let mut tree = Tree::new(plan.f.zero());
+                let mut tree = Tree::new();
                 for s in 0..n {
-                    tree.push(&plan.f, segment(plan, at, s));
+                    tree.push(&plan.steps, segment(plan, at, s, near));
                 }
-                tree.finish(&plan.f)
+                tree.finish(&plan.steps)
             }
         };
         store(plan, at, acc);
     });
 }
 
-fn run_segments<F: Fold>(plan: &Plan<F>, range: Range<usize>, parts: Share<F::Acc>) {
+/// Outputs of one short run each.
+fn run_lines(plan: &Plan, range: Range<usize>) {
+    let n = plan.inner;
+    let [sx, sy, ..] = plan.inner_strides;
+    let mut near = plan.room(false);
+    plan.kept.runs(range, |_, at, count, step| {
+        let mut lines = Lines {
+            x: plan.x(at[0]),
+            y: plan.y(at[1]),
+            dst: plan.dst(at[2]),
+            aux: plan.aux(at[3]),
+            n,
+            inner: [sx, sy],
+            count,
+            step,
+        };
+        if !plan.converts {
+            // SAFETY: lines of the walk.
+            return unsafe { plan.steps.lines(&lines) };
+        }
+        let near = near.as_mut_ptr().cast::<u8>();
+        let some = (NEAR.min(FIT / plan.folded) / n).max(1);
+        for first in (0..count).step_by(some) {
+            let i = first as isize;
+            lines.count = some.min(count - first);
+            let rect = Rect {
+                rows: lines.count,
+                row_stride: step[0],
+                cols: n,
+                col_stride: sx,
+            };
+            (lines.x, lines.y) = (near, near);
+            (lines.inner, lines.step) = ([1, 1], [n as isize, n as isize, step[2], step[3]]);
+            (lines.dst, lines.aux) = (plan.dst(at[2] + i * step[2]), plan.aux(at[3] + i * step[3]));
+            // SAFETY: lines of the walk, and room for them.
+            unsafe {
+                plan.bring(plan.x(at[0] + i * step[0]), rect, near);
+                plan.steps.lines(&lines);
+            }
+        }
+    });
+}
+
+/// Room for [`segment`].
+fn room(plan: &Plan) -> Vec<Line> {
+    plan.room(plan.inner_strides[..2] != [1, 1])
+}
+
+fn run_segments(plan: &Plan, range: Range<usize>, parts: Share<u64>) {
+    let mut room = room(plan);
+    let near = room.as_mut_ptr().cast::<u8>();
     for i in range {
         let at = plan.kept.at(i / plan.segments);
         // SAFETY: `parts` has outputs * segments elements and `i` is this thread's own.
-        unsafe { *parts.at(i) = segment(plan, at, i % plan.segments) };
+        unsafe { *parts.at(i) = segment(plan, at, i % plan.segments, near) };
     }
 }
 
-/// The value of segment `s` of the output whose first elements are at `at`.
-fn segment<F: Fold>(plan: &Plan<F>, at: [isize; 4], s: usize) -> F::Acc {
-    let f = &plan.f;
+/// The accumulator of segment `s` of the output whose first elements are at `at`.
+fn segment(plan: &Plan, at: [isize; 4], s: usize, near: *mut u8) -> u64 {
     let n = plan.inner;
     let [sx, sy, ..] = plan.inner_strides;
-    // SAFETY: offsets of the walks stay inside the views.
-    let aux = plan.aux.map_or(F::Aux::default(), |a| unsafe { *a.offset(at[3]) });
-    // SAFETY: as above.
-    let (x, y) = unsafe { (plan.x.offset(at[0]), plan.y.offset(at[1])) };
+    let dense = [sx, sy] == [1, 1] && !plan.converts;
+    let aux = plan.aux(at[3]);
     let runs = plan.reduced.count();
-    if runs == 1 && (FEW..RUN).contains(&n) && [sx, sy] == [1, 1] {
-        return fold_line(f, aux, Run { x, y }, n);
-    }
-    if runs == 1 && n < LANES {
-        let mut acc = f.zero();
-        for i in 0..n as isize {
-            // SAFETY: i < inner.
-            acc = unsafe { f.step(aux, acc, *x.offset(i * sx), *y.offset(i * sy)) };
+    let mut lanes = [0u64; LANES];
+    let lanes = lanes.as_mut_ptr().cast::<u8>();
+    // SAFETY: room for as many.
+    unsafe { plan.steps.begin(lanes, LANES) };
+    let fold_one = |[ox, oy]: [isize; 2], len: usize| {
+        let (ox, oy) = (at[0] + ox, at[1] + oy);
+        if dense {
+            // SAFETY: offsets of the walks stay inside the views. So below.
+            return unsafe { plan.steps.runs(aux, lanes, [plan.x(ox), plan.y(oy)], len, 1, [0, 0]) };
         }
-        return acc;
-    }
-    let mut lanes = [f.zero(); LANES];
-    // SAFETY: offsets below come from the walk over the runs.
-    let from = |[ox, oy]: [isize; 2]| unsafe {
-        Run {
-            x: x.offset(ox),
-            y: y.offset(oy),
-        }
-    };
-    let fold_one = |lanes: &mut _, at, len| {
-        if [sx, sy] == [1, 1] {
-            fold_runs(f, aux, lanes, from(at), len, 1, [0, 0]);
+        let x = near;
+        let y = if plan.one() {
+            x
         } else {
-            fold_strided(f, aux, lanes, from(at), len, [sx, sy]);
+            x.wrapping_add(SOME * plan.folded)
+        };
+        for first in (0..len).step_by(SOME) {
+            let i = first as isize;
+            let rect = |step| Rect {
+                rows: 1,
+                row_stride: 0,
+                cols: SOME.min(len - first),
+                col_stride: step,
+            };
+            // SAFETY: the run has `len` elements, and there is room for as many as are brought.
+            unsafe {
+                plan.bring(plan.x(ox + i * sx), rect(sx), x);
+                if !plan.one() {
+                    plan.bring(plan.y(oy + i * sy), rect(sy), y);
+                }
+                plan.steps.runs(aux, lanes, [x, y], rect(sx).cols, 1, [0, 0]);
+            }
         }
     };
     if n >= RUN {
@@ -109,26 +172,22 @@ fn segment<F: Fold>(plan: &Plan<F>, at: [isize; 4], s: usize) -> F::Acc {
         let start = s % per * RUN;
         let len = RUN.min(n - start);
         let start = start as isize;
-        fold_one(&mut lanes, [ox + start * sx, oy + start * sy], len);
+        fold_one([ox + start * sx, oy + start * sy], len);
     } else {
         let per = RUN / n;
         let range = s * per..runs.min(s * per + per);
-        if [sx, sy] == [1, 1] && plan.reduced.rank() <= 1 {
+        if dense && plan.reduced.rank() <= 1 {
             let (_, gap) = plan.reduced.last();
-            fold_runs(
-                f,
-                aux,
-                &mut lanes,
-                from(plan.reduced.at(range.start)),
-                n,
-                range.len(),
-                gap,
-            );
+            let [ox, oy] = plan.reduced.at(range.start);
+            let from = [plan.x(at[0] + ox), plan.y(at[1] + oy)];
+            // SAFETY: offsets of the walks stay inside the views.
+            unsafe { plan.steps.runs(aux, lanes, from, n, range.len(), gap) };
         } else {
-            plan.reduced.each(range, |_, at| fold_one(&mut lanes, at, n));
+            plan.reduced.each(range, |_, at| fold_one(at, n));
         }
     }
-    join_lanes(f, &mut lanes)
+    // SAFETY: the lanes of above.
+    unsafe { plan.steps.join_lanes(lanes) }
 }
 
 /// The result for one contiguous run shorter than [`RUN`]: what [`segment`] makes of it.
@@ -161,7 +220,7 @@ fn halve<F: Fold, const N: usize>(f: &F, lanes: &mut [F::Acc; N]) -> F::Acc {
 }
 
 multiversion! {
-    fn join_lanes<F: Fold>(f: &F, lanes: &mut [F::Acc; LANES]) -> F::Acc {
+    pub(super) fn join_lanes<F: Fold>(f: &F, lanes: &mut [F::Acc; LANES]) -> F::Acc {
         halve(f, lanes)
     }
 }
@@ -176,22 +235,27 @@ multiversion! {
 }
 
 multiversion! {
-    /// As [`fold_line`] for lines whose outputs lie `step` apart: the choice of an instruction set takes as long as a short one.
-    fn fold_lines<F: Fold>(plan: &Plan<F>, at: [isize; 4], count: usize, step: [isize; 4]) {
-        let (f, n, mut at) = (&plan.f, plan.inner, at);
-        for _ in 0..count {
-            // SAFETY: a line of the walk, with `n` elements, and the value given for its output.
-            let (x, y, aux) = unsafe {
-                (
-                    std::slice::from_raw_parts(plan.x.offset(at[0]), n),
-                    std::slice::from_raw_parts(plan.y.offset(at[1]), n),
-                    plan.aux.map_or(F::Aux::default(), |a| *a.offset(at[3])),
-                )
-            };
-            let acc = if n < LANES { in_lanes::<F, FEW>(f, aux, x, y) } else { in_lanes::<F, LANES>(f, aux, x, y) };
-            store(plan, at, acc);
-            for (a, s) in at.iter_mut().zip(step) {
-                *a += s;
+    /// As [`fold_line`] for lines whose outputs lie apart: the choice of an instruction set takes as long as a short one.
+    pub(super) fn fold_lines<F: Fold>(f: &F, lines: &Lines) {
+        let n = lines.n;
+        let [sx, sy] = lines.inner;
+        for i in 0..lines.count as isize {
+            let [x, y, d, a] = lines.step.map(|s| s * i);
+            // SAFETY: a line, its output, and the value given for that.
+            unsafe {
+                let from = Run { x: lines.x.cast::<F::In>().offset(x), y: lines.y.cast::<F::In>().offset(y) };
+                let aux = given::<F>(lines.aux.wrapping_offset(a * size_of::<F::Aux>() as isize));
+                let acc = if n < FEW || [sx, sy] != [1, 1] {
+                    let mut acc = f.zero();
+                    for i in 0..n as isize {
+                        acc = f.step(aux, acc, *from.x.offset(i * sx), *from.y.offset(i * sy));
+                    }
+                    acc
+                } else {
+                    let (x, y) = (std::slice::from_raw_parts(from.x, n), std::slice::from_raw_parts(from.y, n));
+                    if n < LANES { in_lanes::<F, FEW>(f, aux, x, y) } else { in_lanes::<F, LANES>(f, aux, x, y) }
+                };
+                *lines.dst.cast::<F::Out>().offset(d) = f.out(aux, acc);
             }
         }
     }
@@ -200,23 +264,29 @@ multiversion! {
 /// Element i goes to lane i modulo `N`, but for the last, fewer than `N`: they go to the last lanes, which have them in
 /// the `N` elements that end with the run. (A loop over them alone is not made into vectors.)
 #[inline(always)]
-pub(in crate::reduce) fn in_lanes<F: Fold, const N: usize>(f: &F, aux: F::Aux, x: &[F::In], y: &[F::In]) -> F::Acc {
-    if x.len() <= SHORT
-        && let Some(acc) = f.quickly::<N>(x)
-    {
-        return acc;
-    }
+fn in_lanes<F: Fold, const N: usize>(f: &F, aux: F::Aux, x: &[F::In], y: &[F::In]) -> F::Acc {
     let mut lanes = [f.zero(); N];
-    let ((xs, rest), (ys, _)) = (x.as_chunks::<N>(), y.as_chunks::<N>());
-    for (x, y) in xs.iter().zip(ys) {
+    let full = x.len().min(y.len()) / N * N;
+    // Over places and not over chunks: the compiler then sees that no element is a lane, and keeps these in registers.
+    let mut i = 0;
+    while i < full {
+        // SAFETY: i + N <= full.
+        let (x, y) = unsafe {
+            (
+                &*x.as_ptr().add(i).cast::<[F::In; N]>(),
+                &*y.as_ptr().add(i).cast::<[F::In; N]>(),
+            )
+        };
         for l in 0..N {
             lanes[l] = f.step(aux, lanes[l], x[l], y[l]);
         }
+        i += N;
     }
-    if !rest.is_empty()
+    let rest = x.len() - full;
+    if rest > 0
         && let (Some(x), Some(y)) = (x.last_chunk::<N>(), y.last_chunk::<N>())
     {
-        let first = N - rest.len();
+        let first = N - rest;
         for l in 0..N {
             let v = f.step(aux, lanes[l], x[l], y[l]);
             lanes[l] = if l >= first { v } else { lanes[l] };
@@ -242,7 +312,7 @@ fn ahead<T>(block: &[T]) {
 
 multiversion! {
     /// Folds `runs` runs of `n` contiguous elements, `gap` apart: element i of a run goes to lane i modulo `LANES`.
-    fn fold_runs<F: Fold>(
+    pub(super) fn fold_runs<F: Fold>(
         f: &F,
         aux: F::Aux,
         lanes: &mut [F::Acc; LANES],
@@ -272,39 +342,5 @@ multiversion! {
                 *lane = unsafe { f.step(aux, *lane, *x.add(full + l), *y.add(full + l)) };
             }
         }
-    }
-}
-
-/// Strided elements that are brought side by side at a time: a multiple of [`LANES`].
-const NEAR: usize = 512;
-
-/// As [`fold_runs`] for one run of strided elements.
-fn fold_strided<F: Fold>(
-    f: &F,
-    aux: F::Aux,
-    lanes: &mut [F::Acc; LANES],
-    from: Run<F::In>,
-    n: usize,
-    step: [isize; 2],
-) {
-    let (mut x, mut y) = (
-        MaybeUninit::<[F::In; NEAR]>::uninit(),
-        MaybeUninit::<[F::In; NEAR]>::uninit(),
-    );
-    let (x, mut other) = (x.as_mut_ptr().cast::<F::In>(), y.as_mut_ptr().cast::<F::In>());
-    let one = from.x == from.y && step[0] == step[1];
-    if one {
-        other = x;
-    }
-    for first in (0..n).step_by(NEAR) {
-        let (len, at) = (NEAR.min(n - first), first as isize);
-        // SAFETY: the run has n elements, and the blocks hold as many as are written.
-        unsafe {
-            every(from.x.offset(at * step[0]), step[0], x, len);
-            if !one {
-                every(from.y.offset(at * step[1]), step[1], other, len);
-            }
-        }
-        fold_runs(f, aux, lanes, Run { x, y: other }, len, 1, [0, 0]);
     }
 }

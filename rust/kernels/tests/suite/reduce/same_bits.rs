@@ -1,11 +1,11 @@
 //! One test over the reducing modules: instruction set and thread count do not change a bit of any result.
 
-use super::{layouts, numbers};
+use super::{in_own, layouts, numbers};
 use crate::testing::{self, Digest};
 use firesteel_kernels::dtype::{Bool, DType, Scalar};
 use firesteel_kernels::internals::{collect, dense, keepdim, view_of};
 use firesteel_kernels::random::{self, Philox};
-use firesteel_kernels::reduce::{Reduce, arg_reduce, mean, reduce, var};
+use firesteel_kernels::reduce::{Reduce, arg_reduce, mean, var};
 use firesteel_kernels::scan::{Scan, scan, scan_extremum};
 use firesteel_kernels::view::{AnyDst, AnySrc, Src};
 use firesteel_kernels::{index, loss, norm, softmax, sort};
@@ -48,10 +48,10 @@ fn reductions(d: &mut Digest) {
                 Reduce::Norm(2.0),
                 Reduce::Norm(2.5),
             ] {
-                into(d, &out, |dst| reduce(op, src, axes, dst));
+                into(d, &out, |dst| in_own(op, src, axes, dst));
             }
             into(d, &out, |dst| mean(src, axes, dst));
-            into(d, &out, |dst| var(src, axes, 1.0, true, None, dst));
+            into(d, &out, |dst| var(src, axes, 1.0, true, dst));
         }
     }
 }
