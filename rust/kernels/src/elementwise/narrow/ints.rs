@@ -1,10 +1,11 @@
 //! Functions of integers of 1, 2 and 4 bytes that need no wider ones: the same bits as by way of i64.
 
-use super::super::map::{Map1, Map2, Map3, Map4, kernel2, table};
+use super::super::by_row::{RowsKernel, RowsKernels};
+use super::super::map::{Map1, Map2, Map3, Map4, kernel2, rows_both2, rows_first2, rows_second2, table};
 use super::super::ternary::Fused;
-use super::super::walk::{Kernel, WithOne};
+use super::super::walk::Kernel;
 use super::super::{Binary, Ternary, Unary};
-use super::map::{light_first2, light_over2, light_second_over2, light_second2, light1, light2, light3, light4};
+use super::map::{light_over2, light1, light2, light3, light4};
 use crate::dtype::{Bool, DType};
 
 /// An integer narrower than i64. Of sums, products and bits the sign does not matter: those are made for the unsigned ones.
@@ -132,10 +133,10 @@ table! {
     }
 }
 
-macro_rules! with_one {
+macro_rules! of_rows {
     ($($name:ident, $kernel:ident;)*) => {$(
         table! {
-            fn $name<T: Small>(Binary) T => T, $kernel Map2 {
+            fn $name<T: Small>(Binary) T => T, $kernel Map2 as RowsKernel {
                 Add => |a, b| a.plus(b);
                 Sub => |a, b| a.minus(b);
                 Mul => |a, b| a.times(b);
@@ -143,10 +144,10 @@ macro_rules! with_one {
         }
     )*};
 }
-with_one! {
-    wrapped_first2, light_first2;
-    wrapped_second2, light_second2;
-    wrapped_second_over2, light_second_over2;
+of_rows! {
+    wrapped_rows_both, rows_both2;
+    wrapped_rows_first, rows_first2;
+    wrapped_rows_second, rows_second2;
 }
 
 table! {
@@ -260,12 +261,12 @@ pub(super) fn binary_over(op: Binary, d: DType) -> Option<Kernel> {
     of!(unsigned wrapped_over2, d, op).or_else(|| of!(signed ordered_over2, d, op))
 }
 
-/// Kernels of which one operand is a single element.
-pub(super) fn with_one(op: Binary, d: DType) -> Option<WithOne> {
-    Some(WithOne {
-        first: of!(unsigned wrapped_first2, d, op)?,
-        second: of!(unsigned wrapped_second2, d, op)?,
-        over: of!(unsigned wrapped_second_over2, d, op)?,
+/// Kernels that take many rows.
+pub(super) fn of_rows(op: Binary, d: DType) -> Option<RowsKernels> {
+    Some(RowsKernels {
+        both: of!(unsigned wrapped_rows_both, d, op)?,
+        first: of!(unsigned wrapped_rows_first, d, op)?,
+        second: of!(unsigned wrapped_rows_second, d, op)?,
     })
 }
 

@@ -52,30 +52,6 @@ twoversion! {
 }
 
 twoversion! {
-    fn by_first<T: Copy, K: Map2<T, T>>(_kernel: PhantomData<K>, a: T, b: &[T], out: &mut [T]) {
-        for (o, b) in out.iter_mut().zip(b) {
-            *o = K::f(a, *b);
-        }
-    }
-}
-
-twoversion! {
-    fn by_second<T: Copy, K: Map2<T, T>>(_kernel: PhantomData<K>, a: &[T], b: T, out: &mut [T]) {
-        for (o, a) in out.iter_mut().zip(a) {
-            *o = K::f(*a, b);
-        }
-    }
-}
-
-twoversion! {
-    fn onto_by_second<T: Copy, K: Map2<T, T>>(_kernel: PhantomData<K>, a: &mut [T], b: T) {
-        for a in a.iter_mut() {
-            *a = K::f(*a, b);
-        }
-    }
-}
-
-twoversion! {
     fn select<T: Copy>(c: &[Bool], a: &[T], b: &[T], out: &mut [T]) {
         for (((o, c), a), b) in out.iter_mut().zip(c).zip(a).zip(b) {
             let (a, b) = (*a, *b);
@@ -215,48 +191,6 @@ pub(super) fn light_over2<T: Copy, R, K: Map2<T, T>>() -> Kernel {
     }
     block::<T, K>
 }
-
-/// The forms of [`light2`] of which one input is a single element.
-macro_rules! one {
-    ($name:ident = |$ins:ident, $out:ident, $n:ident| $call:expr) => {
-        #[allow(
-            clippy::extra_unused_type_parameters,
-            reason = "`table!` names the types of every kernel"
-        )]
-        pub(super) fn $name<T: Copy, R, K: Map2<T, T>>() -> Kernel {
-            /// # Safety
-            /// The operands hold `n` elements, or one; the result has room for `n`, and is apart from them or, by name, the first.
-            unsafe fn block<T: Copy, K: Map2<T, T>>($ins: &[*const u8; MAX_IN], $out: *mut u8, $n: usize) {
-                // SAFETY: the contract of this function.
-                unsafe { $call }
-            }
-            block::<T, K>
-        }
-    };
-}
-one!(
-    light_first2 = |ins, out, n| by_first::<T, K>(
-        PhantomData,
-        ins[0].cast::<T>().read(),
-        from_raw_parts(ins[1].cast(), n),
-        from_raw_parts_mut(out.cast(), n)
-    )
-);
-one!(
-    light_second2 = |ins, out, n| by_second::<T, K>(
-        PhantomData,
-        from_raw_parts(ins[0].cast(), n),
-        ins[1].cast::<T>().read(),
-        from_raw_parts_mut(out.cast(), n)
-    )
-);
-one!(
-    light_second_over2 = |ins, out, n| onto_by_second::<T, K>(
-        PhantomData,
-        from_raw_parts_mut(out.cast(), n),
-        ins[1].cast::<T>().read()
-    )
-);
 
 /// Elements of one or the other by a truth value, of any type of this width.
 pub(super) fn chosen<T: Copy>() -> Kernel {

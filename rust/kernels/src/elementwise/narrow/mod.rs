@@ -141,7 +141,7 @@ pub(super) fn binary<'a, 'b>(
         _ if exact || ints::wraps(op) => {
             let mut native = Native::all(ints::binary(op, d)?, d, writes);
             native.kernels.over = ints::binary_over(op, d);
-            native.kernels.with_one = ints::with_one(op, d);
+            native.kernels.rows = ints::of_rows(op, d);
             native
         }
         _ => return None,
