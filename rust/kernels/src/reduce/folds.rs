@@ -46,53 +46,36 @@ impl<T: Real> Fold for Sum<T> {
     }
 }
 
-/// Sum of the floats that are numbers.
-impl<T: Real> Fold for NanSum<T> {
-    type In = T;
-    type Aux = ();
-    type Acc = T;
-    type Out = T;
-    #[inline(always)]
-    fn zero(&self) -> T {
-        T::ZERO
-    }
-    #[inline(always)]
-    #[allow(clippy::eq_op, reason = "asks for NaN")]
-    fn step(&self, _: (), acc: T, x: T, _: T) -> T {
-        acc + if x == x { x } else { T::ZERO }
-    }
-    #[inline(always)]
-    fn join(&self, a: T, b: T) -> T {
-        a + b
-    }
-    #[inline(always)]
-    fn out(&self, _: (), acc: T) -> T {
-        acc
-    }
+macro_rules! float_fold {
+    ($(#[$meta:meta])* $name:ident, $zero:ident, $op:tt, |$x:ident| $element:expr) => {
+        impl<T: Real> Fold for $name<T> {
+            type In = T;
+            type Aux = ();
+            type Acc = T;
+            type Out = T;
+            #[inline(always)]
+            fn zero(&self) -> T {
+                T::$zero
+            }
+            #[inline(always)]
+            $(#[$meta])*
+            fn step(&self, _: (), acc: T, $x: T, _: T) -> T {
+                acc $op $element
+            }
+            #[inline(always)]
+            fn join(&self, a: T, b: T) -> T {
+                a $op b
+            }
+            #[inline(always)]
+            fn out(&self, _: (), acc: T) -> T {
+                acc
+            }
+        }
+    };
 }
-
-impl<T: Real> Fold for Prod<T> {
-    type In = T;
-    type Aux = ();
-    type Acc = T;
-    type Out = T;
-    #[inline(always)]
-    fn zero(&self) -> T {
-        T::ONE
-    }
-    #[inline(always)]
-    fn step(&self, _: (), acc: T, x: T, _: T) -> T {
-        acc * x
-    }
-    #[inline(always)]
-    fn join(&self, a: T, b: T) -> T {
-        a * b
-    }
-    #[inline(always)]
-    fn out(&self, _: (), acc: T) -> T {
-        acc
-    }
-}
+float_fold!(Prod, ONE, *, |x| x);
+// Of the elements that are numbers.
+float_fold!(#[allow(clippy::eq_op, reason = "asks for NaN")] NanSum, ZERO, +, |x| if x == x { x } else { T::ZERO });
 
 macro_rules! int_fold {
     ($name:ident, $zero:expr, $op:ident) => {
