@@ -372,7 +372,7 @@ unsafe fn few_rows<T: Copy + Default + HasKernels + Send + Sync>(
         shared.1.count * shared.0.groups * blocks,
         (GRAIN / 4 / work.max(1)).max(1),
         |tasks| {
-            let Shared(weights, images, bias, _) = &shared;
+            let Shared(weights, images, _, bias) = &shared;
             let [_, sc, sd, sh, sw] = images.src_strides;
             with_scratch(|[copy, ..]| {
                 let (mut runs, mut stretches) = (Vec::new(), Vec::new());

@@ -39,12 +39,12 @@ fn same<T: Element, W: Element + std::fmt::Debug>(
             let (a, b) = (a.to_f64(), b.to_f64());
             a == b || a.is_nan() && b.is_nan() || (a - b).abs() <= 1e-5 * b.abs().max(1.0)
         };
-        // Short strided runs are brought side by side first, and are folded in lanes then.
+        // Short strided runs are brought side by side first, and are folded in lanes then; so are the rows of one element.
         assert!(
             got.iter().zip(&want).all(close),
             "{shape:?} {strides:?} {axes:?}: {got:?} {want:?}"
         );
-        if strides[1] == 1 || !W::DTYPE.is_float() {
+        if strides[1] == 1 && shape[1] > 1 || !W::DTYPE.is_float() {
             let alike = got
                 .iter()
                 .zip(&want)
