@@ -399,8 +399,10 @@ where
             finish,
         };
         if let Some(doubled) = Doubled::of(&pairs) {
+            // SAFETY: as above, and the copies live as long as the pairs; so below.
             return unsafe { doubles::doubles(T::kernels(isa), &doubled, &pairs, images, [s.input[1], s.input[2]]) };
         }
+        // SAFETY: as above.
         return unsafe { pairs::pairs(T::kernels(isa), &pairs, images, [s.input[1], s.input[2]]) };
     }
     // One tap: the first phase's result is spread among zeros, line by line, and there are no others.

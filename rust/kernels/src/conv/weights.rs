@@ -12,7 +12,6 @@ const SIDE: usize = 16;
 
 /// Weights as one matrix [rows, channels * taps] per group. Tap t of a channel of a row lies at
 /// `group * group_stride + row * row_stride + channel * channel_stride + taps[t]`.
-#[derive(Clone)]
 pub(super) struct Weights<T> {
     pub data: *const T,
     pub groups: usize,
