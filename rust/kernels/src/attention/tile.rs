@@ -1,7 +1,7 @@
 //! Small products that read their left factor where it lies, and blocks turned on their side: what attention and the
 //! recurrent networks are made of.
 
-use crate::gemm::{Ahead, HasProducts, Number, Products, Summand, Tile, panel};
+use crate::gemm::{Ahead, HasProducts, Number, Panels, Products, Summand, Tile};
 use crate::simd::Isa;
 #[cfg(target_arch = "aarch64")]
 use crate::simd::vec::Neon;
@@ -49,11 +49,11 @@ impl<T: Number> Product<T> {
     /// The matrices lie in live memory; C overlaps neither A nor B; `kernels` are for this CPU.
     pub unsafe fn run(&self, kernels: &'static Products<T>) {
         let tiles = kernels.tall_for(self.n, self.k);
-        let panels = self.m.div_ceil(tiles.len());
+        let panels = Panels::of(self.m, tiles.len());
         let (null, null_mut) = (std::ptr::null(), std::ptr::null_mut());
         for j in (0..self.n).step_by(kernels.nr) {
             let n = kernels.nr.min(self.n - j);
-            for (i, rows) in (0..panels).map(|index| panel(self.m, panels, index)) {
+            for (i, rows) in panels.each() {
                 let tile = Tile {
                     k: self.k,
                     a: self.a.wrapping_offset(i as isize * self.a_rs),

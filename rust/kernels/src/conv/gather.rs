@@ -10,7 +10,7 @@ use super::pointwise;
 use super::weights::Weights;
 use super::window::{STRETCHES, Stretch, WINDOW_ROWS, WindowArgs};
 use crate::gemm::{
-    HasKernels, Kernels, SLACK, even_part, longest_k, new_name, panel, panel_width, with_scratch, with_shared,
+    HasKernels, Kernels, Panels, SLACK, even_part, longest_k, new_name, panel_width, with_scratch, with_shared,
 };
 use crate::parallel;
 use crate::simd::cache::first_is_small;
@@ -41,7 +41,8 @@ pub(super) struct Images<T> {
     pub finish: Option<Finishing<T>>,
 }
 
-struct Shared<T>(Weights<T>, Images<T>, *mut T, *const T);
+/// Weights, images, a buffer and the bias, for all threads.
+pub(super) struct Shared<T>(pub Weights<T>, pub Images<T>, pub *mut T, pub *const T);
 // SAFETY: plain data; tasks write disjoint positions.
 unsafe impl<T: Sync> Sync for Shared<T> {}
 
@@ -69,10 +70,9 @@ pub(super) unsafe fn gather<T: Copy + Default + HasKernels + Send + Sync>(
     let grid = geometry.grid.map(|n| n as isize);
     let flat =
         (grid[2] == 1 || ow == 1) && (grid[1] == 1 || oh == grid[2]) && (grid[0] == 1 || od == grid[1] * grid[2]);
-    if pointwise::takes(geometry, &address, &weights, &images) {
+    if pointwise::takes(geometry, &address, &weights, &images, flat) {
         // SAFETY: the caller's promise.
-        unsafe { pointwise::products(kernels, geometry, &address, weights, images, bias, flat) };
-        return false;
+        return unsafe { pointwise::products(kernels, geometry, &address, weights, images, bias, flat) };
     }
     let planes = depthwise::takes(geometry, &weights, &images, flat);
     let few = flat && m <= WINDOW_ROWS;
@@ -322,9 +322,8 @@ unsafe fn packed_rows<T: Copy>(
     ahead: impl Fn(usize) -> Option<(*const T, isize)>,
 ) {
     let tiles = kernels.line_tiles[1];
-    let (panels, depth) = (m.div_ceil(tiles.len()), first.lines * first.k);
-    for index in 0..panels {
-        let (i, rows) = panel(m, panels, index);
+    let (panels, depth) = (Panels::of(m, tiles.len()), first.lines * first.k);
+    for (index, (i, rows)) in panels.each().enumerate() {
         let at = i as isize * first.c_rs;
         let (ahead, ahead_step) = ahead(index).unwrap_or((std::ptr::null(), 0));
         let tile = LineTile {
@@ -337,7 +336,7 @@ unsafe fn packed_rows<T: Copy>(
                 false => first.row_bias.wrapping_add(i),
             },
             // Behind the last rows come the first ones of the next panel.
-            next: match index + 1 < panels {
+            next: match index + 1 < panels.count {
                 true => first.c.wrapping_offset(at + rows as isize * first.c_rs),
                 false => first.c.wrapping_add(kernels.nr),
             },

@@ -9,7 +9,7 @@ use super::lines::LineTile;
 use super::sheets::Sheets;
 use super::weight::Problem;
 use super::weights::Weights;
-use crate::gemm::{HasKernels, Kernels, even_part, join_rows, new_name, pack_a, panel, with_scratch};
+use crate::gemm::{HasKernels, Kernels, Panels, even_part, join_rows, new_name, pack_a, with_scratch};
 use crate::parallel;
 use std::ops::Add;
 
@@ -65,7 +65,7 @@ pub(super) unsafe fn products<T: Copy + Default + HasKernels + Send + Sync>(
         [first, second, ..] => second - first,
         _ => 0,
     };
-    let panels = m.div_ceil(kernels.line_tiles[1].len());
+    let panels = Panels::of(m, kernels.line_tiles[1].len());
     let shared = Shared(weights, images, bias);
     let tasks = shared.1.count * shared.0.groups * blocks;
     parallel::for_range(tasks, GRAIN.div_ceil(m * k * lines * width), |range| {
@@ -93,8 +93,7 @@ pub(super) unsafe fn products<T: Copy + Default + HasKernels + Send + Sync>(
                 let positions = (to - from) * width;
                 // SAFETY: the caller's promise; the buffer holds the sheets.
                 unsafe { sheets.fill(kernels, g, src, [xr, xw], (from, to), copy) };
-                for index in 0..panels {
-                    let (i, rows) = panel(m, panels, index);
+                for (i, rows) in panels.each() {
                     let tile = LineTile {
                         lines: k / cols,
                         k: cols,

@@ -1,29 +1,44 @@
 //! Convolutions of one tap whose images are operands of products as they lie: one image at a time, or, for the gradient of
 //! the weights, all positions of several images one after another.
 
-use super::gather::{Images, scatter};
+use super::finish::Block;
+use super::gather::{Images, Shared, scatter};
 use super::geometry::{Address, Gather, Source};
 use super::weight::Problem;
 use super::weights::Weights;
 use crate::gemm::{
-    Gemm, HasKernels, Kernels, Number, Operands, PackArgs, Products, Runs, panel, panel_width, with_shared,
+    Gemm, HasKernels, Kernels, Number, Operands, PackArgs, Panels, Products, Runs, panel_width, with_shared,
 };
+use crate::parallel;
 use std::ops::Range;
 
 /// Fewer channels or rows than these have paths of their own.
 const LEAST: usize = 16;
 
+/// Positions of an image that make it worth packing the weights for each image anew.
+const MANY: usize = 768;
+/// Channels whose products write so much for what they read that they should not wait for blocks to be packed.
+const FEW: usize = 64;
+
 /// Whether [`products`] is for this: a single image, whose products use each packed weight only once or twice, so that it
-/// should not go to memory and back; or images of one position, which are the columns of one product.
-pub(super) fn takes<T>(geometry: &Gather, address: &Address, weights: &Weights<T>, images: &Images<T>) -> bool {
-    let single = geometry.positions() == 1 && address.in_place();
-    (images.count == 1 || single)
+/// should not go to memory and back; images of one position, which are the columns of one product; or images of so many
+/// positions that it does not matter. `flat` when the positions lie one after another in the output.
+pub(super) fn takes<T>(
+    geometry: &Gather,
+    address: &Address,
+    weights: &Weights<T>,
+    images: &Images<T>,
+    flat: bool,
+) -> bool {
+    let as_it_lies = address.in_place()
+        && (geometry.positions() == 1 || flat && geometry.positions() >= MANY && weights.channels <= FEW);
+    (images.count == 1 || as_it_lies)
         && geometry.taps() == 1
         && address.run() == geometry.positions()
         && weights.rows.min(weights.channels) >= LEAST
 }
 
-/// As [`super::gather::gather`], but nothing is finished; `flat` when the positions lie one after another in the output.
+/// As [`super::gather::gather`].
 ///
 /// # Safety
 /// As there; [`takes`].
@@ -35,64 +50,112 @@ pub(super) unsafe fn products<T: Copy + Default + HasKernels + Send + Sync>(
     images: Images<T>,
     bias: *const T,
     flat: bool,
+) -> bool {
+    let (threads, single) = (parallel::threads(), geometry.positions() == 1);
+    let count = if single { 1 } else { images.count };
+    let tasks = count * weights.groups;
+    let by_images = count > 1 && tasks >= 2 * threads;
+    let all = Shared(weights, images, std::ptr::null_mut(), bias);
+    if by_images {
+        parallel::for_range(tasks, 1, |tasks| {
+            for task in tasks {
+                // SAFETY: the caller's promise; so below.
+                unsafe { product(kernels, geometry, address, &all, task, flat, true) };
+            }
+        });
+    } else {
+        for task in 0..tasks {
+            unsafe { product(kernels, geometry, address, &all, task, flat, false) };
+        }
+    }
+    by_images && flat
+}
+
+/// One image and group; or, of images of one position, a group of all. With `here` on this thread, and finished.
+///
+/// # Safety
+/// As for [`products`].
+unsafe fn product<T: Copy + Default + HasKernels + Send + Sync>(
+    kernels: &'static Kernels<T>,
+    geometry: &Gather,
+    address: &Address,
+    Shared(weights, images, _, bias): &Shared<T>,
+    task: usize,
+    flat: bool,
+    here: bool,
 ) {
-    let (m, positions, [_, sc, sd, sh, sw]) = (weights.rows, geometry.positions(), images.src_strides);
-    let product = |group: usize| Gemm {
-        m,
-        n: positions,
-        k: weights.channels,
-        a: weights
-            .data
-            .wrapping_offset(group as isize * weights.group_stride + weights.taps[0]),
-        a_rs: weights.row_stride,
-        a_cs: weights.channel_stride,
-        b_rs: sc,
-        b_cs: 1,
-        c: images.dst.wrapping_offset((group * m) as isize * images.dst_strides[1]),
-        c_rs: images.dst_strides[1],
-        c_cs: 1,
-        row_bias: if bias.is_null() {
-            bias
-        } else {
-            bias.wrapping_add(group * m)
-        },
-        ..Gemm::empty()
-    };
-    let source = |group: usize| Source {
-        data: images.src.wrapping_offset((group * weights.channels) as isize * sc),
+    let (m, positions, [sn, sc, sd, sh, sw]) = (weights.rows, geometry.positions(), images.src_strides);
+    let (image, group) = (task / weights.groups, task % weights.groups);
+    let row = (group * m) as isize;
+    let dst = images
+        .dst
+        .wrapping_offset(image as isize * images.dst_strides[0] + row * images.dst_strides[1]);
+    let source = Source {
+        data: images
+            .src
+            .wrapping_offset(image as isize * sn + (group * weights.channels) as isize * sc),
         channels: weights.channels,
         strides: [sc, sd, sh, sw],
     };
     with_shared(|copy| {
         with_shared(|temp| {
-            for group in 0..weights.groups {
-                // SAFETY: the caller's promise.
-                unsafe {
-                    let ready = geometry.image(kernels, address, source(group), address.all_lines(), copy);
-                    let mut g = product(group);
-                    (g.b, g.b_rs) = (ready.data, ready.channel_stride);
-                    if images.count > 1 {
-                        (g.n, g.b_cs, g.c_cs) = (images.count, images.src_strides[0], images.dst_strides[0]);
-                    }
-                    let dst = g.c;
-                    if !flat {
-                        (g.c, g.c_rs) = (temp.reserve::<T>(m * positions), positions as isize);
-                    }
+            // SAFETY: the caller's promise.
+            unsafe {
+                let ready = geometry.image(kernels, address, source, address.all_lines(), copy);
+                let mut g = Gemm {
+                    m,
+                    n: positions,
+                    k: weights.channels,
+                    a: weights
+                        .data
+                        .wrapping_offset(group as isize * weights.group_stride + weights.taps[0]),
+                    a_rs: weights.row_stride,
+                    a_cs: weights.channel_stride,
+                    b: ready.data,
+                    b_rs: ready.channel_stride,
+                    b_cs: 1,
+                    c: dst,
+                    c_rs: images.dst_strides[1],
+                    c_cs: 1,
+                    row_bias: if bias.is_null() {
+                        *bias
+                    } else {
+                        bias.wrapping_offset(row)
+                    },
+                    ..Gemm::empty()
+                };
+                if positions == 1 && images.count > 1 {
+                    (g.n, g.b_cs, g.c_cs) = (images.count, sn, images.dst_strides[0]);
+                }
+                if !flat {
+                    (g.c, g.c_rs) = (temp.reserve::<T>(m * positions), positions as isize);
+                }
+                if here {
+                    g.run_here(kernels);
+                } else {
                     g.run(kernels);
-                    if !flat {
-                        let strides = images.dst_strides;
-                        scatter(
-                            kernels,
-                            g.c,
-                            positions,
-                            m,
-                            0..positions,
-                            geometry.grid,
-                            dst,
-                            strides,
-                            images.zeros,
-                        );
-                    }
+                }
+                if !flat {
+                    let (strides, all) = (images.dst_strides, 0..positions);
+                    scatter(
+                        kernels,
+                        g.c,
+                        positions,
+                        m,
+                        all,
+                        geometry.grid,
+                        dst,
+                        strides,
+                        images.zeros,
+                    );
+                } else if let Some(f) = images.finish.filter(|_| here) {
+                    f.block(Block {
+                        image,
+                        channel: group * m,
+                        channels: m,
+                        from: 0,
+                        count: positions,
+                    });
                 }
             }
         })
@@ -201,8 +264,7 @@ impl<T> Stack<T> {
 
 impl<T: Number> Operands<T> for Stack<T> {
     unsafe fn pack_a(&self, kernels: &Products<T>, rows: Range<usize>, ks: Range<usize>, dst: *mut T) {
-        let panels = rows.len().div_ceil(kernels.tiles.len());
-        for (i, lines) in (0..panels).map(|index| panel(rows.len(), panels, index)) {
+        for (i, lines) in Panels::of(rows.len(), kernels.tiles.len()).each() {
             let mut dst = dst.wrapping_add(i * ks.len());
             let line = self.a.wrapping_offset((rows.start + i) as isize * self.a_rs);
             for (image, at, k) in self.images(ks.clone()) {

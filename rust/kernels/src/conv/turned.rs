@@ -7,7 +7,7 @@ use super::geometry::{Address, Gather, Source};
 use super::lines::{LineFn, LineTile};
 use super::patches::{LineArgs, Run, TapArgs};
 use super::weight::Problem;
-use crate::gemm::{HasKernels, Kernels, Scratch, even_part, pack_a, panel, panel_width};
+use crate::gemm::{HasKernels, Kernels, Panels, Scratch, even_part, pack_a, panel_width};
 use crate::parallel;
 use crate::simd::transpose::{Band, transpose};
 use std::ops::Range;
@@ -278,21 +278,20 @@ impl<T: Copy + Default + HasKernels> Share<'_, T> {
                     pack_a(kernels, tile.a, a_rs, 1, m, depth, packed);
                 }
                 let tiles = kernels.line_tiles[!stays as usize];
-                let panels = m.div_ceil(tiles.len());
-                let in_all = (self.to - self.from).div_ceil(block) * panels * wide;
+                let panels = Panels::of(m, tiles.len());
+                let in_all = (self.to - self.from).div_ceil(block) * panels.count * wide;
                 // The next rows are fetched by the first column, where they are nearly one piece of memory.
                 let line = (64 / size_of::<T>()) as isize;
                 let near = stays && (0..=2 * depth as isize).contains(&a_rs);
-                for index in 0..panels {
-                    let (i, rows) = panel(m, panels, index);
+                for (index, (i, rows)) in panels.each().enumerate() {
                     tile.a = match stays {
                         true => a.wrapping_offset(from as isize + i as isize * a_rs),
                         false => packed.wrapping_add(i * depth),
                     };
                     tile.a_cs = if stays { 1 } else { rows as isize };
                     for j in (0..n).step_by(kernels.nr) {
-                        let rows_ahead =
-                            (near && index + 1 < panels).then(|| (tile.a.wrapping_offset(rows as isize * a_rs), line));
+                        let rows_ahead = (near && index + 1 < panels.count)
+                            .then(|| (tile.a.wrapping_offset(rows as isize * a_rs), line));
                         let image_ahead = || {
                             let (begin, step) = coming?.at(done, in_all, block)?;
                             Some((soon.wrapping_offset(begin), step))
@@ -433,10 +432,10 @@ impl<T: Copy + Default + HasKernels> Share<'_, T> {
                     let gy = self.gy.wrapping_offset(self.rows.start as isize * self.gy_rs);
                     pack_a(kernels, gy.wrapping_add(b.from), self.gy_rs, 1, m, b.len, packed);
                     let tiles = kernels.line_tiles[1];
-                    let panels = m.div_ceil(tiles.len());
+                    let panels = Panels::of(m, tiles.len());
                     let near = near.reserve::<T>(if self.settled { tiles.len() * taps * n } else { 0 });
-                    for (index, s) in (0..panels).flat_map(|i| self.segments(&b).map(move |s| (i, s))) {
-                        let (i, rows) = panel(m, panels, index);
+                    for (index, s) in (0..panels.count).flat_map(|i| self.segments(&b).map(move |s| (i, s))) {
+                        let (i, rows) = panels.at(index);
                         let (c, tap_rs, c_rs) = match self.settled {
                             true => (near, n, taps * n),
                             false => (
@@ -500,7 +499,7 @@ impl<T: Copy + Default + HasKernels> Share<'_, T> {
             .map(|j| self.gy.wrapping_offset(j as isize * self.gy_rs))
             .collect();
         let tiles = kernels.line_tiles[0];
-        let panels = kw.div_ceil(tiles.len());
+        let panels = Panels::of(kw, tiles.len());
         for b in self.blocks(FEW_POSITIONS, usize::MAX) {
             let plane = b.lines * b.cols;
             let copy = copy.reserve::<T>(self.rows.len() * kd * plane);
@@ -549,8 +548,7 @@ impl<T: Copy + Default + HasKernels> Share<'_, T> {
                         let (d, h) = (at / kh, at % kh);
                         let row = (s.line * g.step[1]) as isize + g.offsets[1][h] - self.low(1);
                         let line = copy.wrapping_offset(((c * kd + d) * plane) as isize + row * b.cols as isize);
-                        for index in 0..panels {
-                            let (i, rows) = panel(kw, panels, index);
+                        for (i, rows) in panels.each() {
                             let col = (s.col * g.step[2]) as isize + g.offsets[2][i] - b.low;
                             let first = ((self.rows.start + c) * kd * kh + at) * kw;
                             let tile = LineTile {

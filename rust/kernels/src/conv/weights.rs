@@ -1,7 +1,7 @@
 //! Weights on their way into a product: where they lie, copies of them, and panels packed straight from there.
 
 use super::turned::turn_band;
-use crate::gemm::{Kernels, pack_a, panel};
+use crate::gemm::{Kernels, Panels, pack_a};
 use crate::parallel;
 use std::ops::Range;
 
@@ -109,13 +109,13 @@ impl<T: Copy + Default + Send + Sync> Weights<T> {
             }
         }
         // Channel by channel: all rows of one, tap after tap, into each panel.
-        let panels = m.div_ceil(kernels.tiles.len());
+        let panels = Panels::of(m, kernels.tiles.len());
         let mut p = ks.start;
         while p < ks.end {
             let (channel, tap) = (p / taps, p % taps);
             let some = (taps - tap).min(ks.end - p);
             let from = data.wrapping_offset(channel as isize * self.channel_stride);
-            for (i, rows) in (0..panels).map(|index| panel(m, panels, index)) {
+            for (i, rows) in panels.each() {
                 let mut to = dst.wrapping_add(i * depth + (p - ks.start) * rows);
                 for &tap in &self.taps[tap..tap + some] {
                     let from = from.wrapping_offset(i as isize * self.row_stride + tap);

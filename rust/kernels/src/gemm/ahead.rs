@@ -53,8 +53,9 @@ impl Runs {
             return Shares {
                 all: Self::NONE,
                 lines: 0,
-                across: 1,
                 runs: 0,
+                piece: 0,
+                first: 0,
             };
         }
         // Memory gives neighbouring lines together sooner than one by one. Neighbouring tiles take neighbouring runs.
@@ -63,31 +64,35 @@ impl Runs {
         Shares {
             all: *self,
             lines,
-            across,
             runs: self.count.div_ceil(across),
+            piece: 0,
+            first: 0,
         }
     }
 }
 
-/// How tiles share what is to be asked for: `across` of them ask for `lines` of each run, `runs` runs each, those after them
-/// for the next lines.
+/// How tiles share what is to be asked for: one after another asks for `lines` of each of `runs` runs, until all runs have been;
+/// those after them for the next lines.
 pub struct Shares {
     all: Runs,
     lines: usize,
-    across: usize,
     runs: usize,
+    /// The next tile's first line and run.
+    piece: usize,
+    first: usize,
 }
 
 impl Shares {
-    /// The share of tile `index`.
+    /// The share of the next tile.
     #[inline]
-    pub fn of(&self, index: usize) -> Ahead {
-        if self.all.count == 0 {
+    pub fn next(&mut self) -> Ahead {
+        let (piece, first) = (self.piece, self.first);
+        if piece >= self.all.lines {
             return Ahead::NONE;
         }
-        let (piece, first) = (index / self.across * self.lines, index % self.across * self.runs);
-        if piece >= self.all.lines || first >= self.all.count {
-            return Ahead::NONE;
+        self.first += self.runs;
+        if self.first >= self.all.count {
+            (self.first, self.piece) = (0, piece + self.lines);
         }
         let start = self.all.at.wrapping_offset(first as isize * self.all.step);
         Ahead {

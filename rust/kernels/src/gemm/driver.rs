@@ -8,7 +8,7 @@ use super::epilogue::Summand;
 use super::few::{self, FewArgs};
 use super::micro::{Number, Products, Tile, TileFn};
 use super::pack::with_scratch;
-use super::packed::{self, panel};
+use super::packed::{self, Panels};
 use crate::parallel;
 use std::ops::Range;
 
@@ -338,7 +338,7 @@ impl<T: Number> Gemm<T> {
             true => (kernels.tall_for(self.n, self.k), kernels.nr),
             false => self.direct_tiles(kernels),
         };
-        let panels = self.m.div_ceil(tiles.len());
+        let panels = Panels::of(self.m, tiles.len());
         let mut tile = Tile {
             k: self.k,
             a: self.a,
@@ -366,10 +366,7 @@ impl<T: Number> Gemm<T> {
                 // SAFETY: the caller's promise.
                 unsafe { packed::pack_b(kernels, b, self.b_rs, self.b_cs, self.k, self.n, packed) };
             }
-            let mut left = self.m;
-            for panel_index in 0..panels {
-                let rows = left.div_ceil(panels - panel_index);
-                left -= rows;
+            for (_, rows) in panels.each() {
                 for j in (0..self.n).step_by(width) {
                     (tile.n, tile.c) = (width.min(self.n - j), row.wrapping_add(j));
                     if PACKED {
@@ -417,8 +414,7 @@ impl<T: Number> Gemm<T> {
         }
         loop {
             let (k, last) = (depth.min(self.k - p), p + depth >= self.k);
-            let panels = self.m.div_ceil(tiles.len());
-            for (i, rows) in (0..panels).map(|index| panel(self.m, panels, index)) {
+            for (i, rows) in Panels::of(self.m, tiles.len()).each() {
                 for j in (0..self.n).step_by(width) {
                     let n = width.min(self.n - j);
                     let bias = |b: *const T, at: usize| match last && !b.is_null() {

@@ -97,7 +97,11 @@ pub(super) unsafe fn tile<
         }
         let mut b = t.b;
         let a_cs = if DIRECT { t.a_cs } else { MR as isize };
-        let b_rs = if DIRECT || PACKS { t.b_rs } else { (NV * L::N) as isize };
+        let b_rs = if DIRECT || PACKS || FETCH {
+            t.b_rs
+        } else {
+            (NV * L::N) as isize
+        };
         let mut packed_b = t.packed_b;
         // Rows of A: five from each of three pointers, whose distances a processor's addresses can hold.
         let bytes = size_of::<T>() as isize;
@@ -132,6 +136,10 @@ pub(super) unsafe fn tile<
                 if FETCH {
                     for v in 0..NV {
                         l.prefetch(b.wrapping_offset(B_AHEAD * b_rs).wrapping_add(v * L::N));
+                    }
+                    if PACKS {
+                        // Vectors that straddle lines reach into one more.
+                        l.prefetch(b.wrapping_offset(B_AHEAD * b_rs).wrapping_add(NV * L::N - 1));
                     }
                     if DIRECT {
                         l.prefetch(wanted_a);

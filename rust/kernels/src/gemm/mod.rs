@@ -31,7 +31,7 @@ pub use epilogue::{Bias, Epilogue, Plus};
 pub(crate) use micro::{Number, Products, Tile};
 pub use narrow::{has_bf16, matmul_bf16, matmul_i8};
 pub(crate) use pack::{PackArgs, SLACK, Scratch, new_name, with_scratch, with_shared};
-pub(crate) use packed::{Operands, even_part, longest_k, pack_a, panel, panel_width};
+pub(crate) use packed::{Operands, Panels, even_part, longest_k, pack_a, panel_width};
 pub(crate) use tables::{HasKernels, HasProducts, Kernels};
 pub(crate) use vector::join_rows;
 pub use widened::{matmul_widened, widens};

@@ -21,6 +21,8 @@ fn a_bytes<T>(kernels: &Products<T>) -> usize {
     }
 }
 const B_BYTES: usize = 2 << 20;
+/// Panels of A packed at once when its rows clash.
+const CLASHING: usize = 3;
 /// Steps of k of which B stays in the second-level cache, where tiles ask for lines ahead.
 const SHALLOW: usize = 64;
 /// Columns of B that make it worth packing A where tiles ask for lines ahead.
@@ -37,17 +39,47 @@ fn depth<T: Number>(g: &Gemm<T>, kernels: &Products<T>) -> usize {
     } else {
         longest_k::<T>()
     };
-    even_part(g.k, if few_rows(g, kernels) { longest / 4 } else { longest })
+    let most = if few_rows(g, kernels) { longest / 4 } else { longest };
+    if kernels.fetch {
+        // A quarter more is better than another stretch.
+        let parts = (g.k - g.k / 5).div_ceil(most);
+        g.k.div_ceil(parts.max(1)).max(1)
+    } else {
+        even_part(g.k, most)
+    }
 }
 /// Cuts `n` into the fewest equal parts of at most `most`.
 pub(crate) fn even_part(n: usize, most: usize) -> usize {
     n.div_ceil(n.div_ceil(most).max(1)).max(1)
 }
 
-/// Offset and height of panel `i` when `m` rows are cut into `count` panels of nearly equal height.
-pub(crate) fn panel(m: usize, count: usize, i: usize) -> (usize, usize) {
-    let (base, extra) = (m / count, m % count);
-    (i * base + i.min(extra), base + (i < extra) as usize)
+/// Rows cut into the fewest panels of at most some height, of nearly equal height.
+#[derive(Clone, Copy)]
+pub(crate) struct Panels {
+    pub count: usize,
+    base: usize,
+    extra: usize,
+}
+
+impl Panels {
+    pub fn of(m: usize, most: usize) -> Self {
+        let count = m.div_ceil(most);
+        Self {
+            count,
+            base: m / count.max(1),
+            extra: m % count.max(1),
+        }
+    }
+    /// First row and height of panel `i`.
+    #[inline(always)]
+    pub fn at(&self, i: usize) -> (usize, usize) {
+        (i * self.base + i.min(self.extra), self.base + (i < self.extra) as usize)
+    }
+    /// First row and height of each.
+    #[inline(always)]
+    pub fn each(self) -> impl Iterator<Item = (usize, usize)> {
+        (0..self.count).map(move |i| self.at(i))
+    }
 }
 
 /// Operands that can be packed; k counts elements of `T`.
@@ -64,6 +96,11 @@ pub(crate) trait Operands<T>: Sync {
     unsafe fn pack_b(&self, kernels: &Products<T>, cols: Range<usize>, ks: Range<usize>, dst: *mut T);
     /// The tiles may as well read A where it lies.
     fn rows_stay(&self, kernels: &Products<T>) -> bool;
+    /// Rows of A lie whole pages apart, so that what is asked for ahead of many of them falls into a few sets of the
+    /// second-level cache, which then keeps only a part.
+    fn rows_clash(&self) -> bool {
+        false
+    }
     /// Address and row stride of columns of B that the tiles may as well pack.
     fn b_in_place(&self, _cols: Range<usize>, _ks: Range<usize>) -> Option<(*const T, isize)> {
         None
@@ -90,6 +127,9 @@ impl<T: Number> Operands<T> for Gemm<T> {
     }
     fn rows_stay(&self, kernels: &Products<T>) -> bool {
         self.rows_apart(kernels) && !(kernels.fetch && self.n >= SHARED_BY)
+    }
+    fn rows_clash(&self) -> bool {
+        self.a_cs == 1 && (self.a_rs.unsigned_abs() * size_of::<T>()).is_multiple_of(4096)
     }
     fn b_in_place(&self, cols: Range<usize>, ks: Range<usize>) -> Option<(*const T, isize)> {
         let at = ks.start as isize * self.b_rs + cols.start as isize;
@@ -146,17 +186,21 @@ impl<T: Number> Gemm<T> {
         raw: Option<(*const T, isize)>,
         temp: *mut T,
     ) {
-        let (panels, strips) = (self.m.div_ceil(kernels.tiles.len()), self.n.div_ceil(kernels.nr));
-        let shares = coming.shares(panels * strips);
+        let (panels, strips) = (Panels::of(self.m, kernels.tiles.len()), self.n.div_ceil(kernels.nr));
+        let mut shares = coming.shares(panels.count * strips);
         let tiles = if a.is_null() { kernels.tall } else { kernels.tiles };
         // Strip by strip, so that B's panel stays near; but where there is little of B, lines of C are written to the end.
         let across = kernels.fetch && self.k <= SHALLOW;
-        let (outer, inner) = if across { (panels, strips) } else { (strips, panels) };
-        for (index, (x, y)) in (0..outer).flat_map(|x| (0..inner).map(move |y| (x, y))).enumerate() {
+        let (outer, inner) = if across {
+            (panels.count, strips)
+        } else {
+            (strips, panels.count)
+        };
+        for (x, y) in (0..outer).flat_map(|x| (0..inner).map(move |y| (x, y))) {
             let (strip, panel_index) = if across { (y, x) } else { (x, y) };
             let j = strip * kernels.nr;
             let n = kernels.nr.min(self.n - j);
-            let (i, rows) = panel(self.m, panels, panel_index);
+            let (i, rows) = panels.at(panel_index);
             let part = self.part(i..i + rows, j..j + n);
             let mut tile = Tile {
                 k: self.k,
@@ -175,7 +219,7 @@ impl<T: Number> Gemm<T> {
                     true => part.c.wrapping_add(kernels.nr),
                     false => part.c.wrapping_offset(rows as isize * self.c_rs),
                 },
-                ahead: shares.of(index),
+                ahead: shares.next(),
                 n,
                 from_c: self.from_c,
                 plus: part.plus,
@@ -221,6 +265,23 @@ fn tile_size<T: Number>(g: &Gemm<T>, kernels: &Products<T>) -> usize {
     }
 }
 
+/// Rows of A that are packed at once, `kc` deep.
+fn most_rows<T: Number>(operands: &impl Operands<T>, kernels: &Products<T>, kc: usize) -> usize {
+    let fit = a_bytes(kernels) / size_of::<T>() / kc;
+    if kernels.fetch && operands.rows_clash() {
+        fit.min(CLASHING * kernels.tiles.len())
+    } else {
+        fit
+    }
+}
+
+/// Columns of B that are packed at once, `kc` deep, of `n`: nearly equal parts, since each of them packs A anew.
+fn width<T: Number>(n: usize, kernels: &Products<T>, kc: usize) -> usize {
+    let fit = B_BYTES / size_of::<T>() / kc;
+    let parts = (n + fit / 2) / fit;
+    n.div_ceil(parts.max(1)).next_multiple_of(kernels.nr)
+}
+
 /// The columns `within` of the product, on this thread.
 ///
 /// # Safety
@@ -232,10 +293,9 @@ pub(crate) unsafe fn alone<T: Number>(
     operands: &impl Operands<T>,
     kernels: &'static Products<T>,
 ) {
-    let size = size_of::<T>();
     let kc = depth(g, kernels);
-    let nc = (B_BYTES / size / kc).next_multiple_of(kernels.nr);
-    let mc = even_part(g.m, a_bytes(kernels) / size / kc);
+    let nc = width(within.len(), kernels, kc);
+    let mc = even_part(g.m, most_rows(operands, kernels, kc));
     with_scratch(|scratch| {
         let [sa, sb, sc, _] = scratch;
         let stays = operands.rows_stay(kernels);
@@ -302,9 +362,14 @@ unsafe fn first_rows<T: Number>(
     [a, b, temp]: [*mut T; 3],
     after: Runs,
 ) {
-    let step = some_columns(g, kernels, ks.len(), rows.len());
-    for from in cols.clone().step_by(step) {
-        let some = from..cols.end.min(from + step);
+    let most = some_columns(g, kernels, ks.len(), rows.len());
+    // Nothing has asked for the very first columns: few, then more and more.
+    let mut step = if ks.start == 0 { kernels.nr } else { most };
+    let mut some = cols.start..cols.start;
+    while some.end < cols.end {
+        let from = some.end;
+        some = from..cols.end.min(from + step);
+        step = most.min(2 * step);
         let coming = if some.end < cols.end {
             operands.runs_b(some.end..cols.end.min(some.end + step), ks.clone())
         } else {
@@ -329,9 +394,9 @@ unsafe fn first_rows<T: Number>(
             } else {
                 0
             };
-            let rest = some.start + by_tiles..some.end;
+            let rest = from + by_tiles..some.end;
             operands.pack_b(kernels, rest, ks.clone(), b.wrapping_add(by_tiles * ks.len()));
-            let block = g.block(rows.clone(), some, ks.clone());
+            let block = g.block(rows.clone(), some.clone(), ks.clone());
             block.run_tiles_for(coming, kernels, a, b, raw, temp);
         }
     }
@@ -385,13 +450,11 @@ pub(crate) unsafe fn on_threads<T: Number>(
 unsafe fn by_rows<T: Number>(g: &Gemm<T>, operands: &impl Operands<T>, kernels: &'static Products<T>, threads: usize) {
     let size = size_of::<T>();
     let kc = depth(g, kernels);
-    let nc = (B_BYTES / size / kc)
-        .next_multiple_of(kernels.nr)
-        .min(g.n.next_multiple_of(kernels.nr));
+    let nc = width(g.n, kernels, kc);
     // As many stretches of k as fit.
     let deep = kc * (B_BYTES / size / (kc * nc)).clamp(1, g.k.div_ceil(kc));
     let tall = kernels.tiles.len();
-    let most = (a_bytes(kernels) / size / kc).max(tall);
+    let most = most_rows(operands, kernels, kc).max(tall);
     // As many parts for each thread.
     let parts = g.m.div_ceil(most.min(g.m.div_ceil(4 * threads).next_multiple_of(tall)));
     let rows = g.m.div_ceil(parts.next_multiple_of(threads));
@@ -454,7 +517,7 @@ unsafe fn by_rows<T: Number>(g: &Gemm<T>, operands: &impl Operands<T>, kernels: 
 unsafe fn shared<T: Number>(g: &Gemm<T>, operands: &impl Operands<T>, kernels: &'static Products<T>, threads: usize) {
     let (size, nr) = (size_of::<T>(), kernels.nr);
     let kc = depth(g, kernels);
-    let nc = (B_BYTES / size / kc).next_multiple_of(nr).min(g.n.next_multiple_of(nr));
+    let nc = width(g.n, kernels, kc);
     let stays = operands.rows_stay(kernels);
     let mc = if stays {
         g.m
@@ -569,12 +632,11 @@ pub(crate) unsafe fn pack_a<T>(
     k: usize,
     dst: *mut T,
 ) {
-    let panels = m.div_ceil(kernels.tiles.len());
+    let panels = Panels::of(m, kernels.tiles.len());
     // Columns of A are read side by side, so that each of their lines and pages serves all panels at once.
     let deep = if rs == 1 { COLUMNS.min(k) } else { k }.max(1);
     for p in (0..k).step_by(deep) {
-        for index in 0..panels {
-            let (i, rows) = panel(m, panels, index);
+        for (i, rows) in panels.each() {
             let args = PackArgs {
                 src: a.wrapping_offset(i as isize * rs + p as isize * cs),
                 line_stride: rs,

@@ -4,7 +4,7 @@
 use super::ahead::Runs;
 use super::micro::Products;
 use super::pack::PackArgs;
-use super::packed::{Operands, panel, panel_width};
+use super::packed::{Operands, Panels, panel_width};
 use crate::multiversion;
 use crate::view::Src;
 use std::num::Wrapping;
@@ -148,8 +148,7 @@ impl Operands<Wrapping<i32>> for Pairs {
         ks: Range<usize>,
         dst: *mut Wrapping<i32>,
     ) {
-        let panels = rows.len().div_ceil(kernels.tiles.len());
-        for (i, height) in (0..panels).map(|index| panel(rows.len(), panels, index)) {
+        for (i, height) in Panels::of(rows.len(), kernels.tiles.len()).each() {
             let (sizes, dst) = ([rows.start + i, height, height], dst.wrapping_add(i * ks.len()));
             // SAFETY: the caller's promise. A panel is packed before the one behind it.
             unsafe { self.a.pack(kernels, sizes, [&ks, &(0..self.k)], dst) };

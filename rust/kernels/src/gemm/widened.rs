@@ -4,7 +4,7 @@
 use super::ahead::Runs;
 use super::epilogue::{Summand, pointer};
 use super::pack::PackArgs;
-use super::packed::{Operands, pack_a, panel, panel_width};
+use super::packed::{Operands, Panels, pack_a, panel_width};
 use super::{Epilogue, Gemm, HasProducts, Products, batch_offset};
 use crate::dtype::{DType, Element};
 use crate::elementwise::convert::{Load, Rect, loader};
@@ -112,8 +112,7 @@ impl Operands<f32> for Widened {
                     .widened(self.load, rows, ks, |a, [rs, cs]| pack_a(kernels, a, rs, cs, m, k, dst))
             };
         }
-        let panels = m.div_ceil(kernels.tiles.len());
-        for (i, height) in (0..panels).map(|index| panel(m, panels, index)) {
+        for (i, height) in Panels::of(m, kernels.tiles.len()).each() {
             for p in (0..k).step_by(NEAR) {
                 let some = NEAR.min(k - p);
                 let (lines, near) = (rows.start + i, ks.start + p);

@@ -5,7 +5,7 @@
 use super::ahead::Runs;
 use super::batch_offset;
 use super::micro::Products;
-use super::packed::{Operands, panel, panel_width};
+use super::packed::{Operands, Panels, panel_width};
 use crate::dtype::bf16;
 use crate::parallel;
 use crate::simd::vec::transpose_words;
@@ -264,8 +264,7 @@ unsafe fn add_lines(side: &Side<i8>, lines: Range<usize>, k: usize, sums: &mut [
 
 impl<S: Part, T> Operands<T> for Words<S> {
     unsafe fn pack_a(&self, kernels: &Products<T>, rows: Range<usize>, ks: Range<usize>, dst: *mut T) {
-        let panels = rows.len().div_ceil(kernels.tiles.len());
-        for (i, height) in (0..panels).map(|index| panel(rows.len(), panels, index)) {
+        for (i, height) in Panels::of(rows.len(), kernels.tiles.len()).each() {
             let dst = dst.wrapping_add(i * ks.len()).cast();
             // SAFETY: the caller's promise. A panel is packed before the one behind it.
             unsafe {

@@ -45,7 +45,7 @@ pub fn gru_forward<T: RnnElement>(
                 Some(b) => mapped.chunks_exact_mut(3 * size).for_each(|row| row.copy_from_slice(b)),
                 None => mapped.fill(T::default()),
             }
-            let wanted = &mut Wanted::of(act, (3 * size).div_ceil(PANEL) * packed.tiles(rows.len()));
+            let wanted = &mut Wanted::of(act, (3 * size).div_ceil(PANEL) * packed.tiles(rows.len()).count);
             packed.multiply_rows(before, &mut mapped, 3 * size, true, None, wanted);
             step(size, rows_of(gates, s, 3 * size, t, &rows), &mapped, before, [act, y]);
         }

@@ -98,7 +98,7 @@ pub fn lstm_forward<T: RnnElement>(
             // Several steps only where a thread has all rows, which then follow each other.
             let first = steps.start * s.rows + rows.start;
             let all = &mut begun[..steps.len() * m * ld];
-            let tiles = width.div_ceil(PANEL) * packed.tiles(m);
+            let tiles = width.div_ceil(PANEL) * packed.tiles(m).count;
             match (gates, of_input) {
                 (Gates::Of { input, bias, size, .. }, Some(map)) if size > 0 && at_once == 1 => {
                     let mut wanted = Wanted::of(act, 2 * tiles);

@@ -18,7 +18,7 @@ pub use lstm::{Gates, lstm_backward, lstm_forward};
 
 use crate::attention::tile::{HasTiles, Product, Turn};
 use crate::elementwise::float::Float;
-use crate::gemm::{Products, panel, with_shared};
+use crate::gemm::{Panels, Products, with_shared};
 use crate::parallel;
 use crate::reduce::walk::Share;
 #[cfg(target_arch = "x86_64")]
@@ -196,8 +196,7 @@ impl<T: RnnElement> Packed<'_, T> {
         let m = a.len() / self.k;
         assert!(a.len() == m * self.k && c.len() == m * ld && j < self.n && self.n <= ld);
         assert!(bias.is_none_or(|b| b.len() == self.n));
-        let tiles = self.tiles(m);
-        for (i, rows) in (0..tiles).map(|index| panel(m, tiles, index)) {
+        for (i, rows) in self.tiles(m).each() {
             wanted.ask();
             let product = Product {
                 m: rows,
@@ -218,9 +217,9 @@ impl<T: RnnElement> Packed<'_, T> {
         }
     }
 
-    /// Tiles of a panel for `m` rows.
-    fn tiles(&self, m: usize) -> usize {
-        m.div_ceil(self.products.tall.len())
+    /// The tiles of a panel for `m` rows.
+    fn tiles(&self, m: usize) -> Panels {
+        Panels::of(m, self.products.tall.len())
     }
 }
 

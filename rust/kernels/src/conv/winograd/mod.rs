@@ -27,7 +27,7 @@ pub(super) use weight::{gradient, takes_gradient};
 use super::ConvShape;
 use super::geometry::Gather;
 use super::lines::LineTile;
-use crate::gemm::{Kernels, Scratch, panel, panel_width};
+use crate::gemm::{Kernels, Panels, Scratch, panel_width};
 use crate::simd::cache::first_is_small;
 use forms::Form;
 use std::ops::Range;
@@ -304,11 +304,10 @@ impl<T: Copy> Product<T> {
     unsafe fn run(self, kernels: &Kernels<T>, [m, n, k]: [usize; 3]) {
         let [a_rs, a_cs] = self.a_strides;
         let tiles = kernels.line_tiles[(a_rs == 1) as usize];
-        let panels = m.div_ceil(tiles.len());
+        let panels = Panels::of(m, tiles.len());
         for j in (0..n).step_by(kernels.nr) {
             let cols = kernels.nr.min(n - j);
-            for index in 0..panels {
-                let (i, rows) = panel(m, panels, index);
+            for (i, rows) in panels.each() {
                 let tile = LineTile {
                     k,
                     a: self.a.wrapping_offset(i as isize * a_rs),
