@@ -144,9 +144,10 @@ def test_dots_and_conversions(dtype, n):
         assert fs.equal(x.bfloat16(), half)
 
 
+@pytest.mark.parametrize("width", [17, 32, 33, 63, 64, 65, 127, 128, 300])
 @pytest.mark.parametrize("dtype", INTS)
-def test_one_element_for_a_row(dtype):
-    a, column = draw((40, 300), dtype), draw((40, 1), dtype, 1)
+def test_one_element_for_a_row(dtype, width):
+    a, column = draw((40, width), dtype), draw((40, 1), dtype, 1)
     with np.errstate(all="ignore"):
         for f in (operator.add, operator.sub, operator.mul):
             for x in layouts(a):

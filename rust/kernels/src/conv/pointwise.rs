@@ -31,7 +31,8 @@ pub(super) fn takes<T>(
     flat: bool,
 ) -> bool {
     let as_it_lies = address.in_place()
-        && (geometry.positions() == 1 || flat && geometry.positions() >= MANY && weights.channels <= FEW);
+        && (geometry.positions() == 1
+            || flat && geometry.positions() >= MANY && weights.channels <= FEW && weights.rows >= 2 * weights.channels);
     (images.count == 1 || as_it_lies)
         && geometry.taps() == 1
         && address.run() == geometry.positions()

@@ -255,6 +255,9 @@ fn images_as_operands_agree() {
         many.n(7).input([1, 1, 1]),
         many.n(18).input([1, 1, 1]).grouped(2),
         many.n(3).input([1, 2, 2]).stride([1, 2, 2]),
+        // Large images, of which a few channels become many: one after another, on one thread or more.
+        one.c_in(16).c_out(34).input([1, 27, 29]).n(5),
+        one.c_in(34).c_out(68).input([3, 16, 17]).n(2).grouped(2),
         // Parts that begin in the midst of an image, and sums in several parts.
         one.c_in(16).c_out(18).input([1, 91, 97]),
         one.c_in(18).c_out(16).input([1, 91, 97]).n(3),

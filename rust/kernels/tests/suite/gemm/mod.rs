@@ -372,7 +372,7 @@ fn a_sweep_of_sizes_agrees_with_the_reference() {
 #[test]
 fn rows_that_fall_into_one_set_of_the_cache() {
     // A row of 1024 floats is 4096 bytes: such operands are packed, others of the size are read in place.
-    for (m, k, n) in [(70, 1024, 40), (70, 1025, 40), (30, 2048, 33)] {
+    for (m, k, n) in [(70, 1024, 40), (70, 1025, 40), (30, 2048, 33), (100, 1024, 530)] {
         check::<f32>(m, k, n, [Layout::Rows; 3], (false, true), F32);
         check::<f64>(
             m,
@@ -578,6 +578,8 @@ fn both_tables_for_avx512_give_the_same_bits() {
         [63, 300, 63],
         [70, 520, 300],
         [33, 1000, 17],
+        [90, 1024, 520],
+        [17, 630, 1350],
     ] {
         for (left, right) in [
             (Layout::Rows, Layout::Rows),
