@@ -5,11 +5,12 @@
     python benches/kernels.py --only topk --rounds 30
     python benches/kernels.py --shares              firesteel beside a plain copy of as many bytes, nothing of PyTorch
 
-A time is the least of all rounds; a ratio is PyTorch's time over firesteel's: above 1, firesteel is faster. Each
-family closes with the geometric mean of its ratios. Results are freed between calls, so both libraries allocate as a
-program makes them do. Forward functions run under `no_grad`, a backward is timed alone (`autograd.grad` on a kept
-graph). `--shares` takes the cases that must move `LARGE` bytes or more, in turns with a copy of a tensor that moves as many:
-the share of memory's rate that a kernel reaches is the copy's time over its own.
+A time is the least of all rounds, with one thread on a processor that is quick at the moment (`quick.py`); a ratio is
+PyTorch's time over firesteel's: above 1, firesteel is faster. Each family closes with the geometric mean of its ratios.
+Results are freed between calls, so both libraries allocate as a program makes them do. Forward functions run under
+`no_grad`, a backward is timed alone (`autograd.grad` on a kept graph). `--shares` takes the cases that must move `LARGE`
+bytes or more, in turns with a copy of a tensor that moves as many: the share of memory's rate that a kernel reaches is the
+copy's time over its own.
 """
 
 import argparse
@@ -19,9 +20,10 @@ import math
 import time
 
 from kernel_cases import cases
+from quick import Quick
 
 
-def seconds(case, libs, rounds, budget, threads):
+def seconds(case, libs, rounds, budget, threads, quick):
     """The least time of one call in each library, taken in turns."""
     spaces, code = {}, compile(case.run, case.name, "exec")
     number = {}
@@ -35,7 +37,9 @@ def seconds(case, libs, rounds, budget, threads):
                 taken = time.perf_counter() - start
         number[name] = max(1, min(1000, int(budget / max(taken, 1e-7))))
     best = dict.fromkeys(libs, math.inf)
+    quick.begin()
     for _ in range(rounds):
+        quick.settle()
         for name, lib in libs.items():
             space, repeat = spaces[name], range(number[name])
             with contextlib.nullcontext() if case.grad else lib.no_grad():
@@ -102,6 +106,27 @@ def rates(case, lib, taken, rounds):
     return f" | {moved / taken / 1e9:5.1f} GB/s, copy {moved / best / 1e9:5.1f}"
 
 
+def families(chosen, libs, threads, quick, args):
+    """Prints a line for each case, and a mean for each family."""
+    for family in dict.fromkeys(c.family for c in chosen):
+        print(f"\n{family}, {threads} thread{'s'[: threads > 1]:<28} | firesteel µs | PyTorch µs | ratio")
+        ratios = []
+        for case in (c for c in chosen if c.family == family):
+            try:
+                best = seconds(case, libs, args.rounds, args.milliseconds / 1e3, threads, quick)
+            except (AttributeError, NotImplementedError, RuntimeError, TypeError) as error:
+                print(f"{case.name:44} {type(error).__name__}: {error}")
+                continue
+            ours, theirs = best["firesteel"], best["torch"]
+            ratios.append(theirs / ours)
+            rate = rates(case, libs["firesteel"], ours, args.rounds) if case.moved else ""
+            line = f"{case.name:44} | {ours * 1e6:12,.1f} | {theirs * 1e6:10,.1f} | {ratios[-1]:5.2f}"
+            print(line + rate, flush=True)
+        if ratios:
+            mean = math.exp(sum(map(math.log, ratios)) / len(ratios))
+            print(f"{'geometric mean':44} | {'':12} | {'':10} | {mean:5.2f}")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--family", default="", help="families, separated by commas")
@@ -119,23 +144,8 @@ def main():
     for threads in map(int, args.threads.split(",")):
         for lib in libs.values():
             lib.set_num_threads(threads)
-        for family in dict.fromkeys(c.family for c in chosen):
-            print(f"\n{family}, {threads} thread{'s'[: threads > 1]:<28} | firesteel µs | PyTorch µs | ratio")
-            ratios = []
-            for case in (c for c in chosen if c.family == family):
-                try:
-                    best = seconds(case, libs, args.rounds, args.milliseconds / 1e3, threads)
-                except (AttributeError, NotImplementedError, RuntimeError, TypeError) as error:
-                    print(f"{case.name:44} {type(error).__name__}: {error}")
-                    continue
-                ours, theirs = best["firesteel"], best["torch"]
-                ratios.append(theirs / ours)
-                rate = rates(case, libs["firesteel"], ours, args.rounds) if case.moved else ""
-                line = f"{case.name:44} | {ours * 1e6:12,.1f} | {theirs * 1e6:10,.1f} | {ratios[-1]:5.2f}"
-                print(line + rate, flush=True)
-            if ratios:
-                mean = math.exp(sum(map(math.log, ratios)) / len(ratios))
-                print(f"{'geometric mean':44} | {'':12} | {'':10} | {mean:5.2f}")
+        with Quick(libs["firesteel"], threads) as quick:
+            families(chosen, libs, threads, quick, args)
 
 
 if __name__ == "__main__":

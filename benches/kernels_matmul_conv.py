@@ -4,7 +4,8 @@
     python benches/kernels_matmul_conv.py --only conv --threads 1 --rounds 40
 
 A round is one timing of each library on the same numbers (as many calls as fill two milliseconds, each library on its own
-result memory); a time is the least of all rounds. A ratio above 1 says that firesteel is faster.
+result memory), with one thread on a processor that is quick at the moment (`quick.py`); a time is the least of all rounds. A
+ratio above 1 says that firesteel is faster.
 
 "of limit" is the share of what the machine does at most, measured in the same run with as many threads: independent float32
 multiply-adds in registers (half of that for float64, twice for bfloat16, four times for int8; convolutions by minimal
@@ -18,6 +19,7 @@ import sys
 import time
 
 import numpy as np
+from quick import Quick
 
 FILL = 2e-3
 # Multiply-adds per instruction, in units of float32's.
@@ -208,21 +210,54 @@ def clock(call, number):
     return (time.perf_counter() - start) / number
 
 
-def measure(calls, rounds, budget, threads):
+def measure(calls, rounds, budget, threads, quick):
     """Least time of each call; the libraries take turns until the rounds or the budget in seconds are used up."""
     numbers = []
     for call in calls:
         call()
         numbers.append(max(1, int(FILL / max(clock(call, 2), 1e-7))))
     best = [math.inf] * len(calls)
-    end = time.perf_counter() + budget
+    spent = 0
+    quick.begin()
     for done in range(rounds):
-        if done >= 3 and time.perf_counter() > end:
+        if done >= 3 and spent > budget:
             break
+        quick.settle()
+        start = time.perf_counter()
         for i, call in enumerate(calls):
             settle(call, threads)
             best[i] = min(best[i], clock(call, numbers[i]))
+        spent += time.perf_counter() - start
     return best
+
+
+def table(args, libs, threads, quick):
+    """Prints a line for each row; logarithms of the ratios."""
+    logs = []
+    flops, memory = libs[0]._C._machine_limits()
+    print(f"limits, {threads} thread(s): {threads * flops / 1e9:.0f} GFlop/s (float32), {memory / 1e9:.1f} GB/s read\n")
+    print("| row | threads | firesteel µs | PyTorch µs | GFlop/s | of limit | ratio |\n|---|---|---|---|---|---|---|")
+    for name, (make, work) in ROWS.items():
+        if not any(word in name for word in args.only.split(",")):
+            continue
+        calls = [make(lib) for lib in libs]
+        try:
+            ours, theirs = measure(calls, args.rounds, args.budget, threads, quick)
+        except (RuntimeError, AttributeError, NotImplementedError) as error:
+            print(f"| {name} | {threads} | {str(error).splitlines()[0][:60]} |")
+            continue
+        if work <= 2 * 8 * 4096 * 4096 and "4096" in name:
+            # The matrix, once; of up to eight rows the products count for as little.
+            share = f"{4 * 4096 * 4096 / ours / memory:.0%} m"
+        else:
+            share = f"{work / ours / (flops * threads * WIDTH.get(name.split()[0], 1)):.0%}"
+        print(
+            f"| {name} | {threads} | {ours * 1e6:.1f} | {theirs * 1e6:.1f} | {work / ours / 1e9:.0f} | {share} |"
+            f" {theirs / ours:.2f} |",
+            flush=True,
+        )
+        logs.append(math.log(theirs / ours))
+    return logs
 
 
 def main():
@@ -240,33 +275,8 @@ def main():
     for threads in args.threads or [1, 2]:
         for lib in libs:
             lib.set_num_threads(threads)
-        flops, memory = libs[0]._C._machine_limits()
-        print(
-            f"limits, {threads} thread(s): {threads * flops / 1e9:.0f} GFlop/s (float32), {memory / 1e9:.1f} GB/s read\n"
-        )
-        print(
-            "| row | threads | firesteel µs | PyTorch µs | GFlop/s | of limit | ratio |\n|---|---|---|---|---|---|---|"
-        )
-        for name, (make, work) in ROWS.items():
-            if not any(word in name for word in args.only.split(",")):
-                continue
-            calls = [make(lib) for lib in libs]
-            try:
-                ours, theirs = measure(calls, args.rounds, args.budget, threads)
-            except (RuntimeError, AttributeError, NotImplementedError) as error:
-                print(f"| {name} | {threads} | {str(error).splitlines()[0][:60]} |")
-                continue
-            if work <= 2 * 8 * 4096 * 4096 and "4096" in name:
-                # The matrix, once; of up to eight rows the products count for as little.
-                share = f"{4 * 4096 * 4096 / ours / memory:.0%} m"
-            else:
-                share = f"{work / ours / (flops * threads * WIDTH.get(name.split()[0], 1)):.0%}"
-            print(
-                f"| {name} | {threads} | {ours * 1e6:.1f} | {theirs * 1e6:.1f} | {work / ours / 1e9:.0f} | {share} |"
-                f" {theirs / ours:.2f} |",
-                flush=True,
-            )
-            logs.append(math.log(theirs / ours))
+        with Quick(libs[0], threads) as quick:
+            logs += table(args, libs, threads, quick)
     if logs:
         print(f"geometric mean of {len(logs)} ratios: {math.exp(sum(logs) / len(logs)):.2f}")
     return 0

@@ -15,6 +15,7 @@ import math
 
 from kernel_cases import Case
 from kernels import seconds
+from quick import Quick
 
 OPERANDS = {
     "vector 1e3": ((1000,), "float32", "plain"),
@@ -93,7 +94,7 @@ def setup(shape, dtype, layout, backward):
     )
 
 
-def scan(libs, args):
+def scan(libs, args, quick):
     ratios = []
     for name, (shape, dtype, layout) in OPERANDS.items():
         if args.operands not in name or (args.backward and dtype.startswith(("int", "uint"))):
@@ -107,7 +108,7 @@ def scan(libs, args):
             refused = []
             for lib in libs:
                 try:
-                    seconds(Case("", label, prepare, run, args.backward), {lib: libs[lib]}, 0, 0, args.threads)
+                    seconds(Case("", label, prepare, run, args.backward), {lib: libs[lib]}, 0, 0, args.threads, quick)
                 except Exception as error:  # whatever either of them raises
                     refused.append((lib, error))
             if refused:
@@ -115,7 +116,7 @@ def scan(libs, args):
                     print(f"{label}: {type(refused[0][1]).__name__}: {refused[0][1]}", flush=True)
                 continue
             case = Case("", label, prepare, run, args.backward)
-            best = seconds(case, libs, args.rounds, args.milliseconds / 1e3, args.threads)
+            best = seconds(case, libs, args.rounds, args.milliseconds / 1e3, args.threads, quick)
             ours, theirs = best["firesteel"], best["torch"]
             ratios.append(theirs / ours)
             if args.all or ratios[-1] < args.below:
@@ -138,7 +139,8 @@ def main():
     for lib in libs.values():
         lib.set_num_threads(args.threads)
     print(f"{'call':70} | firesteel µs | PyTorch µs | ratio")
-    ratios = scan(libs, args)
+    with Quick(libs["firesteel"], args.threads) as quick:
+        ratios = scan(libs, args, quick)
     if ratios:
         mean = math.exp(sum(map(math.log, ratios)) / len(ratios))
         slower = sum(ratio < args.below for ratio in ratios)

@@ -16,6 +16,7 @@ import time
 
 import models
 import numpy as np
+from quick import Quick
 
 # Samples and steps in one round, rounds, and the greatest ratio to PyTorch's time that is accepted.
 PLANS = {
@@ -62,7 +63,7 @@ def stepper(lib, name):
     return step
 
 
-def seconds_per_step(libs, name, threads, rounds):
+def seconds_per_step(libs, name, threads, rounds, quick):
     _, steps, planned, _ = PLANS[name]
     for lib in libs.values():
         lib.set_num_threads(threads)
@@ -73,7 +74,9 @@ def seconds_per_step(libs, name, threads, rounds):
         for _ in range(4):
             step()
     taken = {key: [] for key in runs}
+    quick.begin()
     for _ in range(rounds or planned):
+        quick.settle()
         for key, step in runs.items():
             # The other library's threads still spin for a while after their last work: let them go to sleep.
             time.sleep(0.01)
@@ -102,7 +105,8 @@ def main():
     missed = False
     for name in [args.model] if args.model else PLANS:
         for threads in [args.threads] if args.threads else (1, 2):
-            times = seconds_per_step(libs, name, threads, args.rounds)
+            with Quick(libs["firesteel"], threads) as quick:
+                times = seconds_per_step(libs, name, threads, args.rounds, quick)
             ours, theirs = times["firesteel"], times.get("torch")
             target = PLANS[name][3]
             ratio, verdict = ("", "") if theirs is None else (f"{ours / theirs:.2f}", "yes")
