@@ -97,11 +97,7 @@ pub(super) unsafe fn tile<
         }
         let mut b = t.b;
         let a_cs = if DIRECT { t.a_cs } else { MR as isize };
-        let b_rs = if DIRECT || PACKS || FETCH {
-            t.b_rs
-        } else {
-            (NV * L::N) as isize
-        };
+        let b_rs = if DIRECT || PACKS { t.b_rs } else { (NV * L::N) as isize };
         let mut packed_b = t.packed_b;
         // Rows of A: five from each of three pointers, whose distances a processor's addresses can hold.
         let bytes = size_of::<T>() as isize;
