@@ -6,6 +6,7 @@ use super::rows::copy_rows;
 use super::walk::{BLOCK, GRAIN, Kernel, MAX_IN, ask, asks, run, scratch};
 use super::{Binary, Operand, convert};
 use crate::dtype::{DType, Scalar};
+use crate::multiversion;
 use crate::parallel::for_range;
 use crate::reduce::walk::Walk;
 use crate::simd::every::every;
@@ -507,6 +508,12 @@ unsafe fn lines_of<T: Copy>(band: &Band<T>, first: usize, apart: isize) {
     }
 }
 
+multiversion! {
+    fn fill_row<T: Copy>(value: T, to: &mut [T]) {
+        to.fill(value);
+    }
+}
+
 fn fill_with<T: Copy + Send + Sync>(value: T, dst: &AnyDst) {
     let n = dst.numel();
     if n == 0 {
@@ -514,7 +521,9 @@ fn fill_with<T: Copy + Send + Sync>(value: T, dst: &AnyDst) {
     }
     if n <= GRAIN && dst.is_contiguous() {
         // SAFETY: `n` dense elements.
-        return unsafe { std::slice::from_raw_parts_mut(dst.ptr().cast::<T>(), n) }.fill(value);
+        return fill_row(value, unsafe {
+            std::slice::from_raw_parts_mut(dst.ptr().cast::<T>(), n)
+        });
     }
     let plan = Plan::new(dst, &[]);
     let to = Shared(dst.ptr().cast::<T>());
@@ -529,7 +538,7 @@ fn fill_with<T: Copy + Send + Sync>(value: T, dst: &AnyDst) {
             unsafe {
                 let d = to.get().offset(plan.offset(0, &index));
                 if stride == 1 {
-                    std::slice::from_raw_parts_mut(d, len).fill(value);
+                    fill_row(value, std::slice::from_raw_parts_mut(d, len));
                 } else {
                     for i in 0..len as isize {
                         *d.offset(i * stride) = value;

@@ -6,6 +6,7 @@ use crate::dtype::DType;
 use crate::multiversion;
 use crate::parallel::for_range;
 use crate::reduce::walk::Share;
+use crate::simd::cache::stream;
 use crate::simd::prefetch_write;
 use crate::view::AnyDst;
 
@@ -126,10 +127,10 @@ const AHEAD: usize = 4096;
 multiversion! {
     /// As [`count`], for rows that memory bounds.
     fn count_far(start: i64, step: i64, to: &mut [i64]) {
-        let end = to.as_ptr_range().end.cast::<u8>();
+        let (end, by) = (to.as_ptr_range().end.cast::<u8>(), stream(AHEAD));
         let mut first = start;
         for to in to.chunks_mut(64) {
-            let ahead = to.as_ptr().cast::<u8>().wrapping_add(AHEAD);
+            let ahead = to.as_ptr().cast::<u8>().wrapping_add(by);
             if ahead < end {
                 for line in 0..8 {
                     prefetch_write(ahead.wrapping_add(64 * line));

@@ -12,7 +12,8 @@ use super::convert::{Load, Rect, Store, loader, storer};
 use super::plan::{Plan, TILE_COLS, TILE_ROWS};
 use crate::dtype::{DType, Scalar};
 use crate::parallel::for_range;
-use crate::simd::cache::first_is_small;
+use crate::simd::Aligned;
+use crate::simd::cache::{first_is_small, stores_wait};
 use crate::simd::prefetch_write;
 use crate::view::{AnyDst, AnySrc};
 use crate::with_element;
@@ -31,10 +32,10 @@ pub(crate) const GRAIN: usize = 32 * 1024;
 /// Bytes of a result from which on asking for its lines pays.
 const FAR: usize = 3 << 20;
 
-/// Whether the lines of a result of so many bytes are asked for before a light kernel writes to them ([`ask`]). Where the
-/// first-level cache is a small one, stores alone wait for them: `a + b` of 1e6 takes 630 µs and 510 (docs/performance.md).
+/// Whether the lines of a result of so many bytes are asked for before a light kernel writes to them ([`ask`]). On Cascade
+/// Lake stores alone wait for them: `a + b` of 1e6 takes 630 µs and 510 (docs/performance.md).
 pub(crate) fn asks(bytes: usize) -> bool {
-    bytes >= FAR && first_is_small()
+    bytes >= FAR && stores_wait()
 }
 
 /// Asks for the lines of `bytes` that will soon be written at `to`; any address will do.
@@ -67,10 +68,10 @@ impl From<Kernel> for Kernels {
 }
 
 /// One scratch block of the widest type.
-pub(crate) type Scratch = [MaybeUninit<u64>; BLOCK];
+pub(crate) type Scratch = Aligned<[MaybeUninit<u64>; BLOCK]>;
 
 pub(crate) const fn scratch() -> Scratch {
-    [MaybeUninit::uninit(); BLOCK]
+    Aligned([MaybeUninit::uninit(); BLOCK])
 }
 
 /// Elements of a type that fit a block.
@@ -367,7 +368,10 @@ impl Work<'_> {
                 _ => (Sink::Delayed(out.ptr()), kernel.plain),
             }
         };
-        let asks = grain >= GRAIN && !aliased.any && asks(n * result.size());
+        // The rows of tiles lie apart, and a processor that follows streams does not follow them.
+        let bytes = n * result.size();
+        let wants = asks(bytes) || tiles && bytes >= FAR && first_is_small();
+        let asks = grain >= GRAIN && !aliased.any && wants;
         let feeds = &feeds[..inputs.len()];
         if let Sink::Direct(to) = sink
             && let Some(by_row) = by_row::feeds(plan, feeds, by_row, tiles)

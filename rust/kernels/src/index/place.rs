@@ -7,6 +7,7 @@ use super::IndexError;
 use crate::multiversion;
 use crate::parallel;
 use crate::reduce::walk::Walk;
+use crate::simd::Aligned;
 use crate::simd::cache::first_is_small;
 use crate::simd::prefetch_write;
 use crate::view::Src;
@@ -161,15 +162,15 @@ impl<T> Run<*mut T> {
 
 /// Room for the offsets of one block, and for indices that do not lie side by side.
 pub(super) struct Offsets {
-    to: [isize; BLOCK],
-    gathered: [i64; BLOCK],
+    to: Aligned<[isize; BLOCK]>,
+    gathered: Aligned<[i64; BLOCK]>,
 }
 
 impl Offsets {
     pub fn new() -> Self {
         Offsets {
-            to: [0; BLOCK],
-            gathered: [0; BLOCK],
+            to: Aligned([0; BLOCK]),
+            gathered: Aligned([0; BLOCK]),
         }
     }
 

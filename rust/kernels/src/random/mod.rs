@@ -13,7 +13,7 @@ use crate::elementwise::walk::{BLOCK, GRAIN, Scratch, scratch};
 use crate::elementwise::{Operand, convert, copy, fill};
 use crate::multiversion;
 use crate::parallel::for_range;
-use crate::simd::prefetch;
+use crate::simd::{Aligned, prefetch};
 use crate::view::{AnyDst, AnySrc};
 
 /// Elements worth a second thread: a draw costs more than memory.
@@ -132,11 +132,11 @@ pub fn uniform(dst: AnyDst, philox: Philox, lo: f64, hi: f64) {
     if dst.dtype() == DType::F64 {
         let last = hi.next_down().max(lo);
         return produce(&dst, DType::F64, |pos, len, block| {
-            let mut wide = [0; BLOCK];
+            let mut wide = Aligned([0; BLOCK]);
             draw_wide(philox, pos, len, &mut wide);
             // SAFETY: written only.
             let out = unsafe { room::<f64>(block, len) };
-            for (o, w) in out.iter_mut().zip(&wide) {
+            for (o, w) in out.iter_mut().zip(wide.iter()) {
                 *o = unit(*w).mul_add(hi - lo, lo).min(last);
             }
         });
@@ -149,7 +149,7 @@ pub fn uniform(dst: AnyDst, philox: Philox, lo: f64, hi: f64) {
     };
     let (lo, hi) = (lo as f32, hi as f32);
     produce(&dst, DType::F32, |pos, len, block| {
-        let mut words = [0; BLOCK];
+        let mut words = Aligned([0; BLOCK]);
         draw(philox, pos, len, 0, &mut words);
         // SAFETY: written only.
         uniform_block(&words, bits, lo, hi, unsafe { room(block, len) });
@@ -176,7 +176,7 @@ pub fn normal(dst: AnyDst, philox: Philox, mean: f64, std: f64) {
     }
     let (mean, std) = (mean as f32, std as f32);
     produce(&dst, DType::F32, |pos, len, block| {
-        let mut words = [0; BLOCK];
+        let mut words = Aligned([0; BLOCK]);
         draw(philox, pos, len, 0, &mut words);
         // SAFETY: written only; rounded up to whole pairs, which a block has room for.
         normal_block(&words, mean, std, unsafe { room(block, len.next_multiple_of(2)) });
@@ -259,7 +259,7 @@ fn normals(words: &[u32; NORMALS], mean: f32, std: f32) -> [f32; NORMALS] {
 /// Normals in double precision.
 fn wide_normals(dst: &AnyDst, philox: Philox, mean: f64, std: f64) {
     produce(dst, DType::F64, |pos, len, block| {
-        let mut wide = [0; BLOCK];
+        let mut wide = Aligned([0; BLOCK]);
         draw_wide(philox, pos, len, &mut wide);
         // SAFETY: written only; rounded up to whole pairs, which a block has room for.
         let out = unsafe { room::<f64>(block, len.next_multiple_of(2)) };
@@ -275,11 +275,11 @@ fn wide_normals(dst: &AnyDst, philox: Philox, mean: f64, std: f64) {
 /// Exponential with rate `lambd`, by inversion in double precision.
 pub fn exponential(dst: AnyDst, philox: Philox, lambd: f64) {
     produce(&dst, DType::F64, |pos, len, block| {
-        let mut wide = [0; BLOCK];
+        let mut wide = Aligned([0; BLOCK]);
         draw_wide(philox, pos, len, &mut wide);
         // SAFETY: written only.
         let out = unsafe { room::<f64>(block, len) };
-        for (o, w) in out.iter_mut().zip(&wide) {
+        for (o, w) in out.iter_mut().zip(wide.iter()) {
             // In (0, 1), so that the logarithm is finite.
             let u = unit(*w) + 0.5 / 9_007_199_254_740_992.0;
             *o = -u.ln() / lambd;
@@ -306,7 +306,7 @@ pub fn bernoulli(dst: AnyDst, philox: Philox, p: Operand) {
     let to = lane(0, dst.ptr(), dst.dtype());
     let from = probability.map(|v| lane(1, v.ptr().cast_mut(), v.dtype()));
     for_range(n, DRAWS, |range| {
-        let (mut given, mut result, mut words) = (scratch(), scratch(), [0; BLOCK]);
+        let (mut given, mut result, mut words) = (scratch(), scratch(), Aligned([0; BLOCK]));
         // SAFETY: written only.
         unsafe { elements::<f64>(&mut given, BLOCK) }.fill(match p {
             Operand::Scalar(s) => s.to_f64(),
@@ -320,7 +320,7 @@ pub fn bernoulli(dst: AnyDst, philox: Philox, p: Operand) {
             }
             // SAFETY: `given` was filled or loaded as f64; `result` is written only.
             let (given, out) = unsafe { (elements::<f64>(&mut given, len), elements::<i64>(&mut result, len)) };
-            for ((o, w), p) in out.iter_mut().zip(&words).zip(given) {
+            for ((o, w), p) in out.iter_mut().zip(words.iter()).zip(given) {
                 *o = (*w as f64 * (1.0 / 4_294_967_296.0) < *p) as i64;
             }
             to.store(pos, len, DType::I64, &result);
@@ -338,15 +338,15 @@ pub fn randint(dst: AnyDst, philox: Philox, lo: i64, hi: i64) {
         // SAFETY: written only.
         let out = unsafe { room::<i64>(block, len) };
         if range <= NARROW {
-            let mut words = [0; BLOCK];
+            let mut words = Aligned([0; BLOCK]);
             draw(philox, pos, len, 0, &mut words);
-            for (o, w) in out.iter_mut().zip(&words) {
+            for (o, w) in out.iter_mut().zip(words.iter()) {
                 *o = lo.wrapping_add(((*w as u64 * range) >> 32) as i64);
             }
         } else {
-            let mut wide = [0; BLOCK];
+            let mut wide = Aligned([0; BLOCK]);
             draw_wide(philox, pos, len, &mut wide);
-            for (o, w) in out.iter_mut().zip(&wide) {
+            for (o, w) in out.iter_mut().zip(wide.iter()) {
                 *o = lo.wrapping_add(scaled(*w, range) as i64);
             }
         }
@@ -434,7 +434,7 @@ pub fn dropout(src: AnySrc, philox: Philox, p: f64, out: AnyDst, mask: AnyDst) {
     let from = lane(1, src.ptr().cast_mut(), src.dtype());
     let flags = lane(2, mask.ptr(), mask.dtype());
     for_range(n, DRAWS, |range| {
-        let (mut x, mut keep, mut words) = (scratch(), scratch(), [0; BLOCK]);
+        let (mut x, mut keep, mut words) = (scratch(), scratch(), Aligned([0; BLOCK]));
         for pos in range.clone().step_by(BLOCK) {
             let len = BLOCK.min(range.end - pos);
             draw(philox, pos, len, 0, &mut words);

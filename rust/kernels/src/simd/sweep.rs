@@ -297,15 +297,13 @@ pub(crate) fn mul<T: Real, L: Fold<T>>(l: L, a: L::V, b: L::V) -> L::V {
     l.mul(a, b)
 }
 
-/// How far memory is asked for in advance, in elements.
+/// How far memory is asked for in advance, in elements, unless the processor does it ([`stream`](super::cache::stream)).
 pub(crate) const AHEAD: usize = 1024;
-/// And memory that is to be written.
-const AHEAD_WRITTEN: usize = 1024;
 
-/// Asks for the `count` vectors of a run that lie `AHEAD` of its element `i`: beyond its end, for those of the next run.
+/// Asks for the `count` vectors of a run that lie `by` of its element `i`: beyond its end, for those of the next run.
 #[inline(always)]
-pub(crate) fn ahead<T, L: Fold<T>>(l: L, run: *const T, step: isize, len: usize, i: usize, count: usize) {
-    let at = i + AHEAD;
+pub(crate) fn ahead<T, L: Fold<T>>(l: L, run: *const T, step: isize, by: usize, len: usize, i: usize, count: usize) {
+    let at = i + by;
     let at = if at < len || step == 0 {
         run.wrapping_add(at)
     } else {
@@ -313,20 +311,6 @@ pub(crate) fn ahead<T, L: Fold<T>>(l: L, run: *const T, step: isize, len: usize,
     };
     let bytes = count * L::N * size_of::<T>();
     (0..bytes.div_ceil(64)).for_each(|line| l.prefetch(at.wrapping_byte_add(64 * line)));
-}
-
-/// Asks for the line of the one vector that lies `AHEAD` of element `i`, in rows that follow each other. A group's lines at
-/// once are waited for where they are more than the processor can ask for.
-#[inline(always)]
-pub(crate) fn ahead_read<T, L: Fold<T>>(l: L, run: *const T, i: usize) {
-    l.prefetch(run.wrapping_add(i + AHEAD));
-}
-
-/// Asks for the line of a vector to be written that lies `AHEAD_WRITTEN` of element `i`: in this run only, for the next one's
-/// begin is soon found.
-#[inline(always)]
-pub(crate) fn ahead_written<T, L: Fold<T>>(l: L, run: *const T, i: usize) {
-    l.prefetch_write(run.wrapping_add(i + AHEAD_WRITTEN));
 }
 
 /// Asks for short runs in advance: those that lie `AHEAD` elements after run `run` of `count`, beyond the last one those of

@@ -9,6 +9,7 @@
 use super::wave::Wave;
 use crate::elementwise::math;
 use crate::reduce::real::{Real, TAYLOR};
+use crate::simd::cache::stream;
 use crate::simd::sweep::{load, store};
 use crate::simd::vec::Scalar;
 #[cfg(target_arch = "x86_64")]
@@ -428,7 +429,7 @@ pub(crate) fn step<T: Soft, L: Wave<T>, const BEFORE: u8>(
     let lift = l.splat(if !keep && top == -T::INF { T::ZERO } else { -top });
     let by = [l.splat(by[0]), l.splat(by[1])];
     let mut tops = l.group(l.splat(-T::INF));
-    let (mut all, mut from) = (T::ZERO, 0);
+    let (mut all, mut from, later) = (T::ZERO, 0, stream(LATER));
     while from < count {
         let mut sums = l.group(l.splat(T::ZERO));
         walked!(l: L, T; (count - from).min(BLOCK); |u, i, n, W, whole| {
@@ -440,7 +441,7 @@ pub(crate) fn step<T: Soft, L: Wave<T>, const BEFORE: u8>(
                     for w in 0..W {
                         v[w] = if keep { l.mul(v[w], by[0]) } else { l.add(l.add(v[w], by[0]), by[1]) };
                         if whole {
-                            l.prefetch_write(y.as_ptr().wrapping_add(LATER + i + w * L::N));
+                            l.prefetch_write(y.as_ptr().wrapping_add(later + i + w * L::N));
                         }
                     }
                     put(l, y.as_mut_ptr().add(i), v, n, whole);
@@ -453,7 +454,7 @@ pub(crate) fn step<T: Soft, L: Wave<T>, const BEFORE: u8>(
                 gather(l, &mut sums, u, e, n, whole);
                 if whole {
                     for w in 0..W {
-                        l.prefetch(next.as_ptr().wrapping_add(LATER + i + w * L::N));
+                        l.prefetch(next.as_ptr().wrapping_add(later + i + w * L::N));
                     }
                 }
                 rise(l, &mut tops, u, next.as_ptr().add(i), W, n, whole);
@@ -470,7 +471,7 @@ pub(crate) fn step<T: Soft, L: Wave<T>, const BEFORE: u8>(
 pub(crate) fn gradient_step<T: Soft, L: Wave<T>>(l: L, next: [&[T]; 2], [g, p]: [&[T]; 2], dot: T, y: &mut [T]) -> T {
     let (count, less) = (y.len(), l.splat(-dot));
     let (next, g, p) = (next.map(|v| &v[..count]), &g[..count], &p[..count]);
-    let (mut all, mut from) = (T::ZERO, 0);
+    let (mut all, mut from, later) = (T::ZERO, 0, stream(LATER));
     while from < count {
         let mut sums = l.group(l.splat(T::ZERO));
         walked!(l: L, T; (count - from).min(BLOCK); |u, i, n, W, whole| {
@@ -484,9 +485,9 @@ pub(crate) fn gradient_step<T: Soft, L: Wave<T>>(l: L, next: [&[T]; 2], [g, p]: 
                 let v = times(l, lifted(l, v, less), get(l, p.as_ptr().add(at), n, whole));
                 if whole {
                     for w in 0..W {
-                        l.prefetch(next[0].as_ptr().wrapping_add(LATER + at + w * L::N));
-                        l.prefetch(next[1].as_ptr().wrapping_add(LATER + at + w * L::N));
-                        l.prefetch_write(y.as_ptr().wrapping_add(LATER + at + w * L::N));
+                        l.prefetch(next[0].as_ptr().wrapping_add(later + at + w * L::N));
+                        l.prefetch(next[1].as_ptr().wrapping_add(later + at + w * L::N));
+                        l.prefetch_write(y.as_ptr().wrapping_add(later + at + w * L::N));
                     }
                 }
                 put(l, y.as_mut_ptr().add(at), v, n, whole);
@@ -577,7 +578,8 @@ pub(crate) fn softmax_gradient<T: Soft, L: Wave<T>>(l: L, g: &[T], y: &[T], dot:
 pub(crate) fn probabilities<T: Soft, L: Wave<T>>(l: L, x: &[T], [top, scale, g]: [T; 3], to: &mut [T]) {
     let (lift, scale, g, count) = (l.splat(-top), l.splat(scale), l.splat(g), to.len());
     let (x, to) = (&x[..count], to.as_mut_ptr());
-    let x_ahead = x.as_ptr().wrapping_add(LATER);
+    let x_from = x.as_ptr();
+    let later = stream(LATER);
     walked!(l: L, T; count; |_u, i, n, W, whole| {
         // SAFETY: lanes of both rows.
         unsafe {
@@ -586,8 +588,8 @@ pub(crate) fn probabilities<T: Soft, L: Wave<T>>(l: L, x: &[T], [top, scale, g]:
             let p = times(l, times(l, e, [scale; W]), [g; W]);
             if whole {
                 for w in 0..W {
-                    l.prefetch(x_ahead.wrapping_add(i + w * L::N));
-                    l.prefetch_write(to.wrapping_add(LATER + i + w * L::N));
+                    l.prefetch(x_from.wrapping_add(later + i + w * L::N));
+                    l.prefetch_write(to.wrapping_add(later + i + w * L::N));
                 }
             }
             put(l, to.add(i), p, n, whole);

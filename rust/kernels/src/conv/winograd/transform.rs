@@ -10,6 +10,7 @@
 
 use super::across::{AcrossArgs, ColumnsArgs};
 use super::forms::{Doubling, Doubling4, Form, Four, Halving, Lines, Near};
+use crate::simd::Aligned;
 use crate::simd::cache::first_is_small;
 use crate::simd::vec::Lanes;
 
@@ -373,7 +374,7 @@ impl<T: Copy + Default + From<f32>, L: Lanes<T>> Math<T, L> {
         let l = self.l;
         let taps = K * K;
         let fetch = first_is_small();
-        let mut turned = [T::default(); SOME * MOST * LANES];
+        let mut turned = Aligned([T::default(); SOME * MOST * LANES]);
         let some = if g.channel_stride == taps as isize { SOME } else { 1 };
         let mut dst = g.dst;
         for from in (0..g.channels).step_by(some) {
@@ -486,7 +487,7 @@ impl<T: Copy + Default + From<f32>, L: Lanes<T>> Math<T, L> {
     {
         let l = self.l;
         let fetch = first_is_small();
-        let mut turned = [T::default(); MOST * LANES];
+        let mut turned = Aligned([T::default(); MOST * LANES]);
         for from in (0..g.channels).step_by(L::N) {
             let mut columns = [[self.zero; O]; 6];
             for c in 0..6 {
@@ -555,7 +556,7 @@ unsafe fn turn_out<T: Copy + Default, L: Lanes<T>>(l: L, strip: *const T, to: *m
         let count = (g.channels - lane).min(L::BLOCK);
         let to = to.wrapping_add(lane * g.channel_stride);
         if g.width < L::BLOCK {
-            let mut part = [T::default(); LANES * LANES];
+            let mut part = Aligned([T::default(); LANES * LANES]);
             // SAFETY: the caller's promise; the buffer holds a block, and the vector behind each row of it.
             unsafe {
                 l.transpose(

@@ -10,6 +10,7 @@ use crate::elementwise::float::Float;
 use crate::elementwise::unary::Unary;
 use crate::elementwise::walk::{Kernel, MAX_IN};
 use crate::elementwise::{math, math64};
+use crate::simd::cache::stream;
 use crate::simd::{Isa, isa, prefetch, prefetch_write};
 use std::slice::{from_raw_parts, from_raw_parts_mut};
 
@@ -265,7 +266,7 @@ unsafe fn each<E: Float, T: Float, K: Each<E, T>, V: Vectors<T> + Held<E>>(
     let limited = K::LIMIT < f64::INFINITY;
     let block = if limited { BLOCK / size_of::<E>() } else { n };
     let (from, to) = (ins[0].cast::<E>(), out.cast::<E>());
-    let mut start = 0;
+    let (mut start, by) = (0, stream(AHEAD) / size_of::<E>());
     while start < n {
         let end = n.min(start + block);
         let mut farthest = V::One::splat(T::ZERO);
@@ -273,7 +274,7 @@ unsafe fn each<E: Float, T: Float, K: Each<E, T>, V: Vectors<T> + Held<E>>(
         // SAFETY: every place lies before `end`, or the masks let through only what does.
         unsafe {
             while at + V::LEN <= end {
-                let ahead = (at + AHEAD / size_of::<E>()).min(n - V::LEN);
+                let ahead = (at + by).min(n - V::LEN);
                 for line in (0..V::LEN).step_by(64 / size_of::<E>()) {
                     prefetch(from.add(ahead + line));
                     prefetch_write(to.add(ahead + line));
@@ -320,11 +321,11 @@ unsafe fn each2<E: Float, T: Float, K: Each2<T>, V: Vectors<T> + Held<E>>(
     V::One: HeldInPart<E>,
 {
     let (a, b, to) = (ins[0].cast::<E>(), ins[1].cast::<E>(), out.cast::<E>());
-    let mut at = 0;
+    let (mut at, by) = (0, stream(AHEAD) / size_of::<E>());
     // SAFETY: every place lies before `n`, or the masks let through only what does.
     unsafe {
         while at + V::LEN <= n {
-            let ahead = (at + AHEAD / size_of::<E>()).min(n - V::LEN);
+            let ahead = (at + by).min(n - V::LEN);
             for line in (0..V::LEN).step_by(64 / size_of::<E>()) {
                 prefetch(a.add(ahead + line));
                 prefetch(b.add(ahead + line));

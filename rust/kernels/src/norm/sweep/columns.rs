@@ -2,7 +2,8 @@
 
 use super::planes::DOTS;
 use crate::reduce::real::Real;
-use crate::simd::sweep::{Fold, ahead, ahead_written, grouped, load, mul, store, sub};
+use crate::simd::cache::stream;
+use crate::simd::sweep::{AHEAD, Fold, ahead, grouped, load, mul, store, sub};
 
 /// Element by element along the channels: `y = x * a + b`, or what [`Blend`] says with a number of each kind per element.
 pub(in crate::norm) struct Across<T> {
@@ -21,24 +22,25 @@ pub(in crate::norm) struct Across<T> {
 #[inline(always)]
 pub(super) unsafe fn across<T: Real, L: Fold<T>, const U: usize>(l: L, r: &Across<T>) {
     let [gain, slope, center, shift] = r.k;
+    let by = stream(AHEAD);
     // SAFETY: the caller's promise.
     unsafe {
         if gain.is_null() {
             return grouped!(l: L, T, U; 0, r.len; |u, i, n, whole| {
                 if u == 0 && whole {
-                    ahead(l, r.x, 0, r.len, i, U);
+                    ahead(l, r.x, 0, by, r.len, i, U);
                 }
-                ahead_written(l, r.y, i);
+                l.prefetch_write(r.y.wrapping_add(i + by));
                 let v = l.fma(load(l, r.x.add(i), n, whole), load(l, slope.add(i), n, whole), load(l, shift.add(i), n, whole));
                 store(l, r.y.add(i), v, n, whole);
             });
         }
         grouped!(l: L, T, U; 0, r.len; |u, i, n, whole| {
             if u == 0 && whole {
-                ahead(l, r.x, 0, r.len, i, U);
-                ahead(l, r.g, 0, r.len, i, U);
+                ahead(l, r.x, 0, by, r.len, i, U);
+                ahead(l, r.g, 0, by, r.len, i, U);
             }
-            ahead_written(l, r.y, i);
+            l.prefetch_write(r.y.wrapping_add(i + by));
             let d = sub::<T, L>(l, load(l, r.x.add(i), n, whole), load(l, center.add(i), n, whole));
             let inner = l.fma(load(l, slope.add(i), n, whole), d, load(l, shift.add(i), n, whole));
             let v = l.fma(load(l, gain.add(i), n, whole), load(l, r.g.add(i), n, whole), inner);

@@ -2,8 +2,8 @@
 
 use super::runs::{Blend, Runs, scale};
 use crate::reduce::real::Real;
-use crate::simd::cache::first_is_small;
-use crate::simd::sweep::{Fold, SEGMENT, ahead, ahead_written, load, store};
+use crate::simd::cache::{first_is_small, stream};
+use crate::simd::sweep::{AHEAD, Fold, SEGMENT, ahead, load, store};
 
 /// Most channels of a block.
 pub(in crate::norm) const BLOCK: usize = 16;
@@ -255,7 +255,7 @@ pub(in crate::norm) struct Rows<T> {
 #[inline(always)]
 pub(super) unsafe fn scale_rows<T: Real, L: Fold<T>, const U: usize>(l: L, r: &Rows<T>) {
     let end = r.rows * r.len;
-    let mut c = r.first;
+    let (mut c, by) = (r.first, stream(AHEAD));
     for row in 0..r.rows {
         // SAFETY: the caller's promise.
         unsafe {
@@ -277,18 +277,18 @@ pub(super) unsafe fn scale_rows<T: Real, L: Fold<T>, const U: usize>(l: L, r: &R
             let (a, b) = (l.splat(*r.a.add(c)), l.splat(*r.b.add(c)));
             let (mut i, to) = (row * r.len, row * r.len + r.len);
             while i + U * L::N <= to {
-                ahead(l, r.x, 0, end, i, U);
+                ahead(l, r.x, 0, by, end, i, U);
                 for u in 0..U {
                     let at = i + u * L::N;
-                    ahead_written(l, r.y, at);
+                    l.prefetch_write(r.y.wrapping_add(at + by));
                     l.store(r.y.add(at), l.fma(l.load(r.x.add(at)), a, b));
                 }
                 i += U * L::N;
             }
             // What is stored beyond the row is the next one's, and written again.
             while i < to && i + L::N <= end {
-                ahead(l, r.x, 0, end, i, 1);
-                ahead_written(l, r.y, i);
+                ahead(l, r.x, 0, by, end, i, 1);
+                l.prefetch_write(r.y.wrapping_add(i + by));
                 l.store(r.y.add(i), l.fma(l.load(r.x.add(i)), a, b));
                 i += L::N;
             }

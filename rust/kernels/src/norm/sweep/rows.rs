@@ -2,8 +2,8 @@
 
 use super::runs::{Runs, far, squares, variance};
 use crate::reduce::real::Real;
-use crate::simd::cache::first_is_small;
-use crate::simd::sweep::{AHEAD, Fold, SEGMENT, Sum, ahead_read, ahead_written, first, grouped, load, mul, store};
+use crate::simd::cache::{first_is_small, stream};
+use crate::simd::sweep::{AHEAD, Fold, SEGMENT, Sum, first, grouped, load, mul, store};
 
 /// What the gradients of rows need. Rows together, because numbers of a row that were passed in memory would be waited for
 /// until all that was stored before them has left.
@@ -31,7 +31,7 @@ pub(in crate::norm) struct RowGrad<T> {
 /// How far ahead the gradients of rows ask for lines: six rows at once, three of them memory's, leave a small first-level
 /// cache less room than others.
 pub(in crate::norm) fn row_ahead() -> usize {
-    if first_is_small() { AHEAD / 2 } else { AHEAD }
+    stream(if first_is_small() { AHEAD / 2 } else { AHEAD })
 }
 
 /// Rows to be normalised.
@@ -88,6 +88,7 @@ pub(super) unsafe fn norm_rows<T: Real, L: Fold<T>, const U: usize>(l: L, r: &Ro
 /// As for `norm_rows`.
 #[inline(always)]
 unsafe fn norm_some<T: Real, L: Fold<T>, const U: usize, const R: usize>(l: L, r: &RowNorm<T>, row: usize) {
+    let ahead = stream(AHEAD);
     let (mut x, mut y) = ([r.x; R], [r.y; R]);
     let mut center = [T::ZERO; R];
     // SAFETY: the caller's promise.
@@ -143,7 +144,7 @@ unsafe fn norm_some<T: Real, L: Fold<T>, const U: usize, const R: usize>(l: L, r
                 let (weight, bias) = (load(l, r.weight.add(i), n, whole), load(l, r.bias.add(i), n, whole));
                 for k in 0..R {
                     let v = l.fma(centred(l, x[k].add(i), n, whole, away[k], s[k]), weight, bias);
-                    ahead_written(l, y[k], i);
+                    l.prefetch_write(y[k].wrapping_add(i + ahead));
                     store(l, y[k].add(i), v, n, whole);
                 }
             }),
@@ -151,7 +152,7 @@ unsafe fn norm_some<T: Real, L: Fold<T>, const U: usize, const R: usize>(l: L, r
                 let weight = load(l, r.weight.add(i), n, whole);
                 for k in 0..R {
                     let v = mul::<T, L>(l, centred(l, x[k].add(i), n, whole, away[k], s[k]), weight);
-                    ahead_written(l, y[k], i);
+                    l.prefetch_write(y[k].wrapping_add(i + ahead));
                     store(l, y[k].add(i), v, n, whole);
                 }
             }),
@@ -159,13 +160,13 @@ unsafe fn norm_some<T: Real, L: Fold<T>, const U: usize, const R: usize>(l: L, r
                 let bias = load(l, r.bias.add(i), n, whole);
                 for k in 0..R {
                     let v = l.add(centred(l, x[k].add(i), n, whole, away[k], s[k]), bias);
-                    ahead_written(l, y[k], i);
+                    l.prefetch_write(y[k].wrapping_add(i + ahead));
                     store(l, y[k].add(i), v, n, whole);
                 }
             }),
             (true, true) => grouped!(l: L, T, U; 0, r.len; |_u, i, n, whole| {
                 for k in 0..R {
-                    ahead_written(l, y[k], i);
+                    l.prefetch_write(y[k].wrapping_add(i + ahead));
                     store(l, y[k].add(i), centred(l, x[k].add(i), n, whole, away[k], s[k]), n, whole);
                 }
             }),
@@ -215,9 +216,10 @@ unsafe fn squares_of<T: Real, L: Fold<T>, const U: usize, const R: usize>(
 #[inline(always)]
 unsafe fn square_lanes<T: Real, L: Fold<T>, const U: usize>(l: L, x: *const T, len: usize, away: T) -> [L::V; 2] {
     let (mut rest, mut sum) = (Sum::<T, L, U>::new(l), Sum::<T, L, U>::new(l));
-    let all = l.splat(away);
+    let (all, ahead) = (l.splat(away), stream(AHEAD));
     grouped!(l: L, T, U; 0, len; |u, i, n, whole| {
-        ahead_read(l, x, i);
+        // One line with each vector: a group's at once are waited for where they are more than the processor can ask for.
+        l.prefetch(x.wrapping_add(i + ahead));
         let away = if whole { all } else { first(l, away, n) };
         // SAFETY: the caller's promise.
         let d = l.add(unsafe { load(l, x.add(i), n, whole) }, away);

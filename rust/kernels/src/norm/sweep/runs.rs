@@ -1,7 +1,8 @@
 //! Sums and values of one channel: runs of contiguous elements, a fixed distance apart.
 
 use crate::reduce::real::Real;
-use crate::simd::sweep::{AHEAD, Fold, SEGMENT, Sum, ahead, ahead_written, first, grouped, head, later, load, put};
+use crate::simd::cache::stream;
+use crate::simd::sweep::{AHEAD, Fold, SEGMENT, Sum, ahead, first, grouped, head, later, load, put};
 
 /// `count` runs of `len` contiguous elements in up to three views, `steps` apart.
 #[derive(Clone, Copy)]
@@ -102,7 +103,7 @@ pub(in crate::norm) fn variance(squares: f64, rest: f64) -> f64 {
 #[inline(always)]
 pub(super) unsafe fn squares<T: Real, L: Fold<T>, const U: usize>(l: L, r: &Runs<T>, mean: T) -> [f64; 2] {
     let (mut rest, mut sum) = (Sum::<T, L, U>::new(l), Sum::<T, L, U>::new(l));
-    let all = l.splat(-mean);
+    let (all, by) = (l.splat(-mean), stream(AHEAD));
     for run in 0..r.count {
         let x = r.x.wrapping_offset(run as isize * r.steps[0]);
         if r.short(r.steps[0]) {
@@ -113,7 +114,7 @@ pub(super) unsafe fn squares<T: Real, L: Fold<T>, const U: usize>(l: L, r: &Runs
             let to = r.len.min(from + SEGMENT);
             grouped!(l: L, T, U; from, to; |u, i, n, whole| {
                 if u == 0 && whole && !r.short(r.steps[0]) {
-                    ahead(l, x, r.steps[0], r.len, i, U);
+                    ahead(l, x, r.steps[0], by, r.len, i, U);
                 }
                 let away = if whole { all } else { first(l, -mean, n) };
                 // SAFETY: the caller's promise.
@@ -140,7 +141,7 @@ pub(super) unsafe fn squares<T: Real, L: Fold<T>, const U: usize>(l: L, r: &Runs
 #[inline(always)]
 pub(super) unsafe fn dots<T: Real, L: Fold<T>, const U: usize>(l: L, r: &Runs<T>, center: T) -> [f64; 2] {
     let (mut sum, mut dot) = (Sum::<T, L, U>::new(l), Sum::<T, L, U>::new(l));
-    let all = l.splat(-center);
+    let (all, by) = (l.splat(-center), stream(AHEAD));
     for run in 0..r.count {
         let x = r.x.wrapping_offset(run as isize * r.steps[0]);
         let g = r.g.wrapping_offset(run as isize * r.steps[1]);
@@ -155,8 +156,8 @@ pub(super) unsafe fn dots<T: Real, L: Fold<T>, const U: usize>(l: L, r: &Runs<T>
             let to = r.len.min(from + SEGMENT);
             grouped!(l: L, T, U; from, to; |u, i, n, whole| {
                 if u == 0 && whole && !r.short(r.steps[0]) {
-                    ahead(l, x, r.steps[0], r.len, i, U);
-                    ahead(l, g, r.steps[1], r.len, i, U);
+                    ahead(l, x, r.steps[0], by, r.len, i, U);
+                    ahead(l, g, r.steps[1], by, r.len, i, U);
                 }
                 let away = if whole { all } else { first(l, -center, n) };
                 // SAFETY: the caller's promise.
@@ -179,6 +180,7 @@ pub(super) unsafe fn dots<T: Real, L: Fold<T>, const U: usize>(l: L, r: &Runs<T>
 /// Writes a value of each vector of x and g to y, from the last run to the first: from the end, which was read last.
 macro_rules! written {
     ($l:ident: $lanes:ty, $t:ty, $groups:ident; $r:ident; |$x:ident, $g:ident, $n:ident, $whole:ident| $value:expr) => {{
+        let ahead = stream(AHEAD);
         for run in (0..$r.count).rev() {
             let x = $r.x.wrapping_offset(run as isize * $r.steps[0]);
             let g = $r.g.wrapping_offset(run as isize * $r.steps[1]);
@@ -187,7 +189,8 @@ macro_rules! written {
             for (from, to, past) in [(0, head, false), (head, $r.len, $r.past)] {
                 grouped!($l: $lanes, $t, $groups; from, to; |_u, i, $n, $whole| {
                     if $whole && !past {
-                        ahead_written($l, y, i);
+                        // In this run only, for the next one's begin is soon found.
+                        $l.prefetch_write(y.wrapping_add(i + ahead));
                     }
                     let ($x, $g) = (x.add(i), g.wrapping_add(i));
                     put($l, y.add(i), $value, $n, $whole, past);

@@ -17,6 +17,7 @@ pub(super) use runs::{RUN, fold_row};
 use super::walk::Walk;
 use crate::dtype::{DType, Element};
 use crate::elementwise::convert::{Load, Rect, loader};
+use crate::simd::cache::stream;
 use crate::simd::prefetch;
 use crate::view::{AnySrc, Dst, MAX_RANK, Src};
 use steps::Steps;
@@ -114,8 +115,9 @@ impl Plan {
     unsafe fn bring(&self, from: *const u8, rect: Rect, to: *mut u8) {
         if rect.rows == 1 && rect.col_stride == 1 {
             // The processor's own prefetching ends with each page.
+            let by = stream(4096);
             for line in (0..rect.cols * self.stored).step_by(64) {
-                prefetch(from.wrapping_add(4096 + line));
+                prefetch(from.wrapping_add(by + line));
             }
         }
         // SAFETY: the contract of this function.
