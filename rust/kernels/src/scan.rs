@@ -14,6 +14,7 @@ use crate::multiversion;
 use crate::parallel;
 use crate::reduce::real::{Real, ln_f64};
 use crate::reduce::walk::{Walk, grain};
+use crate::simd::Aligned;
 use crate::view::{AnyDst, AnySrc, Dst, Src};
 use lines::{Same, Way};
 use std::marker::PhantomData;
@@ -215,7 +216,7 @@ fn along<F: Fold>(src: &Src<F::T>, axis: usize, dst: &Dst<F::T>) {
 }
 
 fn strip<F: Fold>(job: &Job<F::T>, at: [isize; 3], w: usize) {
-    let mut acc = [F::START; STRIP];
+    let mut acc = Aligned([F::START; STRIP]);
     for k in 0..job.n as isize {
         let (from, to) = (at[0] + k * job.step[0], at[1] + k * job.step[1]);
         step_row(F::default(), job, from, to, &mut acc[..w]);

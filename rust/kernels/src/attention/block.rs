@@ -10,6 +10,7 @@
 use crate::multiversion;
 use crate::random::Philox;
 use crate::reduce::real::Real;
+use crate::simd::Aligned;
 
 /// Queries of a block.
 pub(super) const QUERIES: usize = 32;
@@ -238,7 +239,7 @@ impl Dropout {
 
     /// Factors of `n` weights of query row `row`, from key `first` (a multiple of 4) on, `step` apart in `to`.
     pub(crate) fn factors<T: Real>(&self, row: usize, keys: usize, first: usize, n: usize, to: &mut [T], step: usize) {
-        let mut words = [0u32; KEYS];
+        let mut words = Aligned([0u32; KEYS]);
         let start = row as u64 * keys.div_ceil(4) as u64 + first as u64 / 4;
         self.philox.words(start, 0, &mut words[..n.next_multiple_of(4)]);
         let least = (self.p * 4_294_967_296.0) as u64;

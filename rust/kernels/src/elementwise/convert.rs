@@ -4,6 +4,7 @@
 //! nothing and rounds once, f64 to half apart: PyTorch goes through f32 there, and so do we.
 
 use crate::dtype::{Bool, DType, Element, bf16, f16};
+use crate::simd::Aligned;
 use crate::simd::every::every;
 #[cfg(target_arch = "x86_64")]
 use crate::simd::isa;
@@ -482,7 +483,7 @@ unsafe fn load<S: Stored, C: Compute>(src: *const u8, rect: Rect, dst: *mut u8) 
 /// `n` elements at both ends, which do not overlap.
 unsafe fn near<S: Stored, C: Compute>(from: *const S, step: isize, to: *mut C, n: usize) {
     const PIECE: usize = 128;
-    let mut held = [std::mem::MaybeUninit::<S>::uninit(); PIECE];
+    let mut held = Aligned([std::mem::MaybeUninit::<S>::uninit(); PIECE]);
     for at in (0..n).step_by(PIECE) {
         let len = PIECE.min(n - at);
         // SAFETY: the caller's promise; as many as are read were just written.

@@ -4,6 +4,7 @@ use crate::dtype::DType;
 use crate::multiversion;
 use crate::parallel;
 use crate::reduce::walk::grain;
+use crate::simd::Aligned;
 use crate::simd::every::every;
 use crate::view::{AnyDst, AnySrc};
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -54,7 +55,7 @@ pub fn dot_narrow(a: AnySrc, b: AnySrc, out: AnyDst) -> bool {
     let n = a.shape()[0];
     let sum = AtomicU16::new(0);
     parallel::for_range(n.div_ceil(BLOCK), grain(BLOCK), |blocks| {
-        let mut near = [[0u16; BLOCK]; 2];
+        let mut near = Aligned([[0u16; BLOCK]; 2]);
         let [x, y] = near.each_mut().map(|near| near.as_mut_ptr());
         for at in blocks.map(|i| i * BLOCK) {
             let len = BLOCK.min(n - at);

@@ -6,6 +6,7 @@
     reason = "indices over registers, unrolled by the compiler, read best as such"
 )]
 
+use crate::simd::Aligned;
 use crate::simd::vec::Lanes;
 use std::ops::Range;
 
@@ -154,7 +155,7 @@ unsafe fn turned<T: Copy + Default, L: Lanes<T>, const M: usize>(l: L, g: &FewAr
     // A row that is missing is computed as the first one once more, and not stored.
     let a: [*const T; M] = std::array::from_fn(|r| g.a.wrapping_offset(if r < g.m { r as isize * g.a_rs } else { 0 }));
     let c = |r: usize, j: usize| g.c.wrapping_offset(r as isize * g.c_rs).wrapping_add(j);
-    let mut block = [[T::default(); TURNED]; TURNED];
+    let mut block = Aligned([[T::default(); TURNED]; TURNED]);
     let block = block.as_mut_ptr().cast::<T>();
     for j in (0..g.n).step_by(L::N) {
         let cols = L::N.min(g.n - j);

@@ -1,5 +1,6 @@
 //! Packing: a panel of an operand, `width` lines interleaved so that a micro-kernel reads it front to back.
 
+use crate::simd::Aligned;
 use crate::simd::vec::Lanes;
 use std::cell::RefCell;
 use std::ops::Range;
@@ -133,7 +134,7 @@ const APART: usize = 128;
 #[inline(always)]
 unsafe fn pack_apart<T: Copy + Default, L: Lanes<T>, const LARGE: bool>(l: L, g: &PackArgs<T>, ks: Range<usize>) {
     let side = if LARGE { L::LARGE } else { L::BLOCK };
-    let mut near = [[T::default(); APART]; MOST_LINES];
+    let mut near = Aligned([[T::default(); APART]; MOST_LINES]);
     let mut at = 0;
     while at < g.width {
         if at + side > g.width && at > 0 {

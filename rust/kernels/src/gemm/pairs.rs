@@ -6,6 +6,7 @@ use super::micro::Products;
 use super::pack::PackArgs;
 use super::packed::{Operands, Panels, panel_width};
 use crate::multiversion;
+use crate::simd::Aligned;
 use crate::view::Src;
 use std::num::Wrapping;
 use std::ops::Range;
@@ -79,7 +80,7 @@ impl Side {
         let start = self.start.wrapping_offset(first as isize * self.line_stride);
         let at = |i: usize, p: usize| start.wrapping_offset(i as isize * self.line_stride + p as isize * self.k_stride);
         if self.k_stride == 1 {
-            let mut near = [[Wrapping(0i32); NEAR]; MOST_LINES];
+            let mut near = Aligned([[Wrapping(0i32); NEAR]; MOST_LINES]);
             for p in ks.clone().step_by(NEAR) {
                 let pairs = NEAR.min(ks.end - p);
                 let bytes = (k.end - 2 * p).min(2 * pairs);

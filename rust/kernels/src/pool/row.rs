@@ -9,6 +9,7 @@ use super::max::MaxElement;
 use super::{PoolShape, Window};
 use crate::dtype::Element;
 use crate::multiversion;
+use crate::simd::Aligned;
 use std::ops::{Add, Range};
 
 /// The output positions along one dim whose windows have all their `kernel` taps in the input.
@@ -116,9 +117,9 @@ fn mean_strips<T: Element, const S: usize>(row: &Row<T>, count: f64, y: &mut [T]
     for (strip, out) in y.chunks_mut(STRIP).enumerate() {
         let n = out.len();
         let begin = strip * STRIP;
-        let mut sums = [0f64; STRIP];
+        let mut sums = Aligned([0f64; STRIP]);
         for &(base, _) in row.taps {
-            let mut line = [0f64; STRIP];
+            let mut line = Aligned([0f64; STRIP]);
             for k in 0..row.kernel {
                 let x = base.wrapping_add(begin * stride + k * row.dilation);
                 for (j, sum) in line[..n].iter_mut().enumerate() {
@@ -126,11 +127,11 @@ fn mean_strips<T: Element, const S: usize>(row: &Row<T>, count: f64, y: &mut [T]
                     *sum += unsafe { *x.add(j * stride) }.to_f64();
                 }
             }
-            for (sum, line) in sums[..n].iter_mut().zip(&line) {
+            for (sum, line) in sums[..n].iter_mut().zip(line.iter()) {
                 *sum += line;
             }
         }
-        for (y, sum) in out.iter_mut().zip(&sums) {
+        for (y, sum) in out.iter_mut().zip(sums.iter()) {
             *y = quotient(*sum, count);
         }
     }

@@ -8,6 +8,7 @@ use super::walk::{Share, Walk, grain, view_mut};
 use crate::dtype::DType;
 use crate::multiversion;
 use crate::parallel;
+use crate::simd::Aligned;
 use crate::view::{AnyDst, AnySrc, Dst, Src};
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -193,8 +194,8 @@ fn strip_body<T: Ordered, const MAX: bool>(
             at[k] += step[k] * first as isize;
         }
         let w = STRIP.min(width - first);
-        let mut best = [T::default(); STRIP];
-        let mut index = [0i64; STRIP];
+        let mut best = Aligned([T::default(); STRIP]);
+        let mut index = Aligned([0i64; STRIP]);
         for k in 0..out.n {
             // SAFETY: w contiguous elements of row k.
             let row = unsafe { std::slice::from_raw_parts(out.src.offset(at[0] + k as isize * out.step), w) };

@@ -8,6 +8,7 @@ use crate::dtype::{Bool, DType};
 use crate::multiversion;
 use crate::parallel;
 use crate::reduce::walk::{Walk, grain};
+use crate::simd::Aligned;
 use crate::view::{AnyDst, AnySrc, Dst, Src};
 
 /// Most lines side by side that are walked at once.
@@ -193,7 +194,7 @@ fn line<T: Keyed>(job: &Job<T>, max: bool, at: [isize; 3]) {
         }
     }
     let (mut given, mut ranks) = ([T::default(); BLOCK], [0i64; BLOCK]);
-    let mut places = [0i64; BLOCK];
+    let mut places = Aligned([0i64; BLOCK]);
     let (mut best, mut value, mut place) = (i64::MIN, 0u64, 0i64);
     for first in (0..job.n).step_by(BLOCK) {
         let n = BLOCK.min(job.n - first);

@@ -9,6 +9,7 @@ use super::{Fold, Job};
 use crate::multiversion;
 use crate::parallel;
 use crate::reduce::walk::{Share, Walk, grain};
+use crate::simd::Aligned;
 
 /// How a single line is scanned.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -150,7 +151,7 @@ fn part<F: Fold>(
         if n == 1 || job.step[..2] == [1, 1] || job.step[0] == 1 && !store {
             return run(F::default(), from, to, n, before, acc, store);
         }
-        let mut block = [F::T::default(); BLOCK];
+        let mut block = Aligned([F::T::default(); BLOCK]);
         let mut done = 0;
         while done < n {
             let len = BLOCK.min(n - done);

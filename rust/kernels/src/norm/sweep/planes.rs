@@ -2,6 +2,7 @@
 
 use super::runs::{Blend, Runs, scale};
 use crate::reduce::real::Real;
+use crate::simd::Aligned;
 use crate::simd::cache::{first_is_small, stream};
 use crate::simd::sweep::{AHEAD, Fold, SEGMENT, ahead, load, store};
 
@@ -64,7 +65,7 @@ pub(super) unsafe fn block_sums<T: Real, L: Fold<T>, const U: usize, const KIND:
 ) {
     let mut lanes: [[Kept<T>; 2]; BLOCK] = [[[T::ZERO; 64]; 2]; BLOCK];
     // What the lanes of a run's last vector are moved by.
-    let mut tails = [[T::ZERO; 16]; BLOCK];
+    let mut tails = Aligned([[T::ZERO; 16]; BLOCK]);
     let tail = r.len % L::N;
     for c in 0..r.channels {
         tails[c][..tail].fill(-centers[c]);
