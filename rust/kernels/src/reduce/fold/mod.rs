@@ -18,7 +18,7 @@ use super::walk::Walk;
 use crate::dtype::{DType, Element};
 use crate::elementwise::convert::{Load, Rect, loader};
 use crate::simd::cache::stream;
-use crate::simd::prefetch;
+use crate::simd::{Aligned, prefetch};
 use crate::view::{AnySrc, Dst, MAX_RANK, Src};
 use steps::Steps;
 
@@ -65,9 +65,7 @@ struct Plan {
 unsafe impl Sync for Plan {}
 
 /// A line of the cache: vectors that cross two take twice as long.
-#[derive(Clone, Copy)]
-#[repr(align(64))]
-struct Line(#[allow(dead_code, reason = "room alone")] [u8; 64]);
+type Line = Aligned<[u8; 64]>;
 
 /// Elements that are brought side by side at a time.
 const NEAR: usize = 4096;
