@@ -240,7 +240,7 @@ multiversion! {
 }
 
 multiversion! {
-    fn fill_row<C: Compute>(v: C, dst: &mut [C]) {
+    pub(super) fn fill_row<T: Copy>(v: T, dst: &mut [T]) {
         dst.fill(v);
     }
 }

@@ -1,12 +1,11 @@
 //! Copies and fills: any dtype to any dtype, any strides.
 
-use super::convert::hub;
+use super::convert::{fill_row, hub};
 use super::plan::Plan;
 use super::rows::copy_rows;
 use super::walk::{BLOCK, GRAIN, Kernel, MAX_IN, ask, asks, run, scratch};
 use super::{Binary, Operand, convert};
 use crate::dtype::{DType, Scalar};
-use crate::multiversion;
 use crate::parallel::for_range;
 use crate::reduce::walk::Walk;
 use crate::simd::every::every;
@@ -505,12 +504,6 @@ unsafe fn lines_of<T: Copy>(band: &Band<T>, first: usize, apart: isize) {
                 }
             }
         }
-    }
-}
-
-multiversion! {
-    fn fill_row<T: Copy>(value: T, to: &mut [T]) {
-        to.fill(value);
     }
 }
 

@@ -286,16 +286,16 @@ pub(super) unsafe fn gather_run<T: Copy>(
     let mut good = true;
     // SAFETY: the caller's promise; offsets lead to places of the dim.
     unsafe {
-        if n < SHORT && (to.step, along, index.step, from.step) == (1, 1, 1, 0) {
-            // The usual rows, without a product for each of four steps.
-            for j in 0..n {
-                let found = place.find(*index.at.add(j));
-                good &= found.is_some();
-                *to.at.add(j) = *from.at.add(found.unwrap_or(0));
-            }
-            return good;
-        }
         if n < SHORT {
+            if (to.step, along, index.step, from.step) == (1, 1, 1, 0) {
+                // The usual rows, without a product for each of four steps.
+                for j in 0..n {
+                    let found = place.find(*index.at.add(j));
+                    good &= found.is_some();
+                    *to.at.add(j) = *from.at.add(found.unwrap_or(0));
+                }
+                return good;
+            }
             for j in 0..n as isize {
                 let found = place.find(*index.at.offset(j * index.step));
                 good &= found.is_some();

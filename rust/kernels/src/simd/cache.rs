@@ -7,8 +7,8 @@
 //! that each has to be quick, and one that the store asks for itself is; there lines are asked for ahead instead.
 //!
 //! AMD's cores with a first-level cache of 32 KiB (Zen 4 was measured) follow a stream by themselves and are held up by hints: a
-//! sum of 1.2 MB takes 15 µs, with each line asked for a page ahead 18; a layer norm of 13 MB 0.86 ms and 1.46
-//! (docs/performance-zen4.md). Where lines lie apart, short planes or the rows of a table, hints help there too.
+//! bare sum of 1.2 MB reads 99 GB/s, with its lines asked for ahead 86; a layer norm of 13 MB takes 0.71 ms and 1.49
+//! (docs/performance.md). Where lines lie apart, short planes or the rows of a table, hints help there too.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -65,17 +65,20 @@ pub(crate) fn stores_wait() -> bool {
 /// better by itself, which is to ask for the line at hand.
 #[inline]
 pub(crate) fn stream(distance: usize) -> usize {
-    static FOLLOWS: OnceLock<bool> = OnceLock::new();
-    match *FOLLOWS.get_or_init(|| first_is_small() && is_amd()) {
+    match first_is_small() && is_amd() {
         true => 0,
         false => distance,
     }
 }
 
+/// Asked once: under a hypervisor the instruction leaves the guest, which takes microseconds.
 #[cfg(target_arch = "x86_64")]
 fn is_amd() -> bool {
-    let name = std::arch::x86_64::__cpuid(0);
-    [name.ebx, name.edx, name.ecx].map(u32::to_le_bytes).as_flattened() == b"AuthenticAMD"
+    static AMD: OnceLock<bool> = OnceLock::new();
+    *AMD.get_or_init(|| {
+        let name = std::arch::x86_64::__cpuid(0);
+        [name.ebx, name.edx, name.ecx].map(u32::to_le_bytes).as_flattened() == b"AuthenticAMD"
+    })
 }
 
 #[cfg(not(target_arch = "x86_64"))]
