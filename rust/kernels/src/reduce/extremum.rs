@@ -82,21 +82,8 @@ fn ends<T: Key, const FLOAT: bool, const N: usize>(x: &[T]) -> [T; 2] {
         low[i] = less(low[i], k);
         high[i] = more(high[i], k);
     }
-    // Written out: a loop over widths is not made into vectors.
-    macro_rules! halve {
-        ($($h:literal)*) => {$(
-            if N > $h {
-                for i in 0..$h {
-                    low[i] = less(low[i], low[(i + $h) % N]);
-                }
-                for i in 0..$h {
-                    high[i] = more(high[i], high[(i + $h) % N]);
-                }
-            }
-        )*};
-    }
-    halve!(32 16 8 4 2 1);
-    [low[0], high[0]]
+    // Arrays by value, or the compiler takes their elements apart.
+    [low.into_iter().fold(T::GREATEST, less), high.into_iter().fold(T::LEAST, more)]
 }
 
 multiversion! {

@@ -15,6 +15,8 @@ const LANES: usize = 64;
 const FEW: usize = 16;
 /// Elements of a segment: a piece of one run, or several runs.
 pub(in crate::reduce) const RUN: usize = 4096;
+/// Pieces of a run that are folded at a time.
+const TOGETHER: usize = 16;
 /// Elements of a run that are brought side by side at a time: a multiple of [`LANES`].
 const SOME: usize = 1024;
 /// Bytes of lines that are brought side by side at a time, unless one is longer.
@@ -47,7 +49,8 @@ fn store(plan: &Plan, at: [isize; 4], acc: u64) {
 
 fn run_outputs(plan: &Plan, range: Range<usize>) {
     let n = plan.inner;
-    let lines = plan.reduced.count() == 1 && (n < LANES || n < RUN && plan.inner_strides[..2] == [1, 1]);
+    let near = plan.one() || plan.inner_strides[..2] == [1, 1];
+    let lines = plan.reduced.count() == 1 && (n < LANES || n < RUN && near);
     if lines && n > 0 {
         return run_lines(plan, range);
     }
@@ -59,8 +62,13 @@ fn run_outputs(plan: &Plan, range: Range<usize>) {
             1 => segment(plan, at, 0, near),
             n => {
                 let mut tree = Tree::new();
-                for s in 0..n {
-                    tree.push(&plan.steps, segment(plan, at, s, near));
+                for first in (0..n).step_by(TOGETHER) {
+                    let mut parts = [0u64; TOGETHER];
+                    let parts = &mut parts[..TOGETHER.min(n - first)];
+                    neighbours(plan, at, first, near, parts);
+                    for &mut part in parts {
+                        tree.push(&plan.steps, part);
+                    }
                 }
                 tree.finish(&plan.steps)
             }
@@ -73,7 +81,8 @@ fn run_outputs(plan: &Plan, range: Range<usize>) {
 fn run_lines(plan: &Plan, range: Range<usize>) {
     let n = plan.inner;
     let [sx, sy, ..] = plan.inner_strides;
-    let mut near = plan.room(false);
+    let apart = n >= LANES && [sx, sy] != [1, 1];
+    let mut near = plan.room(apart);
     plan.kept.runs(range, |_, at, count, step| {
         let mut lines = Lines {
             x: plan.x(at[0]),
@@ -85,7 +94,7 @@ fn run_lines(plan: &Plan, range: Range<usize>) {
             count,
             step,
         };
-        if !plan.converts {
+        if !plan.converts && !apart {
             // SAFETY: lines of the walk.
             return unsafe { plan.steps.lines(&lines) };
         }
@@ -120,10 +129,37 @@ fn room(plan: &Plan) -> Vec<Line> {
 fn run_segments(plan: &Plan, range: Range<usize>, parts: Share<u64>) {
     let mut room = room(plan);
     let near = room.as_mut_ptr().cast::<u8>();
-    for i in range {
-        let at = plan.kept.at(i / plan.segments);
-        // SAFETY: `parts` has outputs * segments elements and `i` is this thread's own.
-        unsafe { *parts.at(i) = segment(plan, at, i % plan.segments, near) };
+    let mut i = range.start;
+    while i < range.end {
+        let s = i % plan.segments;
+        let n = (plan.segments - s).min(range.end - i);
+        // SAFETY: `parts` has outputs * segments elements and these are this thread's own.
+        let own = unsafe { std::slice::from_raw_parts_mut(parts.at(i), n) };
+        neighbours(plan, plan.kept.at(i / plan.segments), s, near, own);
+        i += n;
+    }
+}
+
+/// Accumulators of the segments from `s` on, as many as there is room for: pieces of a run that lie where they are folded
+/// in one call.
+fn neighbours(plan: &Plan, at: [isize; 4], mut s: usize, near: *mut u8, mut parts: &mut [u64]) {
+    let n = plan.inner;
+    let per = n.div_ceil(RUN);
+    let dense = plan.inner_strides[..2] == [1, 1] && !plan.converts;
+    while !parts.is_empty() {
+        let whole = if dense { (n / RUN).saturating_sub(s % per) } else { 0 };
+        let (some, rest) = parts.split_at_mut(whole.clamp(1, parts.len()));
+        if whole == 0 {
+            some[0] = segment(plan, at, s, near);
+        } else {
+            let [ox, oy] = plan.reduced.at(s / per);
+            let start = (s % per * RUN) as isize;
+            let from = [plan.x(at[0] + ox + start), plan.y(at[1] + oy + start)];
+            // SAFETY: offsets of the walks stay inside the views, and these are pieces of a run.
+            unsafe { plan.steps.pieces(plan.aux(at[3]), from, some) };
+        }
+        s += some.len();
+        parts = rest;
     }
 }
 
@@ -134,47 +170,62 @@ fn segment(plan: &Plan, at: [isize; 4], s: usize, near: *mut u8) -> u64 {
     let dense = [sx, sy] == [1, 1] && !plan.converts;
     let aux = plan.aux(at[3]);
     let runs = plan.reduced.count();
+    // Room for the views' elements that are brought: those of a whole piece.
+    let (x, y) = (near, near.wrapping_add(if plan.one() { 0 } else { RUN * plan.folded }));
+    let bring = |[ox, oy]: [isize; 2], first: usize, to: usize, len: usize| {
+        let rect = |step| Rect {
+            rows: 1,
+            row_stride: 0,
+            cols: len,
+            col_stride: step,
+        };
+        let (i, to) = (first as isize, to * plan.folded);
+        // SAFETY: the run has the elements, and there is room for as many as are brought.
+        unsafe {
+            plan.bring(plan.x(ox + i * sx), rect(sx), x.wrapping_add(to));
+            if !plan.one() {
+                plan.bring(plan.y(oy + i * sy), rect(sy), y.wrapping_add(to));
+            }
+        }
+    };
+    let per = n.div_ceil(RUN);
+    let start = s % per * RUN;
+    if n - start >= RUN {
+        let [ox, oy] = plan.reduced.at(s / per);
+        let (ox, oy) = (at[0] + ox, at[1] + oy);
+        let from = if dense {
+            [plan.x(ox + start as isize), plan.y(oy + start as isize)]
+        } else {
+            for first in (0..RUN).step_by(SOME) {
+                bring([ox, oy], start + first, first, SOME);
+            }
+            [x.cast_const(), y.cast_const()]
+        };
+        let mut part = [0];
+        // SAFETY: offsets of the walks stay inside the views, or what was just brought.
+        unsafe { plan.steps.pieces(aux, from, &mut part) };
+        return part[0];
+    }
     let mut lanes = Aligned([0u64; LANES]);
     let lanes = lanes.as_mut_ptr().cast::<u8>();
     // SAFETY: room for as many.
     unsafe { plan.steps.begin(lanes, LANES) };
-    let fold_one = |[ox, oy]: [isize; 2], len: usize| {
+    let fold_one = |[ox, oy]: [isize; 2], start: usize, len: usize| {
         let (ox, oy) = (at[0] + ox, at[1] + oy);
         if dense {
+            let i = start as isize;
             // SAFETY: offsets of the walks stay inside the views. So below.
-            return unsafe { plan.steps.runs(aux, lanes, [plan.x(ox), plan.y(oy)], len, 1, [0, 0]) };
+            return unsafe { plan.steps.runs(aux, lanes, [plan.x(ox + i), plan.y(oy + i)], len, 1, [0, 0]) };
         }
-        let x = near;
-        let y = if plan.one() {
-            x
-        } else {
-            x.wrapping_add(SOME * plan.folded)
-        };
         for first in (0..len).step_by(SOME) {
-            let i = first as isize;
-            let rect = |step| Rect {
-                rows: 1,
-                row_stride: 0,
-                cols: SOME.min(len - first),
-                col_stride: step,
-            };
-            // SAFETY: the run has `len` elements, and there is room for as many as are brought.
-            unsafe {
-                plan.bring(plan.x(ox + i * sx), rect(sx), x);
-                if !plan.one() {
-                    plan.bring(plan.y(oy + i * sy), rect(sy), y);
-                }
-                plan.steps.runs(aux, lanes, [x, y], rect(sx).cols, 1, [0, 0]);
-            }
+            let some = SOME.min(len - first);
+            bring([ox, oy], start + first, 0, some);
+            // SAFETY: what was just brought.
+            unsafe { plan.steps.runs(aux, lanes, [x.cast_const(), y.cast_const()], some, 1, [0, 0]) };
         }
     };
     if n >= RUN {
-        let per = n.div_ceil(RUN);
-        let [ox, oy] = plan.reduced.at(s / per);
-        let start = s % per * RUN;
-        let len = RUN.min(n - start);
-        let start = start as isize;
-        fold_one([ox + start * sx, oy + start * sy], len);
+        fold_one(plan.reduced.at(s / per), start, n - start);
     } else {
         let per = RUN / n;
         let range = s * per..runs.min(s * per + per);
@@ -185,7 +236,7 @@ fn segment(plan: &Plan, at: [isize; 4], s: usize, near: *mut u8) -> u64 {
             // SAFETY: offsets of the walks stay inside the views.
             unsafe { plan.steps.runs(aux, lanes, from, n, range.len(), gap) };
         } else {
-            plan.reduced.each(range, |_, at| fold_one(at, n));
+            plan.reduced.each(range, |_, at| fold_one(at, 0, n));
         }
     }
     // SAFETY: the lanes of above.
@@ -309,6 +360,32 @@ const AHEAD: usize = 8192;
 fn ahead<T>(block: &[T], by: usize) {
     for line in (0..size_of_val(block)).step_by(64) {
         prefetch(block.as_ptr().cast::<u8>().wrapping_add(by + line));
+    }
+}
+
+multiversion! {
+    /// Folds pieces of [`RUN`] contiguous elements, one after another, each into an accumulator: as [`fold_runs`] and
+    /// [`join_lanes`] do, but for the way of the lanes through memory.
+    pub(super) fn fold_pieces<F: Fold>(f: &F, aux: F::Aux, from: Run<F::In>, parts: &mut [u64]) {
+        let by = stream(AHEAD);
+        for (s, part) in parts.iter_mut().enumerate() {
+            let mut lanes = [f.zero(); LANES];
+            let mut i = s * RUN;
+            while i < (s + 1) * RUN {
+                // SAFETY: `from` promises as many pieces.
+                let (a, b) = unsafe {
+                    (&*from.x.add(i).cast::<[F::In; LANES]>(), &*from.y.add(i).cast::<[F::In; LANES]>())
+                };
+                ahead(a, by);
+                for l in 0..LANES {
+                    lanes[l] = f.step(aux, lanes[l], a[l], b[l]);
+                }
+                i += LANES;
+            }
+            *part = 0;
+            // SAFETY: an accumulator takes at most eight bytes.
+            unsafe { *(&raw mut *part).cast() = halve(f, &mut lanes) };
+        }
     }
 }
 

@@ -44,6 +44,7 @@ pub(super) struct Steps {
     begin: unsafe fn(*const u8, *mut u8, usize),
     lines: unsafe fn(*const u8, &Lines),
     runs: unsafe fn(*const u8, *const u8, *mut u8, [*const u8; 2], usize, usize, [isize; 2]),
+    pieces: unsafe fn(*const u8, *const u8, [*const u8; 2], &mut [u64]),
     join_lanes: unsafe fn(*const u8, *mut u8) -> u64,
     rows: unsafe fn(*const u8, &Rows),
     join: unsafe fn(*const u8, *mut u8, *const u8, usize),
@@ -66,6 +67,7 @@ impl Steps {
             begin: begin::<F>,
             lines: lines::<F>,
             runs: each_run::<F>,
+            pieces: pieces::<F>,
             join_lanes: join_lanes::<F>,
             rows: rows::<F>,
             join: join::<F>,
@@ -104,6 +106,15 @@ impl Steps {
     ) {
         // SAFETY: as above.
         unsafe { (self.runs)(self.f, aux, lanes, xy, n, runs, gap) }
+    }
+
+    /// Folds as many pieces of [`runs::RUN`] neighbours as there are accumulators, each into its own. `aux` may be null.
+    ///
+    /// # Safety
+    /// They are there.
+    pub unsafe fn pieces(&self, aux: *const u8, xy: [*const u8; 2], parts: &mut [u64]) {
+        // SAFETY: as above.
+        unsafe { (self.pieces)(self.f, aux, xy, parts) }
     }
 
     /// # Safety
@@ -190,6 +201,17 @@ unsafe fn each_run<F: Fold>(
     };
     // SAFETY: as above.
     unsafe { runs::fold_runs(&*f.cast::<F>(), given::<F>(aux), &mut *lanes.cast(), from, n, runs, gap) }
+}
+
+/// # Safety
+/// As above.
+unsafe fn pieces<F: Fold>(f: *const u8, aux: *const u8, [x, y]: [*const u8; 2], parts: &mut [u64]) {
+    let from = Run {
+        x: x.cast(),
+        y: y.cast(),
+    };
+    // SAFETY: as above.
+    unsafe { runs::fold_pieces(&*f.cast::<F>(), given::<F>(aux), from, parts) }
 }
 
 /// # Safety
