@@ -5,12 +5,13 @@ use super::finish::{Block, Finishing};
 use super::geometry::{Address, Gather, Source};
 use super::lines::LineTile;
 use super::one_channel;
+use super::one_image;
 use super::patches::PatchArgs;
 use super::pointwise;
 use super::weights::Weights;
 use super::window::{STRETCHES, Stretch, WINDOW_ROWS, WindowArgs};
 use crate::gemm::{
-    HasKernels, Kernels, Panels, SLACK, even_part, longest_k, new_name, panel_width, with_scratch, with_shared,
+    Gemm, HasKernels, Kernels, Panels, SLACK, even_part, longest_k, new_name, panel_width, with_scratch, with_shared,
 };
 use crate::parallel;
 use crate::simd::cache::first_is_small;
@@ -99,6 +100,11 @@ pub(super) unsafe fn gather<T: Copy + Default + HasKernels + Send + Sync>(
                 }
             }
         };
+    }
+    if flat && one_image::takes(&weights, &images) {
+        // SAFETY: as above.
+        unsafe { one_image::product(kernels, geometry, &address, weights, images, bias) };
+        return false;
     }
     let (panels, threads) = (positions.div_ceil(kernels.nr), parallel::threads());
     // A single small image is cut finer, so that each thread has a share.
@@ -256,24 +262,41 @@ pub(super) unsafe fn gather<T: Copy + Default + HasKernels + Send + Sync>(
                                     Some((soon.wrapping_offset(begin), step))
                                 };
                                 let add_bias = last && !bias.is_null();
-                                let tiles = LineTile {
+                                let product = Gemm {
+                                    m,
+                                    n,
                                     k: depth,
-                                    a,
-                                    b: panel,
-                                    b_rs: panel_width(kernels, n) as isize,
                                     c: c.wrapping_add(j - from),
                                     c_rs,
-                                    n,
+                                    c_cs: 1,
                                     from_c: p > 0,
                                     row_bias: if add_bias {
                                         bias.wrapping_offset(row)
                                     } else {
                                         std::ptr::null()
                                     },
+                                    ..Gemm::empty()
+                                };
+                                let (thin, width) = (product.thin(kernels, n), panel_width(kernels, n));
+                                let tiles = LineTile {
+                                    k: depth,
+                                    a,
+                                    b: panel,
+                                    b_rs: width as isize,
+                                    c: product.c,
+                                    c_rs,
+                                    n: n - thin,
+                                    from_c: product.from_c,
+                                    row_bias: product.row_bias,
                                     ahead_half: halves == 2,
                                     ..LineTile::empty()
                                 };
-                                packed_rows(kernels, m, tiles, ahead);
+                                if n > thin {
+                                    packed_rows(kernels, m, tiles, ahead);
+                                }
+                                if thin > 0 {
+                                    product.run_thin(kernels, a, thin, (panel.wrapping_add(n - thin), width));
+                                }
                                 done += tall;
                             }
                             p += depth;

@@ -16,6 +16,7 @@ pub(crate) mod inplace;
 mod int;
 pub(crate) mod lines;
 mod one_channel;
+mod one_image;
 pub(crate) mod pairs;
 pub(crate) mod patches;
 pub(crate) mod plane;

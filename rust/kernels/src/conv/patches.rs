@@ -27,7 +27,7 @@ pub(crate) struct PatchArgs<'a, T> {
 }
 
 /// # Safety
-/// All positions lie in live memory; `dst` has `k * width` elements and the slack. What lies behind is overwritten.
+/// All positions lie in live memory; `dst` has `k * width` elements.
 #[inline(always)]
 pub(crate) unsafe fn pack_patches<T: Copy + Default, L: Lanes<T>>(l: L, g: &PatchArgs<T>) {
     // SAFETY: the caller's promise.
@@ -98,16 +98,26 @@ unsafe fn pack_rows<T: Copy + Default, L: Lanes<T>, const V: usize, const P: usi
 /// As for `pack_patches`.
 #[inline(always)]
 unsafe fn pack_runs<T: Copy, L: Lanes<T>>(l: L, g: &PatchArgs<T>) {
+    let mut room = g.k * g.width;
     each_row(g, |base, mut row| {
+        let mut left = room;
+        room -= g.width;
         for run in g.runs {
             let src = base.wrapping_offset(run.offset);
             let mut at = 0;
             while at < run.len {
-                // SAFETY: the caller's promise. What the last vector writes too much is written again: by the next
-                // run, by the next row, or it falls into the slack.
-                unsafe { l.store(row.wrapping_add(at), l.load_n(src.wrapping_add(at), run.len - at)) };
+                // SAFETY: the caller's promise. What the last vector writes too much is written again, by the next run
+                // or by the next row.
+                unsafe {
+                    l.store_n(
+                        row.wrapping_add(at),
+                        l.load_n(src.wrapping_add(at), run.len - at),
+                        left - at,
+                    )
+                };
                 at += L::N;
             }
+            left -= run.len;
             row = row.wrapping_add(run.len);
         }
     });

@@ -3,6 +3,7 @@
 use super::few::{FewArgs, few, few_turned};
 use super::micro::{Products, Tile, dots, finish, products, tile};
 use super::pack::{PackArgs, pack};
+use super::thin::{ThinArgs, thin};
 use super::{Bias, Epilogue, GemmElement, HasProducts, Plus, product};
 use crate::simd::Isa;
 use crate::simd::int::Ints;

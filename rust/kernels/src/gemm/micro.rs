@@ -9,6 +9,7 @@ use super::ahead::{Ahead, LINE};
 use super::epilogue::Summand;
 use super::few::FewArgs;
 use super::pack::PackArgs;
+use super::thin::ThinArgs;
 use crate::simd::opaque;
 use crate::simd::vec::Lanes;
 use std::ops::{Add, Mul};
@@ -503,6 +504,8 @@ pub(crate) struct Products<T: 'static> {
     /// Rows of A, how far they lie apart, how many; the vector, k, where the sums go.
     pub dots: unsafe fn(*const T, isize, usize, *const T, usize, *mut T),
     pub finish: unsafe fn(&Tile<T>, usize),
+    /// Of one, two and four columns.
+    pub thin: [unsafe fn(&ThinArgs<T>); 3],
     /// `few[B's columns are contiguous, not its rows]`.
     pub few: [unsafe fn(&FewArgs<T>); 2],
 }
@@ -557,6 +560,13 @@ macro_rules! products {
             /// # Safety
             /// As for what it calls; the CPU has the instruction set.
             $(#[$feature])*
+            unsafe fn last_columns<const E: usize>(args: &ThinArgs<$t>) {
+                // SAFETY: the caller's promise.
+                unsafe { thin::<$t, $l, E>(<$l as Lanes<$t>>::assume(), args) }
+            }
+            /// # Safety
+            /// As for what it calls; the CPU has the instruction set.
+            $(#[$feature])*
             unsafe fn pack_panel(args: &PackArgs<$t>) {
                 // SAFETY: the caller's promise.
                 unsafe { pack(<$l as Lanes<$t>>::assume(), args) }
@@ -598,6 +608,7 @@ macro_rules! products {
                     pack: pack_panel,
                     dots: dots64,
                     finish: end,
+                    thin: [last_columns::<1>, last_columns::<2>, last_columns::<4>],
                     few: [few_rows, few_rows_turned],
                 };
             }

@@ -19,6 +19,7 @@ mod packed;
 #[cfg(target_arch = "x86_64")]
 mod pairs;
 pub(crate) mod tables;
+mod thin;
 mod vector;
 mod widened;
 #[cfg(target_arch = "x86_64")]

@@ -19,6 +19,7 @@ mod tables {
     use super::super::few::{FewArgs, few, few_turned};
     use super::super::micro::{Products, Tile, dots, finish, products, tile};
     use super::super::pack::{PackArgs, pack};
+    use super::super::thin::{ThinArgs, thin};
     use crate::simd::dot::{Bf16Dot, ByteDot, PairDot};
     use crate::simd::vec::Lanes;
     use std::num::Wrapping;

@@ -187,6 +187,8 @@ impl<T: Number> Gemm<T> {
         temp: *mut T,
     ) {
         let (panels, strips) = (Panels::of(self.m, kernels.tiles.len()), self.n.div_ceil(kernels.nr));
+        let last = self.n - strips.saturating_sub(1) * kernels.nr;
+        let thin = self.thin(kernels, last);
         let mut shares = coming.shares(panels.count * strips);
         let tiles = if a.is_null() { kernels.tall } else { kernels.tiles };
         // Strip by strip, so that B's panel stays near; but where there is little of B, lines of C are written to the end.
@@ -199,7 +201,11 @@ impl<T: Number> Gemm<T> {
         for (x, y) in (0..outer).flat_map(|x| (0..inner).map(move |y| (x, y))) {
             let (strip, panel_index) = if across { (y, x) } else { (x, y) };
             let j = strip * kernels.nr;
-            let n = kernels.nr.min(self.n - j);
+            let all = kernels.nr.min(self.n - j);
+            let n = if strip + 1 == strips { all - thin } else { all };
+            if n == 0 {
+                continue;
+            }
             let (i, rows) = panels.at(panel_index);
             let part = self.part(i..i + rows, j..j + n);
             let mut tile = Tile {
@@ -211,7 +217,7 @@ impl<T: Number> Gemm<T> {
                 a_rs: self.a_rs,
                 a_cs: self.a_cs,
                 b: b.wrapping_add(j * self.k),
-                b_rs: panel_width(kernels, n) as isize,
+                b_rs: panel_width(kernels, all) as isize,
                 packed_b: std::ptr::null_mut(),
                 c: part.c,
                 c_rs: self.c_rs,
@@ -228,6 +234,10 @@ impl<T: Number> Gemm<T> {
                 relu: part.relu,
             };
             let mut run = tiles[rows - 1][(n > kernels.narrow) as usize];
+            if n <= kernels.narrow && all > kernels.narrow && !a.is_null() {
+                // Half of a panel of B: with A as if it lay so.
+                (tile.a_rs, tile.a_cs, run) = (1, rows as isize, kernels.tall[rows - 1][0]);
+            }
             if let (Some((at, rs)), 0, true) = (raw, panel_index, n == kernels.nr) {
                 (tile.packed_b, tile.b, tile.b_rs) = (b.wrapping_add(j * self.k), at.wrapping_add(j), rs);
                 run = kernels.packing[rows - 1][a.is_null() as usize];
@@ -252,6 +262,11 @@ impl<T: Number> Gemm<T> {
                     *at(r, s) = *temp.add(r * kernels.nr + s);
                 }
             }
+        }
+        if thin > 0 {
+            let b = b.wrapping_add((self.n - last) * self.k + last - thin);
+            // SAFETY: the caller's promise; a panel's columns that do not exist can be read.
+            unsafe { self.run_thin(kernels, a, thin, (b, panel_width(kernels, last))) };
         }
     }
 }

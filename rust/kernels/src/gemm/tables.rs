@@ -3,6 +3,7 @@
 use super::few::{FewArgs, few, few_turned};
 use super::micro::{Number, Products, Tile, dots, finish, products, tile};
 use super::pack::{PackArgs, pack};
+use super::thin::{ThinArgs, thin};
 use crate::conv::border::{CopyArgs, border_copy};
 use crate::conv::doubles::{DoubleArgs, double};
 use crate::conv::flat::{FlatSums, flat_sums};

@@ -83,7 +83,10 @@ fn ends<T: Key, const FLOAT: bool, const N: usize>(x: &[T]) -> [T; 2] {
         high[i] = more(high[i], k);
     }
     // Arrays by value, or the compiler takes their elements apart.
-    [low.into_iter().fold(T::GREATEST, less), high.into_iter().fold(T::LEAST, more)]
+    [
+        low.into_iter().fold(T::GREATEST, less),
+        high.into_iter().fold(T::LEAST, more),
+    ]
 }
 
 multiversion! {

@@ -215,13 +215,19 @@ fn segment(plan: &Plan, at: [isize; 4], s: usize, near: *mut u8) -> u64 {
         if dense {
             let i = start as isize;
             // SAFETY: offsets of the walks stay inside the views. So below.
-            return unsafe { plan.steps.runs(aux, lanes, [plan.x(ox + i), plan.y(oy + i)], len, 1, [0, 0]) };
+            return unsafe {
+                plan.steps
+                    .runs(aux, lanes, [plan.x(ox + i), plan.y(oy + i)], len, 1, [0, 0])
+            };
         }
         for first in (0..len).step_by(SOME) {
             let some = SOME.min(len - first);
             bring([ox, oy], start + first, 0, some);
             // SAFETY: what was just brought.
-            unsafe { plan.steps.runs(aux, lanes, [x.cast_const(), y.cast_const()], some, 1, [0, 0]) };
+            unsafe {
+                plan.steps
+                    .runs(aux, lanes, [x.cast_const(), y.cast_const()], some, 1, [0, 0])
+            };
         }
     };
     if n >= RUN {
