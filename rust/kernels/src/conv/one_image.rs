@@ -9,7 +9,7 @@ use crate::gemm::{Gemm, HasKernels, Kernels, Operands, Products, Runs, panel_wid
 use std::ops::Range;
 
 /// Bytes of weights from which on they do not stay near.
-const LARGE: usize = 4 << 20;
+const LARGE: usize = 256 << 10;
 
 /// Whether a pass whose positions lie one after another is computed so.
 pub(super) fn takes<T: Copy>(weights: &Weights<T>, images: &Images<T>) -> bool {

@@ -131,10 +131,11 @@ unsafe fn product<T: Copy + Default + HasKernels + Send + Sync>(
                 if !flat {
                     (g.c, g.c_rs) = (temp.reserve::<T>(m * positions), positions as isize);
                 }
-                if here {
-                    g.run_here(kernels);
-                } else {
-                    g.run(kernels);
+                match (here, g.n) {
+                    (true, _) => g.run_here(kernels),
+                    // A matrix and a vector.
+                    (false, 1) => g.run_in_order(kernels),
+                    (false, _) => g.run(kernels),
                 }
                 if !flat {
                     let (strides, all) = (images.dst_strides, 0..positions);

@@ -127,6 +127,26 @@ impl Order {
     }
 }
 
+impl<T: Number> Gemm<T> {
+    /// [`Gemm::run`], with the additions in the order of [`matmul`].
+    ///
+    /// # Safety
+    /// As there.
+    pub(crate) unsafe fn run_in_order(self, kernels: &'static Products<T>) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            match Order::of(&self) {
+                Order::Lanes(row) => {
+                    let turned = if row { self.swapped() } else { self };
+                    vector::lanes(kernels, 1, turned, |_| turned)
+                }
+                Order::Split(block) => vector::split(kernels, self, block),
+                Order::Serial => self.run(kernels),
+            }
+        }
+    }
+}
+
 /// Offset of batch element `index` in elements.
 fn batch_offset(shape: &[usize], strides: &[isize], mut index: usize) -> isize {
     let mut offset = 0;

@@ -3,7 +3,7 @@
 //! All compute with polynomials known at a few points (Cook 1966, Toom 1963; Winograd 1980). The error depends on the points
 //! alone (Barabasz, Anderson, Soodhalter and Gregg, ACM TOMS 46(4), 2020, arXiv:1803.10986; Alam, Anderson, Barabasz and
 //! Gregg, arXiv:2201.10369). F(4, 3) takes 0, ±a, ±b and infinity: a = 3/4, b = 3/2 have about half of the error of the
-//! usual 0, ±1, ±2; F(3, 4) takes the same. F(4, 2) takes ±a, ±b and infinity: a = 1/2, b = 5/4 err least of a dozen choices. All factors but
+//! usual 0, ±1, ±2; F(3, 4) and F(2, 5) take the same. F(4, 2) takes ±a, ±b and infinity: a = 1/2, b = 5/4 err least of a dozen choices. All factors but
 //! those of the filters are exact in binary.
 //!
 //! A stride of two is the sum, or the interleaving, of two convolutions of stride one, with every second tap each: what
@@ -19,6 +19,8 @@ pub(crate) enum Form {
     Near,
     /// Stride one, four taps.
     Four,
+    /// Stride one, five taps.
+    Five,
     /// Stride two, three taps.
     Halving,
     /// The gradient of the input with stride two and three taps, or four. The padding is odd.
@@ -30,7 +32,7 @@ impl Form {
     /// Points of a line.
     pub const fn points(self) -> usize {
         match self {
-            Form::Near | Form::Four => 6,
+            Form::Near | Form::Four | Form::Five => 6,
             Form::Halving | Form::Doubling => 9,
             Form::Doubling4 => 10,
         }
@@ -46,10 +48,10 @@ impl Form {
 
     /// Taps of a line.
     pub const fn taps(self) -> usize {
-        if matches!(self, Form::Four | Form::Doubling4) {
-            4
-        } else {
-            3
+        match self {
+            Form::Near | Form::Halving | Form::Doubling => 3,
+            Form::Four | Form::Doubling4 => 4,
+            Form::Five => 5,
         }
     }
 
@@ -58,6 +60,7 @@ impl Form {
         match self {
             Form::Near => [6, 4],
             Form::Four => [6, 3],
+            Form::Five => [6, 2],
             Form::Halving => [9, 8],
             Form::Doubling => [5, 4],
             Form::Doubling4 => [6, 4],
@@ -69,8 +72,14 @@ impl Form {
         match self {
             Form::Near | Form::Halving => 4,
             Form::Four => 3,
+            Form::Five => 2,
             Form::Doubling | Form::Doubling4 => 8,
         }
+    }
+
+    /// One convolution of stride one, and not several that are added or interleaved.
+    pub const fn plain(self) -> bool {
+        matches!(self, Form::Near | Form::Four | Form::Five)
     }
 
     /// The points of a line that take value `i` of the filter.
@@ -220,6 +229,75 @@ impl<T: Copy + Default + From<f32>, L: Lanes<T>> Lines<T, L, 6, 6, 4, 6, 3> for 
             m.add(sums[0], m.add(sum_a, sum_b)),
             m.more(m.times(difference_a, A), difference_b, B),
             m.more(m.more(sums[5], sum_a, A2), sum_b, B2),
+        ]
+    }
+}
+
+pub(super) struct Five;
+impl<T: Copy + Default + From<f32>, L: Lanes<T>> Lines<T, L, 6, 6, 5, 6, 2> for Five {
+    #[inline(always)]
+    fn window(m: Math<T, L>, d: [L::V; 6]) -> [L::V; 6] {
+        Near::window(m, d)
+    }
+
+    #[inline(always)]
+    fn filter(m: Math<T, L>, g: [L::V; 5]) -> [L::V; 6] {
+        let even_a = m.more(m.more(m.times(g[0], AT_A), g[2], A2 * AT_A), g[4], A2 * A2 * AT_A);
+        let even_b = m.more(m.more(m.times(g[0], AT_B), g[2], B2 * AT_B), g[4], B2 * B2 * AT_B);
+        let odd_a = m.more(m.times(g[1], A * AT_A), g[3], A2 * A * AT_A);
+        let odd_b = m.more(m.times(g[1], B * AT_B), g[3], B2 * B * AT_B);
+        [
+            m.times(g[0], AT_0),
+            m.add(even_a, odd_a),
+            m.sub(even_a, odd_a),
+            m.add(even_b, odd_b),
+            m.sub(even_b, odd_b),
+            g[4],
+        ]
+    }
+
+    #[inline(always)]
+    fn results(m: Math<T, L>, sums: [L::V; 6]) -> [L::V; 2] {
+        let (sum_a, difference_a) = (m.add(sums[1], sums[2]), m.sub(sums[1], sums[2]));
+        let (sum_b, difference_b) = (m.add(sums[3], sums[4]), m.sub(sums[3], sums[4]));
+        [
+            m.add(sums[0], m.add(sum_a, sum_b)),
+            m.more(m.more(sums[5], difference_a, A), difference_b, B),
+        ]
+    }
+}
+
+/// Two taps and five results: what the gradient of five taps is made by.
+pub(super) struct Two;
+impl<T: Copy + Default + From<f32>, L: Lanes<T>> Lines<T, L, 6, 6, 2, 6, 5> for Two {
+    #[inline(always)]
+    fn window(m: Math<T, L>, d: [L::V; 6]) -> [L::V; 6] {
+        Near::window(m, d)
+    }
+
+    #[inline(always)]
+    fn filter(m: Math<T, L>, g: [L::V; 2]) -> [L::V; 6] {
+        let (one_a, one_b) = (m.times(g[0], AT_A), m.times(g[0], AT_B));
+        [
+            m.times(g[0], AT_0),
+            m.more(one_a, g[1], A * AT_A),
+            m.more(one_a, g[1], -A * AT_A),
+            m.more(one_b, g[1], B * AT_B),
+            m.more(one_b, g[1], -B * AT_B),
+            g[1],
+        ]
+    }
+
+    #[inline(always)]
+    fn results(m: Math<T, L>, sums: [L::V; 6]) -> [L::V; 5] {
+        let (sum_a, difference_a) = (m.add(sums[1], sums[2]), m.sub(sums[1], sums[2]));
+        let (sum_b, difference_b) = (m.add(sums[3], sums[4]), m.sub(sums[3], sums[4]));
+        [
+            m.add(sums[0], m.add(sum_a, sum_b)),
+            m.more(m.times(difference_a, A), difference_b, B),
+            m.more(m.times(sum_a, A2), sum_b, B2),
+            m.more(m.times(difference_a, A2 * A), difference_b, B2 * B),
+            m.more(m.more(sums[5], sum_a, A2 * A2), sum_b, B2 * B2),
         ]
     }
 }

@@ -35,7 +35,7 @@ use transform::WindowArgs;
 
 /// Points of a tile with stride one, of three or four taps.
 const POINTS: usize = Form::Near.points() * Form::Near.points();
-const _: () = assert!(Form::Four.points() == Form::Near.points());
+const _: () = assert!(Form::Four.points() == Form::Near.points() && Form::Five.points() == Form::Near.points());
 /// Least terms of a sum at a point: below, the transforms err more than the plain sum's roundings.
 const LEAST: usize = 16;
 
@@ -52,19 +52,20 @@ pub(crate) struct Plan {
 impl Plan {
     /// The pass that `g` describes, if it has a form.
     pub fn of(g: &Gather) -> Option<Plan> {
-        let follow = |taps: &[isize]| taps.len() == 3 && taps[1] == taps[0] + 1 && taps[2] == taps[1] + 1;
+        let follow = |taps: &[isize]| taps.windows(2).all(|two| two[1] == two[0] + 1);
         if g.grid[0] != 1 || g.offsets[0] != [0] || !follow(&g.offsets[1]) || !follow(&g.offsets[2]) {
             return None;
         }
-        let form = match g.step {
-            [_, 1, 1] => Form::Near,
-            [_, 2, 2] => Form::Halving,
+        let form = match (g.step, g.offsets[1].len(), g.offsets[2].len()) {
+            ([_, 1, 1], 3, 3) => Form::Near,
+            ([_, 1, 1], 5, 5) => Form::Five,
+            ([_, 2, 2], 3, 3) => Form::Halving,
             _ => return None,
         };
         // A position that sees nothing but padding is to be zero exactly.
         let sees = |d: usize| {
             let last = (g.grid[d].saturating_sub(1) * g.step[d]) as isize + g.offsets[d][0];
-            g.grid[d] > 0 && g.offsets[d][0] > -3 && last < g.size[d] as isize
+            g.grid[d] > 0 && g.offsets[d][0] + form.taps() as isize > 0 && last < g.size[d] as isize
         };
         if !sees(1) || !sees(2) {
             return None;
@@ -121,7 +122,7 @@ impl Plan {
         let products = self.grid.iter().product::<usize>() * self.form.taps().pow(2);
         let doubling = matches!(self.form, Form::Doubling | Form::Doubling4);
         let products = if doubling { products / 4 } else { products };
-        let share = if self.form == Form::Near { 3 } else { 4 };
+        let share = if self.form.plain() { 3 } else { 4 };
         5 * tiles <= share * products && count * (products - tiles) >= 6 * values
     }
 }

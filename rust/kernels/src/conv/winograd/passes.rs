@@ -4,7 +4,7 @@
 
 use super::super::gather::Images;
 use super::transform::{FilterArgs, OutputArgs, strip};
-use super::{Form, Place, Plan, Planes, Product, Stage, Then, apart, fill, in_panel, parts, whole};
+use super::{Place, Plan, Planes, Product, Stage, Then, apart, fill, in_panel, parts, whole};
 use crate::gemm::{HasKernels, Kernels, even_part, new_name, with_scratch, with_shared};
 use crate::parallel;
 use std::ops::Range;
@@ -55,7 +55,7 @@ impl<T> Filters<T> {
             group_stride: (taps * rows * channels) as isize,
             row_stride,
             channel_stride,
-            reversed: gradient && plan.form == Form::Near,
+            reversed: gradient && plan.form.plain(),
         }
     }
 }

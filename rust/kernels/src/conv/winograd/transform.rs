@@ -9,13 +9,13 @@
 )]
 
 use super::across::{AcrossArgs, ColumnsArgs};
-use super::forms::{Doubling, Doubling4, Form, Four, Halving, Lines, Near};
+use super::forms::{Doubling, Doubling4, Five, Form, Four, Halving, Lines, Near, Two};
 use crate::simd::Aligned;
 use crate::simd::cache::first_is_small;
 use crate::simd::vec::Lanes;
 
 /// Most taps of a filter.
-const MOST: usize = 16;
+const MOST: usize = 25;
 /// Most lanes of a vector.
 const LANES: usize = 16;
 /// Filters turned at once.
@@ -131,8 +131,10 @@ pub(crate) unsafe fn stage<T: Copy + Default + From<f32>, L: Lanes<T>>(l: L, sta
                     // The gradient of three taps from four results has the transforms of four taps and three results.
                     Form::Near if g.filters => c.filters::<Four, 4, 3>(g),
                     Form::Four if g.filters => c.filters::<Near, 3, 4>(g),
+                    Form::Five if g.filters => c.filters::<Two, 2, 5>(g),
                     Form::Near => c.windows::<Near, 4, 6, 6, 3, 6, 4>(g),
                     Form::Four => c.windows::<Four, 3, 6, 6, 4, 6, 3>(g),
+                    Form::Five => c.windows::<Five, 2, 6, 6, 5, 6, 2>(g),
                     Form::Halving => c.windows::<Halving, 8, 9, 9, 3, 6, 4>(g),
                     Form::Doubling => c.windows::<Doubling, 4, 5, 9, 3, 6, 8>(g),
                     Form::Doubling4 => c.windows::<Doubling4, 4, 6, 10, 4, 10, 8>(g),
@@ -141,6 +143,7 @@ pub(crate) unsafe fn stage<T: Copy + Default + From<f32>, L: Lanes<T>>(l: L, sta
             Stage::Filter(g) => match g.form {
                 Form::Near => c.filter::<Near, 6, 6, 3, 6, 4>(g),
                 Form::Four => c.filter::<Four, 6, 6, 4, 6, 3>(g),
+                Form::Five => c.filter::<Five, 6, 6, 5, 6, 2>(g),
                 Form::Halving => c.filter::<Halving, 9, 9, 3, 6, 4>(g),
                 Form::Doubling => c.filter::<Doubling, 5, 9, 3, 6, 8>(g),
                 Form::Doubling4 => c.filter::<Doubling4, 6, 10, 4, 10, 8>(g),
@@ -148,12 +151,14 @@ pub(crate) unsafe fn stage<T: Copy + Default + From<f32>, L: Lanes<T>>(l: L, sta
             Stage::Output(g) => match g.form {
                 Form::Near => c.output::<Near, 6, 6, 3, 6, 4>(g),
                 Form::Four => c.output::<Four, 6, 6, 4, 6, 3>(g),
+                Form::Five => c.output::<Five, 6, 6, 5, 6, 2>(g),
                 Form::Halving => c.output::<Halving, 9, 9, 3, 6, 4>(g),
                 Form::Doubling => c.output::<Doubling, 5, 9, 3, 6, 8>(g),
                 Form::Doubling4 => c.output::<Doubling4, 6, 10, 4, 10, 8>(g),
             },
             Stage::Taps(g) => match g.form {
                 Form::Four => c.taps::<Near, 3, 4, 16>(g),
+                Form::Five => c.taps::<Two, 2, 5, 25>(g),
                 _ => c.taps::<Four, 4, 3, 9>(g),
             },
             Stage::Columns(g) => c.columns(g),

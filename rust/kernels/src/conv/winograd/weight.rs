@@ -4,7 +4,7 @@
 use super::super::weight::Problem;
 use super::passes::OWN_THREADS;
 use super::transform::{TapsArgs, strip};
-use super::{Form, LEAST, POINTS, Place, Plan, Planes, Product, Stage, Then, apart, fill, in_panel, whole};
+use super::{LEAST, POINTS, Place, Plan, Planes, Product, Stage, Then, apart, fill, in_panel, whole};
 use crate::conv::geometry::Gather;
 use crate::gemm::{HasKernels, Kernels, even_part, new_name, with_scratch, with_shared};
 use crate::parallel;
@@ -31,7 +31,7 @@ const OWN_SUMS: usize = 4 << 20;
 
 /// Whether [`gradient`] computes this; `parts` are those that the plain sum would have, which bound its error.
 pub(in crate::conv) fn takes_gradient<T>(g: &Gather, p: &Problem<T>, parts: usize) -> bool {
-    let Some(plan) = Plan::of(g).filter(|p| p.form == Form::Near) else {
+    let Some(plan) = Plan::of(g).filter(|p| p.form.plain()) else {
         return false;
     };
     let count = p.count * plan.tiles().iter().product::<usize>();
