@@ -31,7 +31,7 @@ pub(crate) mod window;
 pub(crate) mod winograd;
 
 use crate::dtype::Element;
-use crate::gemm::HasKernels;
+use crate::gemm::{HasKernels, merged_stride};
 use crate::reduce::real::Real;
 use crate::simd::{Isa, isa};
 use crate::view::{Dst, Src};
@@ -70,6 +70,20 @@ impl ConvShape {
 
     fn groups(&self) -> usize {
         self.groups.max(1)
+    }
+
+    /// Windows as large as the images, of which there is one in each: the same with one tap and that many more channels, a
+    /// product of two matrices.
+    fn flattened(&self) -> Option<ConvShape> {
+        let one = self.output == [1; 3] && self.kernel == self.input && self.padding == [0; 3] && self.taps() > 1;
+        one.then(|| ConvShape {
+            c_in: self.c_in * self.taps(),
+            input: [1; 3],
+            kernel: [1; 3],
+            stride: [1; 3],
+            dilation: [1; 3],
+            ..*self
+        })
     }
 
     /// What the forward pass reads.
@@ -162,7 +176,7 @@ impl ConvElement for i64 {
 /// `y = conv(x, w) + bias`, for `x` [n, c_in, d, h, w], `w` [c_out, c_in / groups, kd, kh, kw], `bias` [c_out], `y`
 /// [n, c_out, od, oh, ow]. Each element of y is one chain in the order of input channels and taps, then the bias.
 pub fn forward<T: ConvElement>(s: &ConvShape, x: Src<T>, w: Src<T>, bias: Option<Src<T>>, y: Dst<T>) {
-    T::forward(isa(), s, x, w, bias, y, &Finish::NONE);
+    forward_finished(s, x, w, bias, y, &Finish::NONE);
 }
 
 /// [`forward`], and what `finish` says; `y` row-major.
@@ -179,7 +193,7 @@ pub fn forward_finished<T: ConvElement>(
 
 /// Gradient of the input: `gx` [n, c_in, d, h, w] from `gy` [n, c_out, od, oh, ow].
 pub fn backward_data<T: ConvElement>(s: &ConvShape, gy: Src<T>, w: Src<T>, gx: Dst<T>) {
-    T::backward_data(isa(), s, gy, w, gx, &Finish::NONE);
+    backward_data_finished(s, gy, w, gx, &Finish::NONE);
 }
 
 /// [`backward_data`], and what `finish` says; `gx` row-major.
@@ -190,6 +204,25 @@ pub fn backward_data_finished<T: ConvElement>(s: &ConvShape, gy: Src<T>, w: Src<
 /// Gradient of the weights: `gw` [c_out, c_in / groups, kd, kh, kw].
 pub fn backward_weight<T: ConvElement>(s: &ConvShape, x: Src<T>, gy: Src<T>, gw: Dst<T>) {
     T::backward_weight(isa(), s, x, gy, gw);
+}
+
+/// Shape and strides of images or weights whose taps are channels, if these lie evenly.
+fn flattened(shape: &[usize], strides: &[isize]) -> Option<([usize; 5], [isize; 5])> {
+    let step = merged_stride(&shape[1..], &strides[1..])?;
+    let all = shape[1..].iter().product();
+    Some(([shape[0], all, 1, 1, 1], [strides[0], step, 1, 1, 1]))
+}
+
+fn flat<'a, T: Copy>(src: &Src<'a, T>) -> Option<Src<'a, T>> {
+    let (shape, strides) = flattened(src.shape(), src.strides())?;
+    // SAFETY: the same elements.
+    Some(unsafe { Src::new(src.ptr(), &shape, &strides) })
+}
+
+fn flat_mut<'a, T: Copy>(dst: &Dst<'a, T>) -> Option<Dst<'a, T>> {
+    let (shape, strides) = flattened(dst.shape(), dst.strides())?;
+    // SAFETY: as above.
+    Some(unsafe { Dst::new(dst.ptr(), &shape, &strides) })
 }
 
 fn five(strides: &[isize]) -> [isize; 5] {
@@ -230,6 +263,9 @@ where
 {
     if y.numel() == 0 {
         return;
+    }
+    if let (Some(s), Some(x), Some(w)) = (s.flattened(), flat(&x), flat(&w)) {
+        return forward_with(isa, &s, x, w, bias, y, finish);
     }
     let finish = Finishing::new(finish, &y);
     let groups = s.groups();
@@ -316,6 +352,14 @@ where
         return;
     }
     let finish = Finishing::new(finish, &gx);
+    if let (Some(flattened), Some(w), Some(gx)) = (s.flattened(), flat(&w), flat_mut(&gx)) {
+        backward_data_with(isa, &flattened, gy, w, gx, &Finish::NONE);
+        if let Some(f) = finish {
+            // SAFETY: the result is there.
+            unsafe { f.all(s.n) };
+        }
+        return;
+    }
     let mut finished = false;
     let groups = s.groups();
     let (rows, channels) = (s.c_in / groups, s.c_out / groups);
@@ -441,6 +485,9 @@ where
 {
     if gw.numel() == 0 {
         return;
+    }
+    if let (Some(s), Some(x), Some(gw)) = (s.flattened(), flat(&x), flat_mut(&gw)) {
+        return backward_weight_with(isa, &s, x, gy, gw);
     }
     let groups = s.groups();
     let problem = weight::Problem {

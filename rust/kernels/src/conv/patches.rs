@@ -156,6 +156,8 @@ pub(crate) struct LineArgs<T> {
     pub dst_line: usize,
 }
 
+/// Rows of a block that is turned, at most.
+const MOST_ROWS: usize = 16;
 /// Most vectors of a line whose masks are made once for all lines.
 const VECTORS: usize = 16;
 
@@ -168,16 +170,28 @@ pub(crate) unsafe fn copy_lines<T: Copy + Default, L: Lanes<T>>(l: L, g: &LineAr
     // The known elements of each phase.
     let part = |i: usize, side: usize| i.saturating_sub(side).div_ceil(g.phases).min(g.phase);
     if !matches!(stride, 1 | 2) || L::N == 1 {
-        for (line, side) in (0..g.lines).flat_map(|line| (0..g.phases).map(move |side| (line, side))) {
-            let src = g
-                .src
-                .wrapping_offset(line as isize * g.line_stride + side as isize * g.stride);
-            let dst = g.dst.wrapping_add(line * g.dst_line + side * g.phase);
-            let known = part(g.known.start, side)..part(g.known.end, side);
-            for j in 0..g.phase {
-                let from = src.wrapping_offset(j as isize * stride);
-                // SAFETY: the caller's promise.
-                unsafe { *dst.wrapping_add(j) = if known.contains(&j) { *from } else { T::default() } };
+        // Elements of which all phases are known, so many that blocks of them can be turned.
+        let all = part(g.known.start, 0)..part(g.known.end, g.phases - 1);
+        let turns = g.stride == 1 && L::BLOCK > 1 && all.len() >= L::BLOCK;
+        for line in 0..g.lines {
+            let src = g.src.wrapping_offset(line as isize * g.line_stride);
+            let dst = g.dst.wrapping_add(line * g.dst_line);
+            let mut turned = 0..0;
+            if turns {
+                // SAFETY: the caller's promise. So below.
+                unsafe { turn_phases(l, src, all.clone(), g.phases, dst, g.phase) };
+                turned = all.clone();
+            }
+            for side in 0..g.phases {
+                let (src, dst) = (
+                    src.wrapping_offset(side as isize * g.stride),
+                    dst.wrapping_add(side * g.phase),
+                );
+                let known = part(g.known.start, side)..part(g.known.end, side);
+                for j in (0..turned.start).chain(turned.end..g.phase) {
+                    let from = src.wrapping_offset(j as isize * stride);
+                    unsafe { *dst.wrapping_add(j) = if known.contains(&j) { *from } else { T::default() } };
+                }
             }
         }
         return;
@@ -231,6 +245,35 @@ pub(crate) unsafe fn copy_lines<T: Copy + Default, L: Lanes<T>>(l: L, g: &LineAr
                 };
                 l.store(dst.wrapping_add(at), v);
             }
+        }
+    }
+}
+
+/// Brings every `phases`-th element together: element `j * phases + i` of `src` to `dst[i * phase + j]`, for all `i` and the `j`
+/// in `some`, which are at least a block.
+///
+/// # Safety
+/// They are there.
+#[inline(always)]
+unsafe fn turn_phases<T: Copy, L: Lanes<T>>(
+    l: L,
+    src: *const T,
+    some: Range<usize>,
+    phases: usize,
+    dst: *mut T,
+    phase: usize,
+) {
+    for j in some.clone().step_by(L::BLOCK) {
+        // The last block begins with elements of the one before.
+        let j = j.min(some.end - L::BLOCK);
+        let mut rows = [src; MOST_ROWS];
+        for (i, row) in rows.iter_mut().enumerate().take(L::BLOCK) {
+            *row = src.wrapping_add((j + i) * phases);
+        }
+        for i in (0..phases).step_by(L::BLOCK) {
+            let to = dst.wrapping_add(i * phase + j);
+            // SAFETY: the caller's promise.
+            unsafe { l.transpose(&rows[..L::BLOCK], i as isize, (phases - i).min(L::BLOCK), to, phase) };
         }
     }
 }

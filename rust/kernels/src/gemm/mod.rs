@@ -158,7 +158,7 @@ fn batch_offset(shape: &[usize], strides: &[isize], mut index: usize) -> isize {
 }
 
 /// The one stride of all dims taken together, if there is one.
-fn merged_stride(shape: &[usize], strides: &[isize]) -> Option<isize> {
+pub(crate) fn merged_stride(shape: &[usize], strides: &[isize]) -> Option<isize> {
     let mut merged: Option<(isize, isize)> = None;
     for (&n, &s) in shape.iter().zip(strides).rev().filter(|d| *d.0 != 1) {
         merged = match merged {

@@ -508,16 +508,16 @@ impl<T: Copy + Default + From<f32>, L: Lanes<T>> Math<T, L> {
                 // SAFETY: the buffer holds all taps in all lanes.
                 unsafe { self.put(to, L::N, F::results(self, row_of(&columns, r))) };
             }
-            let rows = starts(turned.as_ptr(), L::N as isize);
             let whole = TAPS / L::BLOCK * L::BLOCK;
             for lane in (0..L::N.min(g.channels - from)).step_by(L::BLOCK) {
                 let count = (g.channels - from - lane).min(L::BLOCK);
                 let dst = g.dst.wrapping_add((from + lane) * g.dst_channel);
                 for t in (0..whole).step_by(L::BLOCK) {
+                    let rows = starts(turned.as_ptr().wrapping_add(t * L::N), L::N as isize);
                     // SAFETY: the caller's promise; a block of taps is no longer than a filter.
                     unsafe {
                         l.transpose(
-                            &rows[t..t + L::BLOCK],
+                            &rows[..L::BLOCK],
                             lane as isize,
                             count,
                             dst.wrapping_add(t),
