@@ -36,7 +36,15 @@ pub(super) fn takes<T>(
     (images.count == 1 || as_it_lies)
         && geometry.taps() == 1
         && address.run() == geometry.positions()
-        && weights.rows.min(weights.channels) >= LEAST
+        && many([weights.rows, weights.channels], geometry.positions())
+}
+
+/// Rows and channels enough; of one position, of which either may be few.
+fn many([rows, channels]: [usize; 2], positions: usize) -> bool {
+    match positions {
+        1 => rows * channels >= LEAST * LEAST,
+        _ => rows.min(channels) >= LEAST,
+    }
 }
 
 /// As [`super::gather::gather`].
@@ -131,7 +139,7 @@ unsafe fn product<T: Copy + Default + HasKernels + Send + Sync>(
                 if !flat {
                     (g.c, g.c_rs) = (temp.reserve::<T>(m * positions), positions as isize);
                 }
-                match (here, g.n) {
+                match (here, g.m.min(g.n)) {
                     (true, _) => g.run_here(kernels),
                     // A matrix and a vector.
                     (false, 1) => g.run_in_order(kernels),
@@ -170,7 +178,7 @@ pub(super) fn takes_gradient<T>(geometry: &Gather, address: &Address, p: &Proble
         && flat
         && address.in_place()
         && address.run() == geometry.positions()
-        && p.rows.min(p.channels) >= LEAST
+        && many([p.rows, p.channels], geometry.positions())
 }
 
 /// The sums over positions `ks` of all images, counted one after another, as a matrix [rows, channels] of a group, in `c`.

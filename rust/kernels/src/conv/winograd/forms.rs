@@ -267,41 +267,6 @@ impl<T: Copy + Default + From<f32>, L: Lanes<T>> Lines<T, L, 6, 6, 5, 6, 2> for 
     }
 }
 
-/// Two taps and five results: what the gradient of five taps is made by.
-pub(super) struct Two;
-impl<T: Copy + Default + From<f32>, L: Lanes<T>> Lines<T, L, 6, 6, 2, 6, 5> for Two {
-    #[inline(always)]
-    fn window(m: Math<T, L>, d: [L::V; 6]) -> [L::V; 6] {
-        Near::window(m, d)
-    }
-
-    #[inline(always)]
-    fn filter(m: Math<T, L>, g: [L::V; 2]) -> [L::V; 6] {
-        let (one_a, one_b) = (m.times(g[0], AT_A), m.times(g[0], AT_B));
-        [
-            m.times(g[0], AT_0),
-            m.more(one_a, g[1], A * AT_A),
-            m.more(one_a, g[1], -A * AT_A),
-            m.more(one_b, g[1], B * AT_B),
-            m.more(one_b, g[1], -B * AT_B),
-            g[1],
-        ]
-    }
-
-    #[inline(always)]
-    fn results(m: Math<T, L>, sums: [L::V; 6]) -> [L::V; 5] {
-        let (sum_a, difference_a) = (m.add(sums[1], sums[2]), m.sub(sums[1], sums[2]));
-        let (sum_b, difference_b) = (m.add(sums[3], sums[4]), m.sub(sums[3], sums[4]));
-        [
-            m.add(sums[0], m.add(sum_a, sum_b)),
-            m.more(m.times(difference_a, A), difference_b, B),
-            m.more(m.times(sum_a, A2), sum_b, B2),
-            m.more(m.times(difference_a, A2 * A), difference_b, B2 * B),
-            m.more(m.more(sums[5], sum_a, A2 * A2), sum_b, B2 * B2),
-        ]
-    }
-}
-
 /// Result j sees elements 2j, 2j + 1 and 2j + 2: the outer ones by F(4, 2).
 pub(super) struct Halving;
 impl<T: Copy + Default + From<f32>, L: Lanes<T>> Lines<T, L, 9, 9, 3, 6, 4> for Halving {

@@ -9,7 +9,7 @@
 )]
 
 use super::across::{AcrossArgs, ColumnsArgs};
-use super::forms::{Doubling, Doubling4, Five, Form, Four, Halving, Lines, Near, Two};
+use super::forms::{Doubling, Doubling4, Five, Form, Four, Halving, Lines, Near};
 use crate::simd::Aligned;
 use crate::simd::cache::first_is_small;
 use crate::simd::vec::Lanes;
@@ -131,7 +131,6 @@ pub(crate) unsafe fn stage<T: Copy + Default + From<f32>, L: Lanes<T>>(l: L, sta
                     // The gradient of three taps from four results has the transforms of four taps and three results.
                     Form::Near if g.filters => c.filters::<Four, 4, 3>(g),
                     Form::Four if g.filters => c.filters::<Near, 3, 4>(g),
-                    Form::Five if g.filters => c.filters::<Two, 2, 5>(g),
                     Form::Near => c.windows::<Near, 4, 6, 6, 3, 6, 4>(g),
                     Form::Four => c.windows::<Four, 3, 6, 6, 4, 6, 3>(g),
                     Form::Five => c.windows::<Five, 2, 6, 6, 5, 6, 2>(g),
@@ -158,7 +157,6 @@ pub(crate) unsafe fn stage<T: Copy + Default + From<f32>, L: Lanes<T>>(l: L, sta
             },
             Stage::Taps(g) => match g.form {
                 Form::Four => c.taps::<Near, 3, 4, 16>(g),
-                Form::Five => c.taps::<Two, 2, 5, 25>(g),
                 _ => c.taps::<Four, 4, 3, 9>(g),
             },
             Stage::Columns(g) => c.columns(g),

@@ -1,10 +1,10 @@
-//! Gradient of the weights: F(3x3, 4x4), the output's gradient being the filter. At each point the sum runs over tiles:
+//! Gradient of the weights: F(3x3, 4x4), the output's gradient being the filter; of five taps a side, four times. At each point the sum runs over tiles:
 //! blocks of a size that the shape alone gives, each one chain, added in their order.
 
 use super::super::weight::Problem;
 use super::passes::OWN_THREADS;
 use super::transform::{TapsArgs, strip};
-use super::{LEAST, POINTS, Place, Plan, Planes, Product, Stage, Then, apart, fill, in_panel, whole};
+use super::{Form, LEAST, POINTS, Place, Plan, Planes, Product, Stage, Then, apart, fill, in_panel, whole};
 use crate::conv::geometry::Gather;
 use crate::gemm::{HasKernels, Kernels, even_part, new_name, with_scratch, with_shared};
 use crate::parallel;
@@ -33,6 +33,18 @@ const OWN_SUMS: usize = 4 << 20;
 pub(in crate::conv) fn takes_gradient<T>(g: &Gather, p: &Problem<T>, parts: usize) -> bool {
     let Some(plan) = Plan::of(g).filter(|p| p.form.plain()) else {
         return false;
+    };
+    // A tap that sees nothing but padding is to be zero exactly.
+    let sees = |d: usize| {
+        let (low, most) = (plan.start[d], plan.start[d] + plan.form.taps() as isize - 1);
+        low + plan.grid[d] as isize > 0 && most < plan.size[d] as isize
+    };
+    if !sees(0) || !sees(1) {
+        return false;
+    }
+    let plan = Plan {
+        form: Form::Near,
+        ..plan
     };
     let count = p.count * plan.tiles().iter().product::<usize>();
     plan.takes::<T>(p.count, [p.channels, p.rows], p.x_strides, p.gy_strides) && count >= LEAST * parts
@@ -76,9 +88,27 @@ pub(in crate::conv) unsafe fn gradient<T>(
 ) where
     T: Copy + Default + HasKernels + Send + Sync,
 {
-    if let Some(plan) = Plan::of(g) {
-        // SAFETY: the caller's promise.
-        unsafe { sums(kernels, &plan, problem, parts, out) };
+    let Some(plan) = Plan::of(g) else { return };
+    if plan.form == Form::Near {
+        // SAFETY: the caller's promise. So below.
+        return unsafe { sums(kernels, &plan, problem, parts, out) };
+    }
+    // Five taps are three and three, of which the second's first is the first's last: from two results the error would be twice as
+    // large, for as many products.
+    let (five, three) = (plan.form.taps(), Form::Near.taps());
+    let mut some = vec![T::default(); out.len() / five.pow(2) * three.pow(2)];
+    for [i, j] in [[0, 0], [0, 2], [2, 0], [2, 2]] {
+        let near = Plan {
+            form: Form::Near,
+            start: [plan.start[0] + i as isize, plan.start[1] + j as isize],
+            ..plan
+        };
+        unsafe { sums(kernels, &near, problem, parts, &mut some) };
+        for (from, to) in some.chunks_exact(three.pow(2)).zip(out.chunks_exact_mut(five.pow(2))) {
+            for (line, from) in from.chunks_exact(three).enumerate() {
+                to[(i + line) * five + j..][..three].copy_from_slice(from);
+            }
+        }
     }
 }
 

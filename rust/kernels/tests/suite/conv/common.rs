@@ -1,6 +1,7 @@
 //! Shapes of all kinds: paddings, strides, dilations, groups, depth, one tap, copies made in parts.
 
 use super::{CHANNELS_LAST, F32, F64, NCHW, PLAIN, With, check};
+use firesteel_kernels::conv::ConvShape;
 
 #[test]
 fn shapes_agree_with_the_definition() {
@@ -296,4 +297,93 @@ fn weights_of_strided_gradients_agree() {
         F32,
     );
     check::<f64>(&strided.c_in(40).c_out(37).input([1, 6, 7]), NCHW, false, F64);
+}
+
+#[test]
+fn windows_as_large_as_the_image_agree() {
+    for (n, c_in, c_out, groups, kernel) in [
+        (1, 3, 70, 1, [1, 4, 4]),
+        (1, 40, 3, 1, [1, 7, 5]),
+        (5, 17, 33, 1, [2, 3, 4]),
+        (9, 18, 20, 2, [1, 4, 4]),
+        (20, 64, 1, 1, [1, 4, 4]),
+        (3, 2, 2, 2, [1, 6, 1]),
+    ] {
+        let s = ConvShape {
+            n,
+            c_in,
+            c_out,
+            groups,
+            input: kernel,
+            kernel,
+            ..PLAIN
+        };
+        for order in [NCHW, CHANNELS_LAST, [2, 1, 0, 3, 4]] {
+            check::<f32>(&s, order, n % 2 == 1, F32);
+        }
+        check::<f64>(&s, NCHW, false, F64);
+    }
+}
+
+/// One image under weights that do not stay near: with one position, with a last column or a few, with runs shorter than
+/// a vector's parts.
+#[test]
+fn single_images_under_large_weights_agree() {
+    for (channels, size, kernel, stride, padding) in [
+        ([64, 120], [1, 13, 14], [1, 3, 3], 2, 1),
+        ([33, 90], [1, 7, 7], [1, 7, 4], 1, 3),
+        ([70, 65], [1, 6, 6], [1, 4, 4], 1, 0),
+        ([41, 130], [3, 6, 5], [1, 4, 4], 1, 1),
+        ([16, 260], [1, 17, 17], [1, 4, 5], 3, 1),
+    ] {
+        let s = ConvShape {
+            n: 1,
+            c_in: channels[0],
+            c_out: channels[1],
+            input: size,
+            kernel,
+            stride: [1, stride, stride],
+            padding: [0, padding, padding],
+            ..PLAIN
+        };
+        for order in [NCHW, CHANNELS_LAST] {
+            check::<f32>(&s, order, true, F32);
+        }
+    }
+    let s = ConvShape {
+        n: 1,
+        c_in: 30,
+        c_out: 80,
+        input: [1, 9, 9],
+        kernel: [1, 3, 5],
+        ..PLAIN
+    };
+    check::<f64>(&s, NCHW, true, F64);
+}
+
+#[test]
+fn large_strides_agree() {
+    for (w, kernel, stride, padding) in [
+        (75, 11, 4, 2),
+        (96, 8, 8, 0),
+        (67, 3, 3, 1),
+        (200, 16, 16, 5),
+        (41, 7, 5, 6),
+        (130, 5, 20, 0),
+    ] {
+        let s = ConvShape {
+            n: 2,
+            c_in: 3,
+            c_out: 20,
+            input: [1, 2 * kernel, w],
+            kernel: [1, kernel, kernel],
+            stride: [1, stride, stride],
+            padding: [0, padding, padding],
+            ..PLAIN
+        };
+        for order in [NCHW, CHANNELS_LAST] {
+            check::<f32>(&s, order, true, F32);
+        }
+        check::<f64>(&s, NCHW, false, F64);
+    }
 }

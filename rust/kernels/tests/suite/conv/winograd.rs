@@ -55,6 +55,75 @@ fn all_sizes_and_paddings_agree_with_the_definition() {
 }
 
 #[test]
+fn five_taps_agree_with_the_definition() {
+    let five = ConvShape {
+        kernel: [1, 5, 5],
+        ..BASE
+    };
+    let mut count = 0;
+    // In two lines some taps see nothing but padding.
+    for (h, w) in SIZES.into_iter().chain([(2, 30)]) {
+        for padding in [[0, 0, 0], [0, 2, 2], [0, 4, 1], [0, 0, 3]] {
+            if h + 2 * padding[1] < 5 || w + 2 * padding[2] < 5 {
+                continue;
+            }
+            let mut s = ConvShape {
+                input: [1, h, w],
+                padding,
+                ..five
+            };
+            s.output = output(&s);
+            count += taken(&s) as usize;
+            check::<f32>(&s, NCHW, w % 2 == 0, 4.0 * f32::EPSILON as f64);
+        }
+    }
+    assert!(count > 25, "only {count} of these shapes are taken");
+    let wide = ConvShape {
+        input: [1, 9, 14],
+        padding: [0, 2, 2],
+        ..five
+    };
+    for s in [
+        ConvShape {
+            n: 3,
+            c_in: 150,
+            c_out: 35,
+            ..wide
+        },
+        ConvShape {
+            n: 5,
+            c_in: 40,
+            c_out: 66,
+            groups: 2,
+            ..wide
+        },
+        // Other taps, dilation, depth and padding that a position may see alone have no form.
+        ConvShape {
+            kernel: [1, 5, 3],
+            ..wide
+        },
+        ConvShape {
+            dilation: [1, 2, 2],
+            ..wide
+        },
+        ConvShape {
+            kernel: [2, 5, 5],
+            input: [3, 9, 14],
+            ..wide
+        },
+        ConvShape {
+            padding: [0, 5, 2],
+            ..wide
+        },
+    ] {
+        for order in ORDERS {
+            check::<f32>(&s, order, true, 4.0 * f32::EPSILON as f64);
+        }
+    }
+    check::<f64>(&wide, NCHW, true, f64::EPSILON);
+}
+
+#[test]
 fn stride_two_agrees_with_the_definition() {
     let (mut forward, mut input) = (0, 0);
     for (h, w) in SIZES {
@@ -413,6 +482,10 @@ fn the_error_stays_within_four_times_that_of_the_plain_sum() {
         (1, 256, 64, 14, 1, 3, 1),
         (4, 256, 32, 14, 1, 3, 1),
         (8, 512, 32, 7, 1, 3, 1),
+        (1, 16, 16, 30, 2, 5, 1),
+        (4, 17, 24, 20, 0, 5, 1),
+        (2, 64, 48, 27, 2, 5, 1),
+        (8, 192, 32, 7, 2, 5, 1),
         (4, 16, 16, 32, 1, 3, 2),
         (2, 64, 48, 56, 1, 3, 2),
         (4, 256, 64, 14, 1, 3, 2),

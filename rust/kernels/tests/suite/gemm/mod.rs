@@ -369,6 +369,36 @@ fn a_sweep_of_sizes_agrees_with_the_reference() {
     }
 }
 
+/// Columns beyond whole vectors of each width, one to four of them, in blocks of k and of rows: against the chain itself, which
+/// rounds once with each step.
+#[test]
+fn the_last_few_columns() {
+    use Layout::*;
+    for (i, n) in [33, 35, 36, 49, 50, 52, 65, 20, 97, 5].into_iter().enumerate() {
+        for (j, (m, k)) in [(32, 32), (45, 600), (333, 130), (64, 1024)].into_iter().enumerate() {
+            for (a, b) in [
+                (Rows, Rows),
+                (Columns, Rows),
+                (Rows, Columns),
+                (Strided, Down),
+                (Reversed, Rows),
+            ] {
+                let ep = ((i + j) % 2 == 0, (i + j) % 3 == 0);
+                check::<f32>(m, k, n, [a, b, Rows], ep, f32::EPSILON as f64);
+            }
+            check::<f64>(m, k, n, [Columns, Rows, Rows], (true, false), f64::EPSILON);
+            check::<i32>(m, k, n, [Rows, Rows, Rows], (false, false), 0.0);
+            let (a, b) = (Matrix::<f32>::new(m, k, Rows, 1), Matrix::<f32>::new(k, n, Rows, 2));
+            let mut c = Matrix::<f32>::new(m, n, Rows, 3);
+            matmul(a.src(), b.src(), c.dst(), Epilogue::default());
+            for at in (0..m).flat_map(|row| (n - 5..n).map(move |col| (row, col))) {
+                let chain = (0..k).fold(0.0f32, |sum, p| a.get(at.0, p).mul_add(b.get(p, at.1), sum));
+                assert_eq!(c.get(at.0, at.1), chain, "{m}x{k}x{n} at {at:?}");
+            }
+        }
+    }
+}
+
 #[test]
 fn rows_that_fall_into_one_set_of_the_cache() {
     // A row of 1024 floats is 4096 bytes: such operands are packed, others of the size are read in place.
