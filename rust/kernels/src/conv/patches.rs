@@ -65,7 +65,9 @@ fn most_pieces(runs: &[Run], lanes: usize) -> usize {
 /// As for `pack_patches`.
 #[inline(always)]
 unsafe fn pack_rows<T: Copy + Default, L: Lanes<T>, const V: usize, const P: usize>(l: L, g: &PatchArgs<T>) {
-    let mut pieces = [[(0isize, l.mask(0, 0)); P]; V];
+    // A part that is not used is read, too, of no lanes; where there is no memory that takes the processor microseconds.
+    let somewhere = g.runs.first().map_or(0, |run| run.offset);
+    let mut pieces = [[(somewhere, l.mask(0, 0)); P]; V];
     let mut used = [0; V];
     let mut at = 0;
     for run in g.runs {
@@ -79,10 +81,18 @@ unsafe fn pack_rows<T: Copy + Default, L: Lanes<T>, const V: usize, const P: usi
         }
         at = end;
     }
-    each_row(g, |base, row| {
-        for (v, pieces) in pieces.iter().enumerate() {
+    // Copied place by place, so that offsets and masks are registers, not memory.
+    let mut held = [[(0isize, l.mask(0, 0)); P]; V];
+    for v in 0..V {
+        for p in 0..P {
+            held[v][p] = pieces[v][p];
+        }
+    }
+    each_row(g, move |base, row| {
+        for v in 0..V {
             let mut all = l.splat(T::default());
-            for &(offset, mask) in pieces {
+            for p in 0..P {
+                let (offset, mask) = held[v][p];
                 // SAFETY: the caller's promise.
                 all = unsafe { l.load_more(all, base.wrapping_offset(offset), mask) };
             }
