@@ -1,5 +1,10 @@
 //! Packing patches of an image straight into the panels of a matrix product, so that no matrix of patches exists.
 
+#![allow(
+    clippy::needless_range_loop,
+    reason = "indices over registers, unrolled by the compiler, read best as such"
+)]
+
 use crate::simd::vec::Lanes;
 use std::ops::Range;
 
