@@ -7,7 +7,7 @@ use super::ahead::Ahead;
 use super::epilogue::Summand;
 use super::few::{self, FewArgs};
 use super::micro::{Number, Products, Tile, TileFn};
-use super::pack::with_scratch;
+use super::pack::{pack_b, panel_width, with_scratch};
 use super::packed::{self, Panels};
 use crate::parallel;
 use std::ops::Range;
@@ -364,14 +364,14 @@ impl<T: Number> Gemm<T> {
             let (b, mut row) = (self.b.wrapping_offset(index * b), self.c.wrapping_offset(index * c));
             if PACKED {
                 // SAFETY: the caller's promise.
-                unsafe { packed::pack_b(kernels, b, self.b_rs, self.b_cs, self.k, self.n, packed) };
+                unsafe { pack_b(kernels, b, self.b_rs, self.b_cs, self.k, self.n, packed) };
             }
             for (_, rows) in panels.each() {
                 for j in (0..self.n).step_by(width) {
                     (tile.n, tile.c) = (width.min(self.n - j), row.wrapping_add(j));
                     if PACKED {
                         tile.b = packed.wrapping_add(j * self.k);
-                        tile.b_rs = packed::panel_width(kernels, tile.n) as isize;
+                        tile.b_rs = panel_width(kernels, tile.n) as isize;
                     } else {
                         tile.b = b.wrapping_add(j);
                     }

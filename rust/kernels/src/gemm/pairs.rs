@@ -3,8 +3,8 @@
 
 use super::ahead::Runs;
 use super::micro::Products;
-use super::pack::PackArgs;
-use super::packed::{Operands, Panels, panel_width};
+use super::pack::{PackArgs, panel_width};
+use super::packed::{Operands, Panels};
 use crate::multiversion;
 use crate::simd::Aligned;
 use crate::view::Src;

@@ -32,7 +32,7 @@ const LANES: usize = 16;
 const NEAR: usize = 4096;
 /// Shorter k, and fewer rows, are not worth it.
 const LEAST_K: usize = 32;
-const LEAST_ROWS: usize = 2 * LANES;
+const LEAST_ROWS: usize = LANES;
 
 /// `sums[x][e] += sum over p of a[x][p] * b[p][e]`, `a[x]` being vectors, `step` elements from one `p` to the next; each lane a
 /// chain in the order of p.

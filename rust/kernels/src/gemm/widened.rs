@@ -3,8 +3,8 @@
 
 use super::ahead::Runs;
 use super::epilogue::{Summand, pointer};
-use super::pack::PackArgs;
-use super::packed::{Operands, Panels, pack_a, panel_width};
+use super::pack::{PackArgs, pack_a, panel_width};
+use super::packed::{Operands, Panels};
 use super::{Epilogue, Gemm, HasProducts, Products, batch_offset};
 use crate::dtype::{DType, Element};
 use crate::elementwise::convert::{Load, Rect, loader};

@@ -5,7 +5,8 @@
 use super::ahead::Runs;
 use super::batch_offset;
 use super::micro::Products;
-use super::packed::{Operands, Panels, panel_width};
+use super::pack::panel_width;
+use super::packed::{Operands, Panels};
 use crate::dtype::bf16;
 use crate::parallel;
 use crate::simd::vec::transpose_words;

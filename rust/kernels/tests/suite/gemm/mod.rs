@@ -375,7 +375,10 @@ fn a_sweep_of_sizes_agrees_with_the_reference() {
 fn the_last_few_columns() {
     use Layout::*;
     for (i, n) in [33, 35, 36, 49, 50, 52, 65, 20, 97, 5].into_iter().enumerate() {
-        for (j, (m, k)) in [(32, 32), (45, 600), (333, 130), (64, 1024)].into_iter().enumerate() {
+        for (j, (m, k)) in [(32, 32), (17, 60), (45, 600), (333, 130), (64, 1024)]
+            .into_iter()
+            .enumerate()
+        {
             for (a, b) in [
                 (Rows, Rows),
                 (Columns, Rows),
