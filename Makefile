@@ -58,6 +58,7 @@ bench: $(PARITY)/.wheel
 	$(CARGO) bench --locked -p firesteel-benches
 	$(PARITY)/bin/python benches/overhead.py
 	$(PARITY)/bin/python benches/train.py
+	$(PARITY)/bin/python benches/nets.py
 	$(PARITY)/bin/python benches/files.py
 
 parity: $(PARITY)/.wheel

@@ -148,6 +148,20 @@ def train():
     return table([header[i] for i in keep], [[line[i] for i in keep] for line in lines])
 
 
+def nets():
+    """Well-known networks, both thread counts side by side; the geometric means below."""
+    found, shares = {}, {}
+    for cells in rows("nets.py"):
+        if "share" not in cells:
+            name, threads, ours, theirs, share = cells
+            found.setdefault(name, {})[threads] = [ours, theirs, share]
+            shares.setdefault(threads, []).append(float(share))
+    header = ["net"] + [f"{n}: {name}" for n in (1, 2) for name in ("firesteel ms", "PyTorch ms", "share")]
+    lines = [[name, *by.get("1", [""] * 3), *by.get("2", [""] * 3)] for name, by in found.items()]
+    means = " and ".join(f"{mean(values)} with {n} thread{'s' * (n != '1')}" for n, values in shares.items())
+    return f"{table(header, lines)}\n\nGeometric means: {means}."
+
+
 def threads():
     """A busy neighbour, and what a fork and join costs."""
     header, lines = [], []
@@ -159,7 +173,7 @@ def threads():
     return table(header, lines)
 
 
-TABLES = {f.__name__: f for f in (products, functions, avx2, shares, train, threads)}
+TABLES = {f.__name__: f for f in (products, functions, avx2, shares, train, nets, threads)}
 
 
 def main():

@@ -13,6 +13,7 @@ import importlib
 import statistics
 import sys
 import time
+from functools import partial
 
 import models
 import numpy as np
@@ -63,28 +64,36 @@ def stepper(lib, name):
     return step
 
 
-def seconds_per_step(libs, name, threads, rounds, quick):
-    _, steps, planned, _ = PLANS[name]
+# Seconds of a round's steps where their number is not planned.
+LONG = 0.05
+
+
+def seconds_per_step(libs, make, threads, steps, rounds, quick, compiled=False):
+    """Medians of what `make(lib)` takes, in rounds of so many steps (none: as many as take some time) of each in turn."""
     for lib in libs.values():
         lib.set_num_threads(threads)
-    runs = {key: stepper(lib, name) for key, lib in libs.items()}
-    runs["compiled"] = libs["firesteel"].compile(stepper(libs["firesteel"], name))
-    for step in runs.values():
+    runs = {key: make(lib) for key, lib in libs.items()}
+    if compiled:
+        runs["compiled"] = libs["firesteel"].compile(make(libs["firesteel"]))
+    planned = {}
+    for key, step in runs.items():
         # The first call makes gradients and momenta, the third is recorded.
         for _ in range(4):
+            start = time.perf_counter()
             step()
+        planned[key] = steps or max(1, int(LONG / (time.perf_counter() - start)))
     taken = {key: [] for key in runs}
     quick.begin()
-    for _ in range(rounds or planned):
+    for _ in range(rounds):
         quick.settle()
         for key, step in runs.items():
             # The other library's threads still spin for a while after their last work: let them go to sleep.
             time.sleep(0.01)
             start = time.perf_counter()
-            for _ in range(steps):
+            for _ in range(planned[key]):
                 loss = step()
             loss.item()
-            taken[key].append((time.perf_counter() - start) / steps)
+            taken[key].append((time.perf_counter() - start) / planned[key])
     return {key: statistics.median(times) for key, times in taken.items()}
 
 
@@ -105,10 +114,12 @@ def main():
     missed = False
     for name in [args.model] if args.model else PLANS:
         for threads in [args.threads] if args.threads else (1, 2):
+            _, steps, rounds, target = PLANS[name]
             with Quick(libs["firesteel"], threads) as quick:
-                times = seconds_per_step(libs, name, threads, args.rounds, quick)
+                times = seconds_per_step(
+                    libs, partial(stepper, name=name), threads, steps, args.rounds or rounds, quick, compiled=True
+                )
             ours, theirs = times["firesteel"], times.get("torch")
-            target = PLANS[name][3]
             ratio, verdict = ("", "") if theirs is None else (f"{ours / theirs:.2f}", "yes")
             if theirs is not None and ours > target * theirs:
                 missed, verdict = True, "NO"
