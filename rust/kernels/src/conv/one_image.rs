@@ -1,5 +1,6 @@
 //! One image under large weights: a product whose left operand is the weights where they lie, and whose right operand, the
-//! patches, is gathered as it is packed. To pack all weights first, for use by one image, would take them through memory twice more.
+//! patches, is gathered as it is packed. To pack all weights first, for use by one image, would take them through memory
+//! twice more.
 
 use super::gather::Images;
 use super::geometry::{Address, Gather, Image, Source};
@@ -36,7 +37,7 @@ pub(super) unsafe fn product<T: Copy + HasKernels>(
         strides: [sc, sd, sh, sw],
     };
     with_shared(|copy| {
-        // SAFETY: the caller's promise. So below.
+        // SAFETY: the caller's promise.
         let image = unsafe { geometry.image(kernels, address, source, address.all_lines(), copy) };
         let g = Gemm {
             m: weights.rows,
@@ -57,6 +58,7 @@ pub(super) unsafe fn product<T: Copy + HasKernels>(
             image,
             address,
         };
+        // SAFETY: as above; the copy lives as long as the product takes.
         unsafe { g.run_with(&patches, kernels) };
     });
 }

@@ -193,7 +193,7 @@ pub(crate) unsafe fn copy_lines<T: Copy + Default, L: Lanes<T>>(l: L, g: &LineAr
             let dst = g.dst.wrapping_add(line * g.dst_line);
             let mut turned = 0..0;
             if turns {
-                // SAFETY: the caller's promise. So below.
+                // SAFETY: the caller's promise.
                 unsafe { turn_phases(l, src, all.clone(), g.phases, dst, g.phase) };
                 turned = all.clone();
             }
@@ -205,6 +205,7 @@ pub(crate) unsafe fn copy_lines<T: Copy + Default, L: Lanes<T>>(l: L, g: &LineAr
                 let known = part(g.known.start, side)..part(g.known.end, side);
                 for j in (0..turned.start).chain(turned.end..g.phase) {
                     let from = src.wrapping_offset(j as isize * stride);
+                    // SAFETY: as above; only what is known is read.
                     unsafe { *dst.wrapping_add(j) = if known.contains(&j) { *from } else { T::default() } };
                 }
             }

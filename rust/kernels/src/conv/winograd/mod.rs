@@ -33,7 +33,7 @@ use forms::Form;
 use std::ops::Range;
 use transform::WindowArgs;
 
-/// Points of a tile with stride one, of three or four taps.
+/// Points of a tile with stride one, of three to five taps.
 const POINTS: usize = Form::Near.points() * Form::Near.points();
 const _: () = assert!(Form::Four.points() == Form::Near.points() && Form::Five.points() == Form::Near.points());
 /// Least terms of a sum at a point: below, the transforms err more than the plain sum's roundings.

@@ -74,7 +74,7 @@ struct At<T>(*mut T);
 // SAFETY: an address behind which tasks write disjoint parts.
 unsafe impl<T: Sync> Sync for At<T> {}
 
-/// The gradient as a matrix [groups * rows, channels * 9], written to `out`.
+/// The gradient as a matrix [groups * rows, channels * taps], written to `out`.
 ///
 /// # Safety
 /// [`takes_gradient`] said yes; all addresses that the arguments describe are live; `kernels` fit the CPU; `out` has the
@@ -90,11 +90,11 @@ pub(in crate::conv) unsafe fn gradient<T>(
 {
     let Some(plan) = Plan::of(g) else { return };
     if plan.form == Form::Near {
-        // SAFETY: the caller's promise. So below.
+        // SAFETY: the caller's promise.
         return unsafe { sums(kernels, &plan, problem, parts, out) };
     }
-    // Five taps are three and three, of which the second's first is the first's last: from two results the error would be twice as
-    // large, for as many products.
+    // Five taps are three and three, of which the second's first is the first's last: F(5x5, 2x2) would err twice as much, for
+    // as many products.
     let (five, three) = (plan.form.taps(), Form::Near.taps());
     let mut some = vec![T::default(); out.len() / five.pow(2) * three.pow(2)];
     for [i, j] in [[0, 0], [0, 2], [2, 0], [2, 2]] {
@@ -103,6 +103,7 @@ pub(in crate::conv) unsafe fn gradient<T>(
             start: [plan.start[0] + i as isize, plan.start[1] + j as isize],
             ..plan
         };
+        // SAFETY: as above, of nine taps each.
         unsafe { sums(kernels, &near, problem, parts, &mut some) };
         for (from, to) in some.chunks_exact(three.pow(2)).zip(out.chunks_exact_mut(five.pow(2))) {
             for (line, from) in from.chunks_exact(three).enumerate() {
