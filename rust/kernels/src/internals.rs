@@ -218,7 +218,7 @@ pub mod special {
 /// Which passes of f32 in dense memory have a form of minimal filtering.
 pub mod winograd {
     use crate::conv::ConvShape;
-    use crate::conv::winograd::{Phases, Plan};
+    use crate::conv::winograd::{Dilated, Phases, Plan};
 
     const DENSE: [isize; 5] = [1; 5];
 
@@ -243,7 +243,13 @@ pub mod winograd {
         phases(s).is_some()
     }
 
-    /// Whether it is, with vectors across tiles.
+    /// Whether taps that lie apart are computed as smaller images.
+    pub fn dilated(s: &ConvShape) -> bool {
+        let channels = [s.c_in, s.c_out].map(|c| c / s.groups);
+        Dilated::of::<f32>(&s.patches(), s.n, channels, DENSE, DENSE).is_some()
+    }
+
+    /// Whether a stride of two is computed with vectors across tiles.
     pub fn across(s: &ConvShape) -> bool {
         phases(s).is_some_and(|p| p.across(s))
     }

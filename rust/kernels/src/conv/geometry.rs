@@ -193,6 +193,7 @@ impl Gather {
             known: known[2].clone(),
             phases: a.step[2],
             phase: a.phase,
+            apart: a.phase,
             dst: copy,
             dst_line: row,
         };

@@ -43,7 +43,7 @@ use geometry::Gather;
 use pairs::Pair;
 use std::ops::Add;
 use weights::Weights;
-use winograd::{Filters, Phases, Plan};
+use winograd::{Dilated, Filters, Phases, Plan};
 
 /// More channels than those of the paths that write single planes.
 const SPREAD: usize = 16;
@@ -300,6 +300,10 @@ where
         } else if let Some(phases) = Phases::of::<T>(s, strides[0], strides[1]) {
             phases.convolve(T::kernels(isa), s, weights.data, images, bias);
             false
+        } else if let Some(dilated) = Dilated::of::<T>(&geometry, s.n, [channels, rows], strides[0], strides[1]) {
+            let filters = (weights.data, [groups, rows, channels], false);
+            dilated.convolve(T::kernels(isa), filters, images, bias);
+            false
         } else {
             gather(T::kernels(isa), &geometry, weights, images, bias)
         };
@@ -370,12 +374,16 @@ where
         _ => Plan::doubling(s),
     };
     let strides = [five(gy.strides()), five(gx.strides())];
-    if let Some(plan) = plan.filter(|p| p.takes::<T>(s.n, [channels, rows], strides[0], strides[1])) {
+    let plan = plan.filter(|p| p.takes::<T>(s.n, [channels, rows], strides[0], strides[1]));
+    let dilated = match (plan, phases) {
+        (None, 1) => Dilated::of::<T>(&s.unstrided(), s.n, [channels, rows], strides[0], strides[1]),
+        _ => None,
+    };
+    if plan.is_some() || dilated.is_some() {
         // SAFETY: the views span what `s` says.
         unsafe {
             let copy = (!w.is_contiguous()).then(|| weights(s, &w).copied());
-            let data = copy.as_ref().map_or(w.ptr(), |c| c.as_ptr());
-            let filters = Filters::new(&plan, data, [groups, rows, channels], true);
+            let (data, sizes) = (copy.as_ref().map_or(w.ptr(), |c| c.as_ptr()), [groups, rows, channels]);
             let images = Images {
                 count: s.n,
                 src: gy.ptr(),
@@ -385,7 +393,12 @@ where
                 zeros: None,
                 finish: None,
             };
-            winograd::convolve(T::kernels(isa), plan, filters, images, std::ptr::null());
+            let (kernels, bias) = (T::kernels(isa), std::ptr::null());
+            if let Some(dilated) = dilated {
+                dilated.convolve(kernels, (data, sizes, true), images, bias);
+            } else if let Some(plan) = plan {
+                winograd::convolve(kernels, plan, Filters::new(&plan, data, sizes, true), images, bias);
+            }
             if let Some(f) = finish {
                 f.all(s.n);
             }
@@ -503,11 +516,13 @@ where
     let (strides, geometry, size) = (five(gw.strides()), s.patches(), gw.numel());
     let kernels = T::kernels(isa);
     let phases = Phases::of::<T>(s, problem.x_strides, problem.gy_strides);
+    let dilated = Dilated::of_gradient::<T>(&geometry, &problem);
     // SAFETY: the views span what `s` says.
     let compute = |out: &mut [T]| unsafe {
-        match phases {
-            Some(phases) => phases.gradient(kernels, s, &problem, out),
-            None => weight::gradient(kernels, &geometry, problem, out),
+        match (phases, dilated) {
+            (Some(phases), _) => phases.gradient(kernels, s, &problem, out),
+            (_, Some(dilated)) => dilated.gradient(kernels, s, &problem, out),
+            _ => weight::gradient(kernels, &geometry, problem, out),
         }
     };
     if gw.is_contiguous() {

@@ -158,6 +158,7 @@ fn each_row<T>(g: &PatchArgs<T>, mut f: impl FnMut(*const T, *mut T)) {
 
 /// Lines of an image on their way into a copy, one after another: element i of a line comes from `src + i * stride` if it is
 /// in `known`, else it is zero. Elements i with equal remainder of i by `phases` are written side by side, `phase` of each.
+/// The first ones of two neighbouring remainders lie `apart`.
 pub(crate) struct LineArgs<T> {
     pub src: *const T,
     pub stride: isize,
@@ -166,6 +167,7 @@ pub(crate) struct LineArgs<T> {
     pub known: Range<usize>,
     pub phases: usize,
     pub phase: usize,
+    pub apart: usize,
     pub dst: *mut T,
     /// From one line of the copy to the next.
     pub dst_line: usize,
@@ -194,13 +196,13 @@ pub(crate) unsafe fn copy_lines<T: Copy + Default, L: Lanes<T>>(l: L, g: &LineAr
             let mut turned = 0..0;
             if turns {
                 // SAFETY: the caller's promise.
-                unsafe { turn_phases(l, src, all.clone(), g.phases, dst, g.phase) };
+                unsafe { turn_phases(l, src, all.clone(), g.phases, dst, g.apart) };
                 turned = all.clone();
             }
             for side in 0..g.phases {
                 let (src, dst) = (
                     src.wrapping_offset(side as isize * g.stride),
-                    dst.wrapping_add(side * g.phase),
+                    dst.wrapping_add(side * g.apart),
                 );
                 let known = part(g.known.start, side)..part(g.known.end, side);
                 for j in (0..turned.start).chain(turned.end..g.phase) {
@@ -219,7 +221,7 @@ pub(crate) unsafe fn copy_lines<T: Copy + Default, L: Lanes<T>>(l: L, g: &LineAr
         let (side, at) = (i / vectors, i % vectors * L::N);
         let inside = |i: usize| part(i, side).saturating_sub(at).min(L::N);
         let from = side as isize * g.stride + at as isize * stride;
-        (from, side * g.phase + at, inside(g.known.start), inside(g.known.end))
+        (from, side * g.apart + at, inside(g.known.start), inside(g.known.end))
     };
     if all <= VECTORS {
         let mut pieces = [(0, 0, l.mask(0, 0), l.even(0, 0)); VECTORS];
@@ -247,7 +249,7 @@ pub(crate) unsafe fn copy_lines<T: Copy + Default, L: Lanes<T>>(l: L, g: &LineAr
         let src = g
             .src
             .wrapping_offset(line as isize * g.line_stride + side as isize * g.stride);
-        let dst = g.dst.wrapping_add(line * g.dst_line + side * g.phase);
+        let dst = g.dst.wrapping_add(line * g.dst_line + side * g.apart);
         let (start, end) = (part(g.known.start, side), part(g.known.end, side));
         for at in (0..g.phase).step_by(L::N) {
             let inside = |i: usize| i.saturating_sub(at).min(L::N);
@@ -265,7 +267,7 @@ pub(crate) unsafe fn copy_lines<T: Copy + Default, L: Lanes<T>>(l: L, g: &LineAr
     }
 }
 
-/// Brings every `phases`-th element together: element `j * phases + i` of `src` to `dst[i * phase + j]`, for all `i` and the `j`
+/// Brings every `phases`-th element together: element `j * phases + i` of `src` to `dst[i * apart + j]`, for all `i` and the `j`
 /// in `some`, which are at least a block.
 ///
 /// # Safety
@@ -277,7 +279,7 @@ unsafe fn turn_phases<T: Copy, L: Lanes<T>>(
     some: Range<usize>,
     phases: usize,
     dst: *mut T,
-    phase: usize,
+    apart: usize,
 ) {
     for j in some.clone().step_by(L::BLOCK) {
         // The last block begins with elements of the one before.
@@ -287,9 +289,9 @@ unsafe fn turn_phases<T: Copy, L: Lanes<T>>(
             *row = src.wrapping_add((j + i) * phases);
         }
         for i in (0..phases).step_by(L::BLOCK) {
-            let to = dst.wrapping_add(i * phase + j);
+            let to = dst.wrapping_add(i * apart + j);
             // SAFETY: the caller's promise.
-            unsafe { l.transpose(&rows[..L::BLOCK], i as isize, (phases - i).min(L::BLOCK), to, phase) };
+            unsafe { l.transpose(&rows[..L::BLOCK], i as isize, (phases - i).min(L::BLOCK), to, apart) };
         }
     }
 }

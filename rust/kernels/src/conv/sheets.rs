@@ -109,6 +109,7 @@ impl Sheets {
                         known,
                         phases: 1,
                         phase: width,
+                        apart: width,
                         dst: copy.wrapping_add(c * self.pitch + (phase * self.part + some.start) * width),
                         dst_line: width,
                     };

@@ -527,6 +527,7 @@ impl<T: Copy + Default + HasKernels> Share<'_, T> {
                             known: if src.is_some() { known.clone() } else { 0..0 },
                             phases: 1,
                             phase: b.cols,
+                            apart: b.cols,
                             dst,
                             dst_line: 0,
                         });

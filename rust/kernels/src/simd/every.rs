@@ -1,4 +1,4 @@
-//! Elements that lie a few apart, brought side by side.
+//! Elements that lie a few apart, brought side by side, and back.
 
 macro_rules! every {
     ($name:ident, $step:literal) => {
@@ -61,5 +61,42 @@ unsafe fn one_by_one<T: Copy>(from: *const T, step: isize, to: *mut T, n: usize)
     for i in 0..n {
         // SAFETY: the caller's promise.
         unsafe { *to.add(i) = *from.offset(i as isize * step) };
+    }
+}
+
+macro_rules! among {
+    ($name:ident, $parts:literal) => {
+        crate::multiversion! {
+            fn $name<T: Copy>(from: *const T, apart: usize, to: *mut T, groups: usize) {
+                for (i, j) in (0..groups).flat_map(|i| (0..$parts).map(move |j| (i, j))) {
+                    // SAFETY: the caller of `interleave` has so many at both ends. A number of parts known here becomes whole
+                    // vectors.
+                    unsafe { *to.add($parts * i + j) = *from.add(j * apart + i) };
+                }
+            }
+        }
+    };
+}
+among!(among_two, 2);
+among!(among_three, 3);
+among!(among_four, 4);
+
+/// Copies `n` elements that lie in `parts` runs to where they follow each other: element i comes from run i mod `parts`. The
+/// runs begin `apart` elements after each other.
+///
+/// # Safety
+/// They are readable, and as many are writable at `to`, which overlaps none of the runs.
+pub unsafe fn interleave<T: Copy>(from: *const T, apart: usize, parts: usize, to: *mut T, n: usize) {
+    let groups = n / parts;
+    // SAFETY: the caller's promise.
+    unsafe {
+        match parts {
+            1 => return std::ptr::copy_nonoverlapping(from, to, n),
+            2 => among_two(from, apart, to, groups),
+            3 => among_three(from, apart, to, groups),
+            4 => among_four(from, apart, to, groups),
+            _ => (0..parts * groups).for_each(|i| *to.add(i) = *from.add(i % parts * apart + i / parts)),
+        }
+        (parts * groups..n).for_each(|i| *to.add(i) = *from.add(i % parts * apart + groups));
     }
 }

@@ -2,7 +2,7 @@
 //! of four by four positions takes 36 products per pair of channels instead of 144, in the forward pass and in both
 //! gradients; and with stride two forward and by the input, 81 instead of 144 ([`forms`]). Five to eight taps with stride
 //! two become three or four with stride one ([`phases`]), forward and for the weights' gradient: of 7x7 taps 48 products
-//! per position instead of 147.
+//! per position instead of 147. Taps that lie apart are those of smaller images ([`dilated`]).
 //!
 //! Every pass is some products of matrices, one per point at which the transforms know a tile's polynomial: of tiles by
 //! channels and channels by outputs, or, for the weights' gradient, of outputs by tiles and tiles by channels. Tiles,
@@ -12,12 +12,14 @@
 //! over channels, or over tiles, must have at least [`LEAST`] terms.
 
 mod across;
+mod dilated;
 mod forms;
 mod passes;
 mod phases;
 mod transform;
 mod weight;
 
+pub(crate) use dilated::Dilated;
 pub(super) use passes::{Filters, convolve};
 pub(crate) use phases::{Phases, set_some};
 pub(crate) use transform::{Stage, stage};

@@ -261,6 +261,7 @@ impl Phases {
                         known,
                         phases: 2,
                         phase: self.row,
+                        apart: self.row,
                         dst: shared
                             .1
                             .wrapping_add((at * lines + part.start) * self.line + (2 * c + i) * 2 * self.row),

@@ -2,7 +2,7 @@
 
 use super::{CHANNELS_LAST, NCHW, PLAIN, check, few_planes, output, strides};
 use firesteel_kernels::conv::{ConvElement, ConvShape, backward_data, backward_weight, forward};
-use firesteel_kernels::internals::winograd::{across, apart, doubled, taken};
+use firesteel_kernels::internals::winograd::{across, apart, dilated, doubled, taken};
 use firesteel_kernels::{Dst, Src};
 
 const BASE: ConvShape = ConvShape {
@@ -291,6 +291,113 @@ fn stride_two_of_five_to_eight_taps_agrees_with_the_definition() {
 }
 
 #[test]
+fn taps_that_lie_apart_agree_with_the_definition() {
+    let mut count = 0;
+    for (i, (h, w)) in SIZES.into_iter().chain([(19, 130)]).enumerate() {
+        for (j, (taps, by, padding)) in [
+            (3, [2, 2], [2, 2]),
+            (3, [2, 3], [0, 6]),
+            (3, [4, 4], [5, 4]),
+            (3, [1, 2], [1, 1]),
+            (3, [5, 1], [10, 0]),
+            (3, [3, 7], [4, 9]),
+            (5, [2, 2], [4, 4]),
+            (5, [3, 2], [7, 0]),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            if h + 2 * padding[0] <= (taps - 1) * by[0] || w + 2 * padding[1] <= (taps - 1) * by[1] {
+                continue;
+            }
+            let mut s = ConvShape {
+                n: 1 + (i + j) % 3,
+                input: [1, h, w],
+                kernel: [1, taps, taps],
+                dilation: [1, by[0], by[1]],
+                padding: [0, padding[0], padding[1]],
+                ..BASE
+            };
+            s.output = output(&s);
+            count += dilated(&s) as usize;
+            check::<f32>(&s, NCHW, j % 2 == 0, 4.0 * f32::EPSILON as f64);
+        }
+    }
+    assert!(count > 30, "only {count} of these shapes are taken");
+    let wide = ConvShape {
+        input: [1, 23, 34],
+        dilation: [1, 2, 2],
+        padding: [0, 2, 2],
+        ..BASE
+    };
+    for (s, here) in [
+        // More images than are split at once, groups, more channels than one part.
+        (ConvShape { n: 7, ..wide }, true),
+        (
+            ConvShape {
+                n: 3,
+                c_in: 40,
+                c_out: 66,
+                groups: 2,
+                ..wide
+            },
+            true,
+        ),
+        (
+            ConvShape {
+                n: 1,
+                c_in: 150,
+                c_out: 35,
+                ..wide
+            },
+            true,
+        ),
+        // A stride, depth, few channels, positions that see nothing but padding, and taps that reach across: no form.
+        (
+            ConvShape {
+                stride: [1, 2, 2],
+                ..wide
+            },
+            false,
+        ),
+        (
+            ConvShape {
+                kernel: [2, 3, 3],
+                input: [3, 23, 34],
+                ..wide
+            },
+            false,
+        ),
+        (ConvShape { c_in: 15, ..wide }, false),
+        (
+            ConvShape {
+                padding: [0, 5, 2],
+                ..wide
+            },
+            false,
+        ),
+        (
+            ConvShape {
+                dilation: [1, 30, 2],
+                padding: [0, 50, 2],
+                ..wide
+            },
+            false,
+        ),
+    ] {
+        let s = ConvShape {
+            output: output(&s),
+            ..s
+        };
+        assert_eq!(dilated(&s), here, "{s:?}");
+        for order in ORDERS {
+            check::<f32>(&s, order, true, 4.0 * f32::EPSILON as f64);
+        }
+    }
+    check::<f64>(&wide, NCHW, true, f64::EPSILON);
+}
+
+#[test]
 fn few_channels_agree_with_the_definition() {
     let mut count = 0;
     for (i, (h, w)) in [
@@ -473,29 +580,34 @@ fn error(got: &[f64], want: &[f64]) -> [f64; 2] {
 
 #[test]
 fn the_error_stays_within_four_times_that_of_the_plain_sum() {
-    for (n, c_in, c_out, size, padding, taps, stride) in [
-        (1, 16, 16, 30, 1, 3, 1),
-        (4, 17, 24, 20, 1, 3, 1),
-        (3, 32, 64, 26, 0, 3, 1),
-        (1, 64, 64, 56, 1, 3, 1),
-        (1, 128, 48, 28, 1, 3, 1),
-        (1, 256, 64, 14, 1, 3, 1),
-        (4, 256, 32, 14, 1, 3, 1),
-        (8, 512, 32, 7, 1, 3, 1),
-        (1, 16, 16, 30, 2, 5, 1),
-        (4, 17, 24, 20, 0, 5, 1),
-        (2, 64, 48, 27, 2, 5, 1),
-        (8, 192, 32, 7, 2, 5, 1),
-        (4, 16, 16, 32, 1, 3, 2),
-        (2, 64, 48, 56, 1, 3, 2),
-        (4, 256, 64, 14, 1, 3, 2),
-        (8, 48, 512, 14, 1, 3, 2),
-        (4, 17, 16, 32, 1, 4, 2),
-        (2, 48, 128, 28, 1, 4, 2),
-        (2, 3, 64, 64, 3, 7, 2),
-        (1, 4, 16, 60, 2, 6, 2),
-        (1, 3, 24, 80, 2, 5, 2),
-        (2, 16, 32, 40, 0, 8, 2),
+    for (n, c_in, c_out, size, padding, taps, stride, by) in [
+        (1, 16, 16, 30, 1, 3, 1, 1),
+        (4, 17, 24, 20, 1, 3, 1, 1),
+        (3, 32, 64, 26, 0, 3, 1, 1),
+        (1, 64, 64, 56, 1, 3, 1, 1),
+        (1, 128, 48, 28, 1, 3, 1, 1),
+        (1, 256, 64, 14, 1, 3, 1, 1),
+        (4, 256, 32, 14, 1, 3, 1, 1),
+        (8, 512, 32, 7, 1, 3, 1, 1),
+        (1, 16, 16, 30, 2, 5, 1, 1),
+        (4, 17, 24, 20, 0, 5, 1, 1),
+        (2, 64, 48, 27, 2, 5, 1, 1),
+        (8, 192, 32, 7, 2, 5, 1, 1),
+        (4, 16, 16, 32, 1, 3, 2, 1),
+        (2, 64, 48, 56, 1, 3, 2, 1),
+        (4, 256, 64, 14, 1, 3, 2, 1),
+        (8, 48, 512, 14, 1, 3, 2, 1),
+        (4, 17, 16, 32, 1, 4, 2, 1),
+        (2, 48, 128, 28, 1, 4, 2, 1),
+        (2, 3, 64, 64, 3, 7, 2, 1),
+        (1, 4, 16, 60, 2, 6, 2, 1),
+        (1, 3, 24, 80, 2, 5, 2, 1),
+        (2, 16, 32, 40, 0, 8, 2, 1),
+        (1, 16, 16, 30, 2, 3, 1, 2),
+        (4, 17, 24, 20, 4, 3, 1, 3),
+        (1, 128, 48, 28, 2, 3, 1, 2),
+        (2, 64, 48, 32, 0, 3, 1, 4),
+        (2, 64, 48, 27, 4, 5, 1, 2),
     ] {
         for kind in [Values::Normal, Values::Uniform, Values::Positive, Values::Rectified] {
             let mut s = ConvShape {
@@ -506,11 +618,16 @@ fn the_error_stays_within_four_times_that_of_the_plain_sum() {
                 padding: [0, padding, padding],
                 kernel: [1, taps, taps],
                 stride: [1, stride, stride],
+                dilation: [1, by, by],
                 ..PLAIN
             };
             s.output = output(&s);
             let phases = apart(&s);
-            let here = [taken(&s) || phases, stride == 1 || doubled(&s), stride == 1 || phases];
+            let here = [
+                taken(&s) || phases || dilated(&s),
+                stride == 1 || doubled(&s),
+                stride == 1 || phases,
+            ];
             assert!(here[1] != phases && here[0] == (taps != 4), "{s:?}: {here:?}");
             let want = passes::<f64>(&s, NCHW, kind);
             let got = passes::<f32>(&s, NCHW, kind);
