@@ -1,5 +1,6 @@
 //! Forward pass and gradient of the input: weights times patches, the patches packed panel by panel.
 
+use super::by_position;
 use super::depthwise;
 use super::finish::{Block, Finishing};
 use super::geometry::{Address, Gather, Source};
@@ -100,6 +101,17 @@ pub(super) unsafe fn gather<T: Copy + Default + HasKernels + Send + Sync>(
                 }
             }
         };
+    }
+    if flat && by_position::takes(kernels, geometry, &weights) {
+        // SAFETY: as above.
+        let copy = (!weights.is_dense()).then(|| unsafe { weights.copied() });
+        let weights = match &copy {
+            Some(copy) => Weights::dense(copy.as_ptr(), [weights.groups, m, weights.channels, geometry.taps()]),
+            None => weights,
+        };
+        // SAFETY: as above.
+        unsafe { by_position::products(kernels, geometry, weights, images, bias) };
+        return true;
     }
     if flat && one_image::takes(&weights, &images) {
         // SAFETY: as above.

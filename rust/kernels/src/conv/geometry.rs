@@ -297,6 +297,11 @@ impl Address {
             + at as isize
     }
 
+    /// Between positions that are neighbours in depth, and in height.
+    pub fn lines_apart(&self) -> [isize; 2] {
+        self.position
+    }
+
     /// Positions in one contiguous run.
     pub fn run(&self) -> usize {
         self.run

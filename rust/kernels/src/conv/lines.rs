@@ -18,6 +18,8 @@ pub(crate) struct LineTile<T> {
     pub a_rs: isize,
     pub a_cs: isize,
     pub a_line: isize,
+    /// Null, or where the lines of A begin, instead.
+    pub a_starts: *const isize,
     /// Strides of p and line; whole vectors are read.
     pub b: *const T,
     pub b_rs: isize,
@@ -29,6 +31,8 @@ pub(crate) struct LineTile<T> {
     pub from_c: bool,
     /// Added to each row after the sum, unless null.
     pub row_bias: *const T,
+    /// Added to each column likewise.
+    pub col_bias: *const T,
     /// The tile of C that comes next, and memory needed soon: one address for each p. They are fetched meanwhile, the latter
     /// into the second-level cache; null for none.
     pub next: *const T,
@@ -54,6 +58,7 @@ impl<T> LineTile<T> {
             a_rs: 1,
             a_cs: 0,
             a_line: 0,
+            a_starts: std::ptr::null(),
             b: null,
             b_rs: 0,
             b_line: 0,
@@ -62,6 +67,7 @@ impl<T> LineTile<T> {
             n: 0,
             from_c: false,
             row_bias: null,
+            col_bias: null,
             next: null,
             ahead: null,
             ahead_step: 0,
@@ -111,14 +117,18 @@ pub(crate) unsafe fn line_tile<T: Copy + Default, L: Lanes<T>, const MR: usize, 
             asks => MR.div_ceil(asks.max(1)),
         };
         // Of short lines the next tile's columns.
-        let b_ahead = match t.k as isize >= AHEAD {
+        let b_ahead = match t.k as isize >= AHEAD || t.b_line == t.k as isize * t.b_rs {
             true => AHEAD * t.b_rs,
             false => (NV * L::N) as isize,
         };
         for line in 0..t.lines as isize {
             let mut b = t.b.wrapping_offset(line * t.b_line);
             // Rows of A in threes, with one address each: the others are those plus a row or two.
-            let mut p0 = t.a.wrapping_offset(line * t.a_line);
+            let start = match t.a_starts.is_null() {
+                true => line * t.a_line,
+                false => *t.a_starts.offset(line),
+            };
+            let mut p0 = t.a.wrapping_offset(start);
             let (mut p1, mut p2) = (p0.wrapping_offset(3 * a_rs), p0.wrapping_offset(6 * a_rs));
             let (mut p3, mut p4) = (p0.wrapping_offset(9 * a_rs), p0.wrapping_offset(12 * a_rs));
             macro_rules! row {
@@ -251,6 +261,14 @@ pub(crate) unsafe fn line_tile<T: Copy + Default, L: Lanes<T>, const MR: usize, 
             for i in 0..MR {
                 let bias = l.splat(*t.row_bias.add(i));
                 for v in 0..NV {
+                    acc[i][v] = l.add(acc[i][v], bias);
+                }
+            }
+        }
+        if !t.col_bias.is_null() {
+            for v in 0..NV {
+                let bias = l.load_n(t.col_bias.wrapping_add(v * L::N), left(v));
+                for i in 0..MR {
                     acc[i][v] = l.add(acc[i][v], bias);
                 }
             }

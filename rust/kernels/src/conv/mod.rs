@@ -5,6 +5,7 @@
 //! convolution of stride one with its share of the taps.
 
 pub(crate) mod border;
+mod by_position;
 mod columns;
 mod depthwise;
 pub(crate) mod doubles;

@@ -31,7 +31,7 @@ pub(crate) use driver::Gemm;
 pub use epilogue::{Bias, Epilogue, Plus};
 pub(crate) use micro::{Number, Products, Tile};
 pub use narrow::{has_bf16, matmul_bf16, matmul_i8};
-pub(crate) use pack::{PackArgs, SLACK, Scratch, new_name, pack_a, panel_width, with_scratch, with_shared};
+pub(crate) use pack::{PackArgs, SLACK, Scratch, new_name, pack_a, pack_b, panel_width, with_scratch, with_shared};
 pub(crate) use packed::{Operands, Panels, even_part, longest_k};
 pub(crate) use tables::{HasKernels, HasProducts, Kernels};
 pub(crate) use vector::join_rows;

@@ -15,6 +15,8 @@ use crate::simd::vec::Lanes;
 /// What is computed.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub(crate) enum Form {
+    /// Stride one, two taps.
+    Two,
     /// Stride one, three taps.
     Near,
     /// Stride one, four taps.
@@ -32,6 +34,7 @@ impl Form {
     /// Points of a line.
     pub const fn points(self) -> usize {
         match self {
+            Form::Two => 5,
             Form::Near | Form::Four | Form::Five => 6,
             Form::Halving | Form::Doubling => 9,
             Form::Doubling4 => 10,
@@ -49,6 +52,7 @@ impl Form {
     /// Taps of a line.
     pub const fn taps(self) -> usize {
         match self {
+            Form::Two => 2,
             Form::Near | Form::Halving | Form::Doubling => 3,
             Form::Four | Form::Doubling4 => 4,
             Form::Five => 5,
@@ -58,11 +62,11 @@ impl Form {
     /// Elements of a line that a window sees, and from one window to the next.
     pub const fn window(self) -> [usize; 2] {
         match self {
+            Form::Two | Form::Doubling => [5, 4],
             Form::Near => [6, 4],
             Form::Four => [6, 3],
             Form::Five => [6, 2],
             Form::Halving => [9, 8],
-            Form::Doubling => [5, 4],
             Form::Doubling4 => [6, 4],
         }
     }
@@ -70,7 +74,7 @@ impl Form {
     /// Results of a line.
     pub const fn side(self) -> usize {
         match self {
-            Form::Near | Form::Halving => 4,
+            Form::Two | Form::Near | Form::Halving => 4,
             Form::Four => 3,
             Form::Five => 2,
             Form::Doubling | Form::Doubling4 => 8,
@@ -79,7 +83,7 @@ impl Form {
 
     /// One convolution of stride one, and not several that are added or interleaved.
     pub const fn plain(self) -> bool {
-        matches!(self, Form::Near | Form::Four | Form::Five)
+        matches!(self, Form::Two | Form::Near | Form::Four | Form::Five)
     }
 
     /// The points of a line that take value `i` of the filter.
@@ -153,6 +157,57 @@ pub(super) trait Lines<T, L: Lanes<T>, const W: usize, const P: usize, const K: 
     fn window(m: Math<T, L>, d: [L::V; W]) -> [L::V; P];
     fn filter(m: Math<T, L>, g: [L::V; K]) -> [L::V; Q];
     fn results(m: Math<T, L>, sums: [L::V; P]) -> [L::V; O];
+}
+
+pub(super) struct Two;
+impl<T: Copy + Default + From<f32>, L: Lanes<T>> Lines<T, L, 5, 5, 2, 5, 4> for Two {
+    #[inline(always)]
+    fn window(m: Math<T, L>, d: [L::V; 5]) -> [L::V; 5] {
+        m.five(d)
+    }
+
+    #[inline(always)]
+    fn filter(m: Math<T, L>, g: [L::V; 2]) -> [L::V; 5] {
+        m.two(g[0], g[1])
+    }
+
+    #[inline(always)]
+    fn results(m: Math<T, L>, sums: [L::V; 5]) -> [L::V; 4] {
+        m.four_of(sums)
+    }
+}
+
+/// F(2, 4): the gradient of two taps from four results.
+pub(super) struct TwoBack;
+impl<T: Copy + Default + From<f32>, L: Lanes<T>> Lines<T, L, 5, 5, 4, 5, 2> for TwoBack {
+    #[inline(always)]
+    fn window(m: Math<T, L>, d: [L::V; 5]) -> [L::V; 5] {
+        m.five(d)
+    }
+
+    #[inline(always)]
+    fn filter(m: Math<T, L>, g: [L::V; 4]) -> [L::V; 5] {
+        let even_c = m.more(m.times(g[0], AT_C), g[2], C2 * AT_C);
+        let even_d = m.more(m.times(g[0], AT_D), g[2], D2 * AT_D);
+        let odd_c = m.more(m.times(g[1], C * AT_C), g[3], C2 * C * AT_C);
+        let odd_d = m.more(m.times(g[1], D * AT_D), g[3], D2 * D * AT_D);
+        [
+            m.add(odd_c, even_c),
+            m.sub(odd_c, even_c),
+            m.add(odd_d, even_d),
+            m.sub(odd_d, even_d),
+            g[3],
+        ]
+    }
+
+    #[inline(always)]
+    fn results(m: Math<T, L>, sums: [L::V; 5]) -> [L::V; 2] {
+        let difference = m.more(sums[4], m.sub(sums[0], sums[1]), C);
+        [
+            m.add(m.add(sums[0], sums[1]), m.add(sums[2], sums[3])),
+            m.more(difference, m.sub(sums[2], sums[3]), D),
+        ]
+    }
 }
 
 pub(super) struct Near;

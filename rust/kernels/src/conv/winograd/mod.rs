@@ -35,9 +35,6 @@ use forms::Form;
 use std::ops::Range;
 use transform::WindowArgs;
 
-/// Points of a tile with stride one, of three to five taps.
-const POINTS: usize = Form::Near.points() * Form::Near.points();
-const _: () = assert!(Form::Four.points() == Form::Near.points() && Form::Five.points() == Form::Near.points());
 /// Least terms of a sum at a point: below, the transforms err more than the plain sum's roundings.
 const LEAST: usize = 16;
 
@@ -59,7 +56,9 @@ impl Plan {
             return None;
         }
         let form = match (g.step, g.offsets[1].len(), g.offsets[2].len()) {
+            ([_, 1, 1], 2, 2) => Form::Two,
             ([_, 1, 1], 3, 3) => Form::Near,
+            ([_, 1, 1], 4, 4) => Form::Four,
             ([_, 1, 1], 5, 5) => Form::Five,
             ([_, 2, 2], 3, 3) => Form::Halving,
             _ => return None,

@@ -1,5 +1,5 @@
 //! A stride of two as four times the channels with stride one: the even and the odd lines and columns of an image become
-//! planes of their own, and so do the even and the odd taps. Five to eight taps a dim become three or four, which have a
+//! planes of their own, and so do the even and the odd taps. Four to eight taps a dim become two to four, which have a
 //! form; a missing last one is zero.
 
 use super::super::ConvShape;
@@ -24,8 +24,10 @@ pub(crate) fn set_some(bytes: usize) {
     SOME.store(bytes, Ordering::Relaxed);
 }
 
-/// Least planes of a group: below, a vector of them is mostly empty, and the transforms err more than the plain sum.
+/// Least planes of a group: below, a vector of them is mostly empty, and the transforms err more than the plain sum. Two taps
+/// leave less time for what is empty.
 const LEAST_PLANES: usize = 12;
+const LEAST_OF_TWO: usize = 16;
 
 /// How a forward pass, or the weights' gradient, falls apart.
 #[derive(Clone, Copy, Debug)]
@@ -42,6 +44,7 @@ impl Phases {
     pub fn of<T>(s: &ConvShape, src: [isize; 5], dst: [isize; 5]) -> Option<Phases> {
         let flat = s.kernel[0] == 1 && s.stride[0] == 1 && s.padding[0] == 0 && s.input[0] == 1;
         let form = match s.kernel[1..] {
+            [4, 4] => Form::Two,
             [5 | 6, 5 | 6] => Form::Near,
             [7 | 8, 7 | 8] => Form::Four,
             _ => return None,
@@ -67,11 +70,12 @@ impl Phases {
         let (channels, rows) = (s.c_in / s.groups(), s.c_out / s.groups());
         let tiles = plan.tiles().iter().product::<usize>() * 4 * form.points().pow(2);
         let products = grid.iter().product::<usize>() * s.kernel[1] * s.kernel[2];
+        let least = if form == Form::Two { LEAST_OF_TWO } else { LEAST_PLANES };
         let takes = size_of::<T>() == 4
             && src[4] == 1
             && dst[4] == 1
             && dst[1] >= 0
-            && 4 * channels >= LEAST_PLANES
+            && 4 * channels >= least
             && rows >= LEAST
             && 5 * tiles <= 3 * products
             && s.n * (products - tiles) >= 6 * 4 * form.values().pow(2);
@@ -107,7 +111,7 @@ impl Phases {
             // SAFETY: the caller's promise.
             return unsafe { self.convolve_across(kernels, s, &filters, images, bias) };
         }
-        let (image, some) = self.images::<T>(s);
+        let (image, some) = self.images::<T>(s, some());
         with_shared(|planes| {
             let planes = planes.reserve::<T>(some * image);
             for first in (0..s.n).step_by(some) {
@@ -149,9 +153,10 @@ impl Phases {
     ) where
         T: Copy + Default + HasKernels + Send + Sync + Add<Output = T>,
     {
-        let (image, some) = self.images::<T>(s);
         let (filter, size) = (self.taps * self.taps, out.len() / (s.kernel[1] * s.kernel[2]));
         let mut sum = vec![T::default(); size * 4 * filter];
+        // What there is to do for each batch of images is not to be more than for the images.
+        let (image, some) = self.images::<T>(s, some().max(2 * size_of_val(&sum[..])));
         out.fill(T::default());
         with_shared(|planes| {
             let planes = planes.reserve::<T>(some * image);
@@ -182,10 +187,10 @@ impl Phases {
         });
     }
 
-    /// Elements of an image's planes, and images at a time.
-    fn images<T>(self, s: &ConvShape) -> (usize, usize) {
+    /// Elements of an image's planes, and images at a time: about so many bytes.
+    fn images<T>(self, s: &ConvShape, bytes: usize) -> (usize, usize) {
         let image = self.plan.size[0] * self.line;
-        (image, (some() / (image * size_of::<T>())).clamp(1, s.n.max(1)))
+        (image, (bytes / (image * size_of::<T>())).clamp(1, s.n.max(1)))
     }
 
     /// Strides of the planes.

@@ -9,7 +9,7 @@
 )]
 
 use super::across::{AcrossArgs, ColumnsArgs};
-use super::forms::{Doubling, Doubling4, Five, Form, Four, Halving, Lines, Near};
+use super::forms::{Doubling, Doubling4, Five, Form, Four, Halving, Lines, Near, Two, TwoBack};
 use crate::simd::Aligned;
 use crate::simd::cache::first_is_small;
 use crate::simd::vec::Lanes;
@@ -129,8 +129,10 @@ pub(crate) unsafe fn stage<T: Copy + Default + From<f32>, L: Lanes<T>>(l: L, sta
                 turn_in(l, g);
                 match g.form {
                     // The gradient of three taps from four results has the transforms of four taps and three results.
-                    Form::Near if g.filters => c.filters::<Four, 4, 3>(g),
-                    Form::Four if g.filters => c.filters::<Near, 3, 4>(g),
+                    Form::Two if g.filters => c.filters::<TwoBack, 4, 5, 2>(g),
+                    Form::Near if g.filters => c.filters::<Four, 4, 6, 3>(g),
+                    Form::Four if g.filters => c.filters::<Near, 3, 6, 4>(g),
+                    Form::Two => c.windows::<Two, 4, 5, 5, 2, 5, 4>(g),
                     Form::Near => c.windows::<Near, 4, 6, 6, 3, 6, 4>(g),
                     Form::Four => c.windows::<Four, 3, 6, 6, 4, 6, 3>(g),
                     Form::Five => c.windows::<Five, 2, 6, 6, 5, 6, 2>(g),
@@ -140,6 +142,7 @@ pub(crate) unsafe fn stage<T: Copy + Default + From<f32>, L: Lanes<T>>(l: L, sta
                 }
             }
             Stage::Filter(g) => match g.form {
+                Form::Two => c.filter::<Two, 5, 5, 2, 5, 4>(g),
                 Form::Near => c.filter::<Near, 6, 6, 3, 6, 4>(g),
                 Form::Four => c.filter::<Four, 6, 6, 4, 6, 3>(g),
                 Form::Five => c.filter::<Five, 6, 6, 5, 6, 2>(g),
@@ -148,6 +151,7 @@ pub(crate) unsafe fn stage<T: Copy + Default + From<f32>, L: Lanes<T>>(l: L, sta
                 Form::Doubling4 => c.filter::<Doubling4, 6, 10, 4, 10, 8>(g),
             },
             Stage::Output(g) => match g.form {
+                Form::Two => c.output::<Two, 5, 5, 2, 5, 4>(g),
                 Form::Near => c.output::<Near, 6, 6, 3, 6, 4>(g),
                 Form::Four => c.output::<Four, 6, 6, 4, 6, 3>(g),
                 Form::Five => c.output::<Five, 6, 6, 5, 6, 2>(g),
@@ -156,8 +160,9 @@ pub(crate) unsafe fn stage<T: Copy + Default + From<f32>, L: Lanes<T>>(l: L, sta
                 Form::Doubling4 => c.output::<Doubling4, 6, 10, 4, 10, 8>(g),
             },
             Stage::Taps(g) => match g.form {
-                Form::Four => c.taps::<Near, 3, 4, 16>(g),
-                _ => c.taps::<Four, 4, 3, 9>(g),
+                Form::Two => c.taps::<TwoBack, 4, 5, 2, 4>(g),
+                Form::Four => c.taps::<Near, 3, 6, 4, 16>(g),
+                _ => c.taps::<Four, 4, 6, 3, 9>(g),
             },
             Stage::Columns(g) => c.columns(g),
             Stage::Across(g) => c.across(g),
@@ -338,24 +343,24 @@ impl<T: Copy + Default + From<f32>, L: Lanes<T>> Math<T, L> {
     /// # Safety
     /// As for [`stage`].
     #[inline(always)]
-    unsafe fn filters<F, const S: usize, const O: usize>(self, g: &WindowArgs<T>)
+    unsafe fn filters<F, const S: usize, const P: usize, const O: usize>(self, g: &WindowArgs<T>)
     where
-        F: Lines<T, L, 6, 6, S, 6, O>,
+        F: Lines<T, L, P, P, S, P, O>,
     {
         let line = S * g.cols * L::N;
         let mut dst = g.dst;
         for (row, col) in (0..g.rows * g.cols).map(|i| (i / g.cols, i % g.cols)) {
             let at = g.strip.wrapping_add(S * row * line + S * col * L::N);
-            let mut columns = [[self.zero; 6]; S];
+            let mut columns = [[self.zero; P]; S];
             for c in 0..S {
                 // SAFETY: the caller's promise; so below.
                 columns[c] = F::filter(self, unsafe { self.get(at.wrapping_add(c * L::N), line) });
             }
-            for r in 0..6 {
+            for r in 0..P {
                 // SAFETY: as above.
                 unsafe {
                     self.put(
-                        dst.wrapping_add(6 * r * g.dst_point),
+                        dst.wrapping_add(P * r * g.dst_point),
                         g.dst_point,
                         F::filter(self, row_of(&columns, r)),
                     )
@@ -484,22 +489,22 @@ impl<T: Copy + Default + From<f32>, L: Lanes<T>> Math<T, L> {
     /// # Safety
     /// As for [`stage`].
     #[inline(always)]
-    unsafe fn taps<F, const S: usize, const O: usize, const TAPS: usize>(self, g: &TapsArgs<T>)
+    unsafe fn taps<F, const S: usize, const P: usize, const O: usize, const TAPS: usize>(self, g: &TapsArgs<T>)
     where
-        F: Lines<T, L, 6, 6, S, 6, O>,
+        F: Lines<T, L, P, P, S, P, O>,
     {
         let l = self.l;
         let fetch = first_is_small();
         let mut turned = Aligned([T::default(); MOST * LANES]);
         for from in (0..g.channels).step_by(L::N) {
-            let mut columns = [[self.zero; O]; 6];
-            for c in 0..6 {
+            let mut columns = [[self.zero; O]; P];
+            for c in 0..P {
                 let at = g.src.wrapping_add(c * g.src_point + from);
-                for r in 0..if fetch { 6 } else { 0 } {
-                    l.prefetch(at.wrapping_add(6 * r * g.src_point + SUMS_AHEAD / size_of::<T>()));
+                for r in 0..if fetch { P } else { 0 } {
+                    l.prefetch(at.wrapping_add(P * r * g.src_point + SUMS_AHEAD / size_of::<T>()));
                 }
                 // SAFETY: the caller's promise.
-                columns[c] = F::results(self, unsafe { self.get(at, 6 * g.src_point) });
+                columns[c] = F::results(self, unsafe { self.get(at, P * g.src_point) });
             }
             for r in 0..O {
                 let to = turned.as_mut_ptr().wrapping_add(O * r * L::N);

@@ -4,7 +4,7 @@
 use super::super::weight::Problem;
 use super::passes::OWN_THREADS;
 use super::transform::{TapsArgs, strip};
-use super::{Form, LEAST, POINTS, Place, Plan, Planes, Product, Stage, Then, apart, fill, in_panel, whole};
+use super::{Form, LEAST, Place, Plan, Planes, Product, Stage, Then, apart, fill, in_panel, whole};
 use crate::conv::geometry::Gather;
 use crate::gemm::{HasKernels, Kernels, even_part, new_name, with_scratch, with_shared};
 use crate::parallel;
@@ -42,10 +42,11 @@ pub(in crate::conv) fn takes_gradient<T>(g: &Gather, p: &Problem<T>, parts: usiz
     if !sees(0) || !sees(1) {
         return false;
     }
-    let plan = Plan {
-        form: Form::Near,
-        ..plan
+    let form = match plan.form {
+        Form::Five => Form::Near,
+        form => form,
     };
+    let plan = Plan { form, ..plan };
     let count = p.count * plan.tiles().iter().product::<usize>();
     plan.takes::<T>(p.count, [p.channels, p.rows], p.x_strides, p.gy_strides) && count >= LEAST * parts
 }
@@ -89,7 +90,7 @@ pub(in crate::conv) unsafe fn gradient<T>(
     T: Copy + Default + HasKernels + Send + Sync,
 {
     let Some(plan) = Plan::of(g) else { return };
-    if plan.form == Form::Near {
+    if plan.form != Form::Five {
         // SAFETY: the caller's promise.
         return unsafe { sums(kernels, &plan, problem, parts, out) };
     }
@@ -131,7 +132,8 @@ pub(super) unsafe fn sums<T>(
     let (rows, channels) = (problem.rows, problem.channels);
     let few = channels < kernels.nr.min(rows);
     let (high, wide) = if few { (channels, rows) } else { (rows, channels) };
-    let most = (SUMS / (POINTS * whole(kernels, wide) * size_of::<T>())).max(ROWS);
+    let points = form.points().pow(2);
+    let most = (SUMS / (points * whole(kernels, wide) * size_of::<T>())).max(ROWS);
     // One chain alone leaves no sums to be kept.
     let some = if tiles <= CHAIN { high } else { even_part(high, most) };
     for (group, first) in (0..problem.groups).flat_map(|g| (0..high).step_by(some).map(move |r| (g, r))) {
@@ -177,12 +179,18 @@ pub(super) unsafe fn sums<T>(
 }
 
 impl<T: Copy + Default + HasKernels + Send + Sync> Pass<T> {
+    /// Points of a tile.
+    fn points(&self) -> usize {
+        self.a.form.points().pow(2)
+    }
+
     /// Tiles of a batch. Each batch goes through all sums: where these are large, batches are; where they leave room in the
     /// second-level cache, a single thread's batches stay there.
     fn batch(&self) -> usize {
         let [high, wide] = self.sizes();
-        let bytes = POINTS * self.chain * (high + wide) * size_of::<T>();
-        let most = match POINTS * high * wide * size_of::<T>() {
+        let all = self.points();
+        let bytes = all * self.chain * (high + wide) * size_of::<T>();
+        let most = match all * high * wide * size_of::<T>() {
             sums if sums >= MANY_SUMS => LARGE_BATCH,
             sums if sums <= FEW_SUMS && parallel::threads() == 1 => NEAR_BATCH,
             _ => BATCH,
@@ -195,7 +203,8 @@ impl<T: Copy + Default + HasKernels + Send + Sync> Pass<T> {
     unsafe fn run(&self, out: &mut [T]) {
         let threads = parallel::threads();
         let sizes = self.sizes();
-        let own = (2..=OWN_THREADS).contains(&threads) && POINTS * sizes[0] * sizes[1] * size_of::<T>() <= OWN_SUMS;
+        let own =
+            (2..=OWN_THREADS).contains(&threads) && self.points() * sizes[0] * sizes[1] * size_of::<T>() <= OWN_SUMS;
         let large = |side: &usize| sizes[*side] >= threads * self.kernels.narrow;
         // SAFETY: the caller's promise.
         unsafe {
@@ -217,7 +226,7 @@ impl<T: Copy + Default + HasKernels + Send + Sync> Pass<T> {
     /// # Safety
     /// As for [`gradient`].
     unsafe fn apart(&self, out: &mut [T], threads: usize, side: usize) {
-        let kernels = self.kernels;
+        let (kernels, all_points) = (self.kernels, self.points());
         let (rows, sizes) = (self.a.channels, self.sizes());
         let batch = self.batch();
         let vectors = sizes[side] / kernels.narrow;
@@ -241,7 +250,7 @@ impl<T: Copy + Default + HasKernels + Send + Sync> Pass<T> {
         let point = apart(some_rows * some_cols);
         let gw = At(out.as_mut_ptr());
         with_shared(|shared| {
-            let sums = At(shared.reserve::<T>(parts * across * POINTS * point));
+            let sums = At(shared.reserve::<T>(parts * across * all_points * point));
             for first in (0..self.tiles).step_by(batch) {
                 let tiles = first..self.tiles.min(first + batch);
                 let name = new_name();
@@ -249,10 +258,10 @@ impl<T: Copy + Default + HasKernels + Send + Sync> Pass<T> {
                     let (sums, gw) = (&sums, &gw);
                     with_scratch(|[space, mine, all, _]| {
                         let space = space.reserve::<T>(strip(self.b.form, self.chain));
-                        let mine = mine.reserve::<T>(POINTS * points[side]);
+                        let mine = mine.reserve::<T>(all_points * points[side]);
                         let other = 1 - side;
                         // SAFETY: the buffers hold a batch; sums and gradients of some channels are one task's. So below.
-                        let all = all.filled(POINTS * points[other], name, |all: *mut T| unsafe {
+                        let all = all.filled(all_points * points[other], name, |all: *mut T| unsafe {
                             for at in (0..sizes[other]).step_by(kernels.narrow) {
                                 self.operand(other, tiles.clone(), at, [at, sizes[other]], all, points[other], space);
                             }
@@ -289,8 +298,8 @@ impl<T: Copy + Default + HasKernels + Send + Sync> Pass<T> {
                                     ),
                                     _ => ([0, 0], [0..rows, from..from + here[RIGHT]]),
                                 };
-                                let to = sums.0.wrapping_add((task * across + j) * POINTS * point);
-                                for p in 0..POINTS {
+                                let to = sums.0.wrapping_add((task * across + j) * all_points * point);
+                                for p in 0..all_points {
                                     let operands = [LEFT, RIGHT].map(|s| operands[s].wrapping_add(p * points[s]));
                                     let to = to.wrapping_add(p * point);
                                     let size = [area[0].len(), area[1].len()];
@@ -359,7 +368,7 @@ impl<T: Copy + Default + HasKernels + Send + Sync> Pass<T> {
     /// # Safety
     /// As for [`gradient`].
     unsafe fn together(&self, out: &mut [T], threads: usize) {
-        let kernels = self.kernels;
+        let (kernels, all_points) = (self.kernels, self.points());
         let (rows, [high, wide]) = (self.a.channels, self.sizes());
         let batch = self.batch();
         // Sums in rectangles; where these are few, the points are shared out as well.
@@ -372,11 +381,11 @@ impl<T: Copy + Default + HasKernels + Send + Sync> Pass<T> {
         let point = apart(some_rows * some_cols);
         let gw = At(out.as_mut_ptr());
         let (v_point, w_point) = (apart(batch * wide), apart(batch * high));
-        let sums = down * across * POINTS * point;
+        let sums = down * across * all_points * point;
         with_shared(|shared| {
-            let v = At(shared.reserve::<T>(POINTS * (v_point + w_point) + if own { 0 } else { sums }));
-            let w = At(v.0.wrapping_add(POINTS * v_point));
-            let sums = At(w.0.wrapping_add(POINTS * w_point));
+            let v = At(shared.reserve::<T>(all_points * (v_point + w_point) + if own { 0 } else { sums }));
+            let w = At(v.0.wrapping_add(all_points * v_point));
+            let sums = At(w.0.wrapping_add(all_points * w_point));
             for first in (0..self.tiles).step_by(batch) {
                 let some = first..self.tiles.min(first + batch);
                 let vectors = [wide / kernels.narrow, high / kernels.narrow];
@@ -405,11 +414,11 @@ impl<T: Copy + Default + HasKernels + Send + Sync> Pass<T> {
                         }
                     });
                 });
-                let shares = if few { POINTS / 3 } else { 1 };
+                let shares = if few { all_points / 3 } else { 1 };
                 parallel::for_range(down * across * shares, 1, |tasks| {
                     let (v, w, sums, gw) = (&v, &w, &sums, &gw);
                     with_scratch(|[kept, ..]| {
-                        let kept = kept.reserve::<T>(if own { POINTS * point } else { 0 });
+                        let kept = kept.reserve::<T>(if own { all_points * point } else { 0 });
                         for task in tasks {
                             let (which, share) = (task / shares, task % shares);
                             let (i, j) = (which / across * some_rows, which % across * some_cols);
@@ -417,9 +426,9 @@ impl<T: Copy + Default + HasKernels + Send + Sync> Pass<T> {
                             let mine = if own {
                                 kept
                             } else {
-                                sums.0.wrapping_add(which * POINTS * point)
+                                sums.0.wrapping_add(which * all_points * point)
                             };
-                            let points = share * POINTS / shares..(share + 1) * POINTS / shares;
+                            let points = share * all_points / shares..(share + 1) * all_points / shares;
                             // SAFETY: the buffers hold a batch; each rectangle's point is one task's.
                             unsafe {
                                 for p in points {
@@ -445,7 +454,7 @@ impl<T: Copy + Default + HasKernels + Send + Sync> Pass<T> {
                     let (i, j) = (which / across * some_rows, which % across * some_cols);
                     let area = [i..rows.min(i + some_rows), j..wide.min(j + some_cols)];
                     // SAFETY: all sums are there; each rectangle is one task's.
-                    unsafe { self.taps(&area, sums.0.wrapping_add(which * POINTS * point), point, gw.0) };
+                    unsafe { self.taps(&area, sums.0.wrapping_add(which * all_points * point), point, gw.0) };
                 }
             });
         });

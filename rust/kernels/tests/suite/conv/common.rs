@@ -48,6 +48,40 @@ fn shapes_agree_with_the_definition() {
     }
 }
 
+/// Few channels out for the stride, that fill vectors, and sums long enough: rows of the product are positions.
+#[test]
+fn positions_as_rows_agree() {
+    let base = PLAIN.c_in(7).c_out(16).kernel([1, 4, 3]).input([1, 9, 24]);
+    let cases = [
+        base,
+        // Columns around whole vectors, lines around whole tiles, and lines that are not turned in one piece.
+        base.c_out(15).input([1, 6, 31]),
+        base.c_out(32).input([1, 5, 6]),
+        base.c_out(47).stride([1, 2, 2]).input([1, 13, 34]),
+        base.c_out(64).stride([1, 4, 4]).kernel([1, 8, 8]).input([1, 41, 60]),
+        base.c_out(96).stride([1, 5, 7]).input([1, 23, 61]),
+        // Borders, dilation, groups; depth, in parts and not; one line.
+        base.padding([0, 3, 2]).stride([1, 1, 2]),
+        base.padding([0, 1, 6]).dilation([1, 2, 3]).stride([1, 3, 2]),
+        base.c_in(20).grouped(2).c_out(32).padding([0, 1, 1]),
+        base.kernel([2, 3, 3])
+            .input([4, 5, 17])
+            .padding([1, 0, 1])
+            .stride([2, 1, 1]),
+        base.kernel([3, 1, 4]).input([5, 3, 12]).dilation([2, 1, 1]),
+        base.c_in(40).kernel([1, 1, 5]).input([1, 1, 70]).padding([0, 0, 2]),
+        base.c_in(40).kernel([1, 5, 1]).input([1, 30, 5]).padding([0, 2, 0]),
+        // More lines than one task has, and a copy of them in parts.
+        base.n(1).padding([0, 2, 2]).input([1, 90, 70]),
+    ];
+    for s in &cases {
+        check::<f32>(s, NCHW, true, F32);
+        check::<f64>(s, NCHW, false, F64);
+        check::<f32>(s, CHANNELS_LAST, true, F32);
+        check::<f32>(s, [1, 0, 2, 3, 4], false, F32);
+    }
+}
+
 #[test]
 fn turned_operands_agree() {
     let many = PLAIN.c_in(19).c_out(17);
