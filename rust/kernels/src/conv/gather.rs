@@ -10,7 +10,7 @@ use super::one_image;
 use super::patches::PatchArgs;
 use super::pointwise;
 use super::weights::Weights;
-use super::window::{STRETCHES, Stretch, WINDOW_ROWS, WindowArgs};
+use super::window::{STRETCHES, Stretch, WINDOW_ROWS, WINDOW_TOGETHER, WindowArgs, stretches};
 use crate::gemm::{
     Gemm, HasKernels, Kernels, Panels, SLACK, even_part, longest_k, new_name, panel_width, with_scratch, with_shared,
 };
@@ -399,7 +399,8 @@ unsafe fn few_rows<T: Copy + Default + HasKernels + Send + Sync>(
     let (m, positions) = (weights.rows, geometry.positions());
     let block = positions.min((4 * BLOCK).div_ceil(address.run()) * address.run());
     let blocks = positions.div_ceil(block);
-    let wide = 2 * kernels.narrow;
+    let wide = kernels.narrow;
+    let rows_at_once = even_part(m, WINDOW_TOGETHER);
     let work = m * weights.channels * geometry.taps() * block;
     let shared = Shared(weights, images, std::ptr::null_mut(), bias);
     parallel::for_range(
@@ -409,7 +410,7 @@ unsafe fn few_rows<T: Copy + Default + HasKernels + Send + Sync>(
             let Shared(weights, images, _, bias) = &shared;
             let [_, sc, sd, sh, sw] = images.src_strides;
             with_scratch(|[copy, ..]| {
-                let (mut runs, mut stretches) = (Vec::new(), Vec::new());
+                let (mut runs, mut pieces) = (Vec::new(), Vec::new());
                 let mut now = None;
                 for task in tasks {
                     let (which, from) = (task / blocks, task % blocks * block);
@@ -432,13 +433,13 @@ unsafe fn few_rows<T: Copy + Default + HasKernels + Send + Sync>(
                         let Some((_, ready)) = &now else { continue };
                         runs.clear();
                         address.runs(from, positions.min(from + block), &mut runs);
-                        stretches.clear();
+                        pieces.clear();
                         let mut dst = from as isize;
                         for run in &runs {
                             for at in (0..run.len).step_by(wide) {
                                 let len = wide.min(run.len - at);
                                 let at = at as isize;
-                                stretches.push(Stretch {
+                                pieces.push(Stretch {
                                     src: run.offset + at,
                                     dst: dst + at,
                                     len,
@@ -446,11 +447,10 @@ unsafe fn few_rows<T: Copy + Default + HasKernels + Send + Sync>(
                             }
                             dst += run.len as isize;
                         }
-                        let mut row = 0;
-                        while row < m {
-                            let four = m - row >= 4;
+                        for row in (0..m).step_by(rows_at_once) {
+                            let rows = rows_at_once.min(m - row);
                             let at = group * m as isize + row as isize;
-                            for some in stretches.chunks(if four { 1 } else { STRETCHES }) {
+                            for some in pieces.chunks(stretches(rows)) {
                                 let mut args = WindowArgs {
                                     image: ready.data,
                                     channel_stride: ready.channel_stride,
@@ -472,10 +472,8 @@ unsafe fn few_rows<T: Copy + Default + HasKernels + Send + Sync>(
                                     },
                                 };
                                 args.stretches[..some.len()].copy_from_slice(some);
-                                let long = some.iter().any(|s| s.len > kernels.narrow);
-                                (kernels.windows[four as usize][long as usize])(&args);
+                                (kernels.windows[rows - 1])(&args);
                             }
-                            row += if four { 4 } else { 1 };
                         }
                         if let Some(f) = &images.finish {
                             f.block(Block {

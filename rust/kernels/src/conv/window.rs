@@ -18,8 +18,19 @@ pub(crate) struct Stretch {
 
 /// Most output channels computed in this way.
 pub(crate) const WINDOW_ROWS: usize = 8;
-/// Stretches that one call computes when it computes one output channel.
-pub(crate) const STRETCHES: usize = 4;
+/// Most output channels, and most stretches, of one call.
+pub(crate) const WINDOW_TOGETHER: usize = 6;
+pub(crate) const STRETCHES: usize = 8;
+
+/// Stretches that one call with so many output channels computes: as many sums as hide how long one takes, and no more than
+/// there are registers for.
+pub(crate) const fn stretches(channels: usize) -> usize {
+    match channels {
+        1 => STRETCHES,
+        2 | 3 => 4,
+        _ => 2,
+    }
+}
 
 /// Some output channels at some stretches: sums over channels and taps in order, from zero, then the bias.
 pub(crate) struct WindowArgs<'a, T> {
@@ -32,41 +43,35 @@ pub(crate) struct WindowArgs<'a, T> {
     pub row_stride: isize,
     pub dst: *mut T,
     pub dst_stride: isize,
-    /// As many as the kernel takes; unused ones have length 0.
+    /// As many as the kernel takes, of at most a vector; unused ones have length 0.
     pub stretches: [Stretch; STRETCHES],
     /// One per output channel, or null.
     pub bias: *const T,
 }
 
-/// `M` output channels, `S` stretches of up to `V` vectors.
+/// `M` output channels, `S` stretches.
 ///
 /// # Safety
 /// All positions and weights lie in live memory.
 #[inline(always)]
-pub(crate) unsafe fn window<T, L: Lanes<T>, const M: usize, const S: usize, const V: usize>(l: L, g: &WindowArgs<T>)
+pub(crate) unsafe fn window<T, L: Lanes<T>, const M: usize, const S: usize>(l: L, g: &WindowArgs<T>)
 where
     T: Copy + Default,
 {
     // SAFETY: the caller's promise.
     unsafe {
-        let left = |s: usize, v: usize| g.stretches[s].len.saturating_sub(v * L::N);
-        let mut sums = [[[l.splat(T::default()); V]; S]; M];
+        let mut sums = [[l.splat(T::default()); S]; M];
         let (mut channel, mut weights) = (g.image, g.weights);
         for _ in 0..g.channels {
             for &tap in g.taps {
-                let mut x = [[l.splat(T::default()); V]; S];
+                let mut x = [l.splat(T::default()); S];
                 for s in 0..S {
-                    let from = channel.wrapping_offset(tap + g.stretches[s].src);
-                    for v in 0..V {
-                        x[s][v] = l.load_n(from.wrapping_add(v * L::N), left(s, v));
-                    }
+                    x[s] = l.load_n(channel.wrapping_offset(tap + g.stretches[s].src), g.stretches[s].len);
                 }
                 for m in 0..M {
                     let w = l.splat(*weights.wrapping_offset(m as isize * g.row_stride));
                     for s in 0..S {
-                        for v in 0..V {
-                            sums[m][s][v] = l.fma(w, x[s][v], sums[m][s][v]);
-                        }
+                        sums[m][s] = l.fma(w, x[s], sums[m][s]);
                     }
                 }
                 weights = weights.wrapping_add(1);
@@ -76,13 +81,11 @@ where
         for m in 0..M {
             for s in 0..S {
                 let to = g.dst.wrapping_offset(m as isize * g.dst_stride + g.stretches[s].dst);
-                for v in 0..V {
-                    let mut sum = sums[m][s][v];
-                    if !g.bias.is_null() {
-                        sum = l.add(sum, l.splat(*g.bias.wrapping_add(m)));
-                    }
-                    l.store_n(to.wrapping_add(v * L::N), sum, left(s, v));
+                let mut sum = sums[m][s];
+                if !g.bias.is_null() {
+                    sum = l.add(sum, l.splat(*g.bias.wrapping_add(m)));
                 }
+                l.store_n(to, sum, g.stretches[s].len);
             }
         }
     }

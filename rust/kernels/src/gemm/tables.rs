@@ -14,7 +14,7 @@ use crate::conv::patches::{LineArgs, PatchArgs, TapArgs, copy_lines, pack_patche
 use crate::conv::plane::{CorrelateArgs, PlaneArgs, correlate, plane};
 use crate::conv::ring::{RingArgs, ring};
 use crate::conv::taps::{TapSums, tap_sums};
-use crate::conv::window::{STRETCHES, ShiftArgs, WindowArgs, shifts, window};
+use crate::conv::window::{ShiftArgs, WINDOW_TOGETHER, WindowArgs, shifts, stretches, window};
 use crate::conv::winograd::{Stage, stage};
 use crate::simd::Isa;
 #[cfg(target_arch = "x86_64")]
@@ -31,8 +31,8 @@ pub(crate) struct Kernels<T: 'static> {
     pub products: Products<T>,
     pub pack_patches: unsafe fn(&PatchArgs<T>),
     pub pack_taps: unsafe fn(&TapArgs<T>),
-    /// `windows[four output channels, else one][wide]`; a wide stretch has two vectors, the other `narrow` positions.
-    pub windows: [[unsafe fn(&WindowArgs<T>); 2]; 2],
+    /// `windows[output channels - 1]`; a stretch has at most `narrow` positions.
+    pub windows: [unsafe fn(&WindowArgs<T>); WINDOW_TOGETHER],
     pub shifts: unsafe fn(&ShiftArgs<T>),
     /// `planes[column step - 1]`.
     pub planes: [unsafe fn(&PlaneArgs<T>); 2],
@@ -86,9 +86,9 @@ macro_rules! kernels {
             /// # Safety
             /// As for what it calls; the CPU has the instruction set.
             $(#[$feature])*
-            unsafe fn windows<const M: usize, const S: usize, const V: usize>(args: &WindowArgs<$t>) {
+            unsafe fn windows<const M: usize, const S: usize>(args: &WindowArgs<$t>) {
                 // SAFETY: the caller's promise.
-                unsafe { window::<$t, $l, M, S, V>(<$l as Lanes<$t>>::assume(), args) }
+                unsafe { window::<$t, $l, M, S>(<$l as Lanes<$t>>::assume(), args) }
             }
             /// # Safety
             /// As for what it calls; the CPU has the instruction set.
@@ -193,7 +193,14 @@ macro_rules! kernels {
                 products: products::Table::<$fetch>::PRODUCTS,
                 pack_patches: patch_panel,
                 pack_taps: tap_panel,
-                windows: [[windows::<1, STRETCHES, 1>, windows::<1, STRETCHES, 2>], [windows::<4, 1, 1>, windows::<4, 1, 2>]],
+                windows: [
+                    windows::<1, { stretches(1) }>,
+                    windows::<2, { stretches(2) }>,
+                    windows::<3, { stretches(3) }>,
+                    windows::<4, { stretches(4) }>,
+                    windows::<5, { stretches(5) }>,
+                    windows::<6, { stretches(6) }>,
+                ],
                 shifts: shift_dots,
                 pairs: plane_pairs,
                 border_copies: [plane_copy::<1>, plane_copy::<2>],
