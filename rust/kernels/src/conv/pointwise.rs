@@ -21,8 +21,8 @@ const MANY: usize = 768;
 const FEW: usize = 64;
 
 /// Whether [`products`] is for this: a single image, whose products use each packed weight only once or twice, so that it
-/// should not go to memory and back; images of one position, which are the columns of one product; or images of so many
-/// positions that it does not matter. `flat` when the positions lie one after another in the output.
+/// should not go to memory and back; images of one position, which are the columns of one product; images of so many
+/// positions that it does not matter; or so few rows that there is nothing to gain by packing. `flat` when the positions lie one after another in the output.
 pub(super) fn takes<T>(
     geometry: &Gather,
     address: &Address,
@@ -30,13 +30,13 @@ pub(super) fn takes<T>(
     images: &Images<T>,
     flat: bool,
 ) -> bool {
-    let as_it_lies = address.in_place()
-        && (geometry.positions() == 1
-            || flat && geometry.positions() >= MANY && weights.channels <= FEW && weights.rows >= 2 * weights.channels);
-    (images.count == 1 || as_it_lies)
-        && geometry.taps() == 1
-        && address.run() == geometry.positions()
-        && many([weights.rows, weights.channels], geometry.positions())
+    let (rows, channels, positions) = (weights.rows, weights.channels, geometry.positions());
+    let few_rows = flat && address.in_place() && rows < LEAST && channels >= LEAST && positions > 1;
+    let as_it_lies =
+        address.in_place() && (positions == 1 || flat && positions >= MANY && channels <= FEW && rows >= 2 * channels);
+    geometry.taps() == 1
+        && address.run() == positions
+        && (few_rows || (images.count == 1 || as_it_lies) && many([rows, channels], positions))
 }
 
 /// Rows and channels enough; of one position, of which either may be few.
@@ -139,11 +139,11 @@ unsafe fn product<T: Copy + Default + HasKernels + Send + Sync>(
                 if !flat {
                     (g.c, g.c_rs) = (temp.reserve::<T>(m * positions), positions as isize);
                 }
-                match (here, g.m.min(g.n)) {
-                    (true, _) => g.run_here(kernels),
+                match (here, positions, g.m.min(g.n)) {
+                    (true, ..) => g.run_here(kernels),
                     // A matrix and a vector.
-                    (false, 1) => g.run_in_order(kernels),
-                    (false, _) => g.run(kernels),
+                    (_, 1, 1) => g.run_in_order(kernels),
+                    _ => g.run(kernels),
                 }
                 if !flat {
                     let (strides, all) = (images.dst_strides, 0..positions);
