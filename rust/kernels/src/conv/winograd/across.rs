@@ -17,7 +17,7 @@ use super::super::ring::unrolled;
 use super::forms::{Four, Lines};
 use super::phases::Phases;
 use super::transform::{FilterArgs, Math, row_of, starts};
-use super::{Form, Stage};
+use super::{Form, Forms, Stage};
 use crate::gemm::{HasKernels, Kernels, new_name, with_scratch, with_shared};
 use crate::parallel;
 use crate::simd::vec::Lanes;
@@ -81,7 +81,7 @@ impl Phases {
     /// Whether these phases are computed so.
     pub(crate) fn across(&self, s: &ConvShape) -> bool {
         let wide = self.plan.tiles()[1] >= LEAST;
-        self.plan.form == Form::Four && PHASES * s.c_in / s.groups() <= MOST && wide
+        self.plan.form == Forms::both(Form::Four) && PHASES * s.c_in / s.groups() <= MOST && wide
     }
 
     /// [`Phases::convolve`], for filters that have their phases.
@@ -233,7 +233,7 @@ unsafe fn transform<T: Copy + Default + HasKernels>(
     let point = outputs.next_multiple_of(OUTPUTS) * MOST;
     for from in (0..channels).step_by(kernels.narrow) {
         let args = FilterArgs {
-            form: Form::Four,
+            form: Forms::both(Form::Four),
             src: filters[from * TAPS..].as_ptr(),
             lane_stride: TAPS as isize,
             lanes: (channels - from).min(kernels.narrow),

@@ -7,7 +7,7 @@ use super::super::geometry::Gather;
 use super::super::patches::LineArgs;
 use super::super::weight::Problem;
 use super::phases::some;
-use super::{Filters, Plan, convolve, gradient, takes_gradient};
+use super::{Filters, Form, Plan, convolve, gradient, takes_gradient};
 use crate::gemm::{HasKernels, Kernels, with_shared};
 use crate::parallel;
 use crate::simd::every::interleave;
@@ -96,10 +96,8 @@ impl Dilated {
         let all = Dilated::apart(g)?;
         // A tap that sees nothing but padding is to be zero exactly.
         let sees = |d: usize| {
-            let (low, most) = (
-                all.first[d],
-                all.first[d] + ((all.plan.form.taps() - 1) * all.by[d]) as isize,
-            );
+            let reach = (all.plan.form.0[d].taps() - 1) * all.by[d];
+            let (low, most) = (all.first[d], all.first[d] + reach as isize);
             low + all.grid[d] as isize > 0 && most < all.size[d] as isize
         };
         let problem = Problem {
@@ -233,13 +231,13 @@ impl Dilated {
 
     /// What is computed of a small image.
     fn small(self) -> Gather {
-        small(self.grid, self.by, [self.plan.form.taps(); 2])
+        small(self.grid, self.by, self.plan.form.0.map(Form::taps))
     }
 
     /// Small images as they are read and, with channels out, as results come. Lines that are read are whole vectors of any
     /// instruction set: the number of images at a time must not depend on it.
     fn planes(self, channels: usize) -> Small {
-        let [lines, row] = self.plan.grid.map(|n| n + self.plan.form.taps() - 1);
+        let [lines, row] = [0, 1].map(|d| self.plan.grid[d] + self.plan.form.0[d].taps() - 1);
         Small {
             channels,
             lines,

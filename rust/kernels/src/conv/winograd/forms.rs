@@ -15,6 +15,8 @@ use crate::simd::vec::Lanes;
 /// What is computed.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub(crate) enum Form {
+    /// One tap: nothing is transformed.
+    One,
     /// Stride one, two taps.
     Two,
     /// Stride one, three taps.
@@ -31,9 +33,22 @@ pub(crate) enum Form {
 }
 
 impl Form {
+    /// That of so many taps with stride one.
+    pub const fn of(taps: usize) -> Option<Form> {
+        Some(match taps {
+            1 => Form::One,
+            2 => Form::Two,
+            3 => Form::Near,
+            4 => Form::Four,
+            5 => Form::Five,
+            _ => return None,
+        })
+    }
+
     /// Points of a line.
     pub const fn points(self) -> usize {
         match self {
+            Form::One => 1,
             Form::Two => 5,
             Form::Near | Form::Four | Form::Five => 6,
             Form::Halving | Form::Doubling => 9,
@@ -52,6 +67,7 @@ impl Form {
     /// Taps of a line.
     pub const fn taps(self) -> usize {
         match self {
+            Form::One => 1,
             Form::Two => 2,
             Form::Near | Form::Halving | Form::Doubling => 3,
             Form::Four | Form::Doubling4 => 4,
@@ -62,6 +78,7 @@ impl Form {
     /// Elements of a line that a window sees, and from one window to the next.
     pub const fn window(self) -> [usize; 2] {
         match self {
+            Form::One => [1, 1],
             Form::Two | Form::Doubling => [5, 4],
             Form::Near => [6, 4],
             Form::Four => [6, 3],
@@ -74,6 +91,7 @@ impl Form {
     /// Results of a line.
     pub const fn side(self) -> usize {
         match self {
+            Form::One => 1,
             Form::Two | Form::Near | Form::Halving => 4,
             Form::Four => 3,
             Form::Five => 2,
@@ -83,12 +101,50 @@ impl Form {
 
     /// One convolution of stride one, and not several that are added or interleaved.
     pub const fn plain(self) -> bool {
-        matches!(self, Form::Two | Form::Near | Form::Four | Form::Five)
+        !matches!(self, Form::Halving | Form::Doubling | Form::Doubling4)
     }
 
     /// The points of a line that take value `i` of the filter.
     pub fn at(self, i: usize) -> std::ops::Range<usize> {
         i..if i + 1 == self.values() { self.points() } else { i + 1 }
+    }
+}
+
+/// What is computed down, and what across; all sizes but [`Forms::side`] are those of both together.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(crate) struct Forms(pub [Form; 2]);
+
+impl Forms {
+    pub const fn both(form: Form) -> Self {
+        Self([form; 2])
+    }
+
+    pub const fn points(self) -> usize {
+        self.0[0].points() * self.0[1].points()
+    }
+
+    pub const fn values(self) -> usize {
+        self.0[0].values() * self.0[1].values()
+    }
+
+    pub const fn taps(self) -> usize {
+        self.0[0].taps() * self.0[1].taps()
+    }
+
+    /// Lines and columns of results.
+    pub const fn side(self) -> [usize; 2] {
+        [self.0[0].side(), self.0[1].side()]
+    }
+
+    pub const fn plain(self) -> bool {
+        self.0[0].plain() && self.0[1].plain()
+    }
+
+    /// The points of a tile that take value `i` of the filter.
+    pub fn at(self, i: usize) -> impl Iterator<Item = usize> {
+        let ([down, across], values) = (self.0, self.0[1].values());
+        let (lines, columns) = (down.at(i / values), across.at(i % values));
+        lines.flat_map(move |line| columns.clone().map(move |column| line * across.points() + column))
     }
 }
 
@@ -157,6 +213,48 @@ pub(super) trait Lines<T, L: Lanes<T>, const W: usize, const P: usize, const K: 
     fn window(m: Math<T, L>, d: [L::V; W]) -> [L::V; P];
     fn filter(m: Math<T, L>, g: [L::V; K]) -> [L::V; Q];
     fn results(m: Math<T, L>, sums: [L::V; P]) -> [L::V; O];
+}
+
+/// The sizes of a form, as the transforms take them: from one window to the next, and those of [`Lines`].
+macro_rules! sizes {
+    ($($name:ident),*) => {$(
+        impl $name {
+            pub const S: usize = Form::$name.window()[1];
+            pub const W: usize = Form::$name.window()[0];
+            pub const P: usize = Form::$name.points();
+            pub const K: usize = Form::$name.taps();
+            pub const Q: usize = Form::$name.values();
+            pub const O: usize = Form::$name.side();
+        }
+    )*};
+}
+sizes!(One, Two, Near, Four, Five, Halving, Doubling, Doubling4);
+
+impl TwoBack {
+    pub const S: usize = Self::O;
+    pub const W: usize = Two::W;
+    pub const P: usize = Two::P;
+    pub const K: usize = Two::O;
+    pub const Q: usize = Two::Q;
+    pub const O: usize = Two::K;
+}
+
+pub(super) struct One;
+impl<T, L: Lanes<T>> Lines<T, L, 1, 1, 1, 1, 1> for One {
+    #[inline(always)]
+    fn window(_: Math<T, L>, d: [L::V; 1]) -> [L::V; 1] {
+        d
+    }
+
+    #[inline(always)]
+    fn filter(_: Math<T, L>, g: [L::V; 1]) -> [L::V; 1] {
+        g
+    }
+
+    #[inline(always)]
+    fn results(_: Math<T, L>, sums: [L::V; 1]) -> [L::V; 1] {
+        sums
+    }
 }
 
 pub(super) struct Two;

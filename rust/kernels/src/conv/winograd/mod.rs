@@ -31,7 +31,7 @@ use super::geometry::Gather;
 use super::lines::LineTile;
 use crate::gemm::{Kernels, Panels, Scratch, panel_width};
 use crate::simd::cache::first_is_small;
-use forms::Form;
+use forms::{Form, Forms};
 use std::ops::Range;
 use transform::WindowArgs;
 
@@ -42,7 +42,7 @@ const LEAST: usize = 16;
 /// writes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Plan {
-    form: Form,
+    form: Forms,
     size: [usize; 2],
     start: [isize; 2],
     grid: [usize; 2],
@@ -56,17 +56,17 @@ impl Plan {
             return None;
         }
         let form = match (g.step, g.offsets[1].len(), g.offsets[2].len()) {
-            ([_, 1, 1], 2, 2) => Form::Two,
-            ([_, 1, 1], 3, 3) => Form::Near,
-            ([_, 1, 1], 4, 4) => Form::Four,
-            ([_, 1, 1], 5, 5) => Form::Five,
-            ([_, 2, 2], 3, 3) => Form::Halving,
+            ([_, 1, 1], n @ 2..=5, m) if n == m => Forms::both(Form::of(n)?),
+            ([_, 1, 1], n @ 3..=5, 1) => Forms([Form::of(n)?, Form::One]),
+            ([_, 1, 1], 1, n @ 3..=5) => Forms([Form::One, Form::of(n)?]),
+            ([_, 2, 2], 3, 3) => Forms::both(Form::Halving),
             _ => return None,
         };
         // A position that sees nothing but padding is to be zero exactly.
         let sees = |d: usize| {
             let last = (g.grid[d].saturating_sub(1) * g.step[d]) as isize + g.offsets[d][0];
-            g.grid[d] > 0 && g.offsets[d][0] + form.taps() as isize > 0 && last < g.size[d] as isize
+            let taps = form.0[d - 1].taps() as isize;
+            g.grid[d] > 0 && g.offsets[d][0] + taps > 0 && last < g.size[d] as isize
         };
         if !sees(1) || !sees(2) {
             return None;
@@ -92,7 +92,7 @@ impl Plan {
             _ => return None,
         };
         Some(Plan {
-            form,
+            form: Forms::both(form),
             size: [s.output[1], s.output[2]],
             start: [1, 2].map(|d| (s.padding[d] as isize - back) / 2),
             grid: [s.input[1], s.input[2]],
@@ -101,7 +101,8 @@ impl Plan {
 
     /// Tiles of an image, down and across.
     fn tiles(&self) -> [usize; 2] {
-        self.grid.map(|n| n.div_ceil(self.form.side()))
+        let side = self.form.side();
+        [0, 1].map(|d| self.grid[d].div_ceil(side[d]))
     }
 
     /// Whether a pass over `count` images should be computed so: channels in and out, strides in and out.
@@ -118,13 +119,12 @@ impl Plan {
     /// Products saved outweigh the transforms: at least two fifths of them, whatever hangs over the edges, and more than the
     /// filters' transform costs, which is as much as some 220 products per filter with stride one.
     fn worth(&self, count: usize) -> bool {
-        let (points, values) = (self.form.points().pow(2), self.form.values().pow(2));
-        let tiles = self.tiles().iter().product::<usize>() * points;
-        let products = self.grid.iter().product::<usize>() * self.form.taps().pow(2);
-        let doubling = matches!(self.form, Form::Doubling | Form::Doubling4);
+        let tiles = self.tiles().iter().product::<usize>() * self.form.points();
+        let products = self.grid.iter().product::<usize>() * self.form.taps();
+        let doubling = matches!(self.form.0[0], Form::Doubling | Form::Doubling4);
         let products = if doubling { products / 4 } else { products };
         let share = if self.form.plain() { 3 } else { 4 };
-        5 * tiles <= share * products && count * (products - tiles) >= 6 * values
+        5 * tiles <= share * products && count * (products - tiles) >= 6 * self.form.values()
     }
 }
 
@@ -175,7 +175,7 @@ struct Planes<T> {
     size: [usize; 2],
     /// Line and column at which the first tile begins.
     start: [isize; 2],
-    form: Form,
+    form: Forms,
     /// Tiles of results that are themselves the filters, else windows.
     filters: bool,
 }
@@ -190,21 +190,25 @@ struct Place<T> {
 
 impl<T> Place<T> {
     /// Room for tiles of `row` elements at each point, the tiles of a point next to each other.
-    fn reserve(scratch: &mut Scratch, form: Form, tiles: usize, row: usize) -> Self {
+    fn reserve(scratch: &mut Scratch, form: Forms, tiles: usize, row: usize) -> Self {
         let point = apart(tiles * row);
         Self {
-            dst: scratch.reserve::<T>(form.points().pow(2) * point),
+            dst: scratch.reserve::<T>(form.points() * point),
             tile: row,
             point,
         }
     }
 
     /// The same, filled by `fill` unless it holds `name` already.
-    fn filled(scratch: &mut Scratch, form: Form, [tiles, row]: [usize; 2], name: u64, fill: impl FnOnce(Self)) -> Self {
+    fn filled(
+        scratch: &mut Scratch,
+        form: Forms,
+        [tiles, row]: [usize; 2],
+        name: u64,
+        fill: impl FnOnce(Self),
+    ) -> Self {
         let (tile, point) = (row, apart(tiles * row));
-        let dst = scratch.filled(form.points().pow(2) * point, name, |dst| {
-            fill(Self { dst, tile, point })
-        });
+        let dst = scratch.filled(form.points() * point, name, |dst| fill(Self { dst, tile, point }));
         Self { dst, tile, point }
     }
 }
@@ -236,9 +240,9 @@ unsafe fn fill<T>(
     then: Then,
 ) {
     let [image, channel, row_stride] = planes.strides;
-    let [_, step] = planes.form.window();
+    let step = planes.form.0.map(|f| f.window()[1]);
     for part in parts(all, tiles) {
-        let below = (step * part.rows) as isize * row_stride;
+        let below = (step[0] * part.rows) as isize * row_stride;
         // With a larger first-level cache the transforms are slower for it.
         let ahead = match then {
             _ if !first_is_small() => 0,
@@ -254,8 +258,8 @@ unsafe fn fill<T>(
             channels: planes.channels.saturating_sub(first).min(kernels.narrow),
             row_stride,
             size: planes.size,
-            line: (step * part.row) as isize + planes.start[0],
-            col: (step * part.col) as isize + planes.start[1],
+            line: (step[0] * part.row) as isize + planes.start[0],
+            col: (step[1] * part.col) as isize + planes.start[1],
             rows: part.rows,
             cols: part.cols,
             form: planes.form,

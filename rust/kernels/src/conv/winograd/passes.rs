@@ -42,7 +42,7 @@ impl<T> Filters<T> {
     /// Those of contiguous weights: `rows` outputs by `channels` of a pass. The gradient of the input takes both the other
     /// way round, and with stride one the taps in reverse.
     pub fn new(plan: &Plan, data: *const T, [groups, rows, channels]: [usize; 3], gradient: bool) -> Self {
-        let taps = plan.form.taps().pow(2);
+        let taps = plan.form.taps();
         let (mut row_stride, mut channel_stride) = ((taps * channels) as isize, taps as isize);
         if gradient {
             (row_stride, channel_stride) = (taps as isize, (taps * rows) as isize);
@@ -119,11 +119,11 @@ pub(in crate::conv) unsafe fn convolve<T>(
 impl<T: Copy + Default + HasKernels + Send + Sync> Pass<T> {
     /// Points of a tile, and values of a filter: as many as differ.
     fn points(&self) -> usize {
-        self.plan.form.points().pow(2)
+        self.plan.form.points()
     }
 
     fn values(&self) -> usize {
-        self.plan.form.values().pow(2)
+        self.plan.form.values()
     }
 
     fn tiles(&self) -> usize {
@@ -356,10 +356,8 @@ impl<T: Copy + Default + HasKernels + Send + Sync> Pass<T> {
         m: Place<T>,
     ) {
         let form = self.plan.form;
-        let (points, values) = (form.points(), form.values());
-        for value in 0..values * values {
-            let (row, col) = (form.at(value / values), form.at(value % values));
-            for point in row.flat_map(|r| col.clone().map(move |c| r * points + c)) {
+        for value in 0..form.values() {
+            for point in form.at(value) {
                 let product = Product {
                     a: v.dst.wrapping_add(part * self.depth + point * v.point),
                     a_strides: [v.tile as isize, 1],
@@ -386,7 +384,7 @@ impl<T: Copy + Default + HasKernels + Send + Sync> Pass<T> {
         for part in parts(self.all, some) {
             for vector in (outputs.start..outputs.end.min(rows)).step_by(kernels.narrow) {
                 let first = group * rows + vector;
-                let (top, left) = (side * part.row, side * part.col);
+                let (top, left) = (side[0] * part.row, side[1] * part.col);
                 let at = part.image * image + first as isize * channel + top as isize * line + left as isize;
                 let args = OutputArgs {
                     form: self.plan.form,
@@ -399,8 +397,8 @@ impl<T: Copy + Default + HasKernels + Send + Sync> Pass<T> {
                     channel_stride: channel as usize,
                     channels: (rows - vector).min(kernels.narrow),
                     row_stride: line,
-                    lines: (side * part.rows).min(grid[0] - top),
-                    width: (side * part.cols).min(grid[1] - left),
+                    lines: (side[0] * part.rows).min(grid[0] - top),
+                    width: (side[1] * part.cols).min(grid[1] - left),
                     bias: if self.bias.is_null() {
                         self.bias
                     } else {

@@ -6,7 +6,7 @@ use super::super::ConvShape;
 use super::super::gather::Images;
 use super::super::patches::LineArgs;
 use super::super::weight::Problem;
-use super::{Filters, Form, LEAST, Plan, convolve, sums};
+use super::{Filters, Form, Forms, LEAST, Plan, convolve, sums};
 use crate::gemm::{HasKernels, Kernels, with_shared};
 use crate::parallel;
 use std::ops::{Add, Range};
@@ -62,13 +62,13 @@ impl Phases {
         let taps = form.taps();
         let grid = [s.output[1], s.output[2]];
         let plan = Plan {
-            form,
+            form: Forms::both(form),
             size: grid.map(|n| n + taps - 1),
             start: [0, 0],
             grid,
         };
         let (channels, rows) = (s.c_in / s.groups(), s.c_out / s.groups());
-        let tiles = plan.tiles().iter().product::<usize>() * 4 * form.points().pow(2);
+        let tiles = plan.tiles().iter().product::<usize>() * 4 * plan.form.points();
         let products = grid.iter().product::<usize>() * s.kernel[1] * s.kernel[2];
         let least = if form == Form::Two { LEAST_OF_TWO } else { LEAST_PLANES };
         let takes = size_of::<T>() == 4
@@ -78,7 +78,7 @@ impl Phases {
             && 4 * channels >= least
             && rows >= LEAST
             && 5 * tiles <= 3 * products
-            && s.n * (products - tiles) >= 6 * 4 * form.values().pow(2);
+            && s.n * (products - tiles) >= 6 * 4 * plan.form.values();
         // Whole vectors of any instruction set: the number of images at a time must not depend on it.
         let row = plan.size[1].next_multiple_of(16);
         takes.then_some(Phases {

@@ -9,7 +9,7 @@
 )]
 
 use super::across::{AcrossArgs, ColumnsArgs};
-use super::forms::{Doubling, Doubling4, Five, Form, Four, Halving, Lines, Near, Two, TwoBack};
+use super::forms::{Doubling, Doubling4, Five, Form, Forms, Four, Halving, Lines, Near, One, Two, TwoBack};
 use crate::simd::Aligned;
 use crate::simd::cache::first_is_small;
 use crate::simd::vec::Lanes;
@@ -49,7 +49,7 @@ pub(crate) struct WindowArgs<T> {
     pub col: isize,
     pub rows: usize,
     pub cols: usize,
-    pub form: Form,
+    pub form: Forms,
     /// Tiles of results that are themselves the filters, else windows.
     pub filters: bool,
     /// How far what is needed next lies from what is read: it is fetched meanwhile. Zero for nothing.
@@ -63,7 +63,7 @@ pub(crate) struct WindowArgs<T> {
 
 /// Filters, an output channel per lane, to their points.
 pub(crate) struct FilterArgs<T> {
-    pub form: Form,
+    pub form: Forms,
     pub src: *const T,
     pub lane_stride: isize,
     pub lanes: usize,
@@ -78,7 +78,7 @@ pub(crate) struct FilterArgs<T> {
 
 /// Sums at the points to tiles of the result.
 pub(crate) struct OutputArgs<T> {
-    pub form: Form,
+    pub form: Forms,
     pub src: *const T,
     pub src_tile: usize,
     pub src_point: usize,
@@ -99,7 +99,7 @@ pub(crate) struct OutputArgs<T> {
 
 /// Sums at the points to the gradients of one channel's filters.
 pub(crate) struct TapsArgs<T> {
-    pub form: Form,
+    pub form: Forms,
     pub src: *const T,
     pub src_point: usize,
     pub channels: usize,
@@ -108,9 +108,50 @@ pub(crate) struct TapsArgs<T> {
 }
 
 /// Elements of the strip for this many tiles.
-pub(super) fn strip(form: Form, tiles: usize) -> usize {
-    let side = form.window()[0].max(form.side());
-    tiles * side * side * LANES
+pub(super) fn strip(form: Forms, tiles: usize) -> usize {
+    let [high, wide] = form.0.map(|f| f.window()[0].max(f.side()));
+    tiles * high * wide * LANES
+}
+
+/// A step with the transforms down and across.
+macro_rules! with {
+    ($c:ident.$step:ident($g:ident): $d:ident, $a:ident) => {
+        $c.$step::<
+                                            $d, $a,
+                                            { $d::S }, { $d::W }, { $d::P }, { $d::K }, { $d::Q }, { $d::O },
+                                            { $a::S }, { $a::W }, { $a::P }, { $a::K }, { $a::Q }, { $a::O },
+                                        >($g)
+    };
+}
+
+/// A step with those of the form that is asked for; of no other is there a plan.
+macro_rules! of_form {
+    ($c:ident.$step:ident($g:ident): $($d:ident $a:ident),*) => {
+        match $g.form.0 {
+            $([Form::$d, Form::$a] => with!($c.$step($g): $d, $a),)*
+            _ => {}
+        }
+    };
+    ($c:ident.$step:ident($g:ident)) => {
+        of_form!($c.$step($g): Two Two, Near Near, Four Four, Five Five, Halving Halving, Doubling Doubling,
+            Doubling4 Doubling4, One Near, Near One, One Four, Four One, One Five, Five One)
+    };
+}
+
+/// The same of the gradient of the filter, whose transforms are those with as many taps as there are results.
+macro_rules! of_gradient {
+    ($c:ident.$step:ident($g:ident)) => {
+        match $g.form.0 {
+            [Form::Two, Form::Two] => with!($c.$step($g): TwoBack, TwoBack),
+            [Form::Near, Form::Near] => with!($c.$step($g): Four, Four),
+            [Form::Four, Form::Four] => with!($c.$step($g): Near, Near),
+            [Form::One, Form::Near] => with!($c.$step($g): One, Four),
+            [Form::Near, Form::One] => with!($c.$step($g): Four, One),
+            [Form::One, Form::Four] => with!($c.$step($g): One, Near),
+            [Form::Four, Form::One] => with!($c.$step($g): Near, One),
+            _ => {}
+        }
+    };
 }
 
 /// # Safety
@@ -127,43 +168,15 @@ pub(crate) unsafe fn stage<T: Copy + Default + From<f32>, L: Lanes<T>>(l: L, sta
         match stage {
             Stage::Window(g) => {
                 turn_in(l, g);
-                match g.form {
-                    // The gradient of three taps from four results has the transforms of four taps and three results.
-                    Form::Two if g.filters => c.filters::<TwoBack, 4, 5, 2>(g),
-                    Form::Near if g.filters => c.filters::<Four, 4, 6, 3>(g),
-                    Form::Four if g.filters => c.filters::<Near, 3, 6, 4>(g),
-                    Form::Two => c.windows::<Two, 4, 5, 5, 2, 5, 4>(g),
-                    Form::Near => c.windows::<Near, 4, 6, 6, 3, 6, 4>(g),
-                    Form::Four => c.windows::<Four, 3, 6, 6, 4, 6, 3>(g),
-                    Form::Five => c.windows::<Five, 2, 6, 6, 5, 6, 2>(g),
-                    Form::Halving => c.windows::<Halving, 8, 9, 9, 3, 6, 4>(g),
-                    Form::Doubling => c.windows::<Doubling, 4, 5, 9, 3, 6, 8>(g),
-                    Form::Doubling4 => c.windows::<Doubling4, 4, 6, 10, 4, 10, 8>(g),
+                if g.filters {
+                    of_gradient!(c.filters(g))
+                } else {
+                    of_form!(c.windows(g))
                 }
             }
-            Stage::Filter(g) => match g.form {
-                Form::Two => c.filter::<Two, 5, 5, 2, 5, 4>(g),
-                Form::Near => c.filter::<Near, 6, 6, 3, 6, 4>(g),
-                Form::Four => c.filter::<Four, 6, 6, 4, 6, 3>(g),
-                Form::Five => c.filter::<Five, 6, 6, 5, 6, 2>(g),
-                Form::Halving => c.filter::<Halving, 9, 9, 3, 6, 4>(g),
-                Form::Doubling => c.filter::<Doubling, 5, 9, 3, 6, 8>(g),
-                Form::Doubling4 => c.filter::<Doubling4, 6, 10, 4, 10, 8>(g),
-            },
-            Stage::Output(g) => match g.form {
-                Form::Two => c.output::<Two, 5, 5, 2, 5, 4>(g),
-                Form::Near => c.output::<Near, 6, 6, 3, 6, 4>(g),
-                Form::Four => c.output::<Four, 6, 6, 4, 6, 3>(g),
-                Form::Five => c.output::<Five, 6, 6, 5, 6, 2>(g),
-                Form::Halving => c.output::<Halving, 9, 9, 3, 6, 4>(g),
-                Form::Doubling => c.output::<Doubling, 5, 9, 3, 6, 8>(g),
-                Form::Doubling4 => c.output::<Doubling4, 6, 10, 4, 10, 8>(g),
-            },
-            Stage::Taps(g) => match g.form {
-                Form::Two => c.taps::<TwoBack, 4, 5, 2, 4>(g),
-                Form::Four => c.taps::<Near, 3, 6, 4, 16>(g),
-                _ => c.taps::<Four, 4, 6, 3, 9>(g),
-            },
+            Stage::Filter(g) => of_form!(c.filter(g)),
+            Stage::Output(g) => of_form!(c.output(g)),
+            Stage::Taps(g) => of_gradient!(c.taps(g)),
             Stage::Columns(g) => c.columns(g),
             Stage::Across(g) => c.across(g),
         }
@@ -176,8 +189,9 @@ pub(crate) unsafe fn stage<T: Copy + Default + From<f32>, L: Lanes<T>>(l: L, sta
 /// As for [`stage`].
 #[inline(always)]
 unsafe fn turn_in<T: Copy + Default, L: Lanes<T>>(l: L, g: &WindowArgs<T>) {
-    let [window, step] = if g.filters { [g.form.side(); 2] } else { g.form.window() };
-    let (lines, width) = (step * g.rows + window - step, step * g.cols + window - step);
+    let [down, across] = g.form.0.map(|f| if g.filters { [f.side(); 2] } else { f.window() });
+    let all = |[window, step]: [usize; 2], tiles: usize| step * tiles + window - step;
+    let (lines, width) = (all(down, g.rows), all(across, g.cols));
     let zero = l.splat(T::default());
     let known = |first: isize, count: usize, size: usize| {
         let from = (-first).clamp(0, count as isize) as usize;
@@ -298,42 +312,50 @@ impl<T: Copy + Default + From<f32>, L: Lanes<T>> Math<T, L> {
     /// As for [`stage`].
     #[inline(always)]
     unsafe fn windows<
-        F,
-        const S: usize,
-        const W: usize,
-        const P: usize,
-        const K: usize,
-        const Q: usize,
-        const O: usize,
+        D,
+        A,
+        const SD: usize,
+        const WD: usize,
+        const PD: usize,
+        const KD: usize,
+        const QD: usize,
+        const OD: usize,
+        const SA: usize,
+        const WA: usize,
+        const PA: usize,
+        const KA: usize,
+        const QA: usize,
+        const OA: usize,
     >(
         self,
         g: &WindowArgs<T>,
     ) where
-        F: Lines<T, L, W, P, K, Q, O>,
+        D: Lines<T, L, WD, PD, KD, QD, OD>,
+        A: Lines<T, L, WA, PA, KA, QA, OA>,
     {
-        let line = (S * g.cols + W - S) * L::N;
+        let line = (SA * g.cols + WA - SA) * L::N;
         let mut dst = g.dst;
         for row in 0..g.rows {
-            let strip = g.strip.wrapping_add(S * row * line);
-            let mut columns = [[self.zero; P]; W];
-            for c in 0..W - S {
+            let strip = g.strip.wrapping_add(SD * row * line);
+            let mut columns = [[self.zero; PD]; WA];
+            for c in 0..WA - SA {
                 // SAFETY: the caller's promise; so below.
-                columns[c] = F::window(self, unsafe { self.get(strip.wrapping_add(c * L::N), line) });
+                columns[c] = D::window(self, unsafe { self.get(strip.wrapping_add(c * L::N), line) });
             }
             for col in 0..g.cols {
-                for c in W - S..W {
-                    let at = strip.wrapping_add((S * col + c) * L::N);
+                for c in WA - SA..WA {
+                    let at = strip.wrapping_add((SA * col + c) * L::N);
                     // SAFETY: as above.
-                    columns[c] = F::window(self, unsafe { self.get(at, line) });
+                    columns[c] = D::window(self, unsafe { self.get(at, line) });
                 }
-                for r in 0..P {
-                    let to = dst.wrapping_add(P * r * g.dst_point);
+                for r in 0..PD {
+                    let to = dst.wrapping_add(PA * r * g.dst_point);
                     // SAFETY: as above.
-                    unsafe { self.put(to, g.dst_point, F::window(self, row_of(&columns, r))) };
+                    unsafe { self.put(to, g.dst_point, A::window(self, row_of(&columns, r))) };
                 }
                 // Neighbours share columns.
-                for c in 0..W - S {
-                    columns[c] = columns[S + c];
+                for c in 0..WA - SA {
+                    columns[c] = columns[SA + c];
                 }
                 dst = dst.wrapping_add(g.dst_tile);
             }
@@ -343,26 +365,44 @@ impl<T: Copy + Default + From<f32>, L: Lanes<T>> Math<T, L> {
     /// # Safety
     /// As for [`stage`].
     #[inline(always)]
-    unsafe fn filters<F, const S: usize, const P: usize, const O: usize>(self, g: &WindowArgs<T>)
-    where
-        F: Lines<T, L, P, P, S, P, O>,
+    unsafe fn filters<
+        D,
+        A,
+        const SD: usize,
+        const WD: usize,
+        const PD: usize,
+        const KD: usize,
+        const QD: usize,
+        const OD: usize,
+        const SA: usize,
+        const WA: usize,
+        const PA: usize,
+        const KA: usize,
+        const QA: usize,
+        const OA: usize,
+    >(
+        self,
+        g: &WindowArgs<T>,
+    ) where
+        D: Lines<T, L, WD, PD, KD, QD, OD>,
+        A: Lines<T, L, WA, PA, KA, QA, OA>,
     {
-        let line = S * g.cols * L::N;
+        let line = KA * g.cols * L::N;
         let mut dst = g.dst;
         for (row, col) in (0..g.rows * g.cols).map(|i| (i / g.cols, i % g.cols)) {
-            let at = g.strip.wrapping_add(S * row * line + S * col * L::N);
-            let mut columns = [[self.zero; P]; S];
-            for c in 0..S {
+            let at = g.strip.wrapping_add(KD * row * line + KA * col * L::N);
+            let mut columns = [[self.zero; QD]; KA];
+            for c in 0..KA {
                 // SAFETY: the caller's promise; so below.
-                columns[c] = F::filter(self, unsafe { self.get(at.wrapping_add(c * L::N), line) });
+                columns[c] = D::filter(self, unsafe { self.get(at.wrapping_add(c * L::N), line) });
             }
-            for r in 0..P {
+            for r in 0..QD {
                 // SAFETY: as above.
                 unsafe {
                     self.put(
-                        dst.wrapping_add(P * r * g.dst_point),
+                        dst.wrapping_add(QA * r * g.dst_point),
                         g.dst_point,
-                        F::filter(self, row_of(&columns, r)),
+                        A::filter(self, row_of(&columns, r)),
                     )
                 };
             }
@@ -373,14 +413,30 @@ impl<T: Copy + Default + From<f32>, L: Lanes<T>> Math<T, L> {
     /// # Safety
     /// As for [`stage`].
     #[inline(always)]
-    unsafe fn filter<F, const W: usize, const P: usize, const K: usize, const Q: usize, const O: usize>(
+    unsafe fn filter<
+        D,
+        A,
+        const SD: usize,
+        const WD: usize,
+        const PD: usize,
+        const KD: usize,
+        const QD: usize,
+        const OD: usize,
+        const SA: usize,
+        const WA: usize,
+        const PA: usize,
+        const KA: usize,
+        const QA: usize,
+        const OA: usize,
+    >(
         self,
         g: &FilterArgs<T>,
     ) where
-        F: Lines<T, L, W, P, K, Q, O>,
+        D: Lines<T, L, WD, PD, KD, QD, OD>,
+        A: Lines<T, L, WA, PA, KA, QA, OA>,
     {
         let l = self.l;
-        let taps = K * K;
+        let taps = KD * KA;
         let fetch = first_is_small();
         let mut turned = Aligned([T::default(); SOME * MOST * LANES]);
         let some = if g.channel_stride == taps as isize { SOME } else { 1 };
@@ -402,20 +458,24 @@ impl<T: Copy + Default + From<f32>, L: Lanes<T>> Math<T, L> {
             }
             for c in 0..count {
                 let filter = turned.as_ptr().wrapping_add(c * taps * L::N);
-                let mut columns = [[self.zero; Q]; K];
-                for c in 0..K {
-                    let mut line = [self.zero; K];
-                    for r in 0..K {
-                        let t = if g.reversed { taps - 1 - (K * r + c) } else { K * r + c };
+                let mut columns = [[self.zero; QD]; KA];
+                for c in 0..KA {
+                    let mut line = [self.zero; KD];
+                    for r in 0..KD {
+                        let t = if g.reversed {
+                            taps - 1 - (KA * r + c)
+                        } else {
+                            KA * r + c
+                        };
                         // SAFETY: as above.
                         line[r] = unsafe { l.load(filter.wrapping_add(t * L::N)) };
                     }
-                    columns[c] = F::filter(self, line);
+                    columns[c] = D::filter(self, line);
                 }
-                for r in 0..Q {
-                    let to = dst.wrapping_add(Q * r * g.dst_point);
+                for r in 0..QD {
+                    let to = dst.wrapping_add(QA * r * g.dst_point);
                     // SAFETY: the caller's promise.
-                    unsafe { self.put(to, g.dst_point, F::filter(self, row_of(&columns, r))) };
+                    unsafe { self.put(to, g.dst_point, A::filter(self, row_of(&columns, r))) };
                 }
                 dst = dst.wrapping_add(g.dst_channel);
             }
@@ -425,14 +485,30 @@ impl<T: Copy + Default + From<f32>, L: Lanes<T>> Math<T, L> {
     /// # Safety
     /// As for [`stage`].
     #[inline(always)]
-    unsafe fn output<F, const W: usize, const P: usize, const K: usize, const Q: usize, const O: usize>(
+    unsafe fn output<
+        D,
+        A,
+        const SD: usize,
+        const WD: usize,
+        const PD: usize,
+        const KD: usize,
+        const QD: usize,
+        const OD: usize,
+        const SA: usize,
+        const WA: usize,
+        const PA: usize,
+        const KA: usize,
+        const QA: usize,
+        const OA: usize,
+    >(
         self,
         g: &OutputArgs<T>,
     ) where
-        F: Lines<T, L, W, P, K, Q, O>,
+        D: Lines<T, L, WD, PD, KD, QD, OD>,
+        A: Lines<T, L, WA, PA, KA, QA, OA>,
     {
         let l = self.l;
-        let line = O * g.cols * L::N;
+        let line = OA * g.cols * L::N;
         let bias = if g.bias.is_null() {
             self.zero
         } else {
@@ -443,43 +519,43 @@ impl<T: Copy + Default + From<f32>, L: Lanes<T>> Math<T, L> {
         // Cache lines across a line of tiles in a channel; none are asked for with a larger first-level cache.
         let lane_line = 64 / size_of::<T>();
         let wide = if first_is_small() {
-            (O * g.cols).div_ceil(lane_line)
+            (OA * g.cols).div_ceil(lane_line)
         } else {
             0
         };
         for row in 0..g.rows {
-            let to = g.dst.wrapping_offset((O * row) as isize * g.row_stride);
+            let to = g.dst.wrapping_offset((OD * row) as isize * g.row_stride);
             for col in 0..g.cols {
                 // They are asked for early, some with each tile: it takes a while until they may be written.
-                for piece in col * O * wide / g.cols..(col + 1) * O * wide / g.cols {
-                    let to = to.wrapping_offset((piece % O) as isize * g.row_stride);
-                    let to = to.wrapping_add(piece / O * lane_line);
+                for piece in col * OD * wide / g.cols..(col + 1) * OD * wide / g.cols {
+                    let to = to.wrapping_offset((piece % OD) as isize * g.row_stride);
+                    let to = to.wrapping_add(piece / OD * lane_line);
                     for c in 0..g.channels.min(L::N) {
                         l.prefetch_write(to.wrapping_add(c * g.channel_stride));
                     }
                 }
-                let mut columns = [[self.zero; O]; P];
-                for c in 0..P {
+                let mut columns = [[self.zero; OD]; PA];
+                for c in 0..PA {
                     let at = src.wrapping_add(c * g.src_point);
                     // SAFETY: the caller's promise; so below.
-                    columns[c] = F::results(self, unsafe { self.get(at, P * g.src_point) });
+                    columns[c] = D::results(self, unsafe { self.get(at, PA * g.src_point) });
                 }
-                for r in 0..O {
-                    let mut results = F::results(self, row_of(&columns, r));
+                for r in 0..OD {
+                    let mut results = A::results(self, row_of(&columns, r));
                     if !g.bias.is_null() {
-                        for c in 0..O {
+                        for c in 0..OA {
                             results[c] = self.add(results[c], bias);
                         }
                     }
-                    let to = g.strip.wrapping_add(r * line + O * col * L::N);
+                    let to = g.strip.wrapping_add(r * line + OA * col * L::N);
                     // SAFETY: as above.
                     unsafe { self.put(to, L::N, results) };
                 }
                 src = src.wrapping_add(g.src_tile);
             }
-            for r in 0..O.min(g.lines - O * row) {
+            for r in 0..OD.min(g.lines - OD * row) {
                 let strip = g.strip.wrapping_add(r * line);
-                let to = g.dst.wrapping_offset((O * row + r) as isize * g.row_stride);
+                let to = g.dst.wrapping_offset((OD * row + r) as isize * g.row_stride);
                 // SAFETY: as above.
                 unsafe { turn_out(l, strip, to, g) };
             }
@@ -489,29 +565,47 @@ impl<T: Copy + Default + From<f32>, L: Lanes<T>> Math<T, L> {
     /// # Safety
     /// As for [`stage`].
     #[inline(always)]
-    unsafe fn taps<F, const S: usize, const P: usize, const O: usize, const TAPS: usize>(self, g: &TapsArgs<T>)
-    where
-        F: Lines<T, L, P, P, S, P, O>,
+    unsafe fn taps<
+        D,
+        A,
+        const SD: usize,
+        const WD: usize,
+        const PD: usize,
+        const KD: usize,
+        const QD: usize,
+        const OD: usize,
+        const SA: usize,
+        const WA: usize,
+        const PA: usize,
+        const KA: usize,
+        const QA: usize,
+        const OA: usize,
+    >(
+        self,
+        g: &TapsArgs<T>,
+    ) where
+        D: Lines<T, L, WD, PD, KD, QD, OD>,
+        A: Lines<T, L, WA, PA, KA, QA, OA>,
     {
         let l = self.l;
         let fetch = first_is_small();
         let mut turned = Aligned([T::default(); MOST * LANES]);
         for from in (0..g.channels).step_by(L::N) {
-            let mut columns = [[self.zero; O]; P];
-            for c in 0..P {
+            let mut columns = [[self.zero; OD]; PA];
+            for c in 0..PA {
                 let at = g.src.wrapping_add(c * g.src_point + from);
-                for r in 0..if fetch { P } else { 0 } {
-                    l.prefetch(at.wrapping_add(P * r * g.src_point + SUMS_AHEAD / size_of::<T>()));
+                for r in 0..if fetch { PD } else { 0 } {
+                    l.prefetch(at.wrapping_add(PA * r * g.src_point + SUMS_AHEAD / size_of::<T>()));
                 }
                 // SAFETY: the caller's promise.
-                columns[c] = F::results(self, unsafe { self.get(at, P * g.src_point) });
+                columns[c] = D::results(self, unsafe { self.get(at, PA * g.src_point) });
             }
-            for r in 0..O {
-                let to = turned.as_mut_ptr().wrapping_add(O * r * L::N);
+            for r in 0..OD {
+                let to = turned.as_mut_ptr().wrapping_add(OA * r * L::N);
                 // SAFETY: the buffer holds all taps in all lanes.
-                unsafe { self.put(to, L::N, F::results(self, row_of(&columns, r))) };
+                unsafe { self.put(to, L::N, A::results(self, row_of(&columns, r))) };
             }
-            let whole = TAPS / L::BLOCK * L::BLOCK;
+            let (all, whole) = (OD * OA, OD * OA / L::BLOCK * L::BLOCK);
             for lane in (0..L::N.min(g.channels - from)).step_by(L::BLOCK) {
                 let count = (g.channels - from - lane).min(L::BLOCK);
                 let dst = g.dst.wrapping_add((from + lane) * g.dst_channel);
@@ -528,7 +622,7 @@ impl<T: Copy + Default + From<f32>, L: Lanes<T>> Math<T, L> {
                         )
                     };
                 }
-                for (t, i) in (whole..TAPS).flat_map(|t| (0..count).map(move |i| (t, i))) {
+                for (t, i) in (whole..all).flat_map(|t| (0..count).map(move |i| (t, i))) {
                     // SAFETY: as above.
                     unsafe { *dst.wrapping_add(i * g.dst_channel + t) = turned[t * L::N + lane + i] };
                 }

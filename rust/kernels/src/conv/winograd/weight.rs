@@ -4,7 +4,7 @@
 use super::super::weight::Problem;
 use super::passes::OWN_THREADS;
 use super::transform::{TapsArgs, strip};
-use super::{Form, LEAST, Place, Plan, Planes, Product, Stage, Then, apart, fill, in_panel, whole};
+use super::{Form, Forms, LEAST, Place, Plan, Planes, Product, Stage, Then, apart, fill, in_panel, whole};
 use crate::conv::geometry::Gather;
 use crate::gemm::{HasKernels, Kernels, even_part, new_name, with_scratch, with_shared};
 use crate::parallel;
@@ -36,17 +36,16 @@ pub(in crate::conv) fn takes_gradient<T>(g: &Gather, p: &Problem<T>, parts: usiz
     };
     // A tap that sees nothing but padding is to be zero exactly.
     let sees = |d: usize| {
-        let (low, most) = (plan.start[d], plan.start[d] + plan.form.taps() as isize - 1);
+        let (low, most) = (plan.start[d], plan.start[d] + plan.form.0[d].taps() as isize - 1);
         low + plan.grid[d] as isize > 0 && most < plan.size[d] as isize
     };
     if !sees(0) || !sees(1) {
         return false;
     }
-    let form = match plan.form {
-        Form::Five => Form::Near,
-        form => form,
+    let plan = Plan {
+        form: shorter(plan.form),
+        ..plan
     };
-    let plan = Plan { form, ..plan };
     let count = p.count * plan.tiles().iter().product::<usize>();
     plan.takes::<T>(p.count, [p.channels, p.rows], p.x_strides, p.gy_strides) && count >= LEAST * parts
 }
@@ -90,28 +89,38 @@ pub(in crate::conv) unsafe fn gradient<T>(
     T: Copy + Default + HasKernels + Send + Sync,
 {
     let Some(plan) = Plan::of(g) else { return };
-    if plan.form != Form::Five {
+    let form = shorter(plan.form);
+    if plan.form == form {
         // SAFETY: the caller's promise.
         return unsafe { sums(kernels, &plan, problem, parts, out) };
     }
-    // Five taps are three and three, of which the second's first is the first's last: F(5x5, 2x2) would err twice as much, for
-    // as many products.
-    let (five, three) = (plan.form.taps(), Form::Near.taps());
-    let mut some = vec![T::default(); out.len() / five.pow(2) * three.pow(2)];
-    for [i, j] in [[0, 0], [0, 2], [2, 0], [2, 2]] {
-        let near = Plan {
-            form: Form::Near,
+    let [[down, across], [high, wide]] = [plan.form, form].map(|f| f.0.map(Form::taps));
+    let mut some = vec![T::default(); out.len() / (down * across) * high * wide];
+    let lines = (0..=down - high).step_by(2);
+    for (i, j) in lines.flat_map(|i| (0..=across - wide).step_by(2).map(move |j| (i, j))) {
+        let part = Plan {
+            form,
             start: [plan.start[0] + i as isize, plan.start[1] + j as isize],
             ..plan
         };
-        // SAFETY: as above, of nine taps each.
-        unsafe { sums(kernels, &near, problem, parts, &mut some) };
-        for (from, to) in some.chunks_exact(three.pow(2)).zip(out.chunks_exact_mut(five.pow(2))) {
-            for (line, from) in from.chunks_exact(three).enumerate() {
-                to[(i + line) * five + j..][..three].copy_from_slice(from);
+        // SAFETY: as above, of fewer taps.
+        unsafe { sums(kernels, &part, problem, parts, &mut some) };
+        let filters = some.chunks_exact(high * wide).zip(out.chunks_exact_mut(down * across));
+        for (from, to) in filters {
+            for (line, from) in from.chunks_exact(wide).enumerate() {
+                to[(i + line) * across + j..][..wide].copy_from_slice(from);
             }
         }
     }
+}
+
+/// Five taps are three and three, of which the second's first is the first's last: F(5, 2) would err twice as much, for as
+/// many products.
+fn shorter(forms: Forms) -> Forms {
+    Forms(forms.0.map(|form| match form {
+        Form::Five => Form::Near,
+        form => form,
+    }))
 }
 
 /// [`gradient`] for a plan with stride one.
@@ -127,13 +136,12 @@ pub(super) unsafe fn sums<T>(
 ) where
     T: Copy + Default + HasKernels + Send + Sync,
 {
-    let (all, taps, form) = (plan.tiles(), plan.form.taps().pow(2), plan.form);
+    let (all, taps, form) = (plan.tiles(), plan.form.taps(), plan.form);
     let tiles = problem.count * all[0] * all[1];
     let (rows, channels) = (problem.rows, problem.channels);
     let few = channels < kernels.nr.min(rows);
     let (high, wide) = if few { (channels, rows) } else { (rows, channels) };
-    let points = form.points().pow(2);
-    let most = (SUMS / (points * whole(kernels, wide) * size_of::<T>())).max(ROWS);
+    let most = (SUMS / (form.points() * whole(kernels, wide) * size_of::<T>())).max(ROWS);
     // One chain alone leaves no sums to be kept.
     let some = if tiles <= CHAIN { high } else { even_part(high, most) };
     for (group, first) in (0..problem.groups).flat_map(|g| (0..high).step_by(some).map(move |r| (g, r))) {
@@ -181,7 +189,7 @@ pub(super) unsafe fn sums<T>(
 impl<T: Copy + Default + HasKernels + Send + Sync> Pass<T> {
     /// Points of a tile.
     fn points(&self) -> usize {
-        self.a.form.points().pow(2)
+        self.a.form.points()
     }
 
     /// Tiles of a batch. Each batch goes through all sums: where these are large, batches are; where they leave room in the
