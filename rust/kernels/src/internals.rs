@@ -229,13 +229,13 @@ pub mod winograd {
     /// Whether the forward pass is computed by a form.
     pub fn taken(s: &ConvShape) -> bool {
         let channels = [s.c_in, s.c_out].map(|c| c / s.groups);
-        Plan::of(&s.patches()).is_some_and(|p| p.takes::<f32>(s.n, channels, DENSE, DENSE))
+        Plan::of(&s.patches()).is_some_and(|p| p.fills(channels[0]) && p.takes::<f32>(s.n, channels, DENSE, DENSE))
     }
 
     /// Whether the gradient of the input with stride two is computed by a form.
     pub fn doubled(s: &ConvShape) -> bool {
         let channels = [s.c_out, s.c_in].map(|c| c / s.groups);
-        Plan::doubling(s).is_some_and(|p| p.takes::<f32>(s.n, channels, DENSE, DENSE))
+        Plan::doubling(s).is_some_and(|p| p.fills(channels[0]) && p.takes::<f32>(s.n, channels, DENSE, DENSE))
     }
 
     /// Whether a stride of two is computed as four times the channels.

@@ -293,7 +293,8 @@ where
         let bias = bias.as_ref().map_or(std::ptr::null(), |b| b.as_ptr());
         let geometry = s.patches();
         let strides = [images.src_strides, images.dst_strides];
-        let plan = Plan::of(&geometry).filter(|p| p.takes::<T>(s.n, [channels, rows], strides[0], strides[1]));
+        let plan = Plan::of(&geometry)
+            .filter(|p| p.fills(channels) && p.takes::<T>(s.n, [channels, rows], strides[0], strides[1]));
         let finished = if let Some(plan) = plan {
             let filters = Filters::new(&plan, weights.data, [groups, rows, channels], false);
             winograd::convolve(T::kernels(isa), plan, filters, images, bias);
@@ -375,7 +376,7 @@ where
         _ => Plan::doubling(s),
     };
     let strides = [five(gy.strides()), five(gx.strides())];
-    let plan = plan.filter(|p| p.takes::<T>(s.n, [channels, rows], strides[0], strides[1]));
+    let plan = plan.filter(|p| p.fills(channels) && p.takes::<T>(s.n, [channels, rows], strides[0], strides[1]));
     let dilated = match (plan, phases) {
         (None, 1) => Dilated::of::<T>(&s.unstrided(), s.n, [channels, rows], strides[0], strides[1]),
         _ => None,

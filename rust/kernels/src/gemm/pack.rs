@@ -266,7 +266,7 @@ pub(crate) unsafe fn pack_b<T>(
 /// Memory for packed panels, aligned to cache lines and kept by each thread for the next product.
 pub(crate) struct Scratch {
     lines: Vec<[u64; 8]>,
-    /// What `filled` was told that it holds; 0 where memory is new.
+    /// What `named` was told that it holds; 0 for nothing that has a name.
     holds: u64,
 }
 
@@ -278,8 +278,29 @@ impl Scratch {
         }
     }
 
-    /// At least `n` elements of `T` (a number type), plus `SLACK`.
+    /// At least `n` elements of `T` (a number type), plus `SLACK`. What it held is lost.
     pub fn reserve<T>(&mut self, n: usize) -> *mut T {
+        self.holds = 0;
+        self.room(n)
+    }
+
+    /// The same, and whether it holds `name` already: what the chunks of a job that run on one thread share. From now on it
+    /// does; between two chunks the thread may have worked for another caller, and lost it.
+    pub fn named<T>(&mut self, n: usize, name: u64) -> (*mut T, bool) {
+        let start = self.room(n);
+        (start, std::mem::replace(&mut self.holds, name) == name)
+    }
+
+    /// The same, filled by `fill` unless it holds `name` already.
+    pub fn filled<T>(&mut self, n: usize, name: u64, fill: impl FnOnce(*mut T)) -> *mut T {
+        let (start, holds) = self.named(n, name);
+        if !holds {
+            fill(start);
+        }
+        start
+    }
+
+    fn room<T>(&mut self, n: usize) -> *mut T {
         // One line more, since the allocator gives less alignment than a line's.
         let lines = ((n + SLACK) * size_of::<T>()).div_ceil(64) + 1;
         if self.lines.len() < lines {
@@ -288,21 +309,6 @@ impl Scratch {
         }
         let start = self.lines.as_mut_ptr().cast::<u8>();
         start.wrapping_add(start.align_offset(64)).cast()
-    }
-
-    /// Whether it holds `name` already; from now on it does.
-    pub fn holds(&mut self, name: u64) -> bool {
-        std::mem::replace(&mut self.holds, name) == name
-    }
-
-    /// The same as `reserve`, filled by `fill` unless it holds `name` already: what the chunks of a job that run on one
-    /// thread share.
-    pub fn filled<T>(&mut self, n: usize, name: u64, fill: impl FnOnce(*mut T)) -> *mut T {
-        let start = self.reserve(n);
-        if !self.holds(name) {
-            fill(start);
-        }
-        start
     }
 }
 

@@ -484,8 +484,7 @@ unsafe fn by_rows<T: Number>(g: &Gemm<T>, operands: &impl Operands<T>, kernels: 
                         || pieces(deep_ks.len(), kc).map(|r| (deep_ks.start + r.start)..(deep_ks.start + r.end));
                     let wide = cols.len().next_multiple_of(kernels.nr);
                     let offset = |ks: &Range<usize>| (ks.start - deep_ks.start) * wide;
-                    let b = sb.reserve::<T>(wide * deep_ks.len());
-                    let mut packed = sb.holds(name);
+                    let (b, mut packed) = sb.named::<T>(wide * deep_ks.len(), name);
                     for part in parts.map(|i| piece(&(0..g.m), i, rows)) {
                         for ks in stretches() {
                             let (next, deeper) =

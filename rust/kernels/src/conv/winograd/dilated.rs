@@ -7,7 +7,7 @@ use super::super::geometry::Gather;
 use super::super::patches::LineArgs;
 use super::super::weight::Problem;
 use super::phases::some;
-use super::{Filters, Form, Plan, convolve, gradient, takes_gradient};
+use super::{Filters, Plan, convolve, gradient, takes_gradient};
 use crate::gemm::{HasKernels, Kernels, with_shared};
 use crate::parallel;
 use crate::simd::every::interleave;
@@ -59,7 +59,8 @@ impl Dilated {
             [first, second, ..] => usize::try_from(second - first)
                 .ok()
                 .filter(|&d| d > 0 && taps.windows(2).all(|two| two[1] - two[0] == d as isize)),
-            _ => None,
+            [_] => Some(1),
+            [] => None,
         };
         let by = [distance(&g.offsets[1])?, distance(&g.offsets[2])?];
         if by == [1, 1] || g.grid[0] != 1 || g.offsets[0] != [0] || g.step != [1; 3] {
@@ -87,7 +88,7 @@ impl Dilated {
     /// The pass that `g` describes, should it be computed so: images, channels in and out, strides in and out.
     pub fn of<T>(g: &Gather, count: usize, channels: [usize; 2], src: [isize; 5], dst: [isize; 5]) -> Option<Dilated> {
         let all = Dilated::apart(g)?;
-        let some = all.plan.takes::<T>(count * all.parts(), channels, src, dst);
+        let some = all.plan.fills(channels[0]) && all.plan.takes::<T>(count * all.parts(), channels, src, dst);
         some.then_some(all)
     }
 
@@ -96,7 +97,7 @@ impl Dilated {
         let all = Dilated::apart(g)?;
         // A tap that sees nothing but padding is to be zero exactly.
         let sees = |d: usize| {
-            let reach = (all.plan.form.0[d].taps() - 1) * all.by[d];
+            let reach = (all.plan.taps[d] - 1) * all.by[d];
             let (low, most) = (all.first[d], all.first[d] + reach as isize);
             low + all.grid[d] as isize > 0 && most < all.size[d] as isize
         };
@@ -231,13 +232,13 @@ impl Dilated {
 
     /// What is computed of a small image.
     fn small(self) -> Gather {
-        small(self.grid, self.by, self.plan.form.0.map(Form::taps))
+        small(self.grid, self.by, self.plan.taps)
     }
 
     /// Small images as they are read and, with channels out, as results come. Lines that are read are whole vectors of any
     /// instruction set: the number of images at a time must not depend on it.
     fn planes(self, channels: usize) -> Small {
-        let [lines, row] = [0, 1].map(|d| self.plan.grid[d] + self.plan.form.0[d].taps() - 1);
+        let [lines, row] = [0, 1].map(|d| self.plan.grid[d] + self.plan.taps[d] - 1);
         Small {
             channels,
             lines,

@@ -33,16 +33,18 @@ pub(crate) enum Form {
 }
 
 impl Form {
-    /// That of so many taps with stride one.
-    pub const fn of(taps: usize) -> Option<Form> {
-        Some(match taps {
+    /// That of so many taps with stride one: of more than five, that which takes fewer products when it is used until all have
+    /// had their turn, a half or a third as many as there are taps.
+    pub const fn of(taps: usize) -> Form {
+        match taps {
             1 => Form::One,
             2 => Form::Two,
             3 => Form::Near,
             4 => Form::Four,
             5 => Form::Five,
-            _ => return None,
-        })
+            n if 3 * n.div_ceil(3) <= 4 * n.div_ceil(4) => Form::Near,
+            _ => Form::Four,
+        }
     }
 
     /// Points of a line.

@@ -35,14 +35,17 @@ use forms::{Form, Forms};
 use std::ops::Range;
 use transform::WindowArgs;
 
+/// Most taps of a line: more are rare.
+const MOST_TAPS: usize = 16;
 /// Least terms of a sum at a point: below, the transforms err more than the plain sum's roundings.
 const LEAST: usize = 16;
 
 /// How a pass is computed: the form, the planes that it reads and where in them the first window begins, the planes that it
-/// writes.
+/// writes. More taps down or across than the form has are several passes, whose results are added.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Plan {
     form: Forms,
+    taps: [usize; 2],
     size: [usize; 2],
     start: [isize; 2],
     grid: [usize; 2],
@@ -56,23 +59,23 @@ impl Plan {
             return None;
         }
         let form = match (g.step, g.offsets[1].len(), g.offsets[2].len()) {
-            ([_, 1, 1], n @ 2..=5, m) if n == m => Forms::both(Form::of(n)?),
-            ([_, 1, 1], n @ 3..=5, 1) => Forms([Form::of(n)?, Form::One]),
-            ([_, 1, 1], 1, n @ 3..=5) => Forms([Form::One, Form::of(n)?]),
+            ([_, 1, 1], n @ 2..=MOST_TAPS, m) if n == m => Forms::both(Form::of(n)),
+            ([_, 1, 1], n @ 3..=MOST_TAPS, 1) => Forms([Form::of(n), Form::One]),
+            ([_, 1, 1], 1, n @ 3..=MOST_TAPS) => Forms([Form::One, Form::of(n)]),
             ([_, 2, 2], 3, 3) => Forms::both(Form::Halving),
             _ => return None,
         };
         // A position that sees nothing but padding is to be zero exactly.
         let sees = |d: usize| {
             let last = (g.grid[d].saturating_sub(1) * g.step[d]) as isize + g.offsets[d][0];
-            let taps = form.0[d - 1].taps() as isize;
-            g.grid[d] > 0 && g.offsets[d][0] + taps > 0 && last < g.size[d] as isize
+            g.grid[d] > 0 && g.offsets[d][0] + g.offsets[d].len() as isize > 0 && last < g.size[d] as isize
         };
         if !sees(1) || !sees(2) {
             return None;
         }
         Some(Plan {
             form,
+            taps: [g.offsets[1].len(), g.offsets[2].len()],
             size: [g.size[1], g.size[2]],
             start: [g.offsets[1][0], g.offsets[2][0]],
             grid: [g.grid[1], g.grid[2]],
@@ -93,6 +96,7 @@ impl Plan {
         };
         Some(Plan {
             form: Forms::both(form),
+            taps: [form.taps(); 2],
             size: [s.output[1], s.output[2]],
             start: [1, 2].map(|d| (s.padding[d] as isize - back) / 2),
             grid: [s.input[1], s.input[2]],
@@ -103,6 +107,16 @@ impl Plan {
     fn tiles(&self) -> [usize; 2] {
         let side = self.form.side();
         [0, 1].map(|d| self.grid[d].div_ceil(side[d]))
+    }
+
+    /// Passes that are added, down and across.
+    fn passes(&self) -> [usize; 2] {
+        [0, 1].map(|d| self.taps[d].div_ceil(self.form.0[d].taps()))
+    }
+
+    /// Whether channels fall into whole vectors where several passes are added.
+    pub fn fills(&self, channels: usize) -> bool {
+        self.passes() == [1, 1] || channels.is_multiple_of(LEAST)
     }
 
     /// Whether a pass over `count` images should be computed so: channels in and out, strides in and out.
@@ -119,12 +133,26 @@ impl Plan {
     /// Products saved outweigh the transforms: at least two fifths of them, whatever hangs over the edges, and more than the
     /// filters' transform costs, which is as much as some 220 products per filter with stride one.
     fn worth(&self, count: usize) -> bool {
-        let tiles = self.tiles().iter().product::<usize>() * self.form.points();
-        let products = self.grid.iter().product::<usize>() * self.form.taps();
+        let passes: usize = self.passes().iter().product();
+        let tiles = self.tiles().iter().product::<usize>() * passes * self.form.points();
+        let products = self.grid.iter().chain(&self.taps).product::<usize>();
         let doubling = matches!(self.form.0[0], Form::Doubling | Form::Doubling4);
         let products = if doubling { products / 4 } else { products };
-        let share = if self.form.plain() { 3 } else { 4 };
-        5 * tiles <= share * products && count * (products - tiles) >= 6 * self.form.values()
+        let [most, of] = match self.form {
+            form if !form.plain() => [4, 5],
+            // Of one line or column the transforms are lighter.
+            Forms([Form::One, _] | [_, Form::One]) if passes == 1 => [2, 3],
+            Forms([Form::One, _] | [_, Form::One]) => [5, 8],
+            _ => [3, 5],
+        };
+        // What falls apart is copied before.
+        let copied = if passes > 1 {
+            40 * self.taps.iter().product::<usize>()
+        } else {
+            0
+        };
+        of * tiles <= most * products
+            && count * products.saturating_sub(tiles) >= 6 * passes * self.form.values() + copied
     }
 }
 

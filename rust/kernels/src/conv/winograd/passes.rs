@@ -42,7 +42,7 @@ impl<T> Filters<T> {
     /// Those of contiguous weights: `rows` outputs by `channels` of a pass. The gradient of the input takes both the other
     /// way round, and with stride one the taps in reverse.
     pub fn new(plan: &Plan, data: *const T, [groups, rows, channels]: [usize; 3], gradient: bool) -> Self {
-        let taps = plan.form.taps();
+        let taps = plan.taps.iter().product::<usize>();
         let (mut row_stride, mut channel_stride) = ((taps * channels) as isize, taps as isize);
         if gradient {
             (row_stride, channel_stride) = (taps as isize, (taps * rows) as isize);
@@ -57,6 +57,67 @@ impl<T> Filters<T> {
             channel_stride,
             reversed: gradient && plan.form.plain(),
         }
+    }
+}
+
+impl<T: Copy + Default + HasKernels + Send + Sync> Filters<T> {
+    /// Those of all passes that are added, as if they were channels: `[group][output][pass][channel][tap]`, where taps that do
+    /// not exist are zero; in `all`, which has that size.
+    ///
+    /// # Safety
+    /// As for [`convolve`].
+    unsafe fn of_passes(&self, plan: &Plan, all: *mut T) {
+        struct Shared<'a, T>(&'a Filters<T>, *mut T);
+        // SAFETY: tasks write disjoint rows.
+        unsafe impl<T: Sync> Sync for Shared<'_, T> {}
+        let ([down, across], [high, wide]) = (plan.passes(), plan.form.0.map(|f| f.taps()));
+        let ([lines, columns], row) = (plan.taps, down * across * self.channels * high * wide);
+        let shared = Shared(self, all);
+        let copy = |task: usize| {
+            let Shared(f, to) = &shared;
+            let (group, output) = ((task / f.rows) as isize, (task % f.rows) as isize);
+            let from = f.data.wrapping_offset(group * f.group_stride + output * f.row_stride);
+            let mut to = to.wrapping_add(task * row);
+            for (pass, channel) in (0..down * across).flat_map(|p| (0..f.channels).map(move |c| (p, c))) {
+                let from = from.wrapping_offset(channel as isize * f.channel_stride);
+                let (first, left) = (pass / across * high, pass % across * wide);
+                for i in first..first + high {
+                    let known = if i < lines { wide.min(columns - left) } else { 0 };
+                    let (from, step) = match f.reversed {
+                        true => (
+                            from.wrapping_add((lines * columns).wrapping_sub(i * columns + left + 1)),
+                            -1,
+                        ),
+                        false => (from.wrapping_add(i * columns + left), 1),
+                    };
+                    // SAFETY: the caller's promise.
+                    unsafe {
+                        match wide {
+                            3 => line::<T, 3>(from, step, known, to),
+                            4 => line::<T, 4>(from, step, known, to),
+                            _ => line::<T, 1>(from, step, known, to),
+                        }
+                    }
+                    to = to.wrapping_add(wide);
+                }
+            }
+        };
+        parallel::for_range(self.groups * self.rows, (16_384 / row).max(1), |tasks| {
+            tasks.for_each(copy)
+        });
+    }
+}
+
+/// `N` taps, of which the first `known` exist.
+///
+/// # Safety
+/// These can be read, and `N` written.
+#[inline(always)]
+unsafe fn line<T: Copy + Default, const N: usize>(from: *const T, step: isize, known: usize, to: *mut T) {
+    for j in 0..N {
+        let tap = from.wrapping_offset(step * j as isize);
+        // SAFETY: the caller's promise.
+        unsafe { *to.wrapping_add(j) = if j < known { *tap } else { T::default() } };
     }
 }
 
@@ -86,6 +147,44 @@ unsafe impl<T: Sync> Sync for At<T> {}
 /// [`Plan::takes`] said yes; all addresses that the arguments describe are live; `bias` is null or has one element per
 /// group and row; `kernels` fit the CPU.
 pub(in crate::conv) unsafe fn convolve<T>(
+    kernels: &'static Kernels<T>,
+    plan: Plan,
+    filters: Filters<T>,
+    images: Images<T>,
+    bias: *const T,
+) where
+    T: Copy + Default + HasKernels + Send + Sync,
+{
+    let passes = plan.passes().iter().product::<usize>();
+    if passes == 1 {
+        // SAFETY: the caller's promise.
+        return unsafe { convolve_once(kernels, plan, filters, images, bias) };
+    }
+    let (channels, taps) = (passes * filters.channels, plan.form.taps());
+    with_shared(|all| {
+        let all = all.reserve::<T>(filters.groups * filters.rows * channels * taps);
+        // SAFETY: the caller's promise, and the buffer holds all filters.
+        unsafe {
+            filters.of_passes(&plan, all);
+            let filters = Filters {
+                data: all,
+                channels,
+                group_stride: (filters.rows * channels * taps) as isize,
+                row_stride: (channels * taps) as isize,
+                channel_stride: taps as isize,
+                reversed: false,
+                ..filters
+            };
+            convolve_once(kernels, plan, filters, images, bias);
+        }
+    });
+}
+
+/// [`convolve`] with the filters of all passes.
+///
+/// # Safety
+/// As there.
+unsafe fn convolve_once<T>(
     kernels: &'static Kernels<T>,
     plan: Plan,
     filters: Filters<T>,
@@ -324,13 +423,21 @@ impl<T: Copy + Default + HasKernels + Send + Sync> Pass<T> {
     /// `v` holds all channels of the tiles, `space` their strip.
     unsafe fn windows(&self, group: usize, from: usize, some: Range<usize>, v: Place<T>, space: *mut T) {
         let [image, channel, _, line, _] = self.images.src_strides;
-        let first = (group * self.filters.channels) as isize * channel;
+        // Each of the passes that are added sees the images from another place.
+        let [down, across] = self.plan.passes();
+        let channels = self.filters.channels / (down * across);
+        let first = (group * channels) as isize * channel;
+        let (pass, at) = (from / channels, from % channels);
+        let [high, wide] = self.plan.form.0.map(|f| f.taps());
         let planes = Planes {
             src: self.images.src.wrapping_offset(first),
             strides: [image, channel, line],
-            channels: self.filters.channels,
+            channels,
             size: self.plan.size,
-            start: self.plan.start,
+            start: [
+                self.plan.start[0] + (pass / across * high) as isize,
+                self.plan.start[1] + (pass % across * wide) as isize,
+            ],
             form: self.plan.form,
             filters: false,
         };
@@ -339,7 +446,7 @@ impl<T: Copy + Default + HasKernels + Send + Sync> Pass<T> {
             ..v
         };
         // SAFETY: the caller's promise.
-        unsafe { fill(self.kernels, &planes, from, self.all, some, &to, space, Then::Channels) };
+        unsafe { fill(self.kernels, &planes, at, self.all, some, &to, space, Then::Channels) };
     }
 
     /// Tiles times filters at all points, for a part of the channels.

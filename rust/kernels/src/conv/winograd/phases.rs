@@ -63,6 +63,7 @@ impl Phases {
         let grid = [s.output[1], s.output[2]];
         let plan = Plan {
             form: Forms::both(form),
+            taps: [taps; 2],
             size: grid.map(|n| n + taps - 1),
             start: [0, 0],
             grid,

@@ -117,10 +117,10 @@ pub(super) fn strip(form: Forms, tiles: usize) -> usize {
 macro_rules! with {
     ($c:ident.$step:ident($g:ident): $d:ident, $a:ident) => {
         $c.$step::<
-                                            $d, $a,
-                                            { $d::S }, { $d::W }, { $d::P }, { $d::K }, { $d::Q }, { $d::O },
-                                            { $a::S }, { $a::W }, { $a::P }, { $a::K }, { $a::Q }, { $a::O },
-                                        >($g)
+                                                    $d, $a,
+                                                    { $d::S }, { $d::W }, { $d::P }, { $d::K }, { $d::Q }, { $d::O },
+                                                    { $a::S }, { $a::W }, { $a::P }, { $a::K }, { $a::Q }, { $a::O },
+                                                >($g)
     };
 }
 

@@ -36,7 +36,7 @@ pub(in crate::conv) fn takes_gradient<T>(g: &Gather, p: &Problem<T>, parts: usiz
     };
     // A tap that sees nothing but padding is to be zero exactly.
     let sees = |d: usize| {
-        let (low, most) = (plan.start[d], plan.start[d] + plan.form.0[d].taps() as isize - 1);
+        let (low, most) = (plan.start[d], plan.start[d] + plan.taps[d] as isize - 1);
         low + plan.grid[d] as isize > 0 && most < plan.size[d] as isize
     };
     if !sees(0) || !sees(1) {
@@ -90,16 +90,23 @@ pub(in crate::conv) unsafe fn gradient<T>(
 {
     let Some(plan) = Plan::of(g) else { return };
     let form = shorter(plan.form);
-    if plan.form == form {
+    let taps = form.0.map(Form::taps);
+    if plan.taps == taps {
         // SAFETY: the caller's promise.
         return unsafe { sums(kernels, &plan, problem, parts, out) };
     }
-    let [[down, across], [high, wide]] = [plan.form, form].map(|f| f.0.map(Form::taps));
+    // Some taps at a time; the last ones, perhaps, for the second time.
+    let first = |d: usize| {
+        (0..plan.taps[d])
+            .step_by(taps[d])
+            .map(move |i| i.min(plan.taps[d] - taps[d]))
+    };
+    let ([down, across], [high, wide]) = (plan.taps, taps);
     let mut some = vec![T::default(); out.len() / (down * across) * high * wide];
-    let lines = (0..=down - high).step_by(2);
-    for (i, j) in lines.flat_map(|i| (0..=across - wide).step_by(2).map(move |j| (i, j))) {
+    for (i, j) in first(0).flat_map(|i| first(1).map(move |j| (i, j))) {
         let part = Plan {
             form,
+            taps,
             start: [plan.start[0] + i as isize, plan.start[1] + j as isize],
             ..plan
         };

@@ -1,7 +1,9 @@
 //! Shapes of all kinds: paddings, strides, dilations, groups, depth, one tap, copies made in parts.
 
-use super::{CHANNELS_LAST, F32, F64, NCHW, PLAIN, With, check};
-use firesteel_kernels::conv::ConvShape;
+use super::{CHANNELS_LAST, F32, F64, NCHW, PLAIN, With, check, few_planes, fill, output, strides};
+use crate::testing::with_threads;
+use firesteel_kernels::conv::{ConvShape, forward};
+use firesteel_kernels::{Dst, Src};
 
 #[test]
 fn shapes_agree_with_the_definition() {
@@ -80,6 +82,59 @@ fn positions_as_rows_agree() {
         check::<f32>(s, CHANNELS_LAST, true, F32);
         check::<f32>(s, [1, 0, 2, 3, 4], false, F32);
     }
+}
+
+/// Threads that call at the same time share the pool's threads, and those their buffers: what one call left there must not be
+/// taken for another's.
+#[test]
+fn calls_from_several_threads_agree() {
+    few_planes();
+    let _turn = with_threads(2);
+    let shapes = [
+        // Filters that each thread keeps for a whole call, in several batches of images.
+        PLAIN
+            .n(6)
+            .c_out(32)
+            .kernel([1, 7, 7])
+            .input([1, 40, 60])
+            .stride([1, 2, 2])
+            .padding([0, 3, 3]),
+        PLAIN.n(6).c_in(24).c_out(40).input([1, 14, 15]).padding([0, 1, 1]),
+        PLAIN.n(6).c_in(24).c_out(40).input([1, 9, 16]).kernel([1, 3, 4]),
+        PLAIN.n(6).c_in(7).c_out(16).input([1, 9, 24]).kernel([1, 4, 3]),
+    ];
+    let run = |s: &ConvShape| {
+        let s = &ConvShape {
+            output: output(s),
+            ..*s
+        };
+        let shape = |n: usize, c: usize, d: [usize; 3]| [n, c, d[0], d[1], d[2]];
+        let (xs, ws) = (shape(s.n, s.c_in, s.input), shape(s.c_out, s.c_in, s.kernel));
+        let ys = shape(s.n, s.c_out, s.output);
+        let [sx, sw, sy] = [xs, ws, ys].map(|v| strides(&v, NCHW));
+        let make = |v: [usize; 5], seed| -> Vec<f32> {
+            let values = fill(v.iter().product(), seed).into_iter();
+            values.map(|v| v as f32).collect()
+        };
+        let (x, w, mut y) = (make(xs, 1), make(ws, 2), make(ys, 3));
+        // SAFETY: strides made for the vectors' sizes.
+        unsafe {
+            let (x, w) = (Src::new(x.as_ptr(), &xs, &sx), Src::new(w.as_ptr(), &ws, &sw));
+            forward(s, x, w, None, Dst::new(y.as_mut_ptr(), &ys, &sy));
+        }
+        y
+    };
+    let want: Vec<Vec<f32>> = shapes.iter().map(run).collect();
+    std::thread::scope(|scope| {
+        for (s, want) in shapes.iter().zip(&want) {
+            let run = &run;
+            scope.spawn(move || {
+                for _ in 0..150 {
+                    assert!(&run(s) == want, "{s:?}");
+                }
+            });
+        }
+    });
 }
 
 #[test]

@@ -450,6 +450,41 @@ fn taps_that_lie_apart_agree_with_the_definition() {
 }
 
 #[test]
+fn more_taps_than_a_form_has_agree_with_the_definition() {
+    let mut count = 0;
+    for (taps, size, padding, channels) in [
+        ([6, 6], [15, 22], [2, 3], [16, 32]),
+        ([7, 7], [14, 17], [3, 3], [16, 16]),
+        ([9, 9], [16, 13], [4, 8], [32, 16]),
+        ([7, 1], [17, 9], [3, 0], [48, 17]),
+        ([1, 7], [5, 33], [0, 3], [16, 80]),
+        ([1, 8], [1, 130], [0, 0], [32, 48]),
+        ([11, 1], [70, 2], [5, 0], [16, 32]),
+        ([1, 16], [2, 80], [0, 15], [64, 16]),
+        // Channels that fill no vector, and more taps still, are left to the plain sum.
+        ([1, 7], [5, 33], [0, 3], [18, 16]),
+        ([1, 17], [2, 60], [0, 8], [16, 16]),
+    ] {
+        for (groups, by) in [(1, 1), (2, 1), (1, 2)] {
+            let mut s = ConvShape {
+                groups,
+                c_in: groups * channels[0],
+                c_out: groups * channels[1],
+                input: [1, by * size[0], by * size[1]],
+                kernel: [1, taps[0], taps[1]],
+                dilation: [1, by, by],
+                padding: [0, by * padding[0], by * padding[1]],
+                ..BASE
+            };
+            s.output = output(&s);
+            count += if by == 1 { taken(&s) } else { dilated(&s) } as usize;
+            check::<f32>(&s, ORDERS[count % 3], by == 1, TILES);
+        }
+    }
+    assert_eq!(count, 24);
+}
+
+#[test]
 fn few_channels_agree_with_the_definition() {
     let mut count = 0;
     for (i, (h, w)) in [
