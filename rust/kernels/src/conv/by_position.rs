@@ -71,13 +71,13 @@ pub(super) unsafe fn products<T: Copy + Default + HasKernels + Send + Sync>(
     let (m, k) = (weights.rows, weights.channels * geometry.taps());
     let taps = geometry.offsets[2].len();
     let [depth, high, wide] = geometry.grid;
-    // Lines of results of a task; of a copy it has its own part, unless it is more than one plane deep.
+    // Lines of results of a task; of a copy it has its own part, or all if that is more than one plane deep.
     let lines = depth * high;
     let near = SUMS / (wide * m * size_of::<T>()).max(1);
-    let share = lines * images.count * weights.groups / (2 * parallel::threads());
+    let share = (lines * images.count * weights.groups / (2 * parallel::threads())).max(2);
     let some = match extent[0] {
-        1 => even_part(lines, near.min(share.max(2)).max(1)),
-        _ => lines,
+        1 => even_part(lines, near.min(share).max(1)),
+        _ => even_part(lines, share),
     };
     let blocks = lines.div_ceil(some);
     let panels = Panels::of(wide, kernels.line_tiles[0].len());

@@ -79,7 +79,8 @@ pub(super) unsafe fn gather<T: Copy + Default + HasKernels + Send + Sync>(
     let planes = depthwise::takes(geometry, &weights, &images, flat);
     let few = flat && m <= WINDOW_ROWS;
     let sheets = one_channel::takes(geometry, &weights).filter(|_| flat);
-    if planes || few || sheets.is_some() {
+    let by_position = flat && by_position::takes(kernels, geometry, &weights);
+    if planes || few || sheets.is_some() || by_position {
         // These read weights row by row.
         // SAFETY: the caller's promise; so below.
         let copy = (!weights.is_dense()).then(|| unsafe { weights.copied() });
@@ -95,23 +96,16 @@ pub(super) unsafe fn gather<T: Copy + Default + HasKernels + Send + Sync>(
                     one_channel::products(kernels, geometry, &sheets, weights, images, bias);
                     true
                 }
-                None => {
+                None if few => {
                     few_rows(kernels, geometry, &address, weights, images, bias);
+                    true
+                }
+                None => {
+                    by_position::products(kernels, geometry, weights, images, bias);
                     true
                 }
             }
         };
-    }
-    if flat && by_position::takes(kernels, geometry, &weights) {
-        // SAFETY: as above.
-        let copy = (!weights.is_dense()).then(|| unsafe { weights.copied() });
-        let weights = match &copy {
-            Some(copy) => Weights::dense(copy.as_ptr(), [weights.groups, m, weights.channels, geometry.taps()]),
-            None => weights,
-        };
-        // SAFETY: as above.
-        unsafe { by_position::products(kernels, geometry, weights, images, bias) };
-        return true;
     }
     if flat && one_image::takes(&weights, &images) {
         // SAFETY: as above.

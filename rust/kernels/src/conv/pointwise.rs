@@ -22,7 +22,8 @@ const FEW: usize = 64;
 
 /// Whether [`products`] is for this: a single image, whose products use each packed weight only once or twice, so that it
 /// should not go to memory and back; images of one position, which are the columns of one product; images of so many
-/// positions that it does not matter; or so few rows that there is nothing to gain by packing. `flat` when the positions lie one after another in the output.
+/// positions that it does not matter; or so few rows that there is nothing to gain by packing. `flat` when the positions lie
+/// one after another in the output.
 pub(super) fn takes<T>(
     geometry: &Gather,
     address: &Address,
