@@ -1,14 +1,15 @@
-//! Minimal filtering (Winograd 1980; Lavin and Gray, arXiv:1509.09308): three by three taps with stride one, where each tile
-//! of four by four positions takes 36 products per pair of channels instead of 144, in the forward pass and in both
-//! gradients; and with stride two forward and by the input, 81 instead of 144 ([`forms`]). Five to eight taps with stride
-//! two become three or four with stride one ([`phases`]), forward and for the weights' gradient: of 7x7 taps 48 products
-//! per position instead of 147. Taps that lie apart are those of smaller images ([`dilated`]).
+//! Minimal filtering (Winograd 1980; Lavin and Gray, arXiv:1509.09308): two to five taps a dim with stride one, in both dims
+//! or in one, forward and in both gradients (of three by three taps a tile of four by four positions takes 36 products per
+//! pair of channels instead of 144); and three by three with stride two, forward and by the input, 81 instead of 144
+//! ([`forms`]). More taps are several passes that are added. Four to eight taps with stride two become two to four with
+//! stride one ([`phases`]), forward and for the weights' gradient: of 7x7 taps 48 products per position instead of 147. Taps
+//! that lie apart are those of smaller images ([`dilated`]).
 //!
 //! Every pass is some products of matrices, one per point at which the transforms know a tile's polynomial: of tiles by
 //! channels and channels by outputs, or, for the weights' gradient, of outputs by tiles and tiles by channels. Tiles,
 //! filters and sums hold their channels side by side, so the products read them as they lie.
 //!
-//! Only float32, and only where the error stays within a few times the plain sum's (`tests.rs` holds it to that): the sum
+//! Only float32, and only where the error stays within a few times the plain sum's (the tests' `errors.rs` holds it to that): the sum
 //! over channels, or over tiles, must have at least [`LEAST`] terms.
 
 mod across;
