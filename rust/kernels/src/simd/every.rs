@@ -95,8 +95,12 @@ pub unsafe fn interleave<T: Copy>(from: *const T, apart: usize, parts: usize, to
             2 => among_two(from, apart, to, groups),
             3 => among_three(from, apart, to, groups),
             4 => among_four(from, apart, to, groups),
-            _ => (0..parts * groups).for_each(|i| *to.add(i) = *from.add(i % parts * apart + i / parts)),
+            _ => {
+                for (j, i) in (0..parts).flat_map(|j| (0..groups).map(move |i| (j, i))) {
+                    *to.add(parts * i + j) = *from.add(j * apart + i);
+                }
+            }
         }
-        (parts * groups..n).for_each(|i| *to.add(i) = *from.add(i % parts * apart + groups));
+        (0..n - parts * groups).for_each(|j| *to.add(parts * groups + j) = *from.add(j * apart + groups));
     }
 }

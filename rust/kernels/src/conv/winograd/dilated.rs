@@ -59,8 +59,8 @@ impl Dilated {
             [first, second, ..] => usize::try_from(second - first)
                 .ok()
                 .filter(|&d| d > 0 && taps.windows(2).all(|two| two[1] - two[0] == d as isize)),
-            [_] => Some(1),
-            [] => None,
+            // Of taps in one line or column, the copies would cost what the products save.
+            _ => None,
         };
         let by = [distance(&g.offsets[1])?, distance(&g.offsets[2])?];
         if by == [1, 1] || g.grid[0] != 1 || g.offsets[0] != [0] || g.step != [1; 3] {

@@ -481,7 +481,8 @@ fn more_taps_than_a_form_has_agree_with_the_definition() {
             check::<f32>(&s, ORDERS[count % 3], by == 1, TILES);
         }
     }
-    assert_eq!(count, 24);
+    // Taps in one line that lie apart are left to the plain sum.
+    assert_eq!(count, 19);
 }
 
 #[test]
