@@ -216,6 +216,28 @@ pub mod special {
 }
 
 /// Which passes of f32 in dense memory have a form of minimal filtering.
+pub mod small {
+    use crate::conv::ConvShape;
+    use crate::conv::small::Small;
+
+    /// Whether forward pass and gradient of the input, and whether the gradient of the weights, are products over images, for
+    /// dense images and but for what minimal filtering takes.
+    pub fn taken(s: &ConvShape) -> [bool; 2] {
+        let dense = |channels: usize, size: [usize; 3]| {
+            let [depth, high, wide] = size.map(|n| n as isize);
+            [
+                channels as isize * depth * high * wide,
+                depth * high * wide,
+                high * wide,
+                wide,
+                1,
+            ]
+        };
+        let (input, output) = (dense(s.c_in, s.input), dense(s.c_out, s.output));
+        [Small::of(s, input, output), Small::of_gradient(s, input, output)].map(|small| small.is_some())
+    }
+}
+
 pub mod winograd {
     use crate::conv::ConvShape;
     use crate::conv::winograd::{Dilated, Phases, Plan};

@@ -11,14 +11,12 @@ use crate::gemm::{
     HasKernels, Kernels, Panels, SLACK, even_part, new_name, pack_b, panel_width, with_scratch, with_shared,
 };
 use crate::parallel;
-use crate::simd::transpose::{Band, transpose};
+use crate::simd::transpose::turn;
 
 /// Bytes of sums of a task.
 const SUMS: usize = 32 << 10;
 /// Bytes of packed weights of which each thread has its own.
 const OWN: usize = 4 << 20;
-/// Positions that are turned together; those left over are turned one by one.
-const TURNED: usize = 8;
 
 /// Least terms of a sum, and least positions of a line: what else there is to do outweighs less.
 const LEAST: usize = 64;
@@ -29,7 +27,10 @@ pub(super) fn takes<T>(kernels: &Kernels<T>, geometry: &Gather, weights: &Weight
     let (m, k) = (weights.rows, weights.channels * geometry.taps());
     let filled = 8 * m >= 7 * m.next_multiple_of(kernels.narrow);
     let few = m <= 16 + 24 * geometry.step[2];
-    k >= LEAST && geometry.grid[2] >= SHORT && filled && few && distance(&geometry.offsets[2]).is_some()
+    // Where lines lie apart a task would copy what is between them, for the few lines that it computes.
+    let follow = geometry.offsets[..2].iter().all(|taps| distance(taps) == Some(1));
+    let lies = follow && distance(&geometry.offsets[2]).is_some();
+    k >= LEAST && geometry.grid[2] >= SHORT && filled && few && lies
 }
 
 /// Of taps equally far apart.
@@ -195,7 +196,7 @@ pub(super) unsafe fn products<T: Copy + Default + HasKernels + Send + Sync>(
                         .wrapping_add(from);
                     // SAFETY: as above; the task's own positions.
                     unsafe {
-                        turn(sums, count, m, to, row);
+                        turn(sums, m, count, m, to, row as usize);
                         if let Some(f) = &images.finish {
                             f.block(Block {
                                 image,
@@ -210,31 +211,4 @@ pub(super) unsafe fn products<T: Copy + Default + HasKernels + Send + Sync>(
             });
         });
     });
-}
-
-/// `to[c * row + p] = from[p * m + c]` for so many positions p.
-///
-/// # Safety
-/// All these lie in live memory.
-unsafe fn turn<T: Copy>(from: *const T, count: usize, m: usize, to: *mut T, row: isize) {
-    let band = |first: usize| Band {
-        from: from.wrapping_add(first * m),
-        apart: m as isize,
-        lines: count - first,
-        group: count - first,
-        step: 0,
-        len: m,
-        to: to.wrapping_add(first),
-        row,
-    };
-    // SAFETY: the caller's promise.
-    let mut done = unsafe { transpose(&band(0)) };
-    if done < count && done >= TURNED {
-        // SAFETY: as above; the last positions again, and with them those left over.
-        done = count - TURNED + unsafe { transpose(&band(count - TURNED)) };
-    }
-    for (p, c) in (done..count).flat_map(|p| (0..m).map(move |c| (p, c))) {
-        // SAFETY: as above.
-        unsafe { *to.wrapping_offset(c as isize * row).wrapping_add(p) = *from.wrapping_add(p * m + c) };
-    }
 }

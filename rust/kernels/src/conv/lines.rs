@@ -6,10 +6,12 @@
     reason = "indices over registers, unrolled by the compiler, read best as such"
 )]
 
+use crate::gemm::{Kernels, Panels};
 use crate::simd::opaque;
 use crate::simd::vec::Lanes;
 
 /// `c[i][j] = (from_c ? c[i][j] : 0) + sum over lines and p of a[i][line][p] * b[line][p][j]`, in order, then the bias.
+#[derive(Clone, Copy)]
 pub(crate) struct LineTile<T> {
     pub lines: usize,
     pub k: usize,
@@ -73,6 +75,25 @@ impl<T> LineTile<T> {
             ahead_step: 0,
             ahead_half: false,
             adds: false,
+        }
+    }
+}
+
+impl<T: Copy> LineTile<T> {
+    /// These columns of C in `rows` rows, tile by tile. No bias of rows.
+    ///
+    /// # Safety
+    /// All addresses that the fields describe lie in live memory; `kernels` fit the CPU.
+    pub unsafe fn column(&self, kernels: &Kernels<T>, rows: usize) {
+        let tiles = kernels.line_tiles[(self.a_rs == 1) as usize];
+        for (i, some) in Panels::of(rows, tiles.len()).each() {
+            let tile = LineTile {
+                a: self.a.wrapping_offset(i as isize * self.a_rs),
+                c: self.c.wrapping_offset(i as isize * self.c_rs),
+                ..*self
+            };
+            // SAFETY: the caller's promise.
+            unsafe { tiles[some - 1][(self.n > kernels.narrow) as usize](&tile) };
         }
     }
 }

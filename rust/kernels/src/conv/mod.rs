@@ -24,6 +24,7 @@ pub(crate) mod plane;
 mod pointwise;
 pub(crate) mod ring;
 mod sheets;
+pub(crate) mod small;
 pub(crate) mod taps;
 mod turned;
 mod weight;
@@ -42,6 +43,7 @@ use finish::Finishing;
 use gather::{Images, gather};
 use geometry::Gather;
 use pairs::Pair;
+use small::Small;
 use std::ops::Add;
 use weights::Weights;
 use winograd::{Dilated, Filters, Phases, Plan};
@@ -293,8 +295,10 @@ where
         let bias = bias.as_ref().map_or(std::ptr::null(), |b| b.as_ptr());
         let geometry = s.patches();
         let strides = [images.src_strides, images.dst_strides];
+        let small = Small::of(s, strides[0], strides[1]);
         let plan = Plan::of(&geometry)
-            .filter(|p| p.fills(channels) && p.takes::<T>(s.n, [channels, rows], strides[0], strides[1]));
+            .filter(|p| p.fills(channels) && p.takes::<T>(s.n, [channels, rows], strides[0], strides[1]))
+            .filter(|p| small.as_ref().is_none_or(|small| !small.beats(p.products())));
         let finished = if let Some(plan) = plan {
             let filters = Filters::new(&plan, weights.data, [groups, rows, channels], false);
             winograd::convolve(T::kernels(isa), plan, filters, images, bias);
@@ -305,6 +309,10 @@ where
         } else if let Some(dilated) = Dilated::of::<T>(&geometry, s.n, [channels, rows], strides[0], strides[1]) {
             let filters = (weights.data, [groups, rows, channels], false);
             dilated.convolve(T::kernels(isa), filters, images, bias);
+            false
+        } else if let Some(small) = small {
+            let sizes = [groups, rows, channels];
+            small.convolve(T::kernels(isa), weights.data, sizes, false, images, bias);
             false
         } else {
             gather(T::kernels(isa), &geometry, weights, images, bias)
@@ -376,12 +384,15 @@ where
         _ => Plan::doubling(s),
     };
     let strides = [five(gy.strides()), five(gx.strides())];
-    let plan = plan.filter(|p| p.fills(channels) && p.takes::<T>(s.n, [channels, rows], strides[0], strides[1]));
+    let small = Small::of(s, strides[1], strides[0]).map(Small::reversed);
+    let plan = plan
+        .filter(|p| p.fills(channels) && p.takes::<T>(s.n, [channels, rows], strides[0], strides[1]))
+        .filter(|p| small.as_ref().is_none_or(|small| !small.beats(p.products())));
     let dilated = match (plan, phases) {
-        (None, 1) => Dilated::of::<T>(&s.unstrided(), s.n, [channels, rows], strides[0], strides[1]),
+        (None, 1) if small.is_none() => Dilated::of::<T>(&s.unstrided(), s.n, [channels, rows], strides[0], strides[1]),
         _ => None,
     };
-    if plan.is_some() || dilated.is_some() {
+    if plan.is_some() || dilated.is_some() || small.is_some() {
         // SAFETY: the views span what `s` says.
         unsafe {
             let copy = (!w.is_contiguous()).then(|| weights(s, &w).copied());
@@ -400,6 +411,8 @@ where
                 dilated.convolve(kernels, (data, sizes, true), images, bias);
             } else if let Some(plan) = plan {
                 winograd::convolve(kernels, plan, Filters::new(&plan, data, sizes, true), images, bias);
+            } else if let Some(small) = small {
+                small.convolve(kernels, data, sizes, true, images, bias);
             }
             if let Some(f) = finish {
                 f.all(s.n);
@@ -524,7 +537,7 @@ where
         match (phases, dilated) {
             (Some(phases), _) => phases.gradient(kernels, s, &problem, out),
             (_, Some(dilated)) => dilated.gradient(kernels, s, &problem, out),
-            _ => weight::gradient(kernels, &geometry, problem, out),
+            _ => weight::gradient(kernels, s, &geometry, problem, out),
         }
     };
     if gw.is_contiguous() {

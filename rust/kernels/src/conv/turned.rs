@@ -9,7 +9,7 @@ use super::patches::{LineArgs, Run, TapArgs};
 use super::weight::Problem;
 use crate::gemm::{HasKernels, Kernels, Panels, Scratch, even_part, pack_a, panel_width};
 use crate::parallel;
-use crate::simd::transpose::{Band, transpose};
+use crate::simd::transpose::turn;
 use std::ops::Range;
 
 /// Bytes of turned numbers that stay near, and positions of a block: a panel of the other operand stays nearer.
@@ -82,10 +82,10 @@ impl Turn {
             unsafe {
                 if self != Turn::Image {
                     let to = to.wrapping_add(range.start * n);
-                    turn_band(from.wrapping_add(range.start), rows, n, range.len(), to, n);
+                    turn(from.wrapping_add(range.start), rows, n, range.len(), to, n);
                 } else {
                     for row in range {
-                        turn_band(
+                        turn(
                             from.wrapping_add(row * n),
                             channels,
                             taps,
@@ -97,38 +97,6 @@ impl Turn {
                 }
             }
         });
-    }
-}
-
-/// `to[i * row + c] = from[c * apart + i]` for `c` in `0..lines` and `i` in `0..len`.
-///
-/// # Safety
-/// All those elements lie in live memory; the two sides do not overlap.
-pub(super) unsafe fn turn_band<T: Copy>(
-    from: *const T,
-    apart: usize,
-    lines: usize,
-    len: usize,
-    to: *mut T,
-    row: usize,
-) {
-    let band = Band {
-        from,
-        apart: apart as isize,
-        lines,
-        group: lines,
-        step: 0,
-        len,
-        to,
-        row: row as isize,
-    };
-    // SAFETY: the caller's promise.
-    unsafe {
-        for c in transpose(&band)..lines {
-            for i in 0..len {
-                *to.wrapping_add(i * row + c) = *from.wrapping_add(c * apart + i);
-            }
-        }
     }
 }
 
@@ -471,7 +439,7 @@ impl<T: Copy + Default + HasKernels> Share<'_, T> {
                             let row = taps * p.channels;
                             let to = self.sums.wrapping_add((self.rows.start + i) * row + first * taps);
                             for r in 0..rows {
-                                turn_band(near.wrapping_add(r * c_rs), n, taps, n, to.wrapping_add(r * row), taps);
+                                turn(near.wrapping_add(r * c_rs), n, taps, n, to.wrapping_add(r * row), taps);
                             }
                         }
                     }

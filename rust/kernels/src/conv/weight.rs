@@ -3,11 +3,13 @@
 //! The sum is cut into parts by shape alone; each part is one chain in the order of images and positions, and the parts
 //! are joined in a fixed tree.
 
+use super::ConvShape;
 use super::depthwise;
 use super::geometry::{Gather, Source};
 use super::one_channel;
 use super::patches::TapArgs;
 use super::pointwise;
+use super::small::Small;
 use super::turned::{Share, Turn};
 use super::window::{ShiftArgs, Stretch};
 use super::winograd;
@@ -45,12 +47,17 @@ unsafe impl<T: Sync> Sync for Shared<T> {}
 ///
 /// # Safety
 /// All addresses that the arguments describe are live; `kernels` fit the CPU; `out` has the matrix' size.
-pub(super) unsafe fn gradient<T>(kernels: &'static Kernels<T>, geometry: &Gather, problem: Problem<T>, out: &mut [T])
-where
+pub(super) unsafe fn gradient<T>(
+    kernels: &'static Kernels<T>,
+    s: &ConvShape,
+    geometry: &Gather,
+    problem: Problem<T>,
+    out: &mut [T],
+) where
     T: Copy + Default + HasKernels + Send + Sync + Add<Output = T>,
 {
     // SAFETY: the caller's promise.
-    with_shared(|scratch| unsafe { gradient_with(kernels, geometry, problem, out, scratch) });
+    with_shared(|scratch| unsafe { gradient_with(kernels, s, geometry, problem, out, scratch) });
 }
 
 /// [`gradient`] with memory for the parts' sums.
@@ -59,6 +66,7 @@ where
 /// As for `gradient`.
 unsafe fn gradient_with<T>(
     kernels: &'static Kernels<T>,
+    s: &ConvShape,
     geometry: &Gather,
     problem: Problem<T>,
     out: &mut [T],
@@ -88,9 +96,15 @@ unsafe fn gradient_with<T>(
         1 => parts.min((problem.count * positions).div_ceil(SHORT)),
         _ => parts,
     };
-    if winograd::takes_gradient(geometry, &problem, parts) {
+    let small = Small::of_gradient(s, problem.x_strides, problem.gy_strides);
+    let beats = |products| small.as_ref().is_some_and(|small| small.beats(products));
+    if winograd::takes_gradient(geometry, &problem, parts).is_some_and(|products| !beats(products)) {
         // SAFETY: the caller's promise.
         return unsafe { winograd::gradient(kernels, geometry, &problem, parts, out) };
+    }
+    if let Some(small) = small {
+        // SAFETY: the caller's promise.
+        return unsafe { small.gradient(kernels, &problem, out) };
     }
 
     let [_, sc, sd, sh, sw] = problem.x_strides;

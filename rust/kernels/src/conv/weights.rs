@@ -1,8 +1,8 @@
 //! Weights on their way into a product: where they lie, copies of them, and panels packed straight from there.
 
-use super::turned::turn_band;
 use crate::gemm::{Kernels, Panels, pack_a};
 use crate::parallel;
+use crate::simd::transpose::turn;
 use std::ops::Range;
 
 /// Elements worth handing to a thread.
@@ -74,7 +74,7 @@ impl<T: Copy + Default + Send + Sync> Weights<T> {
                     let (apart, first) = (w.channel_stride.unsigned_abs(), these.start);
                     let from = from.wrapping_add(first * apart).wrapping_offset(tap);
                     // SAFETY: the caller's promise; so below.
-                    unsafe { turn_band(from, apart, these.len(), rows, to.wrapping_add(first), channels) };
+                    unsafe { turn(from, apart, these.len(), rows, to.wrapping_add(first), channels) };
                     continue;
                 }
                 // Both sides are touched in stretches.

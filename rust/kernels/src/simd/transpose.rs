@@ -86,6 +86,36 @@ pub(crate) unsafe fn transpose<T: Copy>(band: &Band<T>) -> usize {
     }
 }
 
+/// Lines that are turned together; those left over are turned one by one.
+const TOGETHER: usize = 8;
+
+/// `to[i * row + c] = from[c * apart + i]` for `c` in `0..lines` and `i` in `0..len`.
+///
+/// # Safety
+/// All those elements lie in live memory; the two sides do not overlap.
+pub(crate) unsafe fn turn<T: Copy>(from: *const T, apart: usize, lines: usize, len: usize, to: *mut T, row: usize) {
+    let band = |first: usize| Band {
+        from: from.wrapping_add(first * apart),
+        apart: apart as isize,
+        lines: lines - first,
+        group: lines - first,
+        step: 0,
+        len,
+        to: to.wrapping_add(first),
+        row: row as isize,
+    };
+    // SAFETY: the caller's promise.
+    let mut done = unsafe { transpose(&band(0)) };
+    if done < lines && done >= TOGETHER {
+        // SAFETY: as above; the last lines again, and with them those left over.
+        done = lines - TOGETHER + unsafe { transpose(&band(lines - TOGETHER)) };
+    }
+    for (c, i) in (done..lines).flat_map(|c| (0..len).map(move |i| (c, i))) {
+        // SAFETY: as above.
+        unsafe { *to.wrapping_add(i * row + c) = *from.wrapping_add(c * apart + i) };
+    }
+}
+
 fn cast<T, U>(band: &Band<T>) -> Band<U> {
     Band {
         from: band.from.cast(),

@@ -14,7 +14,7 @@
 use super::super::ConvShape;
 use super::super::gather::Images;
 use super::super::ring::unrolled;
-use super::forms::{Four, Lines};
+use super::forms::{Four, Results, Window};
 use super::phases::Phases;
 use super::transform::{FilterArgs, Math, row_of, starts};
 use super::{Form, Forms, Stage};

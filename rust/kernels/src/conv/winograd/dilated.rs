@@ -112,7 +112,7 @@ impl Dilated {
             count: p.count * all.parts(),
             ..*p
         };
-        (sees(0) && sees(1) && all.pays([p.channels, p.rows]) && takes_gradient(&all.small(), &problem, 1))
+        (sees(0) && sees(1) && all.pays([p.channels, p.rows]) && takes_gradient(&all.small(), &problem, 1).is_some())
             .then_some(all)
     }
 

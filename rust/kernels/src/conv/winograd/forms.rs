@@ -210,18 +210,27 @@ impl<T: Copy + Default + From<f32>, L: Lanes<T>> Math<T, L> {
     }
 }
 
-/// A form's transforms: windows of `W`, filters of `K` with `Q` values, `P` points, `O` results.
-pub(super) trait Lines<T, L: Lanes<T>, const W: usize, const P: usize, const K: usize, const Q: usize, const O: usize> {
+/// A form's windows of `W` elements, known at `P` points.
+pub(super) trait Window<T, L: Lanes<T>, const W: usize, const P: usize> {
+    /// Elements from one window to the next.
+    const STEP: usize;
     fn window(m: Math<T, L>, d: [L::V; W]) -> [L::V; P];
+}
+
+/// A form's filters of `K` taps, known by `Q` values.
+pub(super) trait Filter<T, L: Lanes<T>, const K: usize, const Q: usize> {
     fn filter(m: Math<T, L>, g: [L::V; K]) -> [L::V; Q];
+}
+
+/// A form's results: `O` of them from `P` sums.
+pub(super) trait Results<T, L: Lanes<T>, const P: usize, const O: usize> {
     fn results(m: Math<T, L>, sums: [L::V; P]) -> [L::V; O];
 }
 
-/// The sizes of a form, as the transforms take them: from one window to the next, and those of [`Lines`].
+/// The sizes of a form, as the transforms take them.
 macro_rules! sizes {
     ($($name:ident),*) => {$(
         impl $name {
-            pub const S: usize = Form::$name.window()[1];
             pub const W: usize = Form::$name.window()[0];
             pub const P: usize = Form::$name.points();
             pub const K: usize = Form::$name.taps();
@@ -232,27 +241,38 @@ macro_rules! sizes {
 }
 sizes!(One, Two, Near, Four, Five, Halving, Doubling, Doubling4);
 
-impl TwoBack {
-    pub const S: usize = Self::O;
-    pub const W: usize = Two::W;
-    pub const P: usize = Two::P;
-    pub const K: usize = Two::O;
-    pub const Q: usize = Two::Q;
-    pub const O: usize = Two::K;
+/// The gradient of a filter, if no form with as many taps as there are results gives it: the output's gradients are the
+/// filter, known at all points of the form, and the sums at its values give the taps.
+macro_rules! gradient_sizes {
+    ($($name:ident of $form:ident),*) => {$(
+        impl $name {
+            pub const K: usize = $form::O;
+            pub const Q: usize = $form::P;
+            pub const P: usize = $form::Q;
+            pub const O: usize = $form::K;
+        }
+    )*};
 }
+gradient_sizes!(TwoBack of Two, HalvingBack of Halving);
 
 pub(super) struct One;
-impl<T, L: Lanes<T>> Lines<T, L, 1, 1, 1, 1, 1> for One {
+impl<T, L: Lanes<T>> Window<T, L, 1, 1> for One {
+    const STEP: usize = Form::One.window()[1];
+
     #[inline(always)]
     fn window(_: Math<T, L>, d: [L::V; 1]) -> [L::V; 1] {
         d
     }
+}
 
+impl<T, L: Lanes<T>> Filter<T, L, 1, 1> for One {
     #[inline(always)]
     fn filter(_: Math<T, L>, g: [L::V; 1]) -> [L::V; 1] {
         g
     }
+}
 
+impl<T, L: Lanes<T>> Results<T, L, 1, 1> for One {
     #[inline(always)]
     fn results(_: Math<T, L>, sums: [L::V; 1]) -> [L::V; 1] {
         sums
@@ -260,17 +280,23 @@ impl<T, L: Lanes<T>> Lines<T, L, 1, 1, 1, 1, 1> for One {
 }
 
 pub(super) struct Two;
-impl<T: Copy + Default + From<f32>, L: Lanes<T>> Lines<T, L, 5, 5, 2, 5, 4> for Two {
+impl<T: Copy + Default + From<f32>, L: Lanes<T>> Window<T, L, 5, 5> for Two {
+    const STEP: usize = Form::Two.window()[1];
+
     #[inline(always)]
     fn window(m: Math<T, L>, d: [L::V; 5]) -> [L::V; 5] {
         m.five(d)
     }
+}
 
+impl<T: Copy + Default + From<f32>, L: Lanes<T>> Filter<T, L, 2, 5> for Two {
     #[inline(always)]
     fn filter(m: Math<T, L>, g: [L::V; 2]) -> [L::V; 5] {
         m.two(g[0], g[1])
     }
+}
 
+impl<T: Copy + Default + From<f32>, L: Lanes<T>> Results<T, L, 5, 4> for Two {
     #[inline(always)]
     fn results(m: Math<T, L>, sums: [L::V; 5]) -> [L::V; 4] {
         m.four_of(sums)
@@ -279,12 +305,7 @@ impl<T: Copy + Default + From<f32>, L: Lanes<T>> Lines<T, L, 5, 5, 2, 5, 4> for 
 
 /// F(2, 4): the gradient of two taps from four results.
 pub(super) struct TwoBack;
-impl<T: Copy + Default + From<f32>, L: Lanes<T>> Lines<T, L, 5, 5, 4, 5, 2> for TwoBack {
-    #[inline(always)]
-    fn window(m: Math<T, L>, d: [L::V; 5]) -> [L::V; 5] {
-        m.five(d)
-    }
-
+impl<T: Copy + Default + From<f32>, L: Lanes<T>> Filter<T, L, 4, 5> for TwoBack {
     #[inline(always)]
     fn filter(m: Math<T, L>, g: [L::V; 4]) -> [L::V; 5] {
         let even_c = m.more(m.times(g[0], AT_C), g[2], C2 * AT_C);
@@ -299,7 +320,9 @@ impl<T: Copy + Default + From<f32>, L: Lanes<T>> Lines<T, L, 5, 5, 4, 5, 2> for 
             g[3],
         ]
     }
+}
 
+impl<T: Copy + Default + From<f32>, L: Lanes<T>> Results<T, L, 5, 2> for TwoBack {
     #[inline(always)]
     fn results(m: Math<T, L>, sums: [L::V; 5]) -> [L::V; 2] {
         let difference = m.more(sums[4], m.sub(sums[0], sums[1]), C);
@@ -311,7 +334,9 @@ impl<T: Copy + Default + From<f32>, L: Lanes<T>> Lines<T, L, 5, 5, 4, 5, 2> for 
 }
 
 pub(super) struct Near;
-impl<T: Copy + Default + From<f32>, L: Lanes<T>> Lines<T, L, 6, 6, 3, 6, 4> for Near {
+impl<T: Copy + Default + From<f32>, L: Lanes<T>> Window<T, L, 6, 6> for Near {
+    const STEP: usize = Form::Near.window()[1];
+
     #[inline(always)]
     fn window(m: Math<T, L>, d: [L::V; 6]) -> [L::V; 6] {
         let (even_a, odd_a) = (m.more(d[4], d[2], -B2), m.more(d[3], d[1], -B2));
@@ -325,7 +350,9 @@ impl<T: Copy + Default + From<f32>, L: Lanes<T>> Lines<T, L, 6, 6, 3, 6, 4> for 
             m.more(m.more(d[5], d[3], -(A2 + B2)), d[1], A2 * B2),
         ]
     }
+}
 
+impl<T: Copy + Default + From<f32>, L: Lanes<T>> Filter<T, L, 3, 6> for Near {
     #[inline(always)]
     fn filter(m: Math<T, L>, g: [L::V; 3]) -> [L::V; 6] {
         let even_a = m.more(m.times(g[0], AT_A), g[2], A2 * AT_A);
@@ -339,7 +366,9 @@ impl<T: Copy + Default + From<f32>, L: Lanes<T>> Lines<T, L, 6, 6, 3, 6, 4> for 
             g[2],
         ]
     }
+}
 
+impl<T: Copy + Default + From<f32>, L: Lanes<T>> Results<T, L, 6, 4> for Near {
     #[inline(always)]
     fn results(m: Math<T, L>, sums: [L::V; 6]) -> [L::V; 4] {
         let (sum_a, difference_a) = (m.add(sums[1], sums[2]), m.sub(sums[1], sums[2]));
@@ -354,12 +383,16 @@ impl<T: Copy + Default + From<f32>, L: Lanes<T>> Lines<T, L, 6, 6, 3, 6, 4> for 
 }
 
 pub(super) struct Four;
-impl<T: Copy + Default + From<f32>, L: Lanes<T>> Lines<T, L, 6, 6, 4, 6, 3> for Four {
+impl<T: Copy + Default + From<f32>, L: Lanes<T>> Window<T, L, 6, 6> for Four {
+    const STEP: usize = Form::Four.window()[1];
+
     #[inline(always)]
     fn window(m: Math<T, L>, d: [L::V; 6]) -> [L::V; 6] {
         Near::window(m, d)
     }
+}
 
+impl<T: Copy + Default + From<f32>, L: Lanes<T>> Filter<T, L, 4, 6> for Four {
     #[inline(always)]
     fn filter(m: Math<T, L>, g: [L::V; 4]) -> [L::V; 6] {
         let even_a = m.more(m.times(g[0], AT_A), g[2], A2 * AT_A);
@@ -375,7 +408,9 @@ impl<T: Copy + Default + From<f32>, L: Lanes<T>> Lines<T, L, 6, 6, 4, 6, 3> for 
             g[3],
         ]
     }
+}
 
+impl<T: Copy + Default + From<f32>, L: Lanes<T>> Results<T, L, 6, 3> for Four {
     #[inline(always)]
     fn results(m: Math<T, L>, sums: [L::V; 6]) -> [L::V; 3] {
         let (sum_a, difference_a) = (m.add(sums[1], sums[2]), m.sub(sums[1], sums[2]));
@@ -389,12 +424,16 @@ impl<T: Copy + Default + From<f32>, L: Lanes<T>> Lines<T, L, 6, 6, 4, 6, 3> for 
 }
 
 pub(super) struct Five;
-impl<T: Copy + Default + From<f32>, L: Lanes<T>> Lines<T, L, 6, 6, 5, 6, 2> for Five {
+impl<T: Copy + Default + From<f32>, L: Lanes<T>> Window<T, L, 6, 6> for Five {
+    const STEP: usize = Form::Five.window()[1];
+
     #[inline(always)]
     fn window(m: Math<T, L>, d: [L::V; 6]) -> [L::V; 6] {
         Near::window(m, d)
     }
+}
 
+impl<T: Copy + Default + From<f32>, L: Lanes<T>> Filter<T, L, 5, 6> for Five {
     #[inline(always)]
     fn filter(m: Math<T, L>, g: [L::V; 5]) -> [L::V; 6] {
         let even_a = m.more(m.more(m.times(g[0], AT_A), g[2], A2 * AT_A), g[4], A2 * A2 * AT_A);
@@ -410,7 +449,9 @@ impl<T: Copy + Default + From<f32>, L: Lanes<T>> Lines<T, L, 6, 6, 5, 6, 2> for 
             g[4],
         ]
     }
+}
 
+impl<T: Copy + Default + From<f32>, L: Lanes<T>> Results<T, L, 6, 2> for Five {
     #[inline(always)]
     fn results(m: Math<T, L>, sums: [L::V; 6]) -> [L::V; 2] {
         let (sum_a, difference_a) = (m.add(sums[1], sums[2]), m.sub(sums[1], sums[2]));
@@ -424,19 +465,25 @@ impl<T: Copy + Default + From<f32>, L: Lanes<T>> Lines<T, L, 6, 6, 5, 6, 2> for 
 
 /// Result j sees elements 2j, 2j + 1 and 2j + 2: the outer ones by F(4, 2).
 pub(super) struct Halving;
-impl<T: Copy + Default + From<f32>, L: Lanes<T>> Lines<T, L, 9, 9, 3, 6, 4> for Halving {
+impl<T: Copy + Default + From<f32>, L: Lanes<T>> Window<T, L, 9, 9> for Halving {
+    const STEP: usize = Form::Halving.window()[1];
+
     #[inline(always)]
     fn window(m: Math<T, L>, d: [L::V; 9]) -> [L::V; 9] {
         let v = m.five([d[0], d[2], d[4], d[6], d[8]]);
         [v[0], v[1], v[2], v[3], v[4], d[1], d[3], d[5], d[7]]
     }
+}
 
+impl<T: Copy + Default + From<f32>, L: Lanes<T>> Filter<T, L, 3, 6> for Halving {
     #[inline(always)]
     fn filter(m: Math<T, L>, g: [L::V; 3]) -> [L::V; 6] {
         let v = m.two(g[0], g[2]);
         [v[0], v[1], v[2], v[3], v[4], g[1]]
     }
+}
 
+impl<T: Copy + Default + From<f32>, L: Lanes<T>> Results<T, L, 9, 4> for Halving {
     #[inline(always)]
     fn results(m: Math<T, L>, s: [L::V; 9]) -> [L::V; 4] {
         let y = m.four_of([s[0], s[1], s[2], s[3], s[4]]);
@@ -449,21 +496,45 @@ impl<T: Copy + Default + From<f32>, L: Lanes<T>> Lines<T, L, 9, 9, 3, 6, 4> for 
     }
 }
 
+/// The gradient of three taps from four results: of the outer ones as of two, of the middle one the sum of four products.
+pub(super) struct HalvingBack;
+impl<T: Copy + Default + From<f32>, L: Lanes<T>> Filter<T, L, 4, 9> for HalvingBack {
+    #[inline(always)]
+    fn filter(m: Math<T, L>, g: [L::V; 4]) -> [L::V; 9] {
+        let v = TwoBack::filter(m, g);
+        [v[0], v[1], v[2], v[3], v[4], g[0], g[1], g[2], g[3]]
+    }
+}
+
+impl<T: Copy + Default + From<f32>, L: Lanes<T>> Results<T, L, 6, 3> for HalvingBack {
+    #[inline(always)]
+    fn results(m: Math<T, L>, s: [L::V; 6]) -> [L::V; 3] {
+        let outer = TwoBack::results(m, [s[0], s[1], s[2], s[3], s[4]]);
+        [outer[0], s[5], outer[1]]
+    }
+}
+
 /// Result 2j sees element j through the middle tap; result 2j + 1 sees j through the last, j + 1 through the first.
 pub(super) struct Doubling;
-impl<T: Copy + Default + From<f32>, L: Lanes<T>> Lines<T, L, 5, 9, 3, 6, 8> for Doubling {
+impl<T: Copy + Default + From<f32>, L: Lanes<T>> Window<T, L, 5, 9> for Doubling {
+    const STEP: usize = Form::Doubling.window()[1];
+
     #[inline(always)]
     fn window(m: Math<T, L>, d: [L::V; 5]) -> [L::V; 9] {
         let v = m.five(d);
         [v[0], v[1], v[2], v[3], v[4], d[0], d[1], d[2], d[3]]
     }
+}
 
+impl<T: Copy + Default + From<f32>, L: Lanes<T>> Filter<T, L, 3, 6> for Doubling {
     #[inline(always)]
     fn filter(m: Math<T, L>, g: [L::V; 3]) -> [L::V; 6] {
         let v = m.two(g[2], g[0]);
         [v[0], v[1], v[2], v[3], v[4], g[1]]
     }
+}
 
+impl<T: Copy + Default + From<f32>, L: Lanes<T>> Results<T, L, 9, 8> for Doubling {
     #[inline(always)]
     fn results(m: Math<T, L>, s: [L::V; 9]) -> [L::V; 8] {
         let y = m.four_of([s[0], s[1], s[2], s[3], s[4]]);
@@ -473,20 +544,26 @@ impl<T: Copy + Default + From<f32>, L: Lanes<T>> Lines<T, L, 5, 9, 3, 6, 8> for 
 
 /// Result 2j sees elements j and j + 1 through taps 3 and 1; result 2j + 1 sees j + 1 and j + 2 through 2 and 0.
 pub(super) struct Doubling4;
-impl<T: Copy + Default + From<f32>, L: Lanes<T>> Lines<T, L, 6, 10, 4, 10, 8> for Doubling4 {
+impl<T: Copy + Default + From<f32>, L: Lanes<T>> Window<T, L, 6, 10> for Doubling4 {
+    const STEP: usize = Form::Doubling4.window()[1];
+
     #[inline(always)]
     fn window(m: Math<T, L>, d: [L::V; 6]) -> [L::V; 10] {
         let a = m.five([d[0], d[1], d[2], d[3], d[4]]);
         let b = m.five([d[1], d[2], d[3], d[4], d[5]]);
         [a[0], a[1], a[2], a[3], a[4], b[0], b[1], b[2], b[3], b[4]]
     }
+}
 
+impl<T: Copy + Default + From<f32>, L: Lanes<T>> Filter<T, L, 4, 10> for Doubling4 {
     #[inline(always)]
     fn filter(m: Math<T, L>, g: [L::V; 4]) -> [L::V; 10] {
         let (a, b) = (m.two(g[3], g[1]), m.two(g[2], g[0]));
         [a[0], a[1], a[2], a[3], a[4], b[0], b[1], b[2], b[3], b[4]]
     }
+}
 
+impl<T: Copy + Default + From<f32>, L: Lanes<T>> Results<T, L, 10, 8> for Doubling4 {
     #[inline(always)]
     fn results(m: Math<T, L>, s: [L::V; 10]) -> [L::V; 8] {
         let a = m.four_of([s[0], s[1], s[2], s[3], s[4]]);

@@ -1,6 +1,6 @@
 //! Minimal filtering (Winograd 1980; Lavin and Gray, arXiv:1509.09308): two to five taps a dim with stride one, in both dims
 //! or in one, forward and in both gradients (of three by three taps a tile of four by four positions takes 36 products per
-//! pair of channels instead of 144); and three by three with stride two, forward and by the input, 81 instead of 144
+//! pair of channels instead of 144); and three by three with stride two, 81 instead of 144
 //! ([`forms`]). More taps are several passes that are added. Four to eight taps with stride two become two to four with
 //! stride one ([`phases`]), forward and for the weights' gradient: of 7x7 taps 48 products per position instead of 147. Taps
 //! that lie apart are those of smaller images ([`dilated`]).
@@ -9,8 +9,8 @@
 //! channels and channels by outputs, or, for the weights' gradient, of outputs by tiles and tiles by channels. Tiles,
 //! filters and sums hold their channels side by side, so the products read them as they lie.
 //!
-//! Only float32, and only where the error stays within a few times the plain sum's (the tests' `errors.rs` holds it to that): the sum
-//! over channels, or over tiles, must have at least [`LEAST`] terms.
+//! Only float32, and only where the error stays within a few times the plain sum's (the tests' `errors.rs` holds it to that):
+//! the sum over channels, or over tiles, must have at least [`LEAST`] terms.
 
 mod across;
 mod dilated;
@@ -30,7 +30,7 @@ pub(super) use weight::{gradient, takes_gradient};
 use super::ConvShape;
 use super::geometry::Gather;
 use super::lines::LineTile;
-use crate::gemm::{Kernels, Panels, Scratch, panel_width};
+use crate::gemm::{Kernels, Scratch, panel_width};
 use crate::simd::cache::first_is_small;
 use forms::{Form, Forms};
 use std::ops::Range;
@@ -110,6 +110,12 @@ impl Plan {
         [0, 1].map(|d| self.grid[d].div_ceil(side[d]))
     }
 
+    /// From where a dim's first result's window begins to where the last one's does.
+    fn last(&self, d: usize) -> isize {
+        let step = if self.form.0[d] == Form::Halving { 2 } else { 1 };
+        (step * self.grid[d].saturating_sub(1)) as isize
+    }
+
     /// Passes that are added, down and across.
     fn passes(&self) -> [usize; 2] {
         [0, 1].map(|d| self.taps[d].div_ceil(self.form.0[d].taps()))
@@ -131,11 +137,17 @@ impl Plan {
             && self.worth(count)
     }
 
+    /// Products of an image, for a pair of channels.
+    pub fn products(&self) -> usize {
+        let count = |all: [usize; 2]| all.iter().product::<usize>();
+        count(self.tiles()) * count(self.passes()) * self.form.points()
+    }
+
     /// Products saved outweigh the transforms: at least two fifths of them, whatever hangs over the edges, and more than the
     /// filters' transform costs, which is as much as some 220 products per filter with stride one.
     fn worth(&self, count: usize) -> bool {
         let passes: usize = self.passes().iter().product();
-        let tiles = self.tiles().iter().product::<usize>() * passes * self.form.points();
+        let tiles = self.products();
         let products = self.grid.iter().chain(&self.taps).product::<usize>();
         let doubling = matches!(self.form.0[0], Form::Doubling | Form::Doubling4);
         let products = if doubling { products / 4 } else { products };
@@ -338,28 +350,24 @@ impl<T: Copy> Product<T> {
     /// The operands lie in live memory; `kernels` fit the CPU.
     unsafe fn run(self, kernels: &Kernels<T>, [m, n, k]: [usize; 3]) {
         let [a_rs, a_cs] = self.a_strides;
-        let tiles = kernels.line_tiles[(a_rs == 1) as usize];
-        let panels = Panels::of(m, tiles.len());
         for j in (0..n).step_by(kernels.nr) {
             let cols = kernels.nr.min(n - j);
-            for (i, rows) in panels.each() {
-                let tile = LineTile {
-                    k,
-                    a: self.a.wrapping_offset(i as isize * a_rs),
-                    a_rs,
-                    a_cs,
-                    b: self.b.wrapping_add(j * k),
-                    b_rs: panel_width(kernels, cols) as isize,
-                    c: self.c.wrapping_add(i * self.c_row + j),
-                    c_rs: self.c_row as isize,
-                    n: cols,
-                    from_c: self.from_c,
-                    adds: self.adds,
-                    ..LineTile::empty()
-                };
-                // SAFETY: the caller's promise.
-                unsafe { tiles[rows - 1][(cols > kernels.narrow) as usize](&tile) };
-            }
+            let tile = LineTile {
+                k,
+                a: self.a,
+                a_rs,
+                a_cs,
+                b: self.b.wrapping_add(j * k),
+                b_rs: panel_width(kernels, cols) as isize,
+                c: self.c.wrapping_add(j),
+                c_rs: self.c_row as isize,
+                n: cols,
+                from_c: self.from_c,
+                adds: self.adds,
+                ..LineTile::empty()
+            };
+            // SAFETY: the caller's promise.
+            unsafe { tile.column(kernels, m) };
         }
     }
 }

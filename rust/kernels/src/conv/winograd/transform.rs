@@ -9,7 +9,10 @@
 )]
 
 use super::across::{AcrossArgs, ColumnsArgs};
-use super::forms::{Doubling, Doubling4, Five, Form, Forms, Four, Halving, Lines, Near, One, Two, TwoBack};
+use super::forms::{
+    Doubling, Doubling4, Filter, Five, Form, Forms, Four, Halving, HalvingBack, Near, One, Results, Two,
+};
+use super::forms::{TwoBack, Window};
 use crate::simd::Aligned;
 use crate::simd::cache::first_is_small;
 use crate::simd::vec::Lanes;
@@ -113,44 +116,39 @@ pub(super) fn strip(form: Forms, tiles: usize) -> usize {
     tiles * high * wide * LANES
 }
 
-/// A step with the transforms down and across.
+/// A step with the transforms down and across, and the sizes that it takes.
 macro_rules! with {
-    ($c:ident.$step:ident($g:ident): $d:ident, $a:ident) => {
-        $c.$step::<
-                                                    $d, $a,
-                                                    { $d::S }, { $d::W }, { $d::P }, { $d::K }, { $d::Q }, { $d::O },
-                                                    { $a::S }, { $a::W }, { $a::P }, { $a::K }, { $a::Q }, { $a::O },
-                                                >($g)
+    ($c:ident.$step:ident($g:ident), $d:ident $a:ident, $from:ident $to:ident) => {
+        $c.$step::<$d, $a, { $d::$from }, { $d::$to }, { $a::$from }, { $a::$to }>($g)
     };
 }
 
 /// A step with those of the form that is asked for; of no other is there a plan.
 macro_rules! of_form {
-    ($c:ident.$step:ident($g:ident): $($d:ident $a:ident),*) => {
+    ($c:ident.$step:ident($g:ident), $from:ident $to:ident: $($d:ident $a:ident),*) => {
         match $g.form.0 {
-            $([Form::$d, Form::$a] => with!($c.$step($g): $d, $a),)*
+            $([Form::$d, Form::$a] => with!($c.$step($g), $d $a, $from $to),)*
             _ => {}
         }
     };
-    ($c:ident.$step:ident($g:ident)) => {
-        of_form!($c.$step($g): Two Two, Near Near, Four Four, Five Five, Halving Halving, Doubling Doubling,
+    ($c:ident.$step:ident($g:ident), $from:ident $to:ident) => {
+        of_form!($c.$step($g), $from $to: Two Two, Near Near, Four Four, Five Five, Halving Halving, Doubling Doubling,
             Doubling4 Doubling4, One Near, Near One, One Four, Four One, One Five, Five One)
     };
 }
 
-/// The same of the gradient of the filter, whose transforms are those with as many taps as there are results.
+/// The same of the gradient of the filter, whose transforms are mostly those with as many taps as there are results.
 macro_rules! of_gradient {
-    ($c:ident.$step:ident($g:ident)) => {
+    ($c:ident.$step:ident($g:ident), $from:ident $to:ident: $($d:ident $a:ident is $down:ident $across:ident),*) => {
         match $g.form.0 {
-            [Form::Two, Form::Two] => with!($c.$step($g): TwoBack, TwoBack),
-            [Form::Near, Form::Near] => with!($c.$step($g): Four, Four),
-            [Form::Four, Form::Four] => with!($c.$step($g): Near, Near),
-            [Form::One, Form::Near] => with!($c.$step($g): One, Four),
-            [Form::Near, Form::One] => with!($c.$step($g): Four, One),
-            [Form::One, Form::Four] => with!($c.$step($g): One, Near),
-            [Form::Four, Form::One] => with!($c.$step($g): Near, One),
+            $([Form::$d, Form::$a] => with!($c.$step($g), $down $across, $from $to),)*
             _ => {}
         }
+    };
+    ($c:ident.$step:ident($g:ident), $from:ident $to:ident) => {
+        of_gradient!($c.$step($g), $from $to: Two Two is TwoBack TwoBack, Near Near is Four Four,
+            Four Four is Near Near, Halving Halving is HalvingBack HalvingBack, One Near is One Four,
+            Near One is Four One, One Four is One Near, Four One is Near One)
     };
 }
 
@@ -169,14 +167,14 @@ pub(crate) unsafe fn stage<T: Copy + Default + From<f32>, L: Lanes<T>>(l: L, sta
             Stage::Window(g) => {
                 turn_in(l, g);
                 if g.filters {
-                    of_gradient!(c.filters(g))
+                    of_gradient!(c.filters(g), K Q)
                 } else {
-                    of_form!(c.windows(g))
+                    of_form!(c.windows(g), W P)
                 }
             }
-            Stage::Filter(g) => of_form!(c.filter(g)),
-            Stage::Output(g) => of_form!(c.output(g)),
-            Stage::Taps(g) => of_gradient!(c.taps(g)),
+            Stage::Filter(g) => of_form!(c.filter(g), K Q),
+            Stage::Output(g) => of_form!(c.output(g), P O),
+            Stage::Taps(g) => of_gradient!(c.taps(g), P O),
             Stage::Columns(g) => c.columns(g),
             Stage::Across(g) => c.across(g),
         }
@@ -311,40 +309,23 @@ impl<T: Copy + Default + From<f32>, L: Lanes<T>> Math<T, L> {
     /// # Safety
     /// As for [`stage`].
     #[inline(always)]
-    unsafe fn windows<
-        D,
-        A,
-        const SD: usize,
-        const WD: usize,
-        const PD: usize,
-        const KD: usize,
-        const QD: usize,
-        const OD: usize,
-        const SA: usize,
-        const WA: usize,
-        const PA: usize,
-        const KA: usize,
-        const QA: usize,
-        const OA: usize,
-    >(
-        self,
-        g: &WindowArgs<T>,
-    ) where
-        D: Lines<T, L, WD, PD, KD, QD, OD>,
-        A: Lines<T, L, WA, PA, KA, QA, OA>,
+    unsafe fn windows<D, A, const WD: usize, const PD: usize, const WA: usize, const PA: usize>(self, g: &WindowArgs<T>)
+    where
+        D: Window<T, L, WD, PD>,
+        A: Window<T, L, WA, PA>,
     {
-        let line = (SA * g.cols + WA - SA) * L::N;
+        let line = (A::STEP * g.cols + WA - A::STEP) * L::N;
         let mut dst = g.dst;
         for row in 0..g.rows {
-            let strip = g.strip.wrapping_add(SD * row * line);
+            let strip = g.strip.wrapping_add(D::STEP * row * line);
             let mut columns = [[self.zero; PD]; WA];
-            for c in 0..WA - SA {
+            for c in 0..WA - A::STEP {
                 // SAFETY: the caller's promise; so below.
                 columns[c] = D::window(self, unsafe { self.get(strip.wrapping_add(c * L::N), line) });
             }
             for col in 0..g.cols {
-                for c in WA - SA..WA {
-                    let at = strip.wrapping_add((SA * col + c) * L::N);
+                for c in WA - A::STEP..WA {
+                    let at = strip.wrapping_add((A::STEP * col + c) * L::N);
                     // SAFETY: as above.
                     columns[c] = D::window(self, unsafe { self.get(at, line) });
                 }
@@ -354,8 +335,8 @@ impl<T: Copy + Default + From<f32>, L: Lanes<T>> Math<T, L> {
                     unsafe { self.put(to, g.dst_point, A::window(self, row_of(&columns, r))) };
                 }
                 // Neighbours share columns.
-                for c in 0..WA - SA {
-                    columns[c] = columns[SA + c];
+                for c in 0..WA - A::STEP {
+                    columns[c] = columns[A::STEP + c];
                 }
                 dst = dst.wrapping_add(g.dst_tile);
             }
@@ -365,27 +346,10 @@ impl<T: Copy + Default + From<f32>, L: Lanes<T>> Math<T, L> {
     /// # Safety
     /// As for [`stage`].
     #[inline(always)]
-    unsafe fn filters<
-        D,
-        A,
-        const SD: usize,
-        const WD: usize,
-        const PD: usize,
-        const KD: usize,
-        const QD: usize,
-        const OD: usize,
-        const SA: usize,
-        const WA: usize,
-        const PA: usize,
-        const KA: usize,
-        const QA: usize,
-        const OA: usize,
-    >(
-        self,
-        g: &WindowArgs<T>,
-    ) where
-        D: Lines<T, L, WD, PD, KD, QD, OD>,
-        A: Lines<T, L, WA, PA, KA, QA, OA>,
+    unsafe fn filters<D, A, const KD: usize, const QD: usize, const KA: usize, const QA: usize>(self, g: &WindowArgs<T>)
+    where
+        D: Filter<T, L, KD, QD>,
+        A: Filter<T, L, KA, QA>,
     {
         let line = KA * g.cols * L::N;
         let mut dst = g.dst;
@@ -413,27 +377,10 @@ impl<T: Copy + Default + From<f32>, L: Lanes<T>> Math<T, L> {
     /// # Safety
     /// As for [`stage`].
     #[inline(always)]
-    unsafe fn filter<
-        D,
-        A,
-        const SD: usize,
-        const WD: usize,
-        const PD: usize,
-        const KD: usize,
-        const QD: usize,
-        const OD: usize,
-        const SA: usize,
-        const WA: usize,
-        const PA: usize,
-        const KA: usize,
-        const QA: usize,
-        const OA: usize,
-    >(
-        self,
-        g: &FilterArgs<T>,
-    ) where
-        D: Lines<T, L, WD, PD, KD, QD, OD>,
-        A: Lines<T, L, WA, PA, KA, QA, OA>,
+    unsafe fn filter<D, A, const KD: usize, const QD: usize, const KA: usize, const QA: usize>(self, g: &FilterArgs<T>)
+    where
+        D: Filter<T, L, KD, QD>,
+        A: Filter<T, L, KA, QA>,
     {
         let l = self.l;
         let taps = KD * KA;
@@ -485,27 +432,10 @@ impl<T: Copy + Default + From<f32>, L: Lanes<T>> Math<T, L> {
     /// # Safety
     /// As for [`stage`].
     #[inline(always)]
-    unsafe fn output<
-        D,
-        A,
-        const SD: usize,
-        const WD: usize,
-        const PD: usize,
-        const KD: usize,
-        const QD: usize,
-        const OD: usize,
-        const SA: usize,
-        const WA: usize,
-        const PA: usize,
-        const KA: usize,
-        const QA: usize,
-        const OA: usize,
-    >(
-        self,
-        g: &OutputArgs<T>,
-    ) where
-        D: Lines<T, L, WD, PD, KD, QD, OD>,
-        A: Lines<T, L, WA, PA, KA, QA, OA>,
+    unsafe fn output<D, A, const PD: usize, const OD: usize, const PA: usize, const OA: usize>(self, g: &OutputArgs<T>)
+    where
+        D: Results<T, L, PD, OD>,
+        A: Results<T, L, PA, OA>,
     {
         let l = self.l;
         let line = OA * g.cols * L::N;
@@ -565,27 +495,10 @@ impl<T: Copy + Default + From<f32>, L: Lanes<T>> Math<T, L> {
     /// # Safety
     /// As for [`stage`].
     #[inline(always)]
-    unsafe fn taps<
-        D,
-        A,
-        const SD: usize,
-        const WD: usize,
-        const PD: usize,
-        const KD: usize,
-        const QD: usize,
-        const OD: usize,
-        const SA: usize,
-        const WA: usize,
-        const PA: usize,
-        const KA: usize,
-        const QA: usize,
-        const OA: usize,
-    >(
-        self,
-        g: &TapsArgs<T>,
-    ) where
-        D: Lines<T, L, WD, PD, KD, QD, OD>,
-        A: Lines<T, L, WA, PA, KA, QA, OA>,
+    unsafe fn taps<D, A, const PD: usize, const OD: usize, const PA: usize, const OA: usize>(self, g: &TapsArgs<T>)
+    where
+        D: Results<T, L, PD, OD>,
+        A: Results<T, L, PA, OA>,
     {
         let l = self.l;
         let fetch = first_is_small();

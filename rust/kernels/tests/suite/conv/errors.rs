@@ -134,7 +134,7 @@ fn the_error_stays_within_four_times_that_of_the_plain_sum() {
         (2, 64, 48, 27, 2, 5, 1, 1),
         (8, 192, 32, 7, 2, 5, 1, 1),
         (4, 16, 16, 32, 1, 3, 2, 1),
-        (2, 64, 48, 56, 1, 3, 2, 1),
+        (2, 64, 72, 56, 1, 3, 2, 1),
         (4, 256, 64, 14, 1, 3, 2, 1),
         (8, 48, 512, 14, 1, 3, 2, 1),
         (4, 17, 16, 32, 1, 4, 2, 1),
@@ -178,7 +178,9 @@ fn the_error_stays_within_four_times_that_of_the_plain_sum() {
             "{s:?}: {forward} {input}"
         );
         // The gradient of few positions has too few tiles.
-        let weight = phases || stride == 1 && n * size * size >= 400;
+        // With a stride only many channels on whole tiles.
+        let halved = [stride, taps] == [2, 3] && c_in.min(c_out) >= 64 && s.output[1].is_multiple_of(4);
+        let weight = phases || halved || stride == 1 && n * size * size >= 400;
         held(&s, [forward, input, weight]);
     }
 }

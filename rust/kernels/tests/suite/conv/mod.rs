@@ -1,11 +1,12 @@
 //! Convolutions against loops over the definition, the same bits everywhere: the comparison, and the shapes in `common.rs`,
-//! those of kernels for one channel per group in `planes.rs`, integers in `integers.rs`, forms of minimal filtering in `winograd.rs`, and
-//! their error beside that of plain sums in `errors.rs`.
+//! those of kernels for one channel per group in `planes.rs`, small images in `small.rs`, integers in `integers.rs`, forms of
+//! minimal filtering in `winograd.rs`, and their error beside that of plain sums in `errors.rs`.
 
 mod common;
 mod errors;
 mod integers;
 mod planes;
+mod small;
 mod winograd;
 
 use crate::testing::with_threads;

@@ -1,0 +1,400 @@
+//! Small images: products whose columns are images. A position of the result is the sum of one product for each tap that
+//! sees the image there; what taps see of the padding costs nothing. On two by two positions 3x3 taps see the image four
+//! times in nine, on a single one once.
+
+use super::ConvShape;
+use super::gather::Images;
+use super::lines::LineTile;
+use super::weight::Problem;
+use crate::gemm::{HasKernels, Kernels, even_part, with_scratch, with_shared};
+use crate::parallel;
+use crate::simd::every::every;
+use crate::simd::transpose::turn;
+use std::ops::Add;
+
+/// Most positions of the output and of the input: lines of more fill vectors as well.
+const MOST: [usize; 2] = [49, 196];
+/// The same of a single tap, and positions of both where it has no stride.
+const MOST_OF_ONE: [usize; 2] = [16, 64];
+const FEW: usize = 4;
+/// Least channels in and out: steps and rows of a product.
+const LEAST_CHANNELS: usize = 16;
+/// Images of a vector.
+const VECTOR: usize = 16;
+/// Least images for the weights' gradient, whose products have as many steps.
+const LEAST_IMAGES: usize = 4;
+/// Bytes of the weights of a task, and of its sums for the weights' gradient.
+const WEIGHTS: usize = 384 << 10;
+const SUMS: usize = 256 << 10;
+/// Rows of a task, at least.
+const ROWS: usize = 16;
+/// Products whose taps are picked one by one; of more all taps are turned together.
+const FEW_TAPS: usize = 2;
+/// Images in one chain of the weights' gradient, at most.
+const CHAIN: usize = 256;
+/// Elements that a task turns, at least.
+const GRAIN: usize = 16_384;
+/// Elements of an image that are turned together.
+const PIECE: usize = 512;
+
+/// The products of a pass.
+pub(crate) struct Small {
+    /// Positions of the result and of the source.
+    positions: [usize; 2],
+    taps: usize,
+    /// How many there are, and how many columns of products they take.
+    images: [usize; 2],
+    /// Result's position, tap and source's position of each product, ordered by the first.
+    products: Vec<[usize; 3]>,
+}
+
+#[derive(Clone, Copy)]
+struct At<T>(*mut T);
+// SAFETY: an address behind which tasks write disjoint parts.
+unsafe impl<T: Sync> Sync for At<T> {}
+
+#[derive(Clone, Copy)]
+struct From<T>(*const T);
+// SAFETY: an address that is read only.
+unsafe impl<T: Sync> Sync for From<T> {}
+
+impl Small {
+    /// The forward pass of a shape that should be computed so, for images with these strides: the input's and the output's.
+    pub fn of(s: &ConvShape, input: [isize; 5], output: [isize; 5]) -> Option<Small> {
+        let small = Small::fitting(s, input, output, s.n.next_multiple_of(VECTOR))?;
+        // What taps do not see outweighs what is empty of vectors; on one position it always does.
+        let [images, columns] = small.images;
+        let all = images * small.positions[0] * small.taps;
+        (small.positions[0] == 1 || 5 * columns * small.products.len() <= 7 * all).then_some(small)
+    }
+
+    fn fitting(s: &ConvShape, input: [isize; 5], output: [isize; 5], columns: usize) -> Option<Small> {
+        let positions = [s.output, s.input].map(|d| d.iter().product::<usize>());
+        let channels = [s.c_in, s.c_out].map(|c| c / s.groups());
+        let few = match s.taps() {
+            // One position alone is a product of matrices as it is.
+            1 => positions[0] != positions[1] || (2..=FEW).contains(&positions[0]),
+            _ => true,
+        };
+        let most = if s.taps() == 1 { MOST_OF_ONE } else { MOST };
+        let fits = few
+            && positions.iter().zip(most).all(|(&n, most)| n <= most)
+            && channels.iter().all(|&c| c >= LEAST_CHANNELS)
+            && dense(input, s.c_in, s.input)
+            && dense(output, s.c_out, s.output);
+        if !fits {
+            return None;
+        }
+        // Of a dim: the output's position, the tap, the input's position.
+        let seen = |d: usize| {
+            (0..s.output[d]).flat_map(move |o| {
+                (0..s.kernel[d]).filter_map(move |t| {
+                    let at = (o * s.stride[d] + t * s.dilation[d]).checked_sub(s.padding[d])?;
+                    (at < s.input[d]).then_some([o, t, at])
+                })
+            })
+        };
+        let mut products = vec![[0; 3]];
+        for d in 0..3 {
+            let size = [s.output[d], s.kernel[d], s.input[d]];
+            let inner = |all: &[usize; 3], one: [usize; 3]| std::array::from_fn(|i| all[i] * size[i] + one[i]);
+            let within = |all| seen(d).map(move |one| inner(all, one));
+            products = products.iter().flat_map(within).collect();
+        }
+        products.sort_unstable();
+        Some(Small {
+            positions,
+            taps: s.taps(),
+            images: [s.n, columns],
+            products,
+        })
+    }
+
+    /// The same for the gradient of the weights, in which vectors are channels and images steps.
+    pub fn of_gradient(s: &ConvShape, input: [isize; 5], output: [isize; 5]) -> Option<Small> {
+        Small::fitting(s, input, output, s.n).filter(|_| s.n >= LEAST_IMAGES)
+    }
+
+    /// Whether it takes less time than minimal filtering with so many products an image, which has its transforms besides.
+    pub fn beats(&self, products: usize) -> bool {
+        let [images, columns] = self.images;
+        2 * columns * self.products.len() <= 3 * images * products
+    }
+
+    /// The gradient of the input, whose positions become the result's.
+    pub fn reversed(mut self) -> Small {
+        self.positions.reverse();
+        self.products.iter_mut().for_each(|product| product.reverse());
+        self.products.sort_unstable();
+        self
+    }
+
+    /// The pass, for dense weights [group, output channel, input channel, tap] and `rows` results from `channels` of the
+    /// source per group; those are the input's channels if `back`.
+    ///
+    /// # Safety
+    /// [`Small::of`] said yes; all addresses that the arguments describe are live; `bias` is null or has one element per
+    /// group and row; `kernels` fit the CPU.
+    pub(super) unsafe fn convolve<T>(
+        &self,
+        kernels: &'static Kernels<T>,
+        weights: *const T,
+        [groups, rows, channels]: [usize; 3],
+        back: bool,
+        images: Images<T>,
+        bias: *const T,
+    ) where
+        T: Copy + Default + HasKernels + Send + Sync + Add<Output = T>,
+    {
+        let ([to, from], taps, threads) = (self.positions, self.taps, parallel::threads());
+        let all = groups * channels * from;
+        let [image, result] = [images.src_strides[0], images.dst_strides[0]].map(|s| s as usize);
+        // Taps that are read.
+        let few = self.products.len().min(taps);
+        let near = (WEIGHTS / (channels * few * size_of::<T>())).max(ROWS);
+        let some = even_part(rows, near.min((rows * groups).div_ceil(2 * threads)).max(1));
+        let blocks = rows.div_ceil(some);
+        let panels = panels(kernels, images.count);
+        let held = panels.last().map_or(0, |&[first, _, width]| first + width);
+        with_shared(|shared| {
+            let x = At(shared.reserve::<T>(all * held));
+            let src = From(images.src);
+            let pieces = all.div_ceil(PIECE);
+            parallel::for_range(panels.len() * pieces, GRAIN.div_ceil(PIECE * kernels.narrow), |tasks| {
+                let (x, src) = (&x, &src);
+                for task in tasks {
+                    let [first, count, width] = panels[task / pieces];
+                    let elements = task % pieces * PIECE..all.min((task % pieces + 1) * PIECE);
+                    let to = x.0.wrapping_add(first * all + elements.start * width);
+                    // SAFETY: the caller's promise; each piece of a panel is one task's.
+                    unsafe {
+                        turn(
+                            src.0.wrapping_add(first * image + elements.start),
+                            image,
+                            count,
+                            elements.len(),
+                            to,
+                            width,
+                        );
+                        for i in 0..if count < width { elements.len() } else { 0 } {
+                            (count..width).for_each(|lane| *to.add(i * width + lane) = T::default());
+                        }
+                    }
+                }
+            });
+            let (weights, bias, dst) = (From(weights), From(bias), At(images.dst));
+            parallel::for_range(groups * blocks, 1, |tasks| {
+                let (x, weights, bias, dst) = (&x, &weights, &bias, &dst);
+                with_scratch(|[packed, sums, ..]| {
+                    let packed = packed.reserve::<T>(taps * some * channels);
+                    let sums = sums.reserve::<T>(some * to * kernels.nr);
+                    for task in tasks {
+                        let (group, row) = (task / blocks, task % blocks * some);
+                        let count = some.min(rows - row);
+                        let tap = count * channels;
+                        let weights = weights.0.wrapping_add(group * rows * channels * taps);
+                        // SAFETY: the caller's promise; the buffers hold a task's weights and sums. So below.
+                        unsafe {
+                            if back {
+                                for c in 0..channels {
+                                    let from = weights.wrapping_add((c * rows + row) * taps);
+                                    self.by_tap(from, count, packed.wrapping_add(c * count), tap);
+                                }
+                            } else {
+                                self.by_tap(weights.wrapping_add(row * channels * taps), tap, packed, tap);
+                            }
+                        }
+                        for &[first, lanes, width] in &panels {
+                            let source = x.0.wrapping_add(first * all + group * channels * from * width);
+                            let line = to * width;
+                            // SAFETY: as above.
+                            let sums = unsafe { std::slice::from_raw_parts_mut(sums, count * line) };
+                            let mut done = 0;
+                            for &[p, t, q] in &self.products {
+                                self.nothing(sums, [done, p], line, width);
+                                let tile = LineTile {
+                                    k: channels,
+                                    a: packed.wrapping_add(t * tap),
+                                    a_rs: if back { 1 } else { channels as isize },
+                                    a_cs: if back { count as isize } else { 1 },
+                                    b: source.wrapping_add(q * width),
+                                    b_rs: (from * width) as isize,
+                                    c: sums.as_mut_ptr().wrapping_add(p * width),
+                                    c_rs: line as isize,
+                                    n: lanes,
+                                    adds: done > p,
+                                    ..LineTile::empty()
+                                };
+                                // SAFETY: as above.
+                                unsafe { tile.column(kernels, count) };
+                                done = p + 1;
+                            }
+                            self.nothing(sums, [done, to], line, width);
+                            let channel = group * rows + row;
+                            if !bias.0.is_null() {
+                                for (r, sums) in sums.chunks_exact_mut(line).enumerate() {
+                                    // SAFETY: as above.
+                                    let bias = unsafe { *bias.0.add(channel + r) };
+                                    sums.iter_mut().for_each(|sum| *sum = *sum + bias);
+                                }
+                            }
+                            let to = dst.0.wrapping_add(first * result + channel * to);
+                            // SAFETY: as above; the rows of a block are one task's.
+                            unsafe { turn(sums.as_ptr(), width, sums.len() / width, lanes, to, result) };
+                        }
+                    }
+                });
+            });
+        });
+    }
+
+    /// Zeros for the positions that no tap sees.
+    fn nothing<T: Copy + Default>(&self, sums: &mut [T], [from, to]: [usize; 2], line: usize, width: usize) {
+        if from < to {
+            for sums in sums.chunks_exact_mut(line) {
+                sums[from * width..to * width].fill(T::default());
+            }
+        }
+    }
+
+    /// Filters, one behind the other, tap by tap: that of filter `i` to `to[tap * apart + i]`.
+    ///
+    /// # Safety
+    /// All of these are live memory; the two sides do not overlap.
+    unsafe fn by_tap<T: Copy>(&self, from: *const T, filters: usize, to: *mut T, apart: usize) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            if self.products.len() > FEW_TAPS {
+                return turn(from, self.taps, filters, self.taps, to, apart);
+            }
+            for &[_, tap, _] in &self.products {
+                every(
+                    from.wrapping_add(tap),
+                    self.taps as isize,
+                    to.wrapping_add(tap * apart),
+                    filters,
+                );
+            }
+        }
+    }
+
+    /// The gradient of the weights as a matrix [groups * rows, channels * taps], written to `out`.
+    ///
+    /// # Safety
+    /// [`Small::of`] said yes; all addresses that the arguments describe are live; `kernels` fit the CPU; `out` has the
+    /// matrix' size.
+    pub(super) unsafe fn gradient<T>(&self, kernels: &'static Kernels<T>, problem: &Problem<T>, out: &mut [T])
+    where
+        T: Copy + Default + HasKernels + Send + Sync,
+    {
+        let ([to, from], taps, threads) = (self.positions, self.taps, parallel::threads());
+        let (images, groups, rows, channels) = (problem.count, problem.groups, problem.rows, problem.channels);
+        let [x_image, y_image] = [problem.x_strides[0], problem.gy_strides[0]].map(|s| s as usize);
+        // Not a power of two, which would put all lines into one set of the cache.
+        let [line, x_line] = [images, channels].map(|n| n.next_multiple_of(16) + 16);
+        let all = groups * rows * to;
+        let near = (SUMS / (channels * taps * size_of::<T>())).max(ROWS);
+        let some = even_part(rows, near.min((rows * groups).div_ceil(2 * threads)).max(1));
+        let blocks = rows.div_ceil(some);
+        with_shared(|shared| {
+            let gy = At(shared.reserve::<T>(all * line + groups * from * images * x_line));
+            let x = At(gy.0.wrapping_add(all * line));
+            let (gy_src, x_src) = (From(problem.gy), From(problem.x));
+            let pieces = all.div_ceil(PIECE);
+            parallel::for_range(pieces, GRAIN.div_ceil(PIECE * images), |tasks| {
+                let (gy, gy_src) = (&gy, &gy_src);
+                for first in tasks.map(|task| task * PIECE) {
+                    let len = PIECE.min(all - first);
+                    // SAFETY: the caller's promise; each piece is one task's.
+                    unsafe {
+                        turn(
+                            gy_src.0.wrapping_add(first),
+                            y_image,
+                            images,
+                            len,
+                            gy.0.wrapping_add(first * line),
+                            line,
+                        )
+                    };
+                }
+            });
+            parallel::for_range(images * groups, GRAIN.div_ceil(channels * from), |tasks| {
+                let (x, x_src) = (&x, &x_src);
+                for (image, group) in tasks.map(|task| (task / groups, task % groups)) {
+                    let src = x_src.0.wrapping_add(image * x_image + group * channels * from);
+                    let to = x.0.wrapping_add((group * from * images + image) * x_line);
+                    // SAFETY: the caller's promise; each image's channels are one task's.
+                    unsafe { turn(src, from, channels, from, to, images * x_line) };
+                }
+            });
+            let out = At(out.as_mut_ptr());
+            parallel::for_range(groups * blocks, 1, |tasks| {
+                let (gy, x, out) = (&gy, &x, &out);
+                with_scratch(|[sums, ..]| {
+                    let sums = sums.reserve::<T>(taps * some * channels);
+                    for task in tasks {
+                        let (group, row) = (task / blocks, task % blocks * some);
+                        let count = some.min(rows - row);
+                        let tap = count * channels;
+                        // SAFETY: the buffer holds the sums of a task.
+                        unsafe { std::slice::from_raw_parts_mut(sums, taps * tap) }.fill(T::default());
+                        for &[p, t, q] in &self.products {
+                            for first in (0..images).step_by(CHAIN) {
+                                for col in (0..channels).step_by(kernels.nr) {
+                                    let tile = LineTile {
+                                        k: CHAIN.min(images - first),
+                                        a: gy.0.wrapping_add(((group * rows + row) * to + p) * line + first),
+                                        a_rs: (to * line) as isize,
+                                        a_cs: 1,
+                                        b: x.0.wrapping_add(((group * from + q) * images + first) * x_line + col),
+                                        b_rs: x_line as isize,
+                                        c: sums.wrapping_add(t * tap + col),
+                                        c_rs: channels as isize,
+                                        n: kernels.nr.min(channels - col),
+                                        adds: true,
+                                        ..LineTile::empty()
+                                    };
+                                    // SAFETY: the caller's promise; the buffers hold all that is read.
+                                    unsafe { tile.column(kernels, count) };
+                                }
+                            }
+                        }
+                        let to = out.0.wrapping_add((group * rows + row) * channels * taps);
+                        // SAFETY: as above; the rows of a block are one task's.
+                        unsafe { turn(sums, tap, taps, tap, to, taps) };
+                    }
+                });
+            });
+        });
+    }
+}
+
+/// Images side by side in vectors: the first one, how many, and the width of the panel.
+fn panels<T>(kernels: &Kernels<T>, images: usize) -> Vec<[usize; 3]> {
+    let mut panels = Vec::new();
+    let mut first = 0;
+    while first < images {
+        let left = images - first;
+        // What two single vectors hold would leave a part of a panel empty.
+        let width = if left > 2 * kernels.narrow {
+            kernels.nr
+        } else {
+            kernels.narrow
+        };
+        panels.push([first, width.min(left), width]);
+        first += width;
+    }
+    panels
+}
+
+/// Whether channels and positions of an image lie one behind the other, the image anywhere.
+fn dense(strides: [isize; 5], channels: usize, size: [usize; 3]) -> bool {
+    let mut next = 1;
+    let inner = [channels, size[0], size[1], size[2]];
+    strides[0] >= 0
+        && (0..4).rev().all(|d| {
+            let lies = inner[d] == 1 || strides[d + 1] == next;
+            next *= inner[d] as isize;
+            lies
+        })
+}
