@@ -61,8 +61,8 @@ def gpt(lib):
     return GPT()
 
 
-def resnet18(lib):
-    """He et al., arXiv 1512.03385, for images of 224 by 224 and 1000 classes."""
+def residual(lib, stem, stages, blocks, classes):
+    """He et al., arXiv 1512.03385: a stem, then stages of blocks, each (channels, out, stride)."""
     nn = lib.nn
 
     class Block(nn.Module):
@@ -80,12 +80,21 @@ def resnet18(lib):
             x += same
             return self.relu(x)
 
-    layers = [
-        nn.Conv2d(3, 64, 7, 2, 3, bias=False),
-        nn.BatchNorm2d(64),
-        nn.ReLU(inplace=True),
-        nn.MaxPool2d(3, 2, 1),
-    ]
-    for channels, out, stride in ((64, 64, 1), (64, 128, 2), (128, 256, 2), (256, 512, 2)):
-        layers += [Block(channels, out, stride), Block(out, out, 1)]
-    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(512, 1000))
+    layers = list(stem)
+    for channels, out, stride in stages:
+        layers += [Block(channels, out, stride)] + [Block(out, out, 1) for _ in range(blocks - 1)]
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(stages[-1][1], classes))
+
+
+def resnet18(lib, classes=1000):
+    """For images of 224 by 224."""
+    nn = lib.nn
+    stem = (nn.Conv2d(3, 64, 7, 2, 3, bias=False), nn.BatchNorm2d(64), nn.ReLU(inplace=True), nn.MaxPool2d(3, 2, 1))
+    return residual(lib, stem, ((64, 64, 1), (64, 128, 2), (128, 256, 2), (256, 512, 2)), 2, classes)
+
+
+def resnet20(lib):
+    """For images of 32 by 32 and 10 classes."""
+    nn = lib.nn
+    stem = (nn.Conv2d(3, 16, 3, 1, 1, bias=False), nn.BatchNorm2d(16), nn.ReLU(inplace=True))
+    return residual(lib, stem, ((16, 16, 1), (16, 32, 2), (32, 64, 2)), 3, 10)

@@ -12,6 +12,7 @@ import importlib
 import sys
 from functools import partial
 
+import models
 from quick import Quick
 from train import seconds_per_step
 
@@ -242,6 +243,9 @@ NETS = {
     "AlexNet, 4": (alexnet, (4, 3, 224, 224), 100),
     "AlexNet, 1, answer": (alexnet, (1, 3, 224, 224), None),
     "VGG, CIFAR, 16": (vgg, (16, 3, 32, 32), 10),
+    "ResNet-20, CIFAR, 64": (models.resnet20, (64, 3, 32, 32), 10),
+    "ResNet-18, CIFAR, 64": (partial(models.resnet18, classes=10), (64, 3, 32, 32), 10),
+    "ResNet-18, CIFAR, 1, answer": (partial(models.resnet18, classes=10), (1, 3, 32, 32), None),
     "MobileNet, 8": (mobilenet, (8, 3, 96, 96), 10),
     "MobileNet, 1, answer": (mobilenet, (1, 3, 96, 96), None),
     "DQN, 32": (dqn, (32, 4, 84, 84), 0),

@@ -65,7 +65,7 @@ impl Small {
         // What taps do not see outweighs what is empty of vectors; on one position it always does.
         let [images, columns] = small.images;
         let all = images * small.positions[0] * small.taps;
-        (small.positions[0] == 1 || 5 * columns * small.products.len() <= 7 * all).then_some(small)
+        (small.positions[0] == 1 || 5 * columns * small.products.len() <= 9 * all).then_some(small)
     }
 
     fn fitting(s: &ConvShape, input: [isize; 5], output: [isize; 5], columns: usize) -> Option<Small> {
@@ -112,13 +112,15 @@ impl Small {
 
     /// The same for the gradient of the weights, in which vectors are channels and images steps.
     pub fn of_gradient(s: &ConvShape, input: [isize; 5], output: [isize; 5]) -> Option<Small> {
-        Small::fitting(s, input, output, s.n).filter(|_| s.n >= LEAST_IMAGES)
+        // One tap on one position is a product of matrices, whatever the stride passes over.
+        let plain = s.taps() == 1 && s.output == [1; 3];
+        Small::fitting(s, input, output, s.n).filter(|_| s.n >= LEAST_IMAGES && !plain)
     }
 
     /// Whether it takes less time than minimal filtering with so many products an image, which has its transforms besides.
     pub fn beats(&self, products: usize) -> bool {
         let [images, columns] = self.images;
-        2 * columns * self.products.len() <= 3 * images * products
+        5 * columns * self.products.len() <= 7 * images * products
     }
 
     /// The gradient of the input, whose positions become the result's.
