@@ -15,7 +15,7 @@ use crate::conv::plane::{CorrelateArgs, PlaneArgs, correlate, plane};
 use crate::conv::ring::{RingArgs, ring};
 use crate::conv::taps::{TapSums, tap_sums};
 use crate::conv::window::{ShiftArgs, WINDOW_TOGETHER, WindowArgs, shifts, stretches, window};
-use crate::conv::winograd::{Stage, stage};
+use crate::conv::winograd::steps;
 use crate::simd::Isa;
 #[cfg(target_arch = "x86_64")]
 use crate::simd::cache;
@@ -49,7 +49,7 @@ pub(crate) struct Kernels<T: 'static> {
     pub in_place: [[unsafe fn(&InPlaceArgs<T>); 2]; 3],
     /// `doubles[even rows have two taps][even columns have two taps]`.
     pub doubles: [[unsafe fn(&DoubleArgs<T>); 2]; 2],
-    pub winograd: unsafe fn(&Stage<T>),
+    pub winograd: steps::Steps<T>,
     pub copy_lines: unsafe fn(&LineArgs<T>),
     pub spread_line: unsafe fn(*const T, usize, *mut T),
     /// `line_tiles[packed][rows - 1][wide]`, of the sizes of `tiles`.
@@ -163,9 +163,44 @@ macro_rules! kernels {
             /// # Safety
             /// As for what it calls; the CPU has the instruction set.
             $(#[$feature])*
-            unsafe fn minimal_filtering(args: &Stage<$t>) {
+            unsafe fn filtering_windows(args: &steps::WindowArgs<$t>) {
                 // SAFETY: the caller's promise.
-                unsafe { stage::<$t, $l>(<$l as Lanes<$t>>::assume(), args) }
+                unsafe { steps::window(<$l as Lanes<$t>>::assume(), args) }
+            }
+            /// # Safety
+            /// As for what it calls; the CPU has the instruction set.
+            $(#[$feature])*
+            unsafe fn filtering_filters(args: &steps::FilterArgs<$t>) {
+                // SAFETY: the caller's promise.
+                unsafe { steps::filter(<$l as Lanes<$t>>::assume(), args) }
+            }
+            /// # Safety
+            /// As for what it calls; the CPU has the instruction set.
+            $(#[$feature])*
+            unsafe fn filtering_outputs(args: &steps::OutputArgs<$t>) {
+                // SAFETY: the caller's promise.
+                unsafe { steps::output(<$l as Lanes<$t>>::assume(), args) }
+            }
+            /// # Safety
+            /// As for what it calls; the CPU has the instruction set.
+            $(#[$feature])*
+            unsafe fn filtering_taps(args: &steps::TapsArgs<$t>) {
+                // SAFETY: the caller's promise.
+                unsafe { steps::taps(<$l as Lanes<$t>>::assume(), args) }
+            }
+            /// # Safety
+            /// As for what it calls; the CPU has the instruction set.
+            $(#[$feature])*
+            unsafe fn filtering_columns(args: &steps::ColumnsArgs<$t>) {
+                // SAFETY: the caller's promise.
+                unsafe { steps::columns(<$l as Lanes<$t>>::assume(), args) }
+            }
+            /// # Safety
+            /// As for what it calls; the CPU has the instruction set.
+            $(#[$feature])*
+            unsafe fn filtering_across(args: &steps::AcrossArgs<$t>) {
+                // SAFETY: the caller's promise.
+                unsafe { steps::across(<$l as Lanes<$t>>::assume(), args) }
             }
             /// # Safety
             /// As for what it calls; the CPU has the instruction set.
@@ -230,7 +265,14 @@ macro_rules! kernels {
                     [doubled::<false, false>, doubled::<false, true>],
                     [doubled::<true, false>, doubled::<true, true>],
                 ],
-                winograd: minimal_filtering,
+                winograd: steps::Steps {
+                    window: filtering_windows,
+                    filter: filtering_filters,
+                    output: filtering_outputs,
+                    taps: filtering_taps,
+                    columns: filtering_columns,
+                    across: filtering_across,
+                },
                 copy_lines: line_copy,
                 spread_line: line_spread,
                 line_tiles: [

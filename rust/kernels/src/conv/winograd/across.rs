@@ -17,7 +17,7 @@ use super::super::ring::unrolled;
 use super::forms::{Four, Results, Window};
 use super::phases::Phases;
 use super::transform::{FilterArgs, Math, row_of, starts};
-use super::{Form, Forms, Stage};
+use super::{Form, Forms};
 use crate::gemm::{HasKernels, Kernels, new_name, with_scratch, with_shared};
 use crate::parallel;
 use crate::simd::vec::Lanes;
@@ -169,7 +169,7 @@ impl Phases {
                                 space,
                             };
                             // SAFETY: the caller's promise; each tile of each output is written by one task.
-                            unsafe { (kernels.winograd)(&Stage::Across(args)) };
+                            unsafe { (kernels.winograd.across)(&args) };
                         }
                     });
                 });
@@ -215,7 +215,7 @@ unsafe fn columns<T: Copy + Default + HasKernels>(
             plane,
         };
         // SAFETY: the caller's promise.
-        unsafe { (kernels.winograd)(&Stage::Columns(args)) };
+        unsafe { (kernels.winograd.columns)(&args) };
     }
 }
 
@@ -245,7 +245,7 @@ unsafe fn transform<T: Copy + Default + HasKernels>(
             dst_point: point,
         };
         // SAFETY: the caller's promise.
-        unsafe { (kernels.winograd)(&Stage::Filter(args)) };
+        unsafe { (kernels.winograd.filter)(&args) };
     }
     let mut u = u;
     for from in (0..point).step_by(OUTPUTS * MOST) {

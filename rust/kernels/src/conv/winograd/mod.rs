@@ -23,7 +23,12 @@ mod weight;
 pub(crate) use dilated::Dilated;
 pub(super) use passes::{Filters, convolve};
 pub(crate) use phases::{Phases, set_some};
-pub(crate) use transform::{Stage, stage};
+/// The transforms, as the kernels' tables name them.
+pub(crate) mod steps {
+    pub(crate) use super::across::{AcrossArgs, ColumnsArgs};
+    pub(crate) use super::transform::{FilterArgs, OutputArgs, Steps, TapsArgs, WindowArgs};
+    pub(crate) use super::transform::{across, columns, filter, output, taps, window};
+}
 use weight::sums;
 pub(super) use weight::{gradient, takes_gradient};
 
@@ -312,7 +317,7 @@ unsafe fn fill<T>(
             strip,
         };
         // SAFETY: the caller's promise.
-        unsafe { (kernels.winograd)(&Stage::Window(args)) };
+        unsafe { (kernels.winograd.window)(&args) };
     }
 }
 

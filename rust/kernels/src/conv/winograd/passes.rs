@@ -4,7 +4,7 @@
 
 use super::super::gather::Images;
 use super::transform::{FilterArgs, OutputArgs, strip};
-use super::{Place, Plan, Planes, Product, Stage, Then, apart, fill, in_panel, parts, whole};
+use super::{Place, Plan, Planes, Product, Then, apart, fill, in_panel, parts, whole};
 use crate::gemm::{HasKernels, Kernels, even_part, new_name, with_scratch, with_shared};
 use crate::parallel;
 use std::ops::Range;
@@ -414,7 +414,7 @@ impl<T: Copy + Default + HasKernels + Send + Sync> Pass<T> {
             dst_point: point,
         };
         // SAFETY: the caller's promise.
-        unsafe { (kernels.winograd)(&Stage::Filter(args)) };
+        unsafe { (kernels.winograd.filter)(&args) };
     }
 
     /// Windows of a vector of channels.
@@ -514,7 +514,7 @@ impl<T: Copy + Default + HasKernels + Send + Sync> Pass<T> {
                     strip: space,
                 };
                 // SAFETY: the caller's promise; each tile of each output is written by one task.
-                unsafe { (kernels.winograd)(&Stage::Output(args)) };
+                unsafe { (kernels.winograd.output)(&args) };
             }
         }
     }

@@ -28,14 +28,14 @@ const FILTERS_AHEAD: isize = 4;
 /// Bytes of the sums at a point that are fetched ahead: the points are more streams than the hardware follows.
 const SUMS_AHEAD: usize = 256;
 
-/// One of the steps, for a vector of channels.
-pub(crate) enum Stage<T> {
-    Window(WindowArgs<T>),
-    Filter(FilterArgs<T>),
-    Output(OutputArgs<T>),
-    Taps(TapsArgs<T>),
-    Columns(ColumnsArgs<T>),
-    Across(AcrossArgs<T>),
+/// The steps, each for a vector of channels.
+pub(crate) struct Steps<T> {
+    pub window: unsafe fn(&WindowArgs<T>),
+    pub filter: unsafe fn(&FilterArgs<T>),
+    pub output: unsafe fn(&OutputArgs<T>),
+    pub taps: unsafe fn(&TapsArgs<T>),
+    pub columns: unsafe fn(&ColumnsArgs<T>),
+    pub across: unsafe fn(&AcrossArgs<T>),
 }
 
 /// Tiles of an image, `rows` by `cols` of them, to their points.
@@ -152,39 +152,39 @@ macro_rules! of_gradient {
     };
 }
 
-/// # Safety
-/// What the arguments describe lies in live memory.
-#[inline(always)]
-pub(crate) unsafe fn stage<T: Copy + Default + From<f32>, L: Lanes<T>>(l: L, stage: &Stage<T>) {
-    if size_of::<T>() != 4 {
-        // Wider numbers are never asked for, and need no code.
-        return;
-    }
-    let c = Math::new(l);
-    // SAFETY: the caller's promise.
-    unsafe {
-        match stage {
-            Stage::Window(g) => {
-                turn_in(l, g);
-                if g.filters {
-                    of_gradient!(c.filters(g), K Q)
-                } else {
-                    of_form!(c.windows(g), W P)
-                }
+/// A step for arguments that lie in live memory. Numbers wider than float32 are never asked for, and need no code.
+macro_rules! step {
+    ($step:ident($g:ident: $args:ident), $c:ident, $l:ident => $body:expr) => {
+        /// # Safety
+        /// What the arguments describe lies in live memory.
+        #[inline(always)]
+        pub(crate) unsafe fn $step<T: Copy + Default + From<f32>, L: Lanes<T>>($l: L, $g: &$args<T>) {
+            if size_of::<T>() == 4 {
+                let $c = Math::new($l);
+                // SAFETY: the caller's promise.
+                unsafe { $body }
             }
-            Stage::Filter(g) => of_form!(c.filter(g), K Q),
-            Stage::Output(g) => of_form!(c.output(g), P O),
-            Stage::Taps(g) => of_gradient!(c.taps(g), P O),
-            Stage::Columns(g) => c.columns(g),
-            Stage::Across(g) => c.across(g),
         }
-    }
+    };
 }
+step!(window(g: WindowArgs), c, l => {
+    turn_in(l, g);
+    if g.filters {
+        of_gradient!(c.filters(g), K Q)
+    } else {
+        of_form!(c.windows(g), W P)
+    }
+});
+step!(filter(g: FilterArgs), c, l => of_form!(c.filter(g), K Q));
+step!(output(g: OutputArgs), c, l => of_form!(c.output(g), P O));
+step!(taps(g: TapsArgs), c, l => of_gradient!(c.taps(g), P O));
+step!(columns(g: ColumnsArgs), c, l => c.columns(g));
+step!(across(g: AcrossArgs), c, l => c.across(g));
 
 /// The strip: `[line][column][lane]`, with zeros outside the image and for lanes without a channel.
 ///
 /// # Safety
-/// As for [`stage`].
+/// As for [`window`].
 #[inline(always)]
 unsafe fn turn_in<T: Copy + Default, L: Lanes<T>>(l: L, g: &WindowArgs<T>) {
     let [down, across] = g.form.0.map(|f| if g.filters { [f.side(); 2] } else { f.window() });
@@ -285,7 +285,7 @@ impl<T: Copy + Default + From<f32>, L: Lanes<T>> Math<T, L> {
     }
 
     /// # Safety
-    /// As for [`stage`].
+    /// As for [`window`].
     #[inline(always)]
     pub unsafe fn get<const N: usize>(self, from: *const T, step: usize) -> [L::V; N] {
         let mut all = [self.zero; N];
@@ -297,7 +297,7 @@ impl<T: Copy + Default + From<f32>, L: Lanes<T>> Math<T, L> {
     }
 
     /// # Safety
-    /// As for [`stage`].
+    /// As for [`window`].
     #[inline(always)]
     pub unsafe fn put<const N: usize>(self, to: *mut T, step: usize, all: [L::V; N]) {
         for i in 0..N {
@@ -307,7 +307,7 @@ impl<T: Copy + Default + From<f32>, L: Lanes<T>> Math<T, L> {
     }
 
     /// # Safety
-    /// As for [`stage`].
+    /// As for [`window`].
     #[inline(always)]
     unsafe fn windows<D, A, const WD: usize, const PD: usize, const WA: usize, const PA: usize>(self, g: &WindowArgs<T>)
     where
@@ -344,7 +344,7 @@ impl<T: Copy + Default + From<f32>, L: Lanes<T>> Math<T, L> {
     }
 
     /// # Safety
-    /// As for [`stage`].
+    /// As for [`window`].
     #[inline(always)]
     unsafe fn filters<D, A, const KD: usize, const QD: usize, const KA: usize, const QA: usize>(self, g: &WindowArgs<T>)
     where
@@ -375,7 +375,7 @@ impl<T: Copy + Default + From<f32>, L: Lanes<T>> Math<T, L> {
     }
 
     /// # Safety
-    /// As for [`stage`].
+    /// As for [`window`].
     #[inline(always)]
     unsafe fn filter<D, A, const KD: usize, const QD: usize, const KA: usize, const QA: usize>(self, g: &FilterArgs<T>)
     where
@@ -430,7 +430,7 @@ impl<T: Copy + Default + From<f32>, L: Lanes<T>> Math<T, L> {
     }
 
     /// # Safety
-    /// As for [`stage`].
+    /// As for [`window`].
     #[inline(always)]
     unsafe fn output<D, A, const PD: usize, const OD: usize, const PA: usize, const OA: usize>(self, g: &OutputArgs<T>)
     where
@@ -493,7 +493,7 @@ impl<T: Copy + Default + From<f32>, L: Lanes<T>> Math<T, L> {
     }
 
     /// # Safety
-    /// As for [`stage`].
+    /// As for [`window`].
     #[inline(always)]
     unsafe fn taps<D, A, const PD: usize, const OD: usize, const PA: usize, const OA: usize>(self, g: &TapsArgs<T>)
     where
@@ -564,7 +564,7 @@ fn fetch_filters<T: Copy, L: Lanes<T>>(l: L, g: &FilterArgs<T>, src: *const T, l
 /// One line of the strip to the channels' images.
 ///
 /// # Safety
-/// As for [`stage`].
+/// As for [`window`].
 #[inline(always)]
 unsafe fn turn_out<T: Copy + Default, L: Lanes<T>>(l: L, strip: *const T, to: *mut T, g: &OutputArgs<T>) {
     for lane in (0..g.channels.min(L::N)).step_by(L::BLOCK) {

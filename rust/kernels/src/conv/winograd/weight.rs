@@ -4,7 +4,7 @@
 use super::super::weight::Problem;
 use super::passes::OWN_THREADS;
 use super::transform::{TapsArgs, strip};
-use super::{Form, Forms, LEAST, Place, Plan, Planes, Product, Stage, Then, apart, fill, in_panel, whole};
+use super::{Form, Forms, LEAST, Place, Plan, Planes, Product, Then, apart, fill, in_panel, whole};
 use crate::conv::geometry::Gather;
 use crate::gemm::{HasKernels, Kernels, even_part, new_name, with_scratch, with_shared};
 use crate::parallel;
@@ -542,7 +542,7 @@ impl<T: Copy + Default + HasKernels + Send + Sync> Pass<T> {
                 dst_channel: self.steps[1],
             };
             // SAFETY: the caller's promise.
-            unsafe { (self.kernels.winograd)(&Stage::Taps(args)) };
+            unsafe { (self.kernels.winograd.taps)(&args) };
         }
     }
 }
