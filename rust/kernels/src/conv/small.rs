@@ -6,11 +6,12 @@ use super::ConvShape;
 use super::gather::Images;
 use super::lines::LineTile;
 use super::weight::Problem;
+use super::winograd::some;
 use crate::gemm::{HasKernels, Kernels, even_part, with_scratch, with_shared};
 use crate::parallel;
 use crate::simd::every::every;
 use crate::simd::transpose::turn;
-use std::ops::Add;
+use std::ops::{Add, Range};
 
 /// Most positions of the output and of the input: lines of more fill vectors as well.
 const MOST: [usize; 2] = [49, 196];
@@ -148,11 +149,43 @@ impl Small {
     ) where
         T: Copy + Default + HasKernels + Send + Sync + Add<Output = T>,
     {
+        let sizes = [groups, rows, channels];
+        let image = groups * channels * self.positions[1] * size_of::<T>();
+        for some in some_images(images.count, image) {
+            let first = some.start as isize;
+            let images = Images {
+                count: some.len(),
+                src: images.src.wrapping_offset(first * images.src_strides[0]),
+                dst: images.dst.wrapping_offset(first * images.dst_strides[0]),
+                zeros: None,
+                finish: None,
+                ..images
+            };
+            // SAFETY: the caller's promise, for some of the images.
+            unsafe { self.convolve_some(kernels, weights, sizes, back, images, bias) };
+        }
+    }
+
+    /// [`Small::convolve`] for images that are held at once.
+    ///
+    /// # Safety
+    /// As for that.
+    unsafe fn convolve_some<T>(
+        &self,
+        kernels: &'static Kernels<T>,
+        weights: *const T,
+        [groups, rows, channels]: [usize; 3],
+        back: bool,
+        images: Images<T>,
+        bias: *const T,
+    ) where
+        T: Copy + Default + HasKernels + Send + Sync + Add<Output = T>,
+    {
         let ([to, from], taps, threads) = (self.positions, self.taps, parallel::threads());
         let all = groups * channels * from;
         let [image, result] = [images.src_strides[0], images.dst_strides[0]].map(|s| s as usize);
         // Taps that are read.
-        let few = self.products.len().min(taps);
+        let few = self.products.len().clamp(1, taps);
         let near = (WEIGHTS / (channels * few * size_of::<T>())).max(ROWS);
         let some = even_part(rows, near.min((rows * groups).div_ceil(2 * threads)).max(1));
         let blocks = rows.div_ceil(some);
@@ -289,8 +322,30 @@ impl Small {
     where
         T: Copy + Default + HasKernels + Send + Sync,
     {
+        let [to, from] = self.positions;
+        let image = problem.groups * (problem.rows * to + problem.channels * from) * size_of::<T>();
+        for some in some_images(problem.count, image) {
+            // SAFETY: the caller's promise.
+            unsafe { self.gradient_of(kernels, problem, some, out) };
+        }
+    }
+
+    /// [`Small::gradient`] of images that are held at once; all but the first ones' is added to `out`.
+    ///
+    /// # Safety
+    /// As for that.
+    unsafe fn gradient_of<T>(
+        &self,
+        kernels: &'static Kernels<T>,
+        problem: &Problem<T>,
+        some_images: Range<usize>,
+        out: &mut [T],
+    ) where
+        T: Copy + Default + HasKernels + Send + Sync,
+    {
         let ([to, from], taps, threads) = (self.positions, self.taps, parallel::threads());
-        let (images, groups, rows, channels) = (problem.count, problem.groups, problem.rows, problem.channels);
+        let (groups, rows, channels) = (problem.groups, problem.rows, problem.channels);
+        let (begin, images) = (some_images.start, some_images.len());
         let [x_image, y_image] = [problem.x_strides[0], problem.gy_strides[0]].map(|s| s as usize);
         // Not a power of two, which would put all lines into one set of the cache.
         let [line, x_line] = [images, channels].map(|n| n.next_multiple_of(16) + 16);
@@ -301,7 +356,8 @@ impl Small {
         with_shared(|shared| {
             let gy = At(shared.reserve::<T>(all * line + groups * from * images * x_line));
             let x = At(gy.0.wrapping_add(all * line));
-            let (gy_src, x_src) = (From(problem.gy), From(problem.x));
+            let gy_src = From(problem.gy.wrapping_add(begin * y_image));
+            let x_src = From(problem.x.wrapping_add(begin * x_image));
             let pieces = all.div_ceil(PIECE);
             parallel::for_range(pieces, GRAIN.div_ceil(PIECE * images), |tasks| {
                 let (gy, gy_src) = (&gy, &gy_src);
@@ -338,8 +394,14 @@ impl Small {
                         let (group, row) = (task / blocks, task % blocks * some);
                         let count = some.min(rows - row);
                         let tap = count * channels;
-                        // SAFETY: the buffer holds the sums of a task.
-                        unsafe { std::slice::from_raw_parts_mut(sums, taps * tap) }.fill(T::default());
+                        let to_out = out.0.wrapping_add((group * rows + row) * channels * taps);
+                        // SAFETY: the buffer holds the sums of a task; the rows of a block are one task's.
+                        unsafe {
+                            match begin {
+                                0 => std::slice::from_raw_parts_mut(sums, taps * tap).fill(T::default()),
+                                _ => turn(to_out, taps, tap, taps, sums, tap),
+                            }
+                        }
                         for &[p, t, q] in &self.products {
                             for first in (0..images).step_by(CHAIN) {
                                 for col in (0..channels).step_by(kernels.nr) {
@@ -361,14 +423,22 @@ impl Small {
                                 }
                             }
                         }
-                        let to = out.0.wrapping_add((group * rows + row) * channels * taps);
-                        // SAFETY: as above; the rows of a block are one task's.
-                        unsafe { turn(sums, tap, taps, tap, to, taps) };
+                        // SAFETY: as above.
+                        unsafe { turn(sums, tap, taps, tap, to_out, taps) };
                     }
                 });
             });
         });
     }
+}
+
+/// The images in even parts that are held at once, of so many bytes each: whole vectors of them, in up to 16 MiB.
+fn some_images(images: usize, bytes: usize) -> impl Iterator<Item = Range<usize>> {
+    let most = (4 * some() / bytes / VECTOR).max(1) * VECTOR;
+    let some = even_part(images, most).next_multiple_of(VECTOR);
+    (0..images)
+        .step_by(some)
+        .map(move |first| first..images.min(first + some))
 }
 
 /// Images side by side in vectors: the first one, how many, and the width of the panel.

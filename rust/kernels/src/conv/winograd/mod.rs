@@ -22,6 +22,7 @@ mod weight;
 
 pub(crate) use dilated::Dilated;
 pub(super) use passes::{Filters, convolve};
+pub(super) use phases::some;
 pub(crate) use phases::{Phases, set_some};
 /// The transforms, as the kernels' tables name them.
 pub(crate) mod steps {

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 static SOME: AtomicUsize = AtomicUsize::new(4 << 20);
 
 /// Bytes of planes at a time, so that they stay near.
-pub(super) fn some() -> usize {
+pub(in crate::conv) fn some() -> usize {
     SOME.load(Ordering::Relaxed)
 }
 

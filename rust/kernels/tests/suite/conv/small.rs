@@ -92,7 +92,14 @@ fn images_groups_and_depths_of_any_number_agree() {
         (ConvShape { n: 3, ..two }, [false, false]),
         (ConvShape { n: 4, ..two }, [false, true]),
         (ConvShape { n: 8, ..two }, [true, true]),
-        (ConvShape { n: 300, ..two }, [true, true]),
+        (
+            ConvShape {
+                n: 300,
+                c_in: 70,
+                ..two
+            },
+            [true, true],
+        ),
         // Rows and channels of several tiles, and of more than one block.
         (
             ConvShape {
@@ -145,6 +152,17 @@ fn images_groups_and_depths_of_any_number_agree() {
                 input: [1, 2, 2],
                 padding: [0, 2, 3],
                 dilation: [1, 1, 3],
+                ..BASE
+            },
+            [true, true],
+        ),
+        // No tap sees anything at all.
+        (
+            ConvShape {
+                input: [1, 1, 1],
+                kernel: [1, 2, 2],
+                padding: [0, 1, 1],
+                dilation: [1, 2, 2],
                 ..BASE
             },
             [true, true],
