@@ -90,7 +90,15 @@ fn images_groups_and_depths_of_any_number_agree() {
             [true, true],
         ),
         (ConvShape { n: 3, ..two }, [false, false]),
-        (ConvShape { n: 4, ..two }, [false, true]),
+        (ConvShape { n: 4, ..two }, [true, true]),
+        (
+            ConvShape {
+                n: 4,
+                input: [1, 3, 3],
+                ..two
+            },
+            [false, true],
+        ),
         (ConvShape { n: 8, ..two }, [true, true]),
         (
             ConvShape {
