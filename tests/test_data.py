@@ -503,8 +503,11 @@ def test_spawned_workers():
 
 
 SCRIPT = """
-import sys, time
+import signal, time
 from firesteel.utils.data import DataLoader, Dataset
+
+# What a shell runs in the background is born deaf to it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 class Slow(Dataset):
     def __len__(self): return 1000
