@@ -215,7 +215,6 @@ pub mod special {
     pub use crate::elementwise::special::{log_ndtr, ndtri, polygamma, zeta};
 }
 
-/// Which passes of f32 in dense memory have a form of minimal filtering.
 pub mod small {
     use crate::conv::ConvShape;
     use crate::conv::small::Small;
@@ -238,6 +237,7 @@ pub mod small {
     }
 }
 
+/// Which passes of f32 in dense memory have a form of minimal filtering.
 pub mod winograd {
     use crate::conv::ConvShape;
     use crate::conv::winograd::{Dilated, Phases, Plan};

@@ -43,7 +43,7 @@ pub(crate) struct Small {
     /// Positions of the result and of the source.
     positions: [usize; 2],
     taps: usize,
-    /// How many there are, and how many columns of products they take.
+    /// Images, and the columns that their products take.
     images: [usize; 2],
     /// Result's position, tap and source's position of each product, ordered by the first.
     products: Vec<[usize; 3]>,
@@ -316,8 +316,8 @@ impl Small {
     /// The gradient of the weights as a matrix [groups * rows, channels * taps], written to `out`.
     ///
     /// # Safety
-    /// [`Small::of`] said yes; all addresses that the arguments describe are live; `kernels` fit the CPU; `out` has the
-    /// matrix' size.
+    /// [`Small::of_gradient`] said yes; all addresses that the arguments describe are live; `kernels` fit the CPU; `out` has
+    /// the matrix' size.
     pub(super) unsafe fn gradient<T>(&self, kernels: &'static Kernels<T>, problem: &Problem<T>, out: &mut [T])
     where
         T: Copy + Default + HasKernels + Send + Sync,

@@ -1,5 +1,6 @@
-//! Gradient of the weights: F(3x3, 4x4), the output's gradient being the filter; of five taps a side, four times. At each point the sum runs over tiles:
-//! blocks of a size that the shape alone gives, each one chain, added in their order.
+//! Gradient of the weights: F(3x3, 4x4) and the like, the output's gradient being the filter; of five taps and more several
+//! times. At each point the sum runs over tiles: blocks of a size that the shape alone gives, each one chain, added in their
+//! order. Points that share a value of the filter (stride two) share the sum.
 
 use super::super::weight::Problem;
 use super::passes::OWN_THREADS;
