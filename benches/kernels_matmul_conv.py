@@ -86,27 +86,26 @@ def int_mm(m, k, n):
     return make, 2 * m * k * n
 
 
-def conv(what, n, cin, cout, size, k, stride=1, padding=0, groups=1, dims=2, dtype="float32"):
+def conv(what, n, cin, cout, size, k, stride=1, padding=0, groups=1, dims=2, dtype="float32", dilation=1):
     """One pass of a convolution: "forward", "data" or "weight" (the gradients), or "transpose"."""
-    out = (size + 2 * padding - k) // stride + 1
+    out = (size + 2 * padding - dilation * (k - 1) - 1) // stride + 1
     shapes = (n, cin, *[size] * dims), (cout, cin // groups, *[k] * dims), (n, cout, *[out] * dims), (cout,)
 
     def make(lib):
         x, w, g, b = tensors(lib, dtype, *shapes)
         f = lib.nn.functional
-        options = {"stride": stride, "padding": padding, "groups": groups}
+        options = {"stride": stride, "padding": padding, "groups": groups, "dilation": dilation}
         if what == "forward":
             call = getattr(f, f"conv{dims}d")
             return lambda: call(x, w, b, **options)
         if what == "transpose":
             call = getattr(f, f"conv_transpose{dims}d")
             return lambda: call(g, w, **options)
+        many = [[v] * dims for v in (stride, padding, dilation)]
         if lib.__name__ == "torch":
             back = lib.ops.aten.convolution_backward
-            many = [[v] * dims for v in (stride, padding, 1)]
             mask = [what == "data", what == "weight", False]
             return lambda: back(g, x, w, [cout], *many, False, [0] * dims, groups, mask)
-        many = [[v] * dims for v in (stride, padding, 1)]
         if what == "data":
             return lambda: lib._C._conv_input(g, w, x.shape, *many, groups)
         return lambda: lib._C._conv_weight(g, x, w.shape, *many, groups)
@@ -189,6 +188,9 @@ ROWS = {
     **passes("cifar 128→256 4² k1 s2 n64", 64, 128, 256, 4, 1, 2),
     **passes("cifar 256→256 2² k3 n64", 64, 256, 256, 2, 3, 1, 1),
     **passes("cifar 512→512 1² k3 n64", 64, 512, 512, 1, 3, 1, 1),
+    **passes("256→256 33² k3 d6 n1", 1, 256, 256, 33, 3, 1, 6, dilation=6),
+    **passes("256→256 33² k3 d18 n1", 1, 256, 256, 33, 3, 1, 18, dilation=18),
+    **passes("64→64 28² k3 d12 n4", 4, 64, 64, 28, 3, 1, 12, dilation=12),
     **passes("1x1 256→64 56² n8", 8, 256, 64, 56, 1),
     **passes("1x1 64→256 56² n8", 8, 64, 256, 56, 1),
     **passes("1x1 64→64 56² n8", 8, 64, 64, 56, 1),

@@ -76,6 +76,30 @@ def dilated(lib):
     )
 
 
+def pyramid(lib):
+    """Of taps 6, 12 and 18 apart, and of all positions (Chen et al. 2017)."""
+    nn, functional = lib.nn, lib.nn.functional
+
+    def branch(cin, k=1, dilation=1):
+        padding = dilation if k > 1 else 0
+        layer = nn.Conv2d(cin, 128, k, padding=padding, dilation=dilation, bias=False)
+        return nn.Sequential(layer, nn.BatchNorm2d(128), nn.ReLU())
+
+    class Pyramid(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.branches = nn.ModuleList([branch(256), *(branch(256, 3, d) for d in (6, 12, 18))])
+            self.all = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(256, 128, 1), nn.ReLU())
+            self.join, self.classes = branch(5 * 128), nn.Conv2d(128, 21, 1)
+
+        def forward(self, x):
+            size = x.shape[2:]
+            parts = [*(b(x) for b in self.branches), functional.interpolate(self.all(x), size, mode="bilinear")]
+            return self.classes(self.join(lib.cat(parts, 1)))
+
+    return Pyramid()
+
+
 def mobilenet(lib):
     """Inverted residuals (Sandler et al. 2018), squeeze and excitation."""
     nn, functional = lib.nn, lib.nn.functional
@@ -254,6 +278,7 @@ NETS = {
     "DCGAN discriminator, 16": (discriminator, (16, 3, 32, 32), 0),
     "U-Net, 4": (unet, (4, 3, 64, 64), 0),
     "dilated 3x3, 4": (dilated, (4, 3, 64, 64), 0),
+    "DeepLab head, 2": (pyramid, (2, 256, 33, 33), 0),
     "ViT, 4": (vit, (4, 3, 224, 224), 100),
     "ViT, 1, answer": (vit, (1, 3, 224, 224), None),
     "encoder layer, 16 x 64": (encoder, (16, 64, 256), 0),

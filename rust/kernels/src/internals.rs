@@ -215,6 +215,42 @@ pub mod special {
     pub use crate::elementwise::special::{log_ndtr, ndtri, polygamma, zeta};
 }
 
+/// Strides of dense images: of the input and of the output.
+fn dense_images(s: &crate::conv::ConvShape) -> [[isize; 5]; 2] {
+    [(s.c_in, s.input), (s.c_out, s.output)].map(|(channels, size)| {
+        let [depth, high, wide] = size.map(|n| n as isize);
+        let plane = high * wide;
+        [channels as isize * depth * plane, depth * plane, plane, wide, 1]
+    })
+}
+
+/// Which convolutions leave out what taps see of the padding.
+pub mod bands {
+    use crate::conv::ConvShape;
+    use crate::conv::bands::Bands;
+    use crate::conv::rectangles::Rectangles;
+    use crate::conv::weight::Problem;
+
+    /// Whether the forward pass, and whether the gradient of the weights, for dense images of f32 and but for what comes before.
+    pub fn taken(s: &ConvShape) -> [bool; 2] {
+        let ([input, output], channels) = (super::dense_images(s), [s.c_in, s.c_out].map(|c| c / s.groups));
+        let problem = Problem::<f32> {
+            count: s.n,
+            groups: s.groups,
+            rows: channels[1],
+            channels: channels[0],
+            x: std::ptr::null(),
+            x_strides: input,
+            gy: std::ptr::null(),
+            gy_strides: output,
+        };
+        [
+            Bands::of(&s.patches(), s.n, channels, input, output).is_some(),
+            Rectangles::of(&s.patches(), &problem).is_some(),
+        ]
+    }
+}
+
 pub mod small {
     use crate::conv::ConvShape;
     use crate::conv::small::Small;
@@ -222,18 +258,8 @@ pub mod small {
     /// Whether forward pass and gradient of the input, and whether the gradient of the weights, are products over images, for
     /// dense images and but for what minimal filtering takes.
     pub fn taken(s: &ConvShape) -> [bool; 2] {
-        let dense = |channels: usize, size: [usize; 3]| {
-            let [depth, high, wide] = size.map(|n| n as isize);
-            [
-                channels as isize * depth * high * wide,
-                depth * high * wide,
-                high * wide,
-                wide,
-                1,
-            ]
-        };
-        let (input, output) = (dense(s.c_in, s.input), dense(s.c_out, s.output));
-        [Small::of(s, input, output), Small::of_gradient(s, input, output)].map(|small| small.is_some())
+        let [input, output] = super::dense_images(s);
+        [Small::of(s, input, output, true), Small::of_gradient(s, input, output)].map(|small| small.is_some())
     }
 }
 

@@ -1,5 +1,6 @@
 //! Forward pass and gradient of the input: weights times patches, the patches packed panel by panel.
 
+use super::bands::Bands;
 use super::by_position;
 use super::depthwise;
 use super::finish::{Block, Finishing};
@@ -75,6 +76,13 @@ pub(super) unsafe fn gather<T: Copy + Default + HasKernels + Send + Sync>(
     if pointwise::takes(geometry, &address, &weights, &images, flat) {
         // SAFETY: the caller's promise.
         return unsafe { pointwise::products(kernels, geometry, &address, weights, images, bias, flat) };
+    }
+    let [src, dst] = [images.src_strides, images.dst_strides];
+    let bands = Bands::of(geometry, images.count, [weights.channels, m], src, dst);
+    if let Some(bands) = bands.filter(|_| images.zeros.is_none()) {
+        // SAFETY: the caller's promise.
+        unsafe { bands.products(kernels, weights, images, bias) };
+        return false;
     }
     let planes = depthwise::takes(geometry, &weights, &images, flat);
     let few = flat && m <= WINDOW_ROWS;

@@ -4,11 +4,13 @@
 //! The gradient of the input is itself a gathering: for a stride of s it falls apart into s phases per dim, each a
 //! convolution of stride one with its share of the taps.
 
+pub(crate) mod bands;
 pub(crate) mod border;
 mod by_position;
 mod columns;
 mod depthwise;
 pub(crate) mod doubles;
+mod few_images;
 mod finish;
 pub(crate) mod flat;
 mod gather;
@@ -22,12 +24,13 @@ pub(crate) mod pairs;
 pub(crate) mod patches;
 pub(crate) mod plane;
 mod pointwise;
+pub(crate) mod rectangles;
 pub(crate) mod ring;
 mod sheets;
 pub(crate) mod small;
 pub(crate) mod taps;
 mod turned;
-mod weight;
+pub(crate) mod weight;
 mod weights;
 pub(crate) mod window;
 pub(crate) mod winograd;
@@ -295,7 +298,7 @@ where
         let bias = bias.as_ref().map_or(std::ptr::null(), |b| b.as_ptr());
         let geometry = s.patches();
         let strides = [images.src_strides, images.dst_strides];
-        let small = Small::of(s, strides[0], strides[1]);
+        let small = Small::of(s, strides[0], strides[1], false);
         let plan = Plan::of(&geometry)
             .filter(|p| p.fills(channels) && p.takes::<T>(s.n, [channels, rows], strides[0], strides[1]))
             .filter(|p| small.as_ref().is_none_or(|small| !small.beats(p.products())));
@@ -384,7 +387,7 @@ where
         _ => Plan::doubling(s),
     };
     let strides = [five(gy.strides()), five(gx.strides())];
-    let small = Small::of(s, strides[1], strides[0]).map(Small::reversed);
+    let small = Small::of(s, strides[1], strides[0], true).map(Small::reversed);
     let plan = plan
         .filter(|p| p.fills(channels) && p.takes::<T>(s.n, [channels, rows], strides[0], strides[1]))
         .filter(|p| small.as_ref().is_none_or(|small| !small.beats(p.products())));

@@ -7,7 +7,7 @@ use super::gather::Images;
 use super::lines::LineTile;
 use super::weight::Problem;
 use super::winograd::some;
-use crate::gemm::{HasKernels, Kernels, even_part, with_scratch, with_shared};
+use crate::gemm::{HasKernels, Kernels, even_part, panel_width, with_scratch, with_shared};
 use crate::parallel;
 use crate::simd::every::every;
 use crate::simd::transpose::turn;
@@ -15,11 +15,13 @@ use std::ops::{Add, Range};
 
 /// Most positions of the output and of the input: lines of more fill vectors as well.
 const MOST: [usize; 2] = [49, 196];
+/// The same of images with depth.
+const MOST_DEEP: [usize; 2] = [125, 512];
 /// The same of a single tap, and positions of both where it has no stride.
 const MOST_OF_ONE: [usize; 2] = [16, 64];
 const FEW: usize = 4;
 /// Least channels in and out: steps and rows of a product.
-const LEAST_CHANNELS: usize = 16;
+const LEAST_CHANNELS: usize = 8;
 /// Images of a vector.
 const VECTOR: usize = 16;
 /// Least images for the weights' gradient, whose products have as many steps.
@@ -35,19 +37,25 @@ const FEW_TAPS: usize = 2;
 const CHAIN: usize = 256;
 /// Elements that a task turns, at least.
 const GRAIN: usize = 16_384;
-/// Elements of an image that are turned together.
+/// Elements of an image that are turned together, and least positions of a channel.
 const PIECE: usize = 512;
+const TOGETHER: usize = 16;
 
 /// The products of a pass.
 pub(crate) struct Small {
     /// Positions of the result and of the source.
-    positions: [usize; 2],
-    taps: usize,
-    /// Images, and the columns that their products take.
+    pub(super) positions: [usize; 2],
+    pub(super) taps: usize,
+    /// Images, and the columns that their products take; as many if these are turned over.
     images: [usize; 2],
-    /// Result's position, tap and source's position of each product, ordered by the first.
-    products: Vec<[usize; 3]>,
+    /// Of each dim: result's position, tap and source's position where the tap sees the image from there; and how many there
+    /// are of those.
+    seen: [Vec<[usize; 3]>; 3],
+    sizes: [[usize; 3]; 3],
 }
+
+/// Result's position, tap and source's position.
+pub(super) type Product = [usize; 3];
 
 #[derive(Clone, Copy)]
 struct At<T>(*mut T);
@@ -60,13 +68,28 @@ struct From<T>(*const T);
 unsafe impl<T: Sync> Sync for From<T> {}
 
 impl Small {
-    /// The forward pass of a shape that should be computed so, for images with these strides: the input's and the output's.
-    pub fn of(s: &ConvShape, input: [isize; 5], output: [isize; 5]) -> Option<Small> {
+    /// The forward pass of a shape that should be computed so, for images with these strides: the input's and the output's. If
+    /// `back`, the gradient of the input will be.
+    pub fn of(s: &ConvShape, input: [isize; 5], output: [isize; 5], back: bool) -> Option<Small> {
+        if (1..VECTOR).contains(&s.n) {
+            let few = Small::fitting(s, input, output, s.n);
+            // Beside the columns that other products take, which one image's forward pass multiplies with weights where they lie.
+            // A product or two have no other taps to pass over.
+            let (results, strides) = match back {
+                true => (s.input, s.stride.iter().product()),
+                false => (s.output, 1),
+            };
+            let all = results.iter().product::<usize>().next_multiple_of(VECTOR) * s.taps() / strides;
+            let most = if s.n == 1 && !back { 6 } else { 9 };
+            if let Some(few) = few.filter(|few| few.count() > FEW_TAPS && 10 * few.count() <= most * all) {
+                return Some(few);
+            }
+        }
         let small = Small::fitting(s, input, output, s.n.next_multiple_of(VECTOR))?;
         // What taps do not see outweighs what is empty of vectors; on one position it always does.
         let [images, columns] = small.images;
         let all = images * small.positions[0] * small.taps;
-        (small.positions[0] == 1 || 5 * columns * small.products.len() <= 9 * all).then_some(small)
+        (small.positions[0] == 1 || 5 * columns * small.count() <= 9 * all).then_some(small)
     }
 
     fn fitting(s: &ConvShape, input: [isize; 5], output: [isize; 5], columns: usize) -> Option<Small> {
@@ -77,7 +100,11 @@ impl Small {
             1 => positions[0] != positions[1] || (2..=FEW).contains(&positions[0]),
             _ => true,
         };
-        let most = if s.taps() == 1 { MOST_OF_ONE } else { MOST };
+        let most = match (s.taps(), s.input[0]) {
+            (1, _) => MOST_OF_ONE,
+            (_, 1) => MOST,
+            _ => MOST_DEEP,
+        };
         let fits = few
             && positions.iter().zip(most).all(|(&n, most)| n <= most)
             && channels.iter().all(|&c| c >= LEAST_CHANNELS)
@@ -86,29 +113,51 @@ impl Small {
         if !fits {
             return None;
         }
-        // Of a dim: the output's position, the tap, the input's position.
         let seen = |d: usize| {
-            (0..s.output[d]).flat_map(move |o| {
-                (0..s.kernel[d]).filter_map(move |t| {
-                    let at = (o * s.stride[d] + t * s.dilation[d]).checked_sub(s.padding[d])?;
-                    (at < s.input[d]).then_some([o, t, at])
-                })
-            })
+            let products = (0..s.output[d]).flat_map(|o| (0..s.kernel[d]).map(move |t| (o, t)));
+            let seen = |(o, t): (usize, usize)| {
+                let at = (o * s.stride[d] + t * s.dilation[d]).checked_sub(s.padding[d])?;
+                (at < s.input[d]).then_some([o, t, at])
+            };
+            products.filter_map(seen).collect()
         };
-        let mut products = vec![[0; 3]];
-        for d in 0..3 {
-            let size = [s.output[d], s.kernel[d], s.input[d]];
-            let inner = |all: &[usize; 3], one: [usize; 3]| std::array::from_fn(|i| all[i] * size[i] + one[i]);
-            let within = |all| seen(d).map(move |one| inner(all, one));
-            products = products.iter().flat_map(within).collect();
-        }
-        products.sort_unstable();
         Some(Small {
             positions,
             taps: s.taps(),
             images: [s.n, columns],
-            products,
+            seen: [0, 1, 2].map(seen),
+            sizes: [0, 1, 2].map(|d| [s.output[d], s.kernel[d], s.input[d]]),
         })
+    }
+
+    /// Number of products.
+    pub(super) fn count(&self) -> usize {
+        self.seen.iter().map(Vec::len).product()
+    }
+
+    /// The products, by result's position and then tap, or, if `by_tap`, the other way round.
+    pub(super) fn products(&self, by_tap: bool) -> Vec<Product> {
+        // Those of a dim with one position, or tap, and the next one.
+        let key = by_tap as usize;
+        let groups: [Vec<Vec<Product>>; 3] = std::array::from_fn(|d| {
+            let mut groups = vec![Vec::new(); self.sizes[d][key]];
+            self.seen[d].iter().for_each(|one| groups[one[key]].push(*one));
+            groups
+        });
+        let inner = |all: Product, d: usize, one: &Product| std::array::from_fn(|i| all[i] * self.sizes[d][i] + one[i]);
+        let mut products = Vec::with_capacity(self.count());
+        for depth in &groups[0] {
+            for (line, column) in groups[1]
+                .iter()
+                .flat_map(|line| groups[2].iter().map(move |column| (line, column)))
+            {
+                for (d, h) in depth.iter().flat_map(|d| line.iter().map(move |h| (d, h))) {
+                    let place = inner(*d, 1, h);
+                    products.extend(column.iter().map(|w| inner(place, 2, w)));
+                }
+            }
+        }
+        products
     }
 
     /// The same for the gradient of the weights, in which vectors are channels and images steps.
@@ -121,14 +170,24 @@ impl Small {
     /// Whether it takes less time than minimal filtering with so many products an image, which has its transforms besides.
     pub fn beats(&self, products: usize) -> bool {
         let [images, columns] = self.images;
-        5 * columns * self.products.len() <= 7 * images * products
+        5 * columns * self.count() <= 7 * images * products
+    }
+
+    /// Whether images, which are steps of the products for the weights' gradient, are more than the positions that a tap sees,
+    /// more or less.
+    pub fn deep(&self) -> bool {
+        self.images[0] * self.taps >= self.count()
     }
 
     /// The gradient of the input, whose positions become the result's.
     pub fn reversed(mut self) -> Small {
         self.positions.reverse();
-        self.products.iter_mut().for_each(|product| product.reverse());
-        self.products.sort_unstable();
+        self.sizes.iter_mut().for_each(|sizes| sizes.reverse());
+        for seen in &mut self.seen {
+            seen.iter_mut().for_each(|product| product.reverse());
+            // By position, then tap.
+            seen.sort_unstable();
+        }
         self
     }
 
@@ -150,6 +209,10 @@ impl Small {
         T: Copy + Default + HasKernels + Send + Sync + Add<Output = T>,
     {
         let sizes = [groups, rows, channels];
+        if self.images[1] < VECTOR {
+            // SAFETY: the caller's promise.
+            return unsafe { self.convolve_few(kernels, weights, sizes, back, images, bias) };
+        }
         let image = groups * channels * self.positions[1] * size_of::<T>();
         for some in some_images(images.count, image) {
             let first = some.start as isize;
@@ -185,44 +248,25 @@ impl Small {
         let all = groups * channels * from;
         let [image, result] = [images.src_strides[0], images.dst_strides[0]].map(|s| s as usize);
         // Taps that are read.
-        let few = self.products.len().clamp(1, taps);
+        let (few, products) = (self.count().clamp(1, taps), self.products(false));
         let near = (WEIGHTS / (channels * few * size_of::<T>())).max(ROWS);
         let some = even_part(rows, near.min((rows * groups).div_ceil(2 * threads)).max(1));
         let blocks = rows.div_ceil(some);
         let panels = panels(kernels, images.count);
         let held = panels.last().map_or(0, |&[first, _, width]| first + width);
+        let size = [groups * channels, from];
+        let apart = apart(size, taps);
+        let [by_channel, by_position] = apart;
         with_shared(|shared| {
             let x = At(shared.reserve::<T>(all * held));
-            let src = From(images.src);
-            let pieces = all.div_ceil(PIECE);
-            parallel::for_range(panels.len() * pieces, GRAIN.div_ceil(PIECE * kernels.narrow), |tasks| {
-                let (x, src) = (&x, &src);
-                for task in tasks {
-                    let [first, count, width] = panels[task / pieces];
-                    let elements = task % pieces * PIECE..all.min((task % pieces + 1) * PIECE);
-                    let to = x.0.wrapping_add(first * all + elements.start * width);
-                    // SAFETY: the caller's promise; each piece of a panel is one task's.
-                    unsafe {
-                        turn(
-                            src.0.wrapping_add(first * image + elements.start),
-                            image,
-                            count,
-                            elements.len(),
-                            to,
-                            width,
-                        );
-                        for i in 0..if count < width { elements.len() } else { 0 } {
-                            (count..width).for_each(|lane| *to.add(i * width + lane) = T::default());
-                        }
-                    }
-                }
-            });
+            // SAFETY: the caller's promise; so many are reserved.
+            unsafe { turn_images((images.src, image), size, apart, &panels, x.0) };
             let (weights, bias, dst) = (From(weights), From(bias), At(images.dst));
             parallel::for_range(groups * blocks, 1, |tasks| {
                 let (x, weights, bias, dst) = (&x, &weights, &bias, &dst);
                 with_scratch(|[packed, sums, ..]| {
                     let packed = packed.reserve::<T>(taps * some * channels);
-                    let sums = sums.reserve::<T>(some * to * kernels.nr);
+                    let sums = sums.reserve::<T>(some * (to + 1) * kernels.nr);
                     for task in tasks {
                         let (group, row) = (task / blocks, task % blocks * some);
                         let count = some.min(rows - row);
@@ -233,27 +277,27 @@ impl Small {
                             if back {
                                 for c in 0..channels {
                                     let from = weights.wrapping_add((c * rows + row) * taps);
-                                    self.by_tap(from, count, packed.wrapping_add(c * count), tap);
+                                    self.by_tap(&products, from, count, packed.wrapping_add(c * count), tap);
                                 }
                             } else {
-                                self.by_tap(weights.wrapping_add(row * channels * taps), tap, packed, tap);
+                                self.by_tap(&products, weights.wrapping_add(row * channels * taps), tap, packed, tap);
                             }
                         }
                         for &[first, lanes, width] in &panels {
-                            let source = x.0.wrapping_add(first * all + group * channels * from * width);
-                            let line = to * width;
+                            let source = x.0.wrapping_add(first * all + group * channels * by_channel * width);
+                            let line = row_of_sums::<T>(to, width);
                             // SAFETY: as above.
                             let sums = unsafe { std::slice::from_raw_parts_mut(sums, count * line) };
                             let mut done = 0;
-                            for &[p, t, q] in &self.products {
+                            for &[p, t, q] in &products {
                                 self.nothing(sums, [done, p], line, width);
                                 let tile = LineTile {
                                     k: channels,
                                     a: packed.wrapping_add(t * tap),
                                     a_rs: if back { 1 } else { channels as isize },
                                     a_cs: if back { count as isize } else { 1 },
-                                    b: source.wrapping_add(q * width),
-                                    b_rs: (from * width) as isize,
+                                    b: source.wrapping_add(q * by_position * width),
+                                    b_rs: (by_channel * width) as isize,
                                     c: sums.as_mut_ptr().wrapping_add(p * width),
                                     c_rs: line as isize,
                                     n: lanes,
@@ -274,8 +318,16 @@ impl Small {
                                 }
                             }
                             let to = dst.0.wrapping_add(first * result + channel * to);
-                            // SAFETY: as above; the rows of a block are one task's.
-                            unsafe { turn(sums.as_ptr(), width, sums.len() / width, lanes, to, result) };
+                            // All rows as one where nothing lies between them.
+                            let (rows, together) = match line == self.positions[0] * width {
+                                true => (1, count * self.positions[0]),
+                                false => (count, self.positions[0]),
+                            };
+                            for row in 0..rows {
+                                let (sums, to) = (sums[row * line..].as_ptr(), to.wrapping_add(row * together));
+                                // SAFETY: as above; the rows of a block are one task's.
+                                unsafe { turn(sums, width, together, lanes, to, result) };
+                            }
                         }
                     }
                 });
@@ -296,13 +348,13 @@ impl Small {
     ///
     /// # Safety
     /// All of these are live memory; the two sides do not overlap.
-    unsafe fn by_tap<T: Copy>(&self, from: *const T, filters: usize, to: *mut T, apart: usize) {
+    unsafe fn by_tap<T: Copy>(&self, products: &[Product], from: *const T, filters: usize, to: *mut T, apart: usize) {
         // SAFETY: the caller's promise.
         unsafe {
-            if self.products.len() > FEW_TAPS {
+            if products.len() > FEW_TAPS {
                 return turn(from, self.taps, filters, self.taps, to, apart);
             }
-            for &[_, tap, _] in &self.products {
+            for &[_, tap, _] in products {
                 every(
                     from.wrapping_add(tap),
                     self.taps as isize,
@@ -344,6 +396,7 @@ impl Small {
         T: Copy + Default + HasKernels + Send + Sync,
     {
         let ([to, from], taps, threads) = (self.positions, self.taps, parallel::threads());
+        let products = self.products(false);
         let (groups, rows, channels) = (problem.groups, problem.rows, problem.channels);
         let (begin, images) = (some_images.start, some_images.len());
         let [x_image, y_image] = [problem.x_strides[0], problem.gy_strides[0]].map(|s| s as usize);
@@ -402,7 +455,7 @@ impl Small {
                                 _ => turn(to_out, taps, tap, taps, sums, tap),
                             }
                         }
-                        for &[p, t, q] in &self.products {
+                        for &[p, t, q] in &products {
                             for first in (0..images).step_by(CHAIN) {
                                 for col in (0..channels).step_by(kernels.nr) {
                                     let tile = LineTile {
@@ -441,18 +494,69 @@ fn some_images(images: usize, bytes: usize) -> impl Iterator<Item = Range<usize>
         .map(move |first| first..images.min(first + some))
 }
 
-/// Images side by side in vectors: the first one, how many, and the width of the panel.
-fn panels<T>(kernels: &Kernels<T>, images: usize) -> Vec<[usize; 3]> {
+/// Sums of a row: of whole half pages all rows would fall into one set of the first-level cache.
+fn row_of_sums<T>(positions: usize, width: usize) -> usize {
+    let clash = positions >= TOGETHER && (positions * width * size_of::<T>()).is_multiple_of(2048);
+    (positions + clash as usize) * width
+}
+
+/// How far neighbouring channels and positions of turned images lie apart, in panels' rows, if they are read so many times.
+pub(super) fn apart([channels, from]: [usize; 2], times: usize) -> [usize; 2] {
+    match from < TOGETHER || times == 1 {
+        true => [from, 1],
+        false => [1, channels],
+    }
+}
+
+/// Turns images, which lie `image` apart, into panels: an element of all images of a panel side by side, and zeros behind
+/// them. Elements lie as [`apart`] says: channels that a product goes through side by side, unless they are turned sooner as
+/// they are.
+///
+/// # Safety
+/// All those are live memory; `to` has room for the panels' widths.
+pub(super) unsafe fn turn_images<T>(
+    (src, image): (*const T, usize),
+    size: [usize; 2],
+    [by_channel, by_position]: [usize; 2],
+    panels: &[[usize; 3]],
+    to: *mut T,
+) where
+    T: Copy + Default + Sync,
+{
+    let [channels, from] = size;
+    let (src, to, all) = (From(src), At(to), channels * from);
+    // Elements that are turned as one line.
+    let piece = if by_position == 1 { PIECE } else { from };
+    let pieces = all.div_ceil(piece);
+    parallel::for_range(panels.len() * pieces, GRAIN.div_ceil(piece * VECTOR), |tasks| {
+        let (src, to) = (&src, &to);
+        for task in tasks {
+            let [first, count, width] = panels[task / pieces];
+            let elements = task % pieces * piece..all.min((task % pieces + 1) * piece);
+            let place = match by_position {
+                1 => elements.start,
+                _ => elements.start / from * by_channel,
+            };
+            let from = src.0.wrapping_add(first * image + elements.start);
+            let (to, row) = (to.0.wrapping_add(first * all + place * width), by_position * width);
+            // SAFETY: the caller's promise; each piece of a panel is one task's.
+            unsafe {
+                turn(from, image, count, elements.len(), to, row);
+                for i in 0..if count < width { elements.len() } else { 0 } {
+                    (count..width).for_each(|lane| *to.add(i * row + lane) = T::default());
+                }
+            }
+        }
+    });
+}
+
+/// Columns side by side in vectors: the first one, how many, and the width of the panel.
+pub(super) fn panels<T>(kernels: &Kernels<T>, columns: usize) -> Vec<[usize; 3]> {
     let mut panels = Vec::new();
     let mut first = 0;
-    while first < images {
-        let left = images - first;
-        // What two single vectors hold would leave a part of a panel empty.
-        let width = if left > 2 * kernels.narrow {
-            kernels.nr
-        } else {
-            kernels.narrow
-        };
+    while first < columns {
+        let left = columns - first;
+        let width = panel_width(kernels, left);
         panels.push([first, width.min(left), width]);
         first += width;
     }

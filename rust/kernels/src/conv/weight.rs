@@ -9,6 +9,7 @@ use super::geometry::{Gather, Source};
 use super::one_channel;
 use super::patches::TapArgs;
 use super::pointwise;
+use super::rectangles::Rectangles;
 use super::small::Small;
 use super::turned::{Share, Turn};
 use super::window::{ShiftArgs, Stretch};
@@ -28,7 +29,7 @@ const ELEMENTS: usize = 1 << 21;
 const SHORT: usize = 2048;
 
 /// Sizes and places: `x` and `gy` with strides [n, c, d, h, w].
-pub(super) struct Problem<T> {
+pub(crate) struct Problem<T> {
     pub count: usize,
     pub groups: usize,
     pub rows: usize,
@@ -38,6 +39,9 @@ pub(super) struct Problem<T> {
     pub gy: *const T,
     pub gy_strides: [isize; 5],
 }
+
+/// Least channels for short sums over few images, each of which is added to those before.
+const MANY: usize = 16;
 
 struct Shared<T>(Problem<T>, *mut T);
 // SAFETY: plain data; tasks write disjoint parts.
@@ -102,9 +106,15 @@ unsafe fn gradient_with<T>(
         // SAFETY: the caller's promise.
         return unsafe { winograd::gradient(kernels, geometry, &problem, parts, out) };
     }
-    if let Some(small) = small {
+    let rectangles = Rectangles::of(geometry, &problem);
+    let many = problem.rows.min(problem.channels) >= MANY;
+    if let Some(small) = small.filter(|small| small.deep() || (many && rectangles.is_none())) {
         // SAFETY: the caller's promise.
         return unsafe { small.gradient(kernels, &problem, out) };
+    }
+    if let Some(rectangles) = rectangles {
+        // SAFETY: the caller's promise.
+        return unsafe { rectangles.gradient(kernels, geometry, &problem, out) };
     }
 
     let [_, sc, sd, sh, sw] = problem.x_strides;

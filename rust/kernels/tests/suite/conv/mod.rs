@@ -1,7 +1,9 @@
 //! Convolutions against loops over the definition, the same bits everywhere: the comparison, and the shapes in `common.rs`,
+//! those whose taps see little but padding in `bands.rs`,
 //! those of kernels for one channel per group in `planes.rs`, small images in `small.rs`, integers in `integers.rs`, forms of
 //! minimal filtering in `winograd.rs`, and their error beside that of plain sums in `errors.rs`.
 
+mod bands;
 mod common;
 mod errors;
 mod integers;

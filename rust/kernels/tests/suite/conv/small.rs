@@ -18,30 +18,31 @@ fn shape(s: ConvShape) -> ConvShape {
     }
 }
 
-#[test]
-fn few_positions_agree_with_the_definition() {
-    // Taps, stride, padding, dilation of lines and columns.
-    let kinds = [
-        ([3, 3], [1, 1], [1, 1], [1, 1]),
-        ([3, 3], [2, 2], [1, 1], [1, 1]),
-        ([3, 2], [1, 2], [2, 0], [1, 1]),
-        ([5, 5], [1, 1], [2, 2], [1, 1]),
-        ([3, 3], [2, 1], [2, 2], [2, 2]),
-        ([1, 1], [2, 2], [0, 0], [1, 1]),
-        ([1, 3], [1, 1], [1, 1], [1, 1]),
-        ([4, 4], [3, 3], [3, 2], [1, 1]),
-    ];
+/// Taps, stride, padding, dilation of lines and columns.
+const KINDS: [[[usize; 2]; 4]; 8] = [
+    [[3, 3], [1, 1], [1, 1], [1, 1]],
+    [[3, 3], [2, 2], [1, 1], [1, 1]],
+    [[3, 2], [1, 2], [2, 0], [1, 1]],
+    [[5, 5], [1, 1], [2, 2], [1, 1]],
+    [[3, 3], [2, 1], [2, 2], [2, 2]],
+    [[1, 1], [2, 2], [0, 0], [1, 1]],
+    [[1, 3], [1, 1], [1, 1], [1, 1]],
+    [[4, 4], [3, 3], [3, 2], [1, 1]],
+];
+
+/// Which passes of these sizes, of so many images each, are computed so; all agree with the definition.
+fn taken_of_kinds(images: [usize; 4]) -> [usize; 2] {
     let mut count = [0; 2];
     for (i, size) in [[1, 1], [2, 2], [1, 5], [3, 2], [4, 4], [7, 5], [8, 8]]
         .into_iter()
         .enumerate()
     {
-        for (j, (taps, stride, padding, dilation)) in kinds.into_iter().enumerate() {
+        for (j, [taps, stride, padding, dilation]) in KINDS.into_iter().enumerate() {
             if (0..2).any(|d| size[d] + 2 * padding[d] <= dilation[d] * (taps[d] - 1)) {
                 continue;
             }
             let s = shape(ConvShape {
-                n: [16, 17, 33, 23][(i + j) % 4],
+                n: images[(i + j) % 4],
                 input: [1, size[0], size[1]],
                 kernel: [1, taps[0], taps[1]],
                 stride: [1, stride[0], stride[1]],
@@ -58,10 +59,23 @@ fn few_positions_agree_with_the_definition() {
             }
         }
     }
+    count
+}
+
+#[test]
+fn few_positions_agree_with_the_definition() {
+    let count = taken_of_kinds([16, 17, 33, 23]);
     assert!(
         count[0] > 25 && count[1] > 40,
         "only {count:?} of these shapes are taken"
     );
+}
+
+#[test]
+fn few_images_of_few_positions_agree_with_the_definition() {
+    // Products turned over: rows are images, or positions of one.
+    let count = taken_of_kinds([2, 3, 7, 15]);
+    assert!(count[0] > 25, "only {count:?} of these shapes are taken");
 }
 
 #[test]
@@ -89,7 +103,7 @@ fn images_groups_and_depths_of_any_number_agree() {
             },
             [true, true],
         ),
-        (ConvShape { n: 3, ..two }, [false, false]),
+        (ConvShape { n: 3, ..two }, [true, false]),
         (ConvShape { n: 4, ..two }, [true, true]),
         (
             ConvShape {
@@ -97,7 +111,38 @@ fn images_groups_and_depths_of_any_number_agree() {
                 input: [1, 3, 3],
                 ..two
             },
-            [false, true],
+            [true, true],
+        ),
+        // Fewer images than a vector holds: more channels than stay near at once, rows of images and of positions, groups.
+        (
+            ConvShape {
+                n: 9,
+                c_in: 150,
+                c_out: 35,
+                input: [1, 3, 3],
+                ..two
+            },
+            [true, true],
+        ),
+        (
+            ConvShape {
+                n: 2,
+                c_in: 150,
+                c_out: 35,
+                input: [1, 5, 5],
+                ..two
+            },
+            [true, false],
+        ),
+        (
+            ConvShape {
+                n: 7,
+                c_in: 48,
+                c_out: 102,
+                groups: 3,
+                ..two
+            },
+            [true, true],
         ),
         (ConvShape { n: 8, ..two }, [true, true]),
         (
@@ -137,8 +182,17 @@ fn images_groups_and_depths_of_any_number_agree() {
         ),
         (
             ConvShape {
-                c_in: 45,
-                c_out: 51,
+                c_in: 24,
+                c_out: 27,
+                groups: 3,
+                ..two
+            },
+            [true, true],
+        ),
+        (
+            ConvShape {
+                c_in: 21,
+                c_out: 27,
                 groups: 3,
                 ..two
             },
