@@ -251,12 +251,13 @@ pub mod bands {
     }
 }
 
+/// Which convolutions of small images are products for each tap and position.
 pub mod small {
     use crate::conv::ConvShape;
     use crate::conv::small::Small;
 
-    /// Whether forward pass and gradient of the input, and whether the gradient of the weights, are products over images, for
-    /// dense images and but for what minimal filtering takes.
+    /// Whether the gradient of the input (from 16 images on the forward pass, too), and whether that of the weights, is made of
+    /// such products, for dense images and but for what minimal filtering takes.
     pub fn taken(s: &ConvShape) -> [bool; 2] {
         let [input, output] = super::dense_images(s);
         [Small::of(s, input, output, true), Small::of_gradient(s, input, output)].map(|small| small.is_some())
