@@ -6,6 +6,7 @@
 
 pub(crate) mod logsumexp;
 pub(crate) mod row;
+pub(crate) mod short;
 pub(crate) mod strip;
 pub(crate) mod wave;
 
@@ -213,6 +214,15 @@ pub(crate) fn together(n: usize, room: usize) -> usize {
 in_waves! {
     fn row_range<T: Soft>(l: L; job: &Job<T>, lines: &Walk<3>, range: Range<usize>) {
         let mut first = range.start;
+        // The logarithm's gradient takes another exponential.
+        if job.n > 0 && job.n <= short::LONGEST * L::N && !(job.backward && job.log) {
+            while first < range.end {
+                let count = short::ROWS.min(range.end - first);
+                few(l, job, lines, first..first + count);
+                first += count;
+            }
+            return;
+        }
         let longest = if job.log { LONGEST } else { LONGEST / 2 - 1 };
         let rows = if job.n > longest || job.backward { 1 } else { together(job.n, 2048) };
         if rows > 1 {
@@ -227,11 +237,49 @@ in_waves! {
                 (true, false) if job.n > row::BLOCK => gradients_in_turn(l, job, lines, range),
                 (false, false) if job.n <= TWICE => in_turn::<T, L, { before::SCALED }>(l, job, lines, range),
                 (false, true) if job.n <= row::BLOCK => in_turn::<T, L, { before::LOWERED }>(l, job, lines, range),
+                (false, true) => logarithms_in_turn(l, job, lines, range),
                 _ => alone(l, job, lines, range),
             };
         }
         alone(l, job, lines, first..range.end);
     }
+}
+
+/// At most [`short::ROWS`] rows of at most [`short::LONGEST`] vectors: what [`one`] makes of each.
+#[inline(always)]
+fn few<T: Soft, L: Wave<T>>(l: L, job: &Job<T>, lines: &Walk<3>, range: Range<usize>) {
+    let [x, g, y] = lines.at(range.start);
+    let (x, g, y) = (
+        job.x.wrapping_offset(x),
+        job.g.wrapping_offset(g),
+        job.y.wrapping_offset(y),
+    );
+    let (n, count) = (job.n, range.len());
+    let mut rows = short::Rows {
+        n,
+        count,
+        x: [x; short::ROWS],
+        g: [g; short::ROWS],
+        y: [y; short::ROWS],
+    };
+    for (r, i) in range.enumerate().skip(1) {
+        let [x, g, y] = lines.at(i);
+        rows.x[r] = job.x.wrapping_offset(x);
+        rows.g[r] = job.g.wrapping_offset(g);
+        rows.y[r] = job.y.wrapping_offset(y);
+    }
+    macro_rules! vectors {
+        ($($v:literal),*) => {
+            match (n.div_ceil(L::N), job.backward) {
+                // SAFETY: rows of the walk; those of the result are this thread's.
+                $(($v, true) => unsafe { rows.gradient::<L, $v>(l) },
+                // SAFETY: as above.
+                ($v, false) => unsafe { rows.softmax::<L, $v>(l, job.log) },)*
+                _ => {}
+            }
+        };
+    }
+    vectors!(1, 2, 3, 4);
 }
 
 /// Rows on their own.
@@ -285,6 +333,24 @@ fn in_turn<T: Soft, L: Wave<T>, const BEFORE: u8>(l: L, job: &Job<T>, lines: &Wa
         row::lowered(l, x, -by[0], -by[1], y);
     } else {
         row::scaled(l, old, by[0], y);
+    }
+}
+
+/// Logarithms of softmax along long rows, each written while the next row's sum is made: what [`one`] makes of them.
+#[inline(always)]
+fn logarithms_in_turn<T: Soft, L: Wave<T>>(l: L, job: &Job<T>, lines: &Walk<3>, range: Range<usize>) {
+    // SAFETY: lines of the walk, of which those of the result are this thread's.
+    unsafe {
+        let (mut top, mut sum) = row::top_and_sum(l, job.of(lines, 0, range.start));
+        for i in range.clone() {
+            let (x, y, log) = (job.of(lines, 0, i), job.to(lines, i), sum.log_lowered());
+            if i + 1 == range.end {
+                row::lowered(l, x, top, log, y);
+            } else {
+                let next = job.of(lines, 0, i + 1);
+                (top, sum) = row::top_and_sum_after::<T, L, { before::LOWERED }>(l, next, x, [-top, -log], y);
+            }
+        }
     }
 }
 

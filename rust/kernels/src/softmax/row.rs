@@ -215,7 +215,7 @@ pub(super) unsafe fn put<T, L: Wave<T>, const W: usize>(l: L, p: *mut T, v: [L::
 
 /// `x + by`
 #[inline(always)]
-fn lifted<T, L: Wave<T>, const W: usize>(l: L, mut x: [L::V; W], by: L::V) -> [L::V; W] {
+pub(super) fn lifted<T, L: Wave<T>, const W: usize>(l: L, mut x: [L::V; W], by: L::V) -> [L::V; W] {
     for w in 0..W {
         x[w] = l.add(x[w], by);
     }
@@ -240,9 +240,9 @@ fn gather<T, L: Wave<T>, const W: usize>(l: L, sums: &mut L::Group, u: usize, v:
     }
 }
 
-/// The sum of all lanes, by halves.
+/// The vectors of a group added up by halves.
 #[inline(always)]
-fn total<T, L: Wave<T>>(l: L, mut sums: L::Group) -> T {
+fn halved<T, L: Wave<T>>(l: L, mut sums: L::Group) -> L::V {
     let sums = sums.as_mut();
     let mut width = L::U / 2;
     while width > 0 {
@@ -251,21 +251,38 @@ fn total<T, L: Wave<T>>(l: L, mut sums: L::Group) -> T {
         }
         width /= 2;
     }
-    l.fold(sums[0])
+    sums[0]
 }
 
-/// What [`total`] gives of a group in which one vector was gathered, of that `n` lanes.
+/// The sum of all lanes, by halves.
 #[inline(always)]
-fn only<T: Soft, L: Wave<T>>(l: L, v: L::V, n: usize) -> T {
-    l.fold(l.add(l.splat(T::ZERO), l.keep(v, n)))
+fn total<T, L: Wave<T>>(l: L, sums: L::Group) -> T {
+    l.fold(halved(l, sums))
+}
+
+/// What [`halved`] gives of a group in which one vector was gathered, of that `n` lanes.
+#[inline(always)]
+pub(super) fn only<T: Soft, L: Wave<T>>(l: L, v: L::V, n: usize) -> L::V {
+    l.add(l.splat(T::ZERO), l.keep(v, n))
 }
 
 /// The sum of a value of two rows' elements, which are as long as the first.
 macro_rules! row_sum {
-    ($(#[$doc:meta])* $name:ident($($k:ident),*) |$l:ident, $x:ident, $y:ident| $value:expr) => {
+    ($(#[$doc:meta])* $name:ident, $lanes:ident($($k:ident),*) |$l:ident, $x:ident, $y:ident| $value:expr) => {
         $(#[$doc])*
         #[inline(always)]
-        pub(crate) fn $name<T: Soft, L: Wave<T>>($l: L, x: &[T], y: &[T] $(, $k: T)*) -> T {
+        pub(crate) fn $name<T: Soft, L: Wave<T>>(l: L, x: &[T], y: &[T] $(, $k: T)*) -> T {
+            let mut all = T::ZERO;
+            for (x, y) in x.chunks(BLOCK).zip(y[..x.len()].chunks(BLOCK)) {
+                all = all + l.fold($lanes(l, x, y $(, $k)*));
+            }
+            all
+        }
+
+        $(#[$doc])*
+        /// Of at most [`BLOCK`] elements, its lanes in one vector.
+        #[inline(always)]
+        pub(super) fn $lanes<T: Soft, L: Wave<T>>($l: L, x: &[T], y: &[T] $(, $k: T)*) -> L::V {
             let y = &y[..x.len()];
             $(let $k = $l.splat($k);)*
             if x.len() <= L::N {
@@ -273,38 +290,34 @@ macro_rules! row_sum {
                 let ($x, $y): ([L::V; 1], [L::V; 1]) =
                     unsafe { (get($l, x.as_ptr(), x.len(), false), get($l, y.as_ptr(), x.len(), false)) };
                 let [v] = $value;
-                return T::ZERO + only($l, v, x.len());
+                return only($l, v, x.len());
             }
-            let mut all = T::ZERO;
-            for (x, y) in x.chunks(BLOCK).zip(y.chunks(BLOCK)) {
-                let mut sums = $l.group($l.splat(T::ZERO));
-                walked!($l: L, T; x.len(); |u, i, n, W, whole| {
-                    // SAFETY: lanes of both rows.
-                    let ($x, $y): ([L::V; W], [L::V; W]) =
-                        unsafe { (get($l, x.as_ptr().add(i), n, whole), get($l, y.as_ptr().add(i), n, whole)) };
-                    gather($l, &mut sums, u, $value, n, whole);
-                });
-                all = all + total($l, sums);
-            }
-            all
+            let mut sums = $l.group($l.splat(T::ZERO));
+            walked!($l: L, T; x.len(); |u, i, n, W, whole| {
+                // SAFETY: lanes of both rows.
+                let ($x, $y): ([L::V; W], [L::V; W]) =
+                    unsafe { (get($l, x.as_ptr().add(i), n, whole), get($l, y.as_ptr().add(i), n, whole)) };
+                gather($l, &mut sums, u, $value, n, whole);
+            });
+            halved($l, sums)
         }
     };
 }
 row_sum!(
     /// Sum of products.
-    dot() |l, x, y| times(l, x, y)
+    dot, dot_lanes() |l, x, y| times(l, x, y)
 );
 row_sum!(
     /// The sum of a row, given twice.
-    sum() |l, x, _y| x
+    sum, sum_lanes() |l, x, _y| x
 );
 row_sum!(
     /// Sum of `y * (x + lift)`.
-    lifted_dot(lift) |l, x, y| times(l, y, lifted(l, x, lift))
+    lifted_dot, lifted_dot_lanes(lift) |l, x, y| times(l, y, lifted(l, x, lift))
 );
 row_sum!(
     /// The sum of the raised exponentials of `x + lift`; the row is given twice.
-    exponential_sum(lift) |l, x, _y| raised(l, lifted(l, x, lift))
+    exponential_sum, exponential_lanes(lift) |l, x, _y| raised(l, lifted(l, x, lift))
 );
 
 /// Puts W vectors from `p` on into the places from `u` on where they are larger.
@@ -328,9 +341,9 @@ unsafe fn rise<T: Soft, L: Wave<T>>(l: L, tops: &mut L::Group, u: usize, p: *con
     }
 }
 
-/// The largest of all lanes.
+/// The vectors of a group joined by halves: the larger of each two lanes.
 #[inline(always)]
-fn highest<T, L: Wave<T>>(l: L, mut tops: L::Group) -> T {
+fn highest_lanes<T, L: Wave<T>>(l: L, mut tops: L::Group) -> L::V {
     let tops = tops.as_mut();
     let mut width = L::U / 2;
     while width > 0 {
@@ -339,46 +352,57 @@ fn highest<T, L: Wave<T>>(l: L, mut tops: L::Group) -> T {
         }
         width /= 2;
     }
-    l.largest(tops[0])
+    tops[0]
 }
 
 /// The largest element; NaN is passed over, and of nothing the result is -inf.
 #[inline(always)]
 pub(crate) fn top<T: Soft, L: Wave<T>>(l: L, x: &[T]) -> T {
+    l.largest(top_lanes(l, x))
+}
+
+/// Lanes of which the largest is that of the row.
+#[inline(always)]
+pub(super) fn top_lanes<T: Soft, L: Wave<T>>(l: L, x: &[T]) -> L::V {
     if x.len() <= L::N {
         let least = l.splat(-T::INF);
         // SAFETY: lanes of the row.
         let v = unsafe { l.load_or(x.as_ptr(), x.len(), least) };
-        return l.largest(l.larger(v, least));
+        return l.larger(v, least);
     }
     let mut all = l.group(l.splat(-T::INF));
     walked!(l: L, T; x.len(); |u, i, n, W, whole| {
         // SAFETY: lanes of the row.
         unsafe { rise(l, &mut all, u, x.as_ptr().add(i), W, n, whole) };
     });
-    highest(l, all)
+    highest_lanes(l, all)
 }
 
 /// The raised exponentials of `x - top` in `to`, and their sum.
 #[inline(always)]
 pub(crate) fn exponentials<T: Soft, L: Wave<T>>(l: L, x: &[T], top: T, to: &mut [T]) -> T {
-    let lift = l.splat(-top);
     let mut all = T::ZERO;
     for (x, to) in x.chunks(BLOCK).zip(to[..x.len()].chunks_mut(BLOCK)) {
-        let mut sums = l.group(l.splat(T::ZERO));
-        let to = to.as_mut_ptr();
-        walked!(l: L, T; x.len(); |u, i, n, W, whole| {
-            // SAFETY: lanes of both rows.
-            unsafe {
-                let x: [L::V; W] = get(l, x.as_ptr().add(i), n, whole);
-                let e = raised(l, lifted(l, x, lift));
-                put(l, to.add(i), e, n, whole);
-                gather(l, &mut sums, u, e, n, whole);
-            }
-        });
-        all = all + total(l, sums);
+        all = all + l.fold(exponentials_lanes(l, x, top, to));
     }
     all
+}
+
+/// [`exponentials`] of at most [`BLOCK`] elements, with the lanes of their sum.
+#[inline(always)]
+pub(super) fn exponentials_lanes<T: Soft, L: Wave<T>>(l: L, x: &[T], top: T, to: &mut [T]) -> L::V {
+    let (lift, mut sums) = (l.splat(-top), l.group(l.splat(T::ZERO)));
+    let to = to[..x.len()].as_mut_ptr();
+    walked!(l: L, T; x.len(); |u, i, n, W, whole| {
+        // SAFETY: lanes of both rows.
+        unsafe {
+            let x: [L::V; W] = get(l, x.as_ptr().add(i), n, whole);
+            let e = raised(l, lifted(l, x, lift));
+            put(l, to.add(i), e, n, whole);
+            gather(l, &mut sums, u, e, n, whole);
+        }
+    });
+    halved(l, sums)
 }
 
 /// The softmax of a row of at most one vector: what [`exponentials`] and [`scaled`] give.
@@ -389,7 +413,7 @@ pub(crate) fn narrow<T: Soft, L: Wave<T>>(l: L, x: &[T], to: &mut [T]) {
     unsafe {
         let x: [L::V; 1] = get(l, x[..n].as_ptr(), n, false);
         let [e] = raised(l, lifted(l, x, l.splat(-top)));
-        let by = T::ONE / (T::ZERO + only(l, e, n));
+        let by = T::ONE / l.fold(only(l, e, n));
         store(l, to.as_mut_ptr(), l.mul(e, l.splat(by)), n, false);
     }
 }
@@ -463,7 +487,7 @@ pub(crate) fn step<T: Soft, L: Wave<T>, const BEFORE: u8>(
         all = all + total(l, sums);
         from += BLOCK;
     }
-    [all, highest(l, tops)]
+    [all, l.largest(highest_lanes(l, tops))]
 }
 
 /// The gradient of a row, and the sum of products of the next one with its own gradient: `y = (g - dot) * p`.
@@ -502,8 +526,13 @@ pub(crate) fn gradient_step<T: Soft, L: Wave<T>>(l: L, next: [&[T]; 2], [g, p]: 
 /// The raised sum of the exponentials above the maximum `top`.
 #[inline(always)]
 pub(crate) fn sum_above<T: Soft, L: Wave<T>>(l: L, x: &[T], top: T) -> T {
-    // Of -inf alone the exponentials are 0, not NaN.
-    exponential_sum(l, x, x, if top == -T::INF { T::ZERO } else { -top })
+    exponential_sum(l, x, x, lift(top))
+}
+
+/// What is added to the elements of a row with the maximum `top`: of -inf alone the exponentials are 0, not NaN.
+#[inline(always)]
+pub(super) fn lift<T: Soft>(top: T) -> T {
+    if top == -T::INF { T::ZERO } else { -top }
 }
 
 /// The maximum and the raised sum of the exponentials of what is left, in one pass: each block is read while it lies in
@@ -511,6 +540,18 @@ pub(crate) fn sum_above<T: Soft, L: Wave<T>>(l: L, x: &[T], top: T) -> T {
 /// normalizer calculation for softmax", arXiv 1805.02867).
 #[inline(always)]
 pub(crate) fn top_and_sum<T: Soft, L: Wave<T>>(l: L, x: &[T]) -> (T, T) {
+    top_and_sum_after::<T, L, { before::GONE }>(l, x, &[], [T::ZERO; 2], &mut [])
+}
+
+/// [`top_and_sum`], and on the way what BEFORE makes of the row before, as in [`step`]: nothing, or it lowered.
+#[inline(always)]
+pub(crate) fn top_and_sum_after<T: Soft, L: Wave<T>, const BEFORE: u8>(
+    l: L,
+    x: &[T],
+    old: &[T],
+    by: [T; 2],
+    y: &mut [T],
+) -> (T, T) {
     let (mut best, mut all) = (-T::INF, T::ZERO);
     let mut now = top(l, &x[..x.len().min(BLOCK)]);
     for (i, block) in x.chunks(BLOCK).enumerate() {
@@ -522,11 +563,22 @@ pub(crate) fn top_and_sum<T: Soft, L: Wave<T>>(l: L, x: &[T]) -> (T, T) {
             best = now;
         }
         let next = &x[x.len().min((i + 1) * BLOCK)..x.len().min((i + 2) * BLOCK)];
+        let part = i * BLOCK..if BEFORE == before::GONE {
+            i * BLOCK
+        } else {
+            i * BLOCK + block.len()
+        };
+        let (old, y) = if part.is_empty() {
+            (&[][..], &mut [][..])
+        } else {
+            (&old[part.clone()], &mut y[part])
+        };
         if next.len() == block.len() {
-            let [sum, top] = step::<T, L, { before::GONE }>(l, next, block, best, &mut [], &[], [T::ZERO; 2], &mut []);
+            let [sum, top] = step::<T, L, BEFORE>(l, next, block, best, &mut [], old, by, y);
             (all, now) = (all + sum, top);
         } else {
             (all, now) = (all + sum_above(l, block, best), top(l, next));
+            lowered(l, old, -by[0], -by[1], y);
         }
     }
     (best, all)

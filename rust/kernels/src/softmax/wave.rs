@@ -1,5 +1,6 @@
 //! Vectors with what exponentials and maxima need besides sums, and functions compiled for each instruction set around them.
 
+use crate::reduce::real::Real;
 use crate::simd::sweep::Fold;
 #[cfg(target_arch = "aarch64")]
 use crate::simd::vec::Neon;
@@ -18,6 +19,18 @@ pub(crate) trait Wave<T>: Fold<T> {
     fn larger(self, a: Self::V, b: Self::V) -> Self::V;
     /// The largest lane, in a halving tree; NaN is passed over.
     fn largest(self, v: Self::V) -> T;
+    /// [`Wave::largest`] of eight vectors without NaN.
+    #[inline(always)]
+    fn largest_eight(self, v: [Self::V; 8]) -> [T; 8]
+    where
+        T: Real,
+    {
+        let mut largest = [T::ZERO; 8];
+        for (to, v) in largest.iter_mut().zip(v) {
+            *to = self.largest(v);
+        }
+        largest
+    }
     /// 2^(k - bias) from the numbers whose last bits are k.
     fn power(self, v: Self::V) -> Self::V;
     /// The first `n` lanes from memory, those of `v` in the others.
@@ -101,6 +114,7 @@ one_lane!(f64, 52, 32);
 #[cfg(target_arch = "x86_64")]
 mod x86 {
     use super::{Avx2, Avx512, Wave};
+    use crate::simd::sweep::x86::{eight_of_8, eight_of_16};
     use crate::simd::vec::Lanes;
     use std::arch::x86_64::*;
 
@@ -138,6 +152,11 @@ mod x86 {
             }
         }
         #[inline(always)]
+        fn largest_eight(self, v: [__m512; 8]) -> [f32; 8] {
+            // SAFETY: as above.
+            unsafe { eight_of_16!(v, _mm512_max_ps) }
+        }
+        #[inline(always)]
         unsafe fn load_or(self, p: *const f32, n: usize, v: __m512) -> __m512 {
             // SAFETY: as above; masked lanes are not touched.
             unsafe { _mm512_mask_loadu_ps(v, ((1u32 << n.min(16)) - 1) as u16, p) }
@@ -148,6 +167,11 @@ mod x86 {
         fn largest(self, v: __m256) -> f32 {
             // SAFETY: as above.
             unsafe { largest_of_8(v) }
+        }
+        #[inline(always)]
+        fn largest_eight(self, v: [__m256; 8]) -> [f32; 8] {
+            // SAFETY: as above.
+            unsafe { eight_of_8!(v, _mm256_max_ps) }
         }
         #[inline(always)]
         unsafe fn load_or(self, p: *const f32, n: usize, v: __m256) -> __m256 {

@@ -138,12 +138,14 @@ fn lanes_by_halves() {
 /// A gradient's bits do not depend on the rows beside it.
 #[test]
 fn gradients_of_rows() {
-    for n in [3usize, 100, 300, 2048, 2049, 5000] {
-        let (g, p) = (numbers(3 * n), numbers(6 * n)[3 * n..].to_vec());
+    for (n, rows) in
+        [1usize, 3, 8, 9, 16, 17, 33, 64, 65, 100, 300, 2048, 2049, 5000].map(|n| (n, if n < 100 { 41 } else { 3 }))
+    {
+        let (g, p) = (numbers(rows * n), numbers(2 * rows * n)[rows * n..].to_vec());
         for log in [false, true] {
-            let (shape, one) = ([3, n], [1, n]);
+            let (shape, one) = ([rows, n], [1, n]);
             let strides = [n as isize, 1];
-            let (mut all, mut alone) = (vec![0.0; 3 * n], vec![0.0; 3 * n]);
+            let (mut all, mut alone) = (vec![0.0; rows * n], vec![0.0; rows * n]);
             softmax_backward(
                 any(&g, &shape, &strides),
                 any(&p, &shape, &strides),
@@ -151,7 +153,7 @@ fn gradients_of_rows() {
                 any_mut(&mut all, &shape, &strides),
                 log,
             );
-            for r in 0..3 {
+            for r in 0..rows {
                 let part = r * n..r * n + n;
                 let (g, p) = (
                     any(&g[part.clone()], &one, &strides),
@@ -167,8 +169,10 @@ fn gradients_of_rows() {
 /// Rows taken together have the bits of rows on their own.
 #[test]
 fn groups_of_rows() {
-    for n in [1, 3, 16, 63, 64, 65, 128, 200, 256, 257, 1000, 2048, 2049] {
-        for rows in [1, 2, 15, 16, 17, 50] {
+    for n in [
+        1, 3, 10, 16, 33, 48, 63, 64, 65, 128, 200, 256, 257, 1000, 2048, 2049, 5000,
+    ] {
+        for rows in [1, 2, 15, 16, 17, 32, 33, 50] {
             let x: Vec<f32> = (0..n * rows)
                 .map(|i| {
                     if i % 41 == 7 {
