@@ -5,7 +5,7 @@
 //! zeros (and with every `step`-th column side by side), so that packing meets neither borders nor strides. Of a dim with
 //! one tap only the indices that are read are copied.
 
-use super::patches::{LineArgs, Run};
+use super::patches::{Again, LineArgs, Run};
 use crate::gemm::{Kernels, Scratch};
 use std::ops::Range;
 
@@ -185,46 +185,53 @@ impl Gather {
             let left = (self.size[d] as isize - a.low[d]).max(0) as usize;
             from..left.div_ceil(a.jump[d]).clamp(from, a.extent[d])
         });
-        let line = LineArgs {
-            src: source.data,
+        let inside = known[1].start.clamp(lines.start, lines.end)..known[1].end.clamp(lines.start, lines.end);
+        // What lies outside comes first: vectors that are copied end in zeros, which may reach into it.
+        let depth = lines.len() * row;
+        if inside.len() < lines.len() || known[0].len() < a.extent[0] {
+            for (c, d) in (0..source.channels).flat_map(|c| (0..a.extent[0]).map(move |d| (c, d))) {
+                let dst = copy.wrapping_add(c * plane + d * depth);
+                let inside = if known[0].contains(&d) {
+                    inside.clone()
+                } else {
+                    lines.start..lines.start
+                };
+                let (above, below) = (inside.start - lines.start, inside.end.max(inside.start) - lines.start);
+                // SAFETY: lines of the copy; zero bytes are zeros of every type.
+                unsafe {
+                    dst.write_bytes(0, above * row);
+                    dst.wrapping_add(below * row)
+                        .write_bytes(0, (lines.len() - below) * row);
+                }
+            }
+        }
+        let at = |d: usize, i: usize| a.low[d] + (i * a.jump[d]) as isize;
+        let first = at(0, known[0].start) * sd + at(1, inside.start) * sh + a.low[2] * sw;
+        let planes = Again {
+            times: known[0].len(),
+            src: a.jump[0] as isize * sd,
+            dst: depth,
+        };
+        let channels = Again {
+            times: source.channels,
+            src: sc,
+            dst: plane,
+        };
+        let args = LineArgs {
+            src: source.data.wrapping_offset(first),
             stride: sw * a.jump[2] as isize,
-            lines: 1,
+            lines: inside.len(),
             line_stride: a.jump[1] as isize * sh,
             known: known[2].clone(),
             phases: a.step[2],
             phase: a.phase,
             apart: a.phase,
-            dst: copy,
+            dst: copy.wrapping_add(known[0].start * depth + (inside.start - lines.start) * row),
             dst_line: row,
+            again: [channels, planes],
         };
-        let mut dst = copy;
-        for c in 0..source.channels as isize {
-            let channel = source.data.wrapping_offset(c * sc + a.low[2] * sw);
-            for d in 0..a.extent[0] {
-                let depth = channel.wrapping_offset((a.low[0] + (d * a.jump[0]) as isize) * sd);
-                let inside = match known[0].contains(&d) {
-                    true => known[1].start.clamp(lines.start, lines.end)..known[1].end.clamp(lines.start, lines.end),
-                    false => lines.start..lines.start,
-                };
-                // Lines above the image, inside, below.
-                for (some, is_inside) in [
-                    (lines.start..inside.start, false),
-                    (inside.clone(), true),
-                    (inside.end.max(inside.start)..lines.end, false),
-                ] {
-                    let args = LineArgs {
-                        src: depth.wrapping_offset((a.low[1] + (some.start * a.jump[1]) as isize) * sh),
-                        lines: some.len(),
-                        known: if is_inside { known[2].clone() } else { 0..0 },
-                        dst,
-                        ..line
-                    };
-                    // SAFETY: `copy` holds all lines, which are written in order; only indices inside are read.
-                    unsafe { (kernels.copy_lines)(&args) };
-                    dst = dst.wrapping_add(some.len() * row);
-                }
-            }
-        }
+        // SAFETY: `copy` holds all lines; only indices inside are read.
+        unsafe { (kernels.copy_lines)(&args) };
         Image {
             data: copy.wrapping_sub(lines.start * row),
             channel_stride: plane as isize,

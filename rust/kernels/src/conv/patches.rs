@@ -5,7 +5,7 @@
     reason = "indices over registers, unrolled by the compiler, read best as such"
 )]
 
-use crate::simd::vec::Lanes;
+use crate::simd::vec::{Every, Lanes};
 use std::ops::Range;
 
 /// A run of positions that lie one after another in the (prepared) image.
@@ -171,6 +171,24 @@ pub(crate) struct LineArgs<T> {
     pub dst: *mut T,
     /// From one line of the copy to the next.
     pub dst_line: usize,
+    /// All of that again, for each channel and each of its planes.
+    pub again: [Again; 2],
+}
+
+/// How often something is done, and how far source and result then go on.
+#[derive(Clone, Copy)]
+pub(crate) struct Again {
+    pub times: usize,
+    pub src: isize,
+    pub dst: usize,
+}
+
+impl Again {
+    pub const ONCE: Self = Self {
+        times: 1,
+        src: 0,
+        dst: 0,
+    };
 }
 
 /// Rows of a block that is turned, at most.
@@ -178,90 +196,143 @@ const MOST_ROWS: usize = 16;
 /// Most vectors of a line whose masks are made once for all lines.
 const VECTORS: usize = 16;
 
+/// Where each line of a copy comes from and goes to. No closure: one that is not inlined would lose the instruction set.
+macro_rules! each_line {
+    ($g:ident, |$src:ident, $dst:ident| $body:block) => {{
+        let [outer, inner] = $g.again;
+        for i in 0..outer.times {
+            for j in 0..inner.times {
+                let src = $g.src.wrapping_offset(i as isize * outer.src + j as isize * inner.src);
+                let dst = $g.dst.wrapping_add(i * outer.dst + j * inner.dst);
+                for line in 0..$g.lines {
+                    let $src = src.wrapping_offset(line as isize * $g.line_stride);
+                    let $dst = dst.wrapping_add(line * $g.dst_line);
+                    $body
+                }
+            }
+        }
+    }};
+}
+
+impl<T> LineArgs<T> {
+    /// How far apart the neighbours of a phase are.
+    fn step(&self) -> isize {
+        self.stride * self.phases as isize
+    }
+
+    /// How many elements of a phase there are below `i` of a line.
+    fn below(&self, i: usize, phase: usize) -> usize {
+        i.saturating_sub(phase).div_ceil(self.phases).min(self.phase)
+    }
+
+    /// Where vector `i` of a line comes from and goes to, and which of its lanes are known.
+    fn vector(&self, i: usize, lanes: usize) -> (isize, usize, Range<usize>) {
+        let vectors = self.phase.div_ceil(lanes);
+        let (phase, at) = (i / vectors, i % vectors * lanes);
+        let inside = |i: usize| self.below(i, phase).saturating_sub(at).min(lanes);
+        let known = inside(self.known.start)..inside(self.known.end);
+        let from = phase as isize * self.stride + at as isize * self.step();
+        (from, phase * self.apart + at, known)
+    }
+}
+
 /// # Safety
 /// The known elements lie in live memory; `dst` has room for all phases of all lines and the slack behind them, which is
 /// overwritten.
 #[inline(always)]
 pub(crate) unsafe fn copy_lines<T: Copy + Default, L: Lanes<T>>(l: L, g: &LineArgs<T>) {
-    let stride = g.stride * g.phases as isize;
-    // The known elements of each phase.
-    let part = |i: usize, side: usize| i.saturating_sub(side).div_ceil(g.phases).min(g.phase);
-    if !matches!(stride, 1 | 2) || L::N == 1 {
-        // Elements of which all phases are known, so many that blocks of them can be turned.
-        let all = part(g.known.start, 0)..part(g.known.end, g.phases - 1);
-        let turns = g.stride == 1 && L::BLOCK > 1 && all.len() >= L::BLOCK;
-        for line in 0..g.lines {
-            let src = g.src.wrapping_offset(line as isize * g.line_stride);
-            let dst = g.dst.wrapping_add(line * g.dst_line);
-            let mut turned = 0..0;
-            if turns {
-                // SAFETY: the caller's promise.
-                unsafe { turn_phases(l, src, all.clone(), g.phases, dst, g.apart) };
-                turned = all.clone();
-            }
-            for side in 0..g.phases {
-                let (src, dst) = (
-                    src.wrapping_offset(side as isize * g.stride),
-                    dst.wrapping_add(side * g.apart),
-                );
-                let known = part(g.known.start, side)..part(g.known.end, side);
-                for j in (0..turned.start).chain(turned.end..g.phase) {
-                    let from = src.wrapping_offset(j as isize * stride);
-                    // SAFETY: as above; only what is known is read.
-                    unsafe { *dst.wrapping_add(j) = if known.contains(&j) { *from } else { T::default() } };
+    let (step, all) = (g.step(), g.phases * g.phase.div_ceil(L::N));
+    // SAFETY: the caller's promise; what the last vector of a phase writes too much is written again or slack.
+    unsafe {
+        if L::LOADS_EVERY && all <= VECTORS && (3..=Every::MOST as isize).contains(&step) {
+            let pieces: [_; VECTORS] = std::array::from_fn(|i| {
+                let (from, to, known) = if i < all { g.vector(i, L::N) } else { (0, 0, 0..0) };
+                (from, to, Every::new(L::N, step.unsigned_abs(), known))
+            });
+            each_line!(g, |src, dst| {
+                for (from, to, every) in &pieces[..all] {
+                    l.store(dst.wrapping_add(*to), l.load_every(src.wrapping_offset(*from), every));
                 }
+            });
+        } else if L::N == 1 || !matches!(step, 1 | 2) {
+            each_line!(g, |src, dst| { one_by_one(l, g, src, dst) });
+        } else if all <= VECTORS {
+            let mut pieces = [(0, 0, l.mask(0, 0), l.even(0, 0)); VECTORS];
+            for (i, p) in pieces[..all].iter_mut().enumerate() {
+                let (from, to, known) = g.vector(i, L::N);
+                *p = (from, to, l.mask(known.start, known.end), l.even(known.start, known.end));
             }
+            each_line!(g, |src, dst| {
+                for &(from, to, mask, even) in &pieces[..all] {
+                    copy_vector(l, step, src.wrapping_offset(from), mask, even, dst.wrapping_add(to));
+                }
+            });
+        } else {
+            each_line!(g, |src, dst| {
+                for i in 0..all {
+                    let (from, to, known) = g.vector(i, L::N);
+                    let (mask, even) = (l.mask(known.start, known.end), l.even(known.start, known.end));
+                    copy_vector(l, step, src.wrapping_offset(from), mask, even, dst.wrapping_add(to));
+                }
+            });
         }
-        return;
     }
-    let vectors = g.phase.div_ceil(L::N);
-    let all = g.phases * vectors;
-    // Where vector `i` of a line comes from and goes to, and which of its lanes are known.
-    let piece = |i: usize| {
-        let (side, at) = (i / vectors, i % vectors * L::N);
-        let inside = |i: usize| part(i, side).saturating_sub(at).min(L::N);
-        let from = side as isize * g.stride + at as isize * stride;
-        (from, side * g.apart + at, inside(g.known.start), inside(g.known.end))
-    };
-    if all <= VECTORS {
-        let mut pieces = [(0, 0, l.mask(0, 0), l.even(0, 0)); VECTORS];
-        for (i, p) in pieces[..all].iter_mut().enumerate() {
-            let (from, to, low, high) = piece(i);
-            *p = (from, to, l.mask(low, high), l.even(low, high));
-        }
-        for line in 0..g.lines {
-            let src = g.src.wrapping_offset(line as isize * g.line_stride);
-            let dst = g.dst.wrapping_add(line * g.dst_line);
-            for &(from, to, mask, even) in &pieces[..all] {
-                // SAFETY: the caller's promise; what the last vector writes too much is written again or slack.
+}
+
+/// A vector of neighbours, or of every second element.
+///
+/// # Safety
+/// What is loaded lies in live memory, and a vector at `dst`.
+#[inline(always)]
+unsafe fn copy_vector<T: Copy + Default, L: Lanes<T>>(
+    l: L,
+    step: isize,
+    src: *const T,
+    mask: L::Mask,
+    even: L::Even,
+    dst: *mut T,
+) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let v = match step {
+            1 => l.load_more(l.splat(T::default()), src, mask),
+            _ => l.load_even(src, even),
+        };
+        l.store(dst, v);
+    }
+}
+
+/// A line whose neighbours of a phase lie far apart: element by element, but for blocks that are turned.
+///
+/// # Safety
+/// As for [`copy_lines`].
+#[inline(always)]
+unsafe fn one_by_one<T: Copy + Default, L: Lanes<T>>(l: L, g: &LineArgs<T>, src: *const T, dst: *mut T) {
+    // Elements of which all phases are known, so many that blocks of them can be turned.
+    let all = g.below(g.known.start, 0)..g.below(g.known.end, g.phases - 1);
+    let mut turned = 0..0;
+    if g.stride == 1 && L::BLOCK > 1 && all.len() >= L::BLOCK {
+        // SAFETY: the caller's promise.
+        unsafe { turn_phases(l, src, all.clone(), g.phases, dst, g.apart) };
+        turned = all;
+    }
+    for phase in 0..g.phases {
+        let (src, dst) = (
+            src.wrapping_offset(phase as isize * g.stride),
+            dst.wrapping_add(phase * g.apart),
+        );
+        let [start, end] = [g.known.start, g.known.end].map(|i| g.below(i, phase));
+        for some in [0..turned.start, turned.end..g.phase] {
+            let inside = start.clamp(some.start, some.end)
+                ..end.clamp(some.start, some.end).max(start.clamp(some.start, some.end));
+            for j in some {
+                // SAFETY: as above; only what is known is read.
                 unsafe {
-                    let v = match stride {
-                        1 => l.load_more(l.splat(T::default()), src.wrapping_offset(from), mask),
-                        _ => l.load_even(src.wrapping_offset(from), even),
+                    *dst.wrapping_add(j) = match inside.contains(&j) {
+                        true => *src.wrapping_offset(j as isize * g.step()),
+                        false => T::default(),
                     };
-                    l.store(dst.wrapping_add(to), v);
                 }
-            }
-        }
-        return;
-    }
-    for (line, side) in (0..g.lines).flat_map(|line| (0..g.phases).map(move |side| (line, side))) {
-        let src = g
-            .src
-            .wrapping_offset(line as isize * g.line_stride + side as isize * g.stride);
-        let dst = g.dst.wrapping_add(line * g.dst_line + side * g.apart);
-        let (start, end) = (part(g.known.start, side), part(g.known.end, side));
-        for at in (0..g.phase).step_by(L::N) {
-            let inside = |i: usize| i.saturating_sub(at).min(L::N);
-            let (from, to) = (inside(start), inside(end));
-            let src = src.wrapping_offset(at as isize * stride);
-            // SAFETY: as above.
-            unsafe {
-                let v = match stride {
-                    1 => l.load_more(l.splat(T::default()), src, l.mask(from, to)),
-                    _ => l.load_even(src, l.even(from, to)),
-                };
-                l.store(dst.wrapping_add(at), v);
             }
         }
     }

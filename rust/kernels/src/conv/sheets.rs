@@ -2,7 +2,7 @@
 //! reads for all positions lies in one row, and no patches are packed.
 
 use super::geometry::Gather;
-use super::patches::LineArgs;
+use super::patches::{Again, LineArgs};
 use crate::gemm::Kernels;
 
 /// Bytes of the sheets that are made at a time; most columns of taps.
@@ -112,6 +112,7 @@ impl Sheets {
                         apart: width,
                         dst: copy.wrapping_add(c * self.pitch + (phase * self.part + some.start) * width),
                         dst_line: width,
+                        again: [Again::ONCE; 2],
                     };
                     // SAFETY: the caller's promise; only columns and lines inside are read.
                     unsafe { (kernels.copy_lines)(&args) };

@@ -5,7 +5,7 @@
 
 use super::geometry::{Address, Gather, Source};
 use super::lines::{LineFn, LineTile};
-use super::patches::{LineArgs, Run, TapArgs};
+use super::patches::{Again, LineArgs, Run, TapArgs};
 use super::weight::Problem;
 use crate::gemm::{HasKernels, Kernels, Panels, Scratch, even_part, pack_a, panel_width};
 use crate::parallel;
@@ -498,6 +498,7 @@ impl<T: Copy + Default + HasKernels> Share<'_, T> {
                             apart: b.cols,
                             dst,
                             dst_line: 0,
+                            again: [Again::ONCE; 2],
                         });
                         dst = dst.wrapping_add(b.cols);
                     }

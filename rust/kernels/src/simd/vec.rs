@@ -11,6 +11,45 @@
 
 use std::ops::Range;
 
+/// Elements of memory equally far apart that make a vector: lane i is the element `i * step`.
+#[derive(Clone)]
+pub struct Every {
+    step: usize,
+    /// Lanes that are loaded.
+    lanes: Range<usize>,
+    /// Where in its vector of memory a lane's element lies, which lanes are in each of these vectors, and which elements of
+    /// them are touched.
+    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "only AVX-512 permutes"))]
+    places: [i32; 16],
+    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "as above"))]
+    of: [u16; Every::MOST],
+    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "as above"))]
+    touched: [u16; Every::MOST],
+}
+
+impl Every {
+    /// The largest step.
+    pub const MOST: usize = 8;
+
+    /// Lanes `lanes` of `n`, at most 16, `step` apart, at most [`Every::MOST`].
+    pub fn new(n: usize, step: usize, lanes: Range<usize>) -> Self {
+        assert!(n <= 16 && lanes.end <= n && (1..=Self::MOST).contains(&step));
+        let (mut places, mut of, mut touched) = ([0; 16], [0; Self::MOST], [0; Self::MOST]);
+        for i in lanes.clone() {
+            places[i] = (i * step % n) as i32;
+            of[i * step / n] |= 1 << i;
+            touched[i * step / n] |= 1 << (i * step % n);
+        }
+        Self {
+            step,
+            lanes,
+            places,
+            of,
+            touched,
+        }
+    }
+}
+
 /// Operations on a vector of `N` lanes of `T`. `fma` rounds once in every set.
 ///
 /// # Safety
@@ -56,6 +95,24 @@ pub trait Lanes<T>: Copy {
     /// # Safety
     /// See the trait; only these elements are touched.
     unsafe fn load_even(self, p: *const T, mask: Self::Even) -> Self::V;
+    /// Whether [`Lanes::load_every`] is more than a load for each lane.
+    const LOADS_EVERY: bool = false;
+    /// Lane i from `p[i * step]`, for the lanes that `every` knows; zero in the others.
+    /// # Safety
+    /// See the trait; only memory between the first and the last of these elements is touched.
+    #[inline(always)]
+    unsafe fn load_every(self, p: *const T, every: &Every) -> Self::V
+    where
+        T: Copy + Default,
+    {
+        let mut all = [T::default(); 16];
+        for i in every.lanes.clone() {
+            // SAFETY: the caller's promise; no vector is longer than the array.
+            all[i] = unsafe { *p.add(i * every.step) };
+        }
+        // SAFETY: as above.
+        unsafe { self.load(all.as_ptr()) }
+    }
     /// Stores the lanes of `mask`, lane i to `p[2 * i]`.
     /// # Safety
     /// See the trait; only these elements are touched.

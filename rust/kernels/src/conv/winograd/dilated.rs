@@ -4,7 +4,7 @@
 use super::super::ConvShape;
 use super::super::gather::Images;
 use super::super::geometry::Gather;
-use super::super::patches::LineArgs;
+use super::super::patches::{Again, LineArgs};
 use super::super::weight::Problem;
 use super::phases::some;
 use super::{Filters, Plan, convolve, gradient, takes_gradient};
@@ -321,6 +321,7 @@ impl Dilated {
                     apart: small.image(),
                     dst: shared.1.wrapping_add(to + lines.start * small.row),
                     dst_line: small.row,
+                    again: [Again::ONCE; 2],
                 };
                 // SAFETY: the caller's promise; only lines and columns of the image are read, and whole vectors of the small
                 // ones' lines written.

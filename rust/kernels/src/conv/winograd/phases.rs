@@ -4,7 +4,7 @@
 
 use super::super::ConvShape;
 use super::super::gather::Images;
-use super::super::patches::LineArgs;
+use super::super::patches::{Again, LineArgs};
 use super::super::weight::Problem;
 use super::{Filters, Form, Forms, LEAST, Plan, convolve, sums};
 use crate::gemm::{HasKernels, Kernels, with_shared};
@@ -272,6 +272,7 @@ impl Phases {
                             .1
                             .wrapping_add((at * lines + part.start) * self.line + (2 * c + i) * 2 * self.row),
                         dst_line: self.line,
+                        again: [Again::ONCE; 2],
                     };
                     // SAFETY: the caller's promise; only lines and columns of the image are read, and whole vectors of
                     // one plane's line written.

@@ -1,6 +1,6 @@
 //! AVX-512 and AVX2, and blocks transposed in their registers.
 
-use super::Lanes;
+use super::{Every, Lanes};
 use std::arch::x86_64::*;
 use std::ops::Range;
 
@@ -329,6 +329,20 @@ lanes!(
             let mask = (((1u64 << (2 * to)) - (1u64 << (2 * from.min(to)))) & 0x5555_5555) as u32;
             [mask as u16, (mask >> 16) as u16]
         }
+        const LOADS_EVERY: bool = true;
+        #[inline(always)]
+        unsafe fn load_every(self, p: *const f32, every: &Every) -> __m512 {
+            // SAFETY: the caller's promise; masked lanes are not touched.
+            unsafe {
+                let places = _mm512_loadu_si512(every.places.as_ptr().cast());
+                let mut all = _mm512_setzero_ps();
+                for i in 0..every.step {
+                    let part = _mm512_maskz_loadu_ps(every.touched[i], p.wrapping_add(16 * i));
+                    all = _mm512_mask_permutexvar_ps(all, every.of[i], places, part);
+                }
+                all
+            }
+        }
         #[inline(always)]
         unsafe fn load_even(self, p: *const f32, [low, high]: [__mmask16; 2]) -> __m512 {
             // SAFETY: the caller's promise; masked lanes are not touched.
@@ -429,6 +443,20 @@ lanes!(
     |v, p, mask| _mm512_mask_loadu_pd(v, mask, p),
     {
         even_one_by_one!(f64);
+        const LOADS_EVERY: bool = true;
+        #[inline(always)]
+        unsafe fn load_every(self, p: *const f64, every: &Every) -> __m512d {
+            // SAFETY: the caller's promise; masked lanes are not touched.
+            unsafe {
+                let places = _mm512_cvtepi32_epi64(_mm256_loadu_si256(every.places.as_ptr().cast()));
+                let mut all = _mm512_setzero_pd();
+                for i in 0..every.step {
+                    let part = _mm512_maskz_loadu_pd(every.touched[i] as u8, p.wrapping_add(8 * i));
+                    all = _mm512_mask_permutexvar_pd(all, every.of[i] as u8, places, part);
+                }
+                all
+            }
+        }
         const LARGE: usize = 8;
         #[inline(always)]
         unsafe fn transpose_large(self, rows: &[*const f64], offset: isize, cols: usize, dst: *mut f64, ld: usize) {
