@@ -234,7 +234,34 @@ impl<T> LineArgs<T> {
         let from = phase as isize * self.stride + at as isize * self.step();
         (from, phase * self.apart + at, known)
     }
+
+    /// The vectors of a line: where each comes from and goes to, and its kind; `None` if there are too many.
+    #[inline(always)]
+    fn pieces<L: Lanes<T>>(&self, _l: L) -> Option<([(isize, usize, usize); VECTORS], [Every; KINDS])> {
+        let (all, mut found) = (self.phases * self.phase.div_ceil(L::N), 0);
+        if all > VECTORS {
+            return None;
+        }
+        let (mut pieces, mut kinds) = ([(0, 0, 0); VECTORS], [Every::NONE; KINDS]);
+        for (i, piece) in pieces[..all].iter_mut().enumerate() {
+            let (from, to, known) = self.vector(i, L::N);
+            let known = known.start..known.end.max(known.start);
+            let kind = (0..found).find(|&k| kinds[k].lanes() == known).unwrap_or(found);
+            if kind == KINDS {
+                return None;
+            }
+            if kind == found {
+                kinds[found] = Every::new(L::N, self.step().unsigned_abs(), known);
+                found += 1;
+            }
+            *piece = (from, to, kind);
+        }
+        Some((pieces, kinds))
+    }
 }
+
+/// Kinds of vectors of a line, by the lanes that are known: in few, at its ends, not all are.
+const KINDS: usize = 8;
 
 /// # Safety
 /// The known elements lie in live memory; `dst` has room for all phases of all lines and the slack behind them, which is
@@ -244,14 +271,17 @@ pub(crate) unsafe fn copy_lines<T: Copy + Default, L: Lanes<T>>(l: L, g: &LineAr
     let (step, all) = (g.step(), g.phases * g.phase.div_ceil(L::N));
     // SAFETY: the caller's promise; what the last vector of a phase writes too much is written again or slack.
     unsafe {
-        if L::LOADS_EVERY && all <= VECTORS && (3..=Every::MOST as isize).contains(&step) {
-            let pieces: [_; VECTORS] = std::array::from_fn(|i| {
-                let (from, to, known) = if i < all { g.vector(i, L::N) } else { (0, 0, 0..0) };
-                (from, to, Every::new(L::N, step.unsigned_abs(), known))
-            });
+        let every = match (3..=Every::MOST as isize).contains(&step) {
+            true if L::LOADS_EVERY => g.pieces(l),
+            _ => None,
+        };
+        if let Some((pieces, kinds)) = every {
             each_line!(g, |src, dst| {
-                for (from, to, every) in &pieces[..all] {
-                    l.store(dst.wrapping_add(*to), l.load_every(src.wrapping_offset(*from), every));
+                for &(from, to, kind) in &pieces[..all] {
+                    l.store(
+                        dst.wrapping_add(to),
+                        l.load_every(src.wrapping_offset(from), &kinds[kind]),
+                    );
                 }
             });
         } else if L::N == 1 || !matches!(step, 1 | 2) {

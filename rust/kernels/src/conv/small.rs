@@ -6,6 +6,7 @@ use super::ConvShape;
 use super::gather::Images;
 use super::lines::LineTile;
 use super::weight::Problem;
+use super::window::WINDOW_ROWS;
 use super::winograd::some;
 use crate::gemm::{HasKernels, Kernels, even_part, panel_width, with_scratch, with_shared};
 use crate::parallel;
@@ -72,7 +73,11 @@ impl Small {
     /// `back`, the gradient of the input will be.
     pub fn of(s: &ConvShape, input: [isize; 5], output: [isize; 5], back: bool) -> Option<Small> {
         if (1..VECTOR).contains(&s.n) {
-            let few = Small::fitting(s, input, output, s.n);
+            // Columns are channels: with few of them a product has little to do.
+            let columns = if back { s.c_in } else { s.c_out } / s.groups();
+            let few = (columns > WINDOW_ROWS)
+                .then(|| Small::fitting(s, input, output, s.n))
+                .flatten();
             // Beside the columns that other products take, which one image's forward pass multiplies with weights where they lie.
             // A product or two have no other taps to pass over.
             let (results, strides) = match back {

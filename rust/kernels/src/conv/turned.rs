@@ -349,6 +349,18 @@ impl<T: Copy + Default + HasKernels> Share<'_, T> {
         inside.then(|| source.data.wrapping_offset(d * sd + h * sh + b.low))
     }
 
+    /// Lines of a block that lie inside the image.
+    fn inside(&self, b: &Block, tap: isize) -> Range<usize> {
+        let (g, d) = (self.geometry, (b.depth * self.geometry.step[0]) as isize + tap);
+        let lines = b.lines as isize;
+        let from = (-b.first).clamp(0, lines);
+        let to = (g.size[1] as isize - b.first).clamp(from, lines);
+        match (0..g.size[0] as isize).contains(&d) {
+            true => from as usize..to as usize,
+            false => 0..0,
+        }
+    }
+
     /// Columns of a block's lines that lie inside the image.
     fn known(&self, b: &Block) -> Range<usize> {
         let from = (-b.low).clamp(0, b.cols as isize) as usize;
@@ -481,27 +493,27 @@ impl<T: Copy + Default + HasKernels> Share<'_, T> {
                     .clone()
                     .flat_map(|c| g.offsets[0].iter().map(move |&t| (c, t)))
                 {
-                    for i in 0..b.lines {
-                        let src = self.line(&b, tap, i);
+                    // Lines outside first: vectors that are copied end in zeros, which may reach into them.
+                    let inside = self.inside(&b, tap);
+                    dst.write_bytes(0, inside.start * b.cols);
+                    dst.wrapping_add(inside.end * b.cols)
+                        .write_bytes(0, (b.lines - inside.end) * b.cols);
+                    if let Some(src) = self.line(&b, tap, inside.start) {
                         (kernels.copy_lines)(&LineArgs {
-                            src: src.unwrap_or(p.x).wrapping_offset(if src.is_some() {
-                                c as isize * p.x_strides[1]
-                            } else {
-                                0
-                            }),
+                            src: src.wrapping_offset(c as isize * p.x_strides[1]),
                             stride: 1,
-                            lines: 1,
-                            line_stride: 0,
-                            known: if src.is_some() { known.clone() } else { 0..0 },
+                            lines: inside.len(),
+                            line_stride: p.x_strides[3],
+                            known: known.clone(),
                             phases: 1,
                             phase: b.cols,
                             apart: b.cols,
-                            dst,
-                            dst_line: 0,
+                            dst: dst.wrapping_add(inside.start * b.cols),
+                            dst_line: b.cols,
                             again: [Again::ONCE; 2],
                         });
-                        dst = dst.wrapping_add(b.cols);
                     }
+                    dst = dst.wrapping_add(plane);
                 }
                 let run = Run {
                     offset: b.from as isize,

@@ -12,41 +12,80 @@
 use std::ops::Range;
 
 /// Elements of memory equally far apart that make a vector: lane i is the element `i * step`.
-#[derive(Clone)]
+#[derive(Clone, Copy)]
 pub struct Every {
-    step: usize,
+    step: u8,
     /// Lanes that are loaded.
-    lanes: Range<usize>,
-    /// Where in its vector of memory a lane's element lies, which lanes are in each of these vectors, and which elements of
-    /// them are touched.
+    lanes: [u8; 2],
+    /// Where in its vector of memory each lane's element lies.
     #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "only AVX-512 permutes"))]
     places: [i32; 16],
+    /// The vectors of memory that have elements of lanes: to load another, even under an empty mask, may take a long time.
     #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "as above"))]
-    of: [u16; Every::MOST],
+    parts: [Part; Every::MOST],
     #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "as above"))]
-    touched: [u16; Every::MOST],
+    count: u8,
+}
+
+/// Where a vector of memory begins, which of its elements are loaded, and into which lanes.
+#[derive(Clone, Copy)]
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "only AVX-512 permutes"))]
+struct Part {
+    at: u16,
+    touched: u16,
+    lanes: u16,
 }
 
 impl Every {
     /// The largest step.
     pub const MOST: usize = 8;
+    /// No lanes.
+    pub const NONE: Self = Self {
+        step: 1,
+        lanes: [0; 2],
+        places: [0; 16],
+        parts: [Part {
+            at: 0,
+            touched: 0,
+            lanes: 0,
+        }; Self::MOST],
+        count: 0,
+    };
 
     /// Lanes `lanes` of `n`, at most 16, `step` apart, at most [`Every::MOST`].
+    #[inline(always)]
     pub fn new(n: usize, step: usize, lanes: Range<usize>) -> Self {
         assert!(n <= 16 && lanes.end <= n && (1..=Self::MOST).contains(&step));
-        let (mut places, mut of, mut touched) = ([0; 16], [0; Self::MOST], [0; Self::MOST]);
-        for i in lanes.clone() {
-            places[i] = (i * step % n) as i32;
-            of[i * step / n] |= 1 << i;
-            touched[i * step / n] |= 1 << (i * step % n);
+        let mut all = Self {
+            step: step as u8,
+            lanes: [lanes.start as u8, lanes.end as u8],
+            ..Self::NONE
+        };
+        let (mut count, mut at) = (0, usize::MAX);
+        for i in lanes {
+            let place = i * step % n;
+            if i * step - place != at {
+                at = i * step - place;
+                all.parts[count % Self::MOST].at = at as u16;
+                count += 1;
+            }
+            let part = &mut all.parts[(count - 1) % Self::MOST];
+            part.touched |= 1 << place;
+            part.lanes |= 1 << i;
+            all.places[i] = place as i32;
         }
-        Self {
-            step,
-            lanes,
-            places,
-            of,
-            touched,
-        }
+        all.count = count as u8;
+        all
+    }
+
+    /// The lanes that are loaded.
+    pub fn lanes(&self) -> Range<usize> {
+        self.lanes[0].into()..self.lanes[1].into()
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    fn parts(&self) -> &[Part] {
+        &self.parts[..Self::MOST.min(self.count.into())]
     }
 }
 
@@ -106,9 +145,9 @@ pub trait Lanes<T>: Copy {
         T: Copy + Default,
     {
         let mut all = [T::default(); 16];
-        for i in every.lanes.clone() {
+        for i in every.lanes() {
             // SAFETY: the caller's promise; no vector is longer than the array.
-            all[i] = unsafe { *p.add(i * every.step) };
+            all[i] = unsafe { *p.add(i * usize::from(every.step)) };
         }
         // SAFETY: as above.
         unsafe { self.load(all.as_ptr()) }

@@ -336,9 +336,9 @@ lanes!(
             unsafe {
                 let places = _mm512_loadu_si512(every.places.as_ptr().cast());
                 let mut all = _mm512_setzero_ps();
-                for i in 0..every.step {
-                    let part = _mm512_maskz_loadu_ps(every.touched[i], p.wrapping_add(16 * i));
-                    all = _mm512_mask_permutexvar_ps(all, every.of[i], places, part);
+                for part in every.parts() {
+                    let from = _mm512_maskz_loadu_ps(part.touched, p.wrapping_add(part.at.into()));
+                    all = _mm512_mask_permutexvar_ps(all, part.lanes, places, from);
                 }
                 all
             }
@@ -450,9 +450,9 @@ lanes!(
             unsafe {
                 let places = _mm512_cvtepi32_epi64(_mm256_loadu_si256(every.places.as_ptr().cast()));
                 let mut all = _mm512_setzero_pd();
-                for i in 0..every.step {
-                    let part = _mm512_maskz_loadu_pd(every.touched[i] as u8, p.wrapping_add(8 * i));
-                    all = _mm512_mask_permutexvar_pd(all, every.of[i] as u8, places, part);
+                for part in every.parts() {
+                    let from = _mm512_maskz_loadu_pd(part.touched as u8, p.wrapping_add(part.at.into()));
+                    all = _mm512_mask_permutexvar_pd(all, part.lanes as u8, places, from);
                 }
                 all
             }
