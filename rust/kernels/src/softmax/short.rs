@@ -1,6 +1,11 @@
 //! Rows of at most four vectors, some at a time: each step for all of them, because what a row's maximum, exponentials or sum
 //! wait for, the next one's do not. The lanes of eight rows are joined side by side. Bits are those of `row`.
 
+#![allow(
+    clippy::needless_range_loop,
+    reason = "indices over rows and registers, unrolled by the compiler, read best as such"
+)]
+
 use super::row::{Soft, lift, raised};
 use super::wave::Wave;
 

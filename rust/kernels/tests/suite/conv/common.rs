@@ -50,6 +50,38 @@ fn shapes_agree_with_the_definition() {
     }
 }
 
+/// Columns far apart are brought together by permutations, by blocks that are turned or one by one; borders on all sides, lines
+/// of less than a vector and of many, one line, and depth, which are copied in one go.
+#[test]
+fn wide_strides_agree() {
+    let base = PLAIN.n(2).c_in(5).c_out(3);
+    for by in 2..10 {
+        let line = base.kernel([1, 1, 6]).input([1, 1, 150]).padding([0, 0, 5]);
+        let cases = [
+            base.kernel([1, 5, 4])
+                .stride([1, 3, by])
+                .input([1, 9, 19])
+                .padding([0, 3, 3]),
+            base.kernel([1, 2, 7])
+                .stride([1, 1, by])
+                .input([1, 3, 70])
+                .dilation([1, 1, 2]),
+            line.stride([1, 1, by]),
+            line.stride([1, 1, by]).input([1, 1, 600]).c_out(12),
+            base.kernel([1, 1, 1]).stride([1, 2, by]).input([1, 5, 40]),
+            base.kernel([2, 3, 3])
+                .stride([2, 2, by])
+                .input([5, 6, 23])
+                .padding([2, 1, 2])
+                .c_out(7),
+        ];
+        for s in &cases {
+            check::<f32>(s, NCHW, true, F32);
+            check::<f64>(s, NCHW, false, F64);
+        }
+    }
+}
+
 /// Few channels out for the stride, that fill vectors, and sums long enough: rows of the product are positions.
 #[test]
 fn positions_as_rows_agree() {
