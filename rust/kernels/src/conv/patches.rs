@@ -195,6 +195,8 @@ impl Again {
 const MOST_ROWS: usize = 16;
 /// Most vectors of a line whose masks are made once for all lines.
 const VECTORS: usize = 16;
+/// Kinds of vectors of a line, by the lanes that are known: in few, at its ends, not all are.
+const KINDS: usize = 8;
 
 /// Where each line of a copy comes from and goes to. No closure: one that is not inlined would lose the instruction set.
 macro_rules! each_line {
@@ -259,9 +261,6 @@ impl<T> LineArgs<T> {
         Some((pieces, kinds))
     }
 }
-
-/// Kinds of vectors of a line, by the lanes that are known: in few, at its ends, not all are.
-const KINDS: usize = 8;
 
 /// # Safety
 /// The known elements lie in live memory; `dst` has room for all phases of all lines and the slack behind them, which is
