@@ -610,3 +610,34 @@ def test_a_switch_around_a_class_warns():
                 self.recording = fs.is_grad_enabled()
 
     assert Made().recording is False
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_a_norm_called_twice(training):
+    # As a GAN's discriminator: real and made images, then one backward.
+    norm = fs.nn.BatchNorm1d(3).double().train(training)
+    twin = fs.nn.BatchNorm1d(3, track_running_stats=False).double()
+    x = fs.randn(5, 3, dtype=fs.float64, requires_grad=True)
+    y = fs.randn(4, 3, dtype=fs.float64, requires_grad=True)
+    before = norm.running_mean._version
+
+    def step(norm):
+        return (norm(x).sin().sum() + norm(y * x[:4]).exp().sum()) * 2
+
+    found = fs.autograd.grad(step(norm), (x, y, norm.weight, norm.bias))
+    assert norm.running_mean._version == before + 2 * training
+    # Ones and zeros are its statistics before it has trained.
+    own = step(twin) if training else step(lambda t: t / (1 + norm.eps) ** 0.5 * twin.weight + twin.bias)
+    for a, b in zip(found, fs.autograd.grad(own, (x, y, twin.weight, twin.bias)), strict=True):
+        fs.testing.assert_close(a, b)
+    fs.autograd.gradcheck(lambda x: norm(x) + norm(x * x), (x,))
+    fs.autograd.gradgradcheck(lambda x: norm(x) + norm(x * x), (x,))
+
+
+def test_statistics_moved_since_evaluation():
+    norm = fs.nn.BatchNorm1d(3).eval()
+    x = fs.randn(5, 3, requires_grad=True)
+    y = norm(x)
+    norm.train()(x)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation.*batch_norm"):
+        y.sum().backward()

@@ -226,11 +226,12 @@ fn in_step(args: &Args) -> Option<&Core> {
 }
 
 fn bump_mutated(op: &'static Op, args: &Args) {
-    if op.mutates != 0 {
+    let written = op.written(|i| args.bool(i));
+    if written != 0 {
         for (i, a) in args.items.iter().enumerate() {
             match a {
-                Arg::Tensor(c) if op.mutates & (1 << i) != 0 => c.version().bump(op.index),
-                Arg::Tensors(list) if op.mutates & (1 << i) != 0 => {
+                Arg::Tensor(c) if written & (1 << i) != 0 => c.version().bump(op.index),
+                Arg::Tensors(list) if written & (1 << i) != 0 => {
                     list.iter().for_each(|c| c.version().bump(op.index));
                 }
                 _ => {}

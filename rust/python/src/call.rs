@@ -246,7 +246,8 @@ fn taken_apart<'py>(
         return None;
     }
     // What writes its arguments (running statistics) does more than its composite.
-    let writes = |i: usize| op.mutates & (1 << i) != 0 && !matches!(args[i], Arg::None);
+    let written = op.written(|i| args.bool(i));
+    let writes = |i: usize| written & (1 << i) != 0 && !matches!(args[i], Arg::None);
     let row = row(py, op)?;
     row.composite.as_ref().filter(|_| !(0..op.params.len()).any(writes))
 }

@@ -302,6 +302,13 @@ impl Node {
         Ok(slf.get().input_named(slf.py(), name)?.is_some())
     }
 
+    /// Whether the op wrote the tensor given for the parameter called `name`, besides its result: it is not saved then.
+    fn _wrote(&self, py: Python<'_>, name: &str) -> bool {
+        let wrote = |op: &Op| self.state(py, |s| op.written(|i| s.args.bool(i)));
+        self.op
+            .is_some_and(|op| op.param(name).is_some_and(|p| wrote(op) & (1 << p) != 0))
+    }
+
     /// [(name, 'tensor' or 'value'), …] of the op's parameters.
     fn _params(&self) -> Vec<(&'static str, &'static str)> {
         use firesteel::ops::Ty;

@@ -229,9 +229,12 @@ fn needed<'a>(row: &'a Row, inputs: &[Input], of_outputs: bool) -> impl Iterator
         .filter(move |s| s.is_output == of_outputs && (s.needed_by == 0 || s.needed_by & wanted != 0))
 }
 
+/// Keeps inputs. Those that the op `wrote` besides its result (a bit mask of parameters) no longer hold what it read, and a
+/// later call may write them again: no derivative needs them.
 fn save_inputs<'py>(
     py: Python<'py>,
     row: &Row,
+    wrote: u32,
     inputs: &[Input],
     tensors: &Tensors<'py>,
     saved: &mut SmallVec<[Saved; 2]>,
@@ -239,7 +242,7 @@ fn save_inputs<'py>(
 ) -> PyResult<()> {
     for save in needed(row, inputs, false) {
         for (k, (param, t)) in tensors.iter().enumerate() {
-            if *param != save.index {
+            if *param != save.index || wrote & (1 << save.index) != 0 {
                 continue;
             }
             let (mut core, inference) = t.get().with(py, |s| (s.core.clone(), s.is_inference));
@@ -305,7 +308,15 @@ pub fn record<'py>(
     bare_into(args, &mut state.args);
     inputs_into(py, tensors, &mut state.inputs)?;
     if let Some(row) = found {
-        save_inputs(py, row, &state.inputs, tensors, &mut state.saved, None)?;
+        save_inputs(
+            py,
+            row,
+            op.written(|i| args.bool(i)),
+            &state.inputs,
+            tensors,
+            &mut state.saved,
+            None,
+        )?;
         let output = |i: usize| outs.get(i).map(|o| o.get().core(py));
         save_outputs(row, &state.inputs, output, &mut state.saved);
     }
@@ -395,7 +406,7 @@ pub fn before_inplace<'py>(
     let target_core = target.get().core(py);
     if let Some(row) = found {
         let written = Some(&target_core);
-        save_inputs(py, row, &state.inputs, tensors, &mut state.saved, written)?;
+        save_inputs(py, row, 0, &state.inputs, tensors, &mut state.saved, written)?;
     }
     if let Some((base, chain, _)) = view {
         let base = base.bind(py);

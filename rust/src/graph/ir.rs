@@ -127,7 +127,8 @@ impl Action {
         if *form != Form::New {
             outs.iter().copied().for_each(&mut f);
         }
-        for (i, a) in args.iter().enumerate().filter(|(i, _)| op.mutates & (1 << i) != 0) {
+        let written = op.written(|i| !matches!(args[i], Operand::Constant(Arg::Bool(false))));
+        for (i, a) in args.iter().enumerate().filter(|(i, _)| written & (1 << i) != 0) {
             debug_assert!(i < 32);
             match a {
                 Operand::Value(v) => f(*v),

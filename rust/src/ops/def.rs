@@ -178,6 +178,8 @@ pub struct Op {
     pub updates_self: bool,
     /// Arguments that the op writes, as a bit mask.
     pub mutates: u32,
+    /// The boolean parameter that must be true for that.
+    pub mutates_if: Option<usize>,
     pub random: bool,
     /// Position in the table.
     pub index: u32,
@@ -192,6 +194,16 @@ impl Op {
     /// Index of the first parameter of this name.
     pub fn param(&self, name: &str) -> Option<usize> {
         self.params.iter().position(|p| p.name == name)
+    }
+
+    /// Arguments that a call writes, as a bit mask; `is_true` says whether a parameter is.
+    #[inline]
+    pub fn written(&self, is_true: impl Fn(usize) -> bool) -> u32 {
+        if self.mutates != 0 && self.mutates_if.is_none_or(is_true) {
+            self.mutates
+        } else {
+            0
+        }
     }
 
     /// Whether a device carries the op out itself: on the gpu an op may have to be taken apart (its composite).
@@ -288,6 +300,7 @@ pub fn op(signature: &'static str, doc: &'static str) -> Builder {
             quick: None,
             whole: None,
             mutates: 0,
+            mutates_if: None,
             random: false,
             index: 0,
             places: 0,
@@ -460,6 +473,11 @@ impl Builder {
         let i = self.op.param(name).expect("a parameter that the op mutates");
         self.op.mutates |= 1 << i;
         self.op.out = false;
+        self
+    }
+    /// Nothing is written unless this boolean parameter is true.
+    pub fn mutates_if(mut self, name: &str) -> Builder {
+        self.op.mutates_if = self.op.param(name);
         self
     }
     /// Only the first output is returned; the others are there for the derivative.

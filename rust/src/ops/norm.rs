@@ -440,6 +440,7 @@ pub fn ops() -> Vec<Builder> {
             .compute(batch_infer, batch_run)
             .mutates("running_mean")
             .mutates("running_var")
+            .mutates_if("training")
             .hide_others()
             .function_only(),
         op("_batch_norm_backward(grad, input, weight: Tensor?, running_mean: Tensor?, running_var: Tensor?, save_mean, save_invstd, training: bool, eps: float) -> (input_grad, weight_grad, bias_grad)", "Gradients of `batch_norm`.")

@@ -49,13 +49,20 @@ for _table in (
 
 
 def rerun(node, composite, grad):
-    """Gradients of a fused op's inputs, differentiable: its composite on aliases of the saved inputs."""
+    """Gradients of a fused op's inputs, differentiable: its composite on aliases of the saved inputs.
+
+    Inputs that the op wrote (running statistics) were not saved, nor does the composite need them.
+    """
     from ..graph import grad as gradients
 
     names, tensors = node._params(), []
     args = []
     for name, kind in names:
         if kind == "tensor" and node._has(name):
+            if node._wrote(name):
+                tensors.append(None)
+                args.append(None)
+                continue
             x = _C.alias(getattr(node, name))
             if not x.requires_grad and x.is_floating_point() and node._needs(name):
                 x.requires_grad_(True)
@@ -70,7 +77,7 @@ def rerun(node, composite, grad):
         out = composite(*args)
     finally:
         _C._set_grad(before)
-    wanted = [x for x in tensors if x.requires_grad]
+    wanted = [x for x in tensors if x is not None and x.requires_grad]
     grads = grad if isinstance(grad, list) else [grad]
     outs = list(out) if isinstance(out, (tuple, list)) else [out]
     pairs = [(o, g) for o, g in zip(outs, grads, strict=False) if g is not None and o.requires_grad]

@@ -178,8 +178,8 @@ def _layer_norm(n, g):
 
 def _batch_norm(n, g):
     weight = n.weight if n._has("weight") else None
-    mean = n.running_mean if n._has("running_mean") else None
-    var = n.running_var if n._has("running_var") else None
+    # The batch's statistics moved the running ones, which are not saved then.
+    mean, var = (None, None) if n.training else (n.running_mean, n.running_var)
     gx, gw, gb = _C._batch_norm_backward(g, n.input, weight, mean, var, n.save_mean, n.save_invstd, n.training, n.eps)
     return gx, gw, gb, None, None
 
