@@ -3,12 +3,16 @@
 
 use super::block::Row;
 use super::channels::{each_place, means, side_by_side};
-use super::wide::{self, Wide};
+use super::wide::{self, Together, Wide};
 use super::{PoolShape, Strides, Window, adaptive_windows, each_plane, row, zero_plane};
 use crate::dtype::{DType, Element};
 use crate::parallel;
+use crate::reduce::walk::Share;
 use crate::view::{Dst, Src};
 use std::ops::Add;
+
+/// Outputs of a row for which planes are taken together: so few do not fill vectors.
+const FEW: usize = 8;
 
 /// A sum by a count. Float32's goes by the count's inverse, which in float64 makes no difference but in double roundings.
 #[inline(always)]
@@ -163,6 +167,16 @@ fn forward<T: Element>(windows: &[Vec<Window>; 3], s: Option<&PoolShape>, diviso
                 }
             });
         }
+        let planes = y.shape()[0] * channels;
+        if !global
+            && x.is_contiguous()
+            && let Some(together) =
+                Together::new(windows, s, FEW, [planes, work(windows)], [depth, height, width], false)
+        {
+            let (from, to) = (Share::new(x.ptr().cast_mut().cast()), Share::new(y.ptr().cast()));
+            // SAFETY: f32; dense planes.
+            return unsafe { together.mean(planes, from, &Inverses::new(windows, divisor), to) };
+        }
         if let Some(wide) = s.and_then(|s| Wide::new(windows, s, xs, [depth, height, width])) {
             let inverses = Inverses::new(windows, divisor);
             let size = y.shape()[2..].iter().product::<usize>();
@@ -274,15 +288,26 @@ fn backward<T: Element + Add<Output = T>>(
             }
         });
     }
-    if T::DTYPE == DType::F32
-        && gx.is_contiguous()
-        && gy.is_contiguous()
+    let dense = T::DTYPE == DType::F32 && gx.is_contiguous() && gy.is_contiguous();
+    let (planes, all) = (gx.shape()[0] * channels, size + work(windows));
+    // Windows of two by two have a way of their own.
+    let few = if s.is_some_and(|s| s.kernel == [1, 2, 2]) {
+        FEW / 2
+    } else {
+        FEW
+    };
+    if dense && let Some(together) = Together::new(windows, s, few, [planes, all], [depth, height, width], true) {
+        let (from, to) = (Share::new(gy.ptr().cast_mut().cast()), Share::new(gx.ptr().cast()));
+        // SAFETY: f32; dense planes.
+        return unsafe { together.mean_input(planes, from, &Inverses::new(windows, divisor), to) };
+    }
+    if dense
         && let Some(wide) = s.and_then(|s| Wide::new(windows, s, xs, [depth, height, width]))
         && wide.spreads()
     {
         let inverses = Inverses::new(windows, divisor);
         let outputs = gy.shape()[2..].iter().product::<usize>();
-        return each_plane(gx.shape(), size + work(windows), |plane| {
+        return each_plane(gx.shape(), all, |plane| {
             // SAFETY: f32; planes are disjoint.
             unsafe {
                 let g = gy.ptr().add(plane * outputs);

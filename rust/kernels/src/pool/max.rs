@@ -4,11 +4,12 @@
 use super::block::{BLOCK, Row, put};
 use super::channels::{each_place, maxima, side_by_side};
 use super::row::{self, Places, Unwanted, Wanted};
-use super::wide::Wide;
+use super::wide::{Together, Wide};
 use super::{PoolShape, Strides, Window, adaptive_windows, each_plane, zero_plane};
 use crate::dtype::DType;
 use crate::dtype::Element;
 use crate::multiversion;
+use crate::reduce::walk::Share;
 use crate::view::{Dst, Src};
 use std::marker::PhantomData;
 use std::ops::{Add, Range};
@@ -129,6 +130,18 @@ impl<'a, T: MaxElement> Plane<'a, T> {
         Wide::new(self.windows, s, self.strides, self.size)
     }
 
+    /// The planes side by side, where that pays: for rows of few outputs, which do not fill vectors; more of them where the
+    /// walk along rows is `slow`, or a plane has but one.
+    fn together(&self, shape: &[usize], slow: bool, whole: bool) -> Option<Together<'a>> {
+        if T::DTYPE != DType::F32 {
+            return None;
+        }
+        let one = self.windows[0].len() * self.windows[1].len() == 1;
+        let few = if slow || one { 8 } else { 4 };
+        let planes = shape[0] * shape[1];
+        Together::new(self.windows, self.s, few, [planes, self.work()], self.size, whole)
+    }
+
     /// Columns outside the strip, or all of them where there is none.
     #[inline(always)]
     fn others(&self, strip: bool) -> impl Iterator<Item = (usize, &Window)> {
@@ -236,6 +249,20 @@ multiversion! {
 
 fn forward<T: MaxElement>(p: &Plane<T>, x: Src<T>, y: Dst<T>, indices: Option<Dst<i64>>) {
     let channels = y.shape()[1];
+    let dense = x.is_contiguous() && y.is_contiguous() && indices.is_none_or(|i| i.is_contiguous());
+    let slow = indices.is_some() || p.s.is_some_and(|s| s.stride[2] == 1);
+    if dense && let Some(together) = p.together(y.shape(), slow, false) {
+        let places = Share::new(indices.map_or(std::ptr::null_mut(), |i| i.ptr()));
+        // SAFETY: f32, as `together` found; dense planes.
+        return unsafe {
+            together.max(
+                y.shape()[0] * channels,
+                Share::new(x.ptr().cast_mut().cast()),
+                Share::new(y.ptr().cast()),
+                places,
+            )
+        };
+    }
     if let Some(wide) = p.wide()
         && y.is_contiguous()
         && indices.is_none_or(|i| i.is_contiguous())
@@ -289,6 +316,17 @@ pub fn max_pool_input<T: MaxElement + Add<Output = T>>(s: &PoolShape, gy: Src<T>
     let inside = (3..5).all(|d| 2 * gy.shape()[d] <= x.shape()[d]);
     let dense = x.is_contiguous() && gy.is_contiguous() && gx.is_contiguous();
     let size = p.size.iter().product::<usize>();
+    if dense && let Some(together) = p.together(x.shape(), false, true) {
+        // SAFETY: f32, as `together` found; dense planes.
+        return unsafe {
+            together.max_input(
+                x.shape()[0] * channels,
+                Share::new(x.ptr().cast_mut().cast()),
+                Share::new(gy.ptr().cast_mut().cast()),
+                Share::new(gx.ptr().cast()),
+            )
+        };
+    }
     if let Some(wide) = p.wide()
         && gy.is_contiguous()
         && gx.is_contiguous()

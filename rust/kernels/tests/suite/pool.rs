@@ -457,3 +457,93 @@ fn dense_planes_and_others_agree() {
         }
     }
 }
+
+/// Planes of rows of few outputs, of windows far apart and of adaptive pools are taken sixteen together where they are dense
+/// float32: the bits of planes that lie apart.
+#[test]
+fn planes_together_and_apart_agree() {
+    let shape = |kernel, stride, padding, dilation| PoolShape {
+        kernel,
+        stride,
+        padding,
+        dilation,
+    };
+    let one = [1; 3];
+    // A shape, or the outputs of an adaptive pool.
+    let cases = [
+        (Ok(TWO), [1, 4, 8], 8),
+        (Ok(shape([1, 3, 3], [1, 2, 2], [0, 1, 1], one)), [1, 7, 8], 17),
+        (Ok(shape([1, 5, 5], [1, 3, 3], [0, 2, 1], one)), [1, 31, 47], 33),
+        (Ok(shape([3, 3, 3], [3, 3, 3], [1, 1, 1], one)), [5, 11, 10], 24),
+        (Ok(shape([2, 3, 3], [1, 2, 4], [1, 0, 1], [2, 3, 2])), [6, 40, 30], 9),
+        (Ok(shape([1, 1, 4], [1, 1, 4], [0; 3], one)), [1, 1, 1000], 16),
+        (Ok(shape([1, 3, 3], one, [0, 1, 1], one)), [1, 6, 6], 15),
+        (Err([1, 5, 3]), [1, 12, 10], 16),
+        (Err([2, 1, 7]), [5, 9, 7], 31),
+        (Err([1, 3, 3]), [1, 80, 81], 10),
+        (Err([3, 2, 2]), [2, 3, 1], 20),
+    ];
+    let bits = |v: &[f32], step: usize| {
+        let one = |v: &f32| if v.is_nan() { 1 } else { v.to_bits() };
+        v.iter().step_by(step).map(one).collect::<Vec<_>>()
+    };
+    for ((pool, input, planes), ceil) in cases.into_iter().flat_map(|c| [(c, false), (c, true)]) {
+        let out = match &pool {
+            Ok(s) => output(s, input, ceil),
+            Err(out) => *out,
+        };
+        let (xs, ys) = (
+            [1, planes, input[0], input[1], input[2]],
+            [1, planes, out[0], out[1], out[2]],
+        );
+        let (sx, sy) = (strides(&xs, ORDERS[0]), strides(&ys, ORDERS[0]));
+        let (n, m): (usize, usize) = (xs.iter().product(), ys.iter().product());
+        let apart = sx.map(|s| 2 * s);
+        let g: Vec<f32> = (0..m).map(|i| ((i * 7919 + 13) % 1009) as f32 / 77.0 - 6.0).collect();
+        for kind in 0..3 {
+            let value = |i: usize| match (kind, i % 17, i % 3) {
+                (1, 4, _) => f32::NAN,
+                (1, _, 0) | (2, _, _) => f32::NEG_INFINITY,
+                _ => ((i * 7919) % 97) as f32 / 7.0 - 6.0,
+            };
+            let x: Vec<f32> = (0..n).map(value).collect();
+            let spread: Vec<f32> = x.iter().flat_map(|&v| [v, 50.0]).collect();
+            let what = format!("{pool:?} {input:?} {planes} {ceil} {kind}");
+            let mut both = Vec::new();
+            for (x, s) in [(&x, &sx), (&spread, &apart)] {
+                let (mut top, mut same, mut mean, mut at) = (vec![9f32; m], vec![9f32; m], vec![9f32; m], vec![9; m]);
+                let x = || src(x, &xs, s);
+                match &pool {
+                    Ok(s) => {
+                        max_pool(s, x(), dst(&mut top, &ys, &sy), Some(dst(&mut at, &ys, &sy)));
+                        max_pool(s, x(), dst(&mut same, &ys, &sy), None);
+                        avg_pool(s, x(), dst(&mut mean, &ys, &sy), ceil, None);
+                    }
+                    Err(_) => {
+                        adaptive_max_pool(x(), dst(&mut top, &ys, &sy), dst(&mut at, &ys, &sy));
+                        same.copy_from_slice(&top);
+                        adaptive_avg_pool(x(), dst(&mut mean, &ys, &sy));
+                    }
+                }
+                both.push(([&top, &same, &mean].map(|v| bits(v, 1)), at));
+            }
+            assert!(both[0] == both[1], "{what}");
+            let (mut near, mut far) = (vec![9f32; n], vec![9f32; 2 * n]);
+            for (gx, strides, step) in [(&mut near, &sx, 1), (&mut far, &apart, 2)] {
+                let x = src(if step == 1 { &x } else { &spread }, &xs, strides);
+                let (g, gx) = (src(&g, &ys, &sy), dst(gx, &xs, strides));
+                match &pool {
+                    Ok(s) if kind > 0 => max_pool_input(s, g, x, gx),
+                    Ok(s) => avg_pool_backward(s, g, gx, ceil, None),
+                    Err(_) => adaptive_avg_pool_backward(g, gx),
+                }
+            }
+            if matches!(pool, Ok(TWO)) {
+                // As in `dense_planes_and_others_agree`.
+                assert!(near.iter().zip(far.iter().step_by(2)).all(|(a, b)| a == b), "{what}");
+            } else {
+                assert_eq!(bits(&near, 1), bits(&far, 2), "{what}");
+            }
+        }
+    }
+}

@@ -1,11 +1,15 @@
 //! The walks, compiled for each instruction set, and the choice between them.
 
+use super::together::Part;
 use super::*;
 use crate::simd::{Isa, isa};
 
 type Max = unsafe fn(&Wide, *const f32, *mut f32, *mut i64);
 type MaxInput = unsafe fn(&Wide, *const f32, *const f32, *mut f32);
 type Mean = unsafe fn(&Wide, *const f32, &Inverses, *mut f32);
+type MaxPart = unsafe fn(&Together, &Part, *const f32, *mut f32, *mut i64);
+type MeanPart = unsafe fn(&Together, &Part, *const f32, &Inverses, *mut f32);
+type GivePart = unsafe fn(&Together, &Part, *const f32, *const f32, *mut f32);
 type Means = unsafe fn(*const f32, usize, f64, *mut f32, usize);
 
 /// One instruction set's functions, each as unsafe as the method of [`Wide`] that calls it.
@@ -15,6 +19,10 @@ pub(super) struct Entries {
     pub mean: Mean,
     pub mean_input: Mean,
     means: Means,
+    pub max_part: MaxPart,
+    pub mean_part: MeanPart,
+    pub give_part: GivePart,
+    pub spread_part: MeanPart,
 }
 
 /// `None`: a set without vectors.
@@ -47,6 +55,10 @@ macro_rules! compiled {
                 mean,
                 mean_input,
                 means,
+                max_part,
+                mean_part,
+                give_part,
+                spread_part,
             };
 
             $(#[target_feature(enable = $features)])?
@@ -73,6 +85,26 @@ macro_rules! compiled {
             unsafe fn means(x: *const f32, size: usize, inverse: f64, y: *mut f32, planes: usize) {
                 // SAFETY: as above.
                 unsafe { mean::means(<$token>::assume(), x, size, inverse, y, planes) }
+            }
+            $(#[target_feature(enable = $features)])?
+            unsafe fn max_part(t: &Together, part: &Part, near: *const f32, best: *mut f32, at: *mut i64) {
+                // SAFETY: as above.
+                unsafe { together::max(<$token>::assume(), t, part, near, best, at) }
+            }
+            $(#[target_feature(enable = $features)])?
+            unsafe fn mean_part(t: &Together, part: &Part, near: *const f32, inverses: &Inverses, means: *mut f32) {
+                // SAFETY: as above.
+                unsafe { together::mean(<$token>::assume(), t, part, near, inverses, means) }
+            }
+            $(#[target_feature(enable = $features)])?
+            unsafe fn give_part(t: &Together, part: &Part, near: *const f32, g: *const f32, sums: *mut f32) {
+                // SAFETY: as above.
+                unsafe { together::give(<$token>::assume(), t, part, near, g, sums) }
+            }
+            $(#[target_feature(enable = $features)])?
+            unsafe fn spread_part(t: &Together, part: &Part, g: *const f32, inverses: &Inverses, sums: *mut f32) {
+                // SAFETY: as above.
+                unsafe { together::spread(<$token>::assume(), t, part, g, inverses, sums) }
             }
         }
     };

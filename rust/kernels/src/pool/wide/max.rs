@@ -13,7 +13,7 @@ pub(super) struct Best<V: Sixteen> {
 impl<V: Sixteen> Best<V> {
     /// The next tap. `P`: with its place; else NaN is only noted.
     #[inline(always)]
-    fn take<const P: bool>(&mut self, v: V, x: V::F, place: i32) {
+    pub fn take<const P: bool>(&mut self, v: V, x: V::F, place: i32) {
         if P {
             let replaces = v.either(v.greater(x, self.value), v.unordered(x, x));
             self.value = v.choose(replaces, x, self.value);

@@ -9,6 +9,7 @@ mod max;
 mod mean;
 mod sixteen;
 mod three;
+mod together;
 mod two;
 
 use super::avg::Inverses;
@@ -16,6 +17,7 @@ use super::{PoolShape, Strides, Window};
 pub(super) use entries::means;
 use entries::{Entries, entries};
 use sixteen::{N, Sixteen};
+pub(super) use together::Together;
 
 /// How far memory is asked for in advance, in bytes.
 const AHEAD: usize = 4096;
