@@ -91,6 +91,9 @@ def instance_norm(
     if not use_input_stats:
         return _C.batch_norm(input, weight, bias, running_mean, running_var, False, momentum, eps)
     samples, channels = shape[:2]
+    if running_mean is None and running_var is None and channels:
+        # Groups of one channel.
+        return _C.group_norm(input, channels, weight, bias, eps)
 
     def repeated(tensor: Tensor | None) -> Any:
         return None if tensor is None else tensor.repeat(samples)
