@@ -639,5 +639,5 @@ def test_statistics_moved_since_evaluation():
     x = fs.randn(5, 3, requires_grad=True)
     y = norm(x)
     norm.train()(x)
-    with pytest.raises(RuntimeError, match="modified by an inplace operation.*batch_norm"):
+    with pytest.raises(RuntimeError, match=r"modified by an inplace operation.*batch_norm"):
         y.sum().backward()
