@@ -413,8 +413,9 @@ trait Adding: MaxElement + Add<Output = Self> {}
 impl<T: MaxElement + Add<Output = T>> Adding for T {}
 
 multiversion! {
-    /// The common case, two by two and side by side, all planes dense: each element is written once, and none is added.
-    fn two_input_plane<T: MaxElement>(p: &Plane<T>, src: *const T, g: *const T, g_end: *const T, to: *mut T) {
+    /// The common case, two by two and side by side, all planes dense: each element is written once, with a gradient added to
+    /// zero.
+    fn two_input_plane<T: Adding>(p: &Plane<T>, src: *const T, g: *const T, g_end: *const T, to: *mut T) {
         let [depth, height, width] = p.size;
         let (rows, cols) = (p.windows[1].len(), p.windows[2].len());
         let end = to.wrapping_add(depth * height * width);
@@ -439,7 +440,7 @@ multiversion! {
                             two_block(from, g.add(first), into, width);
                         } else {
                             for j in 0..BLOCK.min(cols - first) {
-                                two_one(from.add(2 * j), *g.add(first + j), into.add(2 * j), width);
+                                two_one(from.add(2 * j), *g.add(first + j) + T::default(), into.add(2 * j), width);
                             }
                         }
                     }
@@ -464,7 +465,7 @@ multiversion! {
 /// # Safety
 /// Whole blocks of pairs lie at `from` and `into` and in the rows after them, `width` apart, and a block at `g`.
 #[inline(always)]
-unsafe fn two_block<T: MaxElement>(from: *const T, g: *const T, into: *mut T, width: usize) {
+unsafe fn two_block<T: Adding>(from: *const T, g: *const T, into: *mut T, width: usize) {
     type Pairs<T> = [[T; 2]; BLOCK];
     // SAFETY: the caller's promise.
     let (rows, g): ([Pairs<T>; 2], [T; BLOCK]) = unsafe {
@@ -476,6 +477,7 @@ unsafe fn two_block<T: MaxElement>(from: *const T, g: *const T, into: *mut T, wi
             g.cast::<[T; BLOCK]>().read_unaligned(),
         )
     };
+    let g = g.map(|g| g + T::default());
     let mut best = [T::LEAST; BLOCK];
     let mut at = [0i32; BLOCK];
     for place in 0..4 {

@@ -82,6 +82,8 @@ pub(super) unsafe fn max_input<V: Sixteen>(v: V, a: &Wide, x: *const f32, g: *co
                 // SAFETY: the caller's promise.
                 unsafe {
                     let g = v.load_some(zero, first(n), g.wrapping_add((d * rows + h) * outputs + vector * N));
+                    // As if added to zeros: negative ones become positive.
+                    let g = v.add(g, zero);
                     let (up, down) = (
                         pair::<V, 2>(v, upper, &column, fill),
                         pair::<V, 2>(v, lower, &column, fill),
