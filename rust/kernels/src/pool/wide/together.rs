@@ -31,12 +31,13 @@ pub(super) struct Part {
     heights: Range<usize>,
 }
 
-/// What windows lie in.
-fn reach(windows: &[Window]) -> Range<usize> {
-    let some = windows.iter().filter(|w| w.len > 0);
-    let begin = some.clone().map(|w| w.start).min().unwrap_or(0);
-    let end = some.map(|w| w.start + (w.len - 1) * w.step + 1).max().unwrap_or(0);
-    begin..end
+/// What windows lie in, of which those of earlier outputs begin and end earlier: `all` and one more.
+fn with_one_more(all: &Range<usize>, w: &Window) -> Range<usize> {
+    if w.len == 0 {
+        return all.clone();
+    }
+    let begin = if all.is_empty() { w.start } else { all.start };
+    begin..all.end.max(w.start + (w.len - 1) * w.step + 1)
 }
 
 /// Pools of dense planes that are taken together, by parts.
@@ -79,21 +80,30 @@ impl<'a> Together<'a> {
             parts.push(all);
         } else {
             for (od, wd) in ds.iter().enumerate() {
-                let depths = reach(std::slice::from_ref(wd));
-                let part = |begin: usize, end: usize| Part {
-                    rows: od * hs.len() + begin..od * hs.len() + end,
-                    depths: depths.clone(),
-                    heights: reach(&hs[begin..end]),
+                let row = od * hs.len();
+                let mut part = Part {
+                    rows: row..row,
+                    depths: with_one_more(&(0..0), wd),
+                    heights: 0..0,
                 };
-                let mut begin = 0;
-                while begin < hs.len() {
-                    let mut end = begin + 1;
-                    while end < hs.len() && bytes(&part(begin, end + 1)) <= ROOM {
-                        end += 1;
+                for (oh, wh) in hs.iter().enumerate() {
+                    let more = Part {
+                        rows: part.rows.start..row + oh + 1,
+                        depths: part.depths.clone(),
+                        heights: with_one_more(&part.heights, wh),
+                    };
+                    if part.rows.is_empty() || bytes(&more) <= ROOM {
+                        part = more;
+                    } else {
+                        let next = Part {
+                            rows: row + oh..row + oh + 1,
+                            depths: part.depths.clone(),
+                            heights: with_one_more(&(0..0), wh),
+                        };
+                        parts.push(std::mem::replace(&mut part, next));
                     }
-                    parts.push(part(begin, end));
-                    begin = end;
                 }
+                parts.push(part);
             }
         }
         let most = if whole { WHOLE } else { MOST };
@@ -222,7 +232,7 @@ impl<'a> Together<'a> {
     /// # Safety
     /// As for [`Together::max`]; the planes are taken as a whole.
     pub unsafe fn max_input(&self, planes: usize, x: Share<f32>, g: Share<f32>, gx: Share<f32>) {
-        self.gradient(planes, g, gx, |first, planes, g, sums| {
+        let give = |first: usize, planes: usize, g: *const f32, sums: *mut f32| {
             scratch::with::<f32, _>(self.room()[0], |near| {
                 // SAFETY: as above.
                 unsafe {
@@ -230,7 +240,9 @@ impl<'a> Together<'a> {
                     (self.entries.give_part)(self, &self.parts[0], near.as_ptr(), g, sums)
                 }
             })
-        })
+        };
+        // SAFETY: as above.
+        unsafe { self.gradient(planes, g, gx, give) }
     }
 
     /// Gradient of [`Together::mean`].
@@ -238,14 +250,19 @@ impl<'a> Together<'a> {
     /// # Safety
     /// As for [`Together::max_input`].
     pub unsafe fn mean_input(&self, planes: usize, g: Share<f32>, inverses: &Inverses, gx: Share<f32>) {
-        self.gradient(planes, g, gx, |_, _, g, sums| {
+        let spread = |_: usize, _: usize, g: *const f32, sums: *mut f32| {
             // SAFETY: as above.
             unsafe { (self.entries.spread_part)(self, &self.parts[0], g, inverses, sums) }
-        })
+        };
+        // SAFETY: as above.
+        unsafe { self.gradient(planes, g, gx, spread) }
     }
 
     /// Calls `f` for planes from a first one on with their turned gradients and zeros, of which it makes sums, which go to `gx`.
-    fn gradient(
+    ///
+    /// # Safety
+    /// As for [`Together::max_input`].
+    unsafe fn gradient(
         &self,
         planes: usize,
         g: Share<f32>,
