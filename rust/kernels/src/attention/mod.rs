@@ -6,21 +6,24 @@
 //! **Order.** A score is one chain over the head's dims, the scale multiplied into the query. A query's sum of
 //! exponentials and its output are chains over the keys in their order, scaled to a new maximum every 128 keys. Gradients
 //! of keys and values are chains over the queries. The query's is one chain over each 512 keys; these are added in order.
+//! The forward pass of few queries has another (`few`).
 
 mod backward;
 pub(crate) mod block;
+mod few;
 pub(crate) mod tile;
 
 pub use backward::backward;
 pub use block::Dropout;
 
 use crate::dtype::DType;
-use crate::gemm::Products;
-use crate::gemm::with_scratch;
+use crate::gemm::{GemmElement, Products, with_scratch};
 use crate::parallel;
 use crate::reduce::real::Real;
 use crate::reduce::walk::{Share, Walk};
+use crate::scratch::Plain;
 use crate::simd::isa;
+use crate::softmax::row::Soft;
 use crate::view::{AnyDst, AnySrc, Dst, Src};
 use block::{KEYS, QUERIES, Softmax, Weight};
 use tile::{HasTiles, Product, Tiles, Turn};
@@ -282,8 +285,11 @@ impl<T> Parts<T> {
     }
 }
 
-fn forward_of<T: Weight + HasTiles>(a: &Attention, out: &Dst<T>, logsumexp: &Dst<T>) {
+fn forward_of<T: Weight + HasTiles + Soft + GemmElement + Plain>(a: &Attention, out: &Dst<T>, logsumexp: &Dst<T>) {
     let job = Job::<T>::of(a);
+    if few::suits(&job) {
+        return few::forward(&job, out, logsumexp);
+    }
     let d = out.rank() - 2;
     let inputs = job.walk();
     let outputs = Walk::of(&out.shape()[..d], [out.strides()]);
