@@ -44,6 +44,27 @@ def test_causal_is_the_lower_triangle():
             close(x, y)
 
 
+@pytest.mark.parametrize("dtype", [fs.float32, fs.float64])
+def test_few_queries_are_as_the_same_among_many(dtype):
+    """One to sixteen queries have a forward pass of their own: with every kind of mask, broadcast and strided inputs."""
+    many, keys = 40, 150
+    q, k, v = inputs((2, 3, many, 24), (2, 1, keys, 24), (2, 1, 20, keys), dtype=dtype)
+    k, v = k.expand(2, 3, keys, 24), v.mT.expand(2, 3, keys, 20)
+    mask = fs.randn(2, 1, many, keys, dtype=dtype)
+    mask = mask.masked_fill(mask < -1, -math.inf)
+    mask[:, :, 3] = -math.inf
+    turned = mask.mT.contiguous().mT
+    tolerance = 1e-12 if dtype == fs.float64 else 1e-5
+    for n in (1, 2, 7, 16):
+        for options in ({}, {"is_causal": True}, {"attn_mask": mask}, {"attn_mask": turned}, {"scale": 3.0}):
+            part = {key: x[:, :, :n] if key == "attn_mask" else x for key, x in options.items()}
+            few, whole = attention(q[:, :, :n], k, v, **part), attention(q, k, v, **options)[:, :, :n]
+            close(few, whole, tolerance)
+            assert not few.isnan().any()
+            for x, y in zip(gradients(few, (q, k, v)), gradients(whole, (q, k, v)), strict=True):
+                close(x, y, 20 * tolerance)
+
+
 def test_a_query_that_sees_no_key_gives_zeros():
     """As PyTorch since 2.5, for masks of both kinds; nothing else is touched by it, gradients included."""
     q, k, v = inputs((4, 8), (5, 8), (5, 8))

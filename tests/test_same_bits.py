@@ -166,7 +166,7 @@ def kernel_digests():
         )
         yield (
             f"order {rows}x{width}",
-            digest([*fs.sort(x, 1), *fs.sort(x, 0), *fs.topk(x, 3, 1), x.argmax(1), x.median()]),
+            digest([*fs.sort(x, 1), *fs.sort(x, 0), *fs.sort(x.double(), 0), *fs.topk(x, 3, 1), x.argmax(1), x.median()]),
         )
         yield (
             f"sums {rows}x{width}",
@@ -192,6 +192,9 @@ def kernel_digests():
     fs.manual_seed(7)
     yield "random", digest([fs.rand(70_001), draw(70_001), fs.randperm(70_001), fs.randint(0, 1000, (70_001,)),
                             f.dropout(fs.ones(70_001), 0.3), fs.bernoulli(fs.full((70_001,), 0.2))])  # fmt: skip
+    for queries in (1, 5):
+        heads = [draw(2, 3, n, 40) for n in (queries, 130, 130)]
+        yield both(f"attention of {queries}", f.scaled_dot_product_attention, *heads)
     heads = [draw(2, 3, 130, 40) for _ in range(3)]
     yield both("attention", lambda q, k, v: f.scaled_dot_product_attention(q, k, v, is_causal=True), *heads)
     for layer in (fs.nn.LSTM(33, 40), fs.nn.GRU(33, 40)):

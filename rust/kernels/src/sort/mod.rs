@@ -4,6 +4,7 @@
 //! determined by the input alone.
 
 mod keys;
+mod short;
 mod unique;
 
 pub use unique::{Unique, unique_consecutive, unique_sorted};
@@ -37,6 +38,16 @@ enum Task {
         ignore_nan: bool,
     },
     Mode,
+}
+
+impl Task {
+    /// What turns keys so that the first of the order is the least.
+    fn flip<T: Sortable>(self) -> u64 {
+        match self {
+            Task::Sort { descending: true } | Task::Top { largest: true, .. } => u64::MAX >> (64 - T::BITS),
+            _ => 0,
+        }
+    }
 }
 
 /// Sorts along `axis`: values and the indices they had. Always stable.
@@ -98,6 +109,11 @@ fn along<T: Sortable>(src: &Src<T>, axis: usize, task: Task, values: &Dst<T>, in
         step,
         task,
     };
+    if short::suits(task, n, lines.count()) {
+        return parallel::for_range(lines.count(), grain(16 * n), |range| {
+            short::lines_of(&job, &lines, range)
+        });
+    }
     let small = T::BITS <= 32 && n <= u32::MAX as usize;
     parallel::for_range(lines.count(), grain(16 * n), |range| {
         if small {
@@ -154,11 +170,7 @@ fn one_line<T: Sortable, E: Entry>(job: &Job<T>, line: &[T], at: [isize; 2], ent
     };
     // SAFETY: every task puts only what its results have room for.
     let put = |k: usize, index: usize| unsafe { out.put(k, line[index], index) };
-    let descending = matches!(
-        job.task,
-        Task::Sort { descending: true } | Task::Top { largest: true, .. }
-    );
-    let flip = if descending { u64::MAX >> (64 - T::BITS) } else { 0 };
+    let flip = job.task.flip::<T>();
     match job.task {
         Task::Sort { .. } => {
             // A line of wide keys that lie close together is sorted by what differs.

@@ -269,3 +269,96 @@ fn sorted_values_keep_their_signs_and_nans() {
         );
     }
 }
+
+/// Lines beside each other, which a network sorts when they are short, give what each of them gives alone.
+fn check_lines<T: Element + PartialEq + std::fmt::Debug>(of: impl Fn(usize) -> T) {
+    for n in [1, 2, 3, 7, 8, 15, 16, 17, 33, 63, 64, 65] {
+        for count in [3, 4, 5, 16, 17, 40] {
+            let x: Vec<T> = (0..n * count).map(&of).collect();
+            let k = n.div_ceil(2);
+            for down in [false, true] {
+                // Lines that lie in rows, and in columns.
+                for axis in [1, 0] {
+                    let lay = |n: usize| if axis == 1 { [count, n] } else { [n, count] };
+                    let at = |line: usize, i: usize| if axis == 1 { line * n + i } else { i * count + line };
+                    let new = |n: usize| (vec![T::default(); n * count], vec![0i64; n * count]);
+                    let [(mut v, mut i), (mut tv, mut ti), (mut kv, mut ki)] = [new(n), new(k), new(1)];
+                    let (all, top, one) = (lay(n), lay(k), lay(1));
+                    sort(
+                        any(&x, &all),
+                        axis,
+                        down,
+                        true,
+                        any_mut(&mut v, &all),
+                        any_mut(&mut i, &all),
+                    );
+                    topk(
+                        any(&x, &all),
+                        k,
+                        axis,
+                        down,
+                        true,
+                        any_mut(&mut tv, &top),
+                        any_mut(&mut ti, &top),
+                    );
+                    kthvalue(any(&x, &all), k, axis, any_mut(&mut kv, &one), any_mut(&mut ki, &one));
+                    for line in 0..count {
+                        let alone: Vec<T> = (0..n).map(|i| x[at(line, i)]).collect();
+                        let (mut av, mut ai) = (vec![T::default(); n], vec![0i64; n]);
+                        sort(
+                            any(&alone, &[n]),
+                            0,
+                            down,
+                            true,
+                            any_mut(&mut av, &[n]),
+                            any_mut(&mut ai, &[n]),
+                        );
+                        // Bits, as text: NaN differs from itself, -0 does not from 0.
+                        let same = |a: T, b: T| format!("{a:?}") == format!("{b:?}");
+                        for j in 0..n {
+                            let p = at(line, j);
+                            assert!(
+                                same(v[p], av[j]) && i[p] == ai[j],
+                                "{n} {count} {down} {axis} {line} {j}"
+                            );
+                        }
+                        for j in 0..k {
+                            let p = if axis == 1 { line * k + j } else { j * count + line };
+                            assert!(
+                                same(tv[p], av[j]) && ti[p] == ai[j],
+                                "{n} {count} {down} {axis} {line} {j}"
+                            );
+                        }
+                        if !down {
+                            assert!(
+                                same(kv[line], av[k - 1]) && ki[line] == ai[k - 1],
+                                "{n} {count} {axis} {line}"
+                            );
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn short_lines() {
+    let some = |i: usize| ((i * 7919 + 13) % 61) as f64 * 0.37 - 9.0;
+    let odd = |i: usize| match i * 31 % 23 {
+        0 => f64::NAN,
+        1 | 2 => -0.0,
+        3 | 4 => 0.0,
+        5 => f64::NEG_INFINITY,
+        6 => f64::INFINITY,
+        _ => some(i),
+    };
+    check_lines(some);
+    check_lines(odd);
+    check_lines(|i| some(i) as f32);
+    check_lines(|i| odd(i) as f32);
+    check_lines(|i| (some(i) as i64) << 40 | 3);
+    check_lines(|i| some(i) as i32);
+    check_lines(|i| (some(i) + 9.0) as u8);
+    check_lines(|i| Bool((i % 3 == 0) as u8));
+}
