@@ -3,11 +3,19 @@
 use crate::simd::cache::first_is_small;
 use crate::simd::{prefetch, prefetch_write};
 
-/// Longer rows are left to the system's copy. Shorter ones are not: where a row's place in its page lies a few bytes after
-/// its source's, `rep movsb`, which the system chooses, takes ten times as long on some processors (measured on AMD Zen 4).
-const LONG: usize = 256 << 10;
-/// Longer rows need nobody to ask for the ones that follow.
-const SHORT: usize = 4096;
+/// Longer rows are left to the system's copy.
+const LONG: usize = 4096;
+/// … up to this length unless the result lies up to [`NEAR`] bytes further into its page than the source: there `rep
+/// movsb`, which the system chooses, takes ten times as long on some processors (measured on AMD Zen 4).
+const LONGER: usize = 256 << 10;
+const NEAR: usize = 256;
+
+/// Whether a row of [`LONG`] bytes or more is left to the system's copy.
+#[inline(always)]
+fn is_systems(from: *const u8, to: *mut u8, n: usize) -> bool {
+    let ahead = to.addr().wrapping_sub(from.addr()) % 4096;
+    n >= LONGER || ahead == 0 || ahead > NEAR
+}
 
 /// Copies what lies `at` bytes from both.
 ///
@@ -51,7 +59,7 @@ pub(crate) unsafe fn copy_row<T: Copy>(from: *const T, to: *mut T, n: usize) {
     unsafe {
         match n {
             0 => {}
-            LONG.. => std::ptr::copy(from, to, n),
+            LONG.. if is_systems(from, to, n) => std::ptr::copy(from, to, n),
             64.. => {
                 for at in (0..n & !63).step_by(64) {
                     word::<[u64; 8]>(from, to, at);
@@ -105,7 +113,7 @@ const AHEAD_BYTES: usize = 1024;
 unsafe fn copy_rows_asking<T: Copy>(from: *const T, to: *mut T, rows: usize, n: usize, steps: [isize; 2]) {
     let bytes = n * size_of::<T>();
     let ahead = (AHEAD_BYTES / bytes.max(1)).max(1) as isize;
-    let whole = if (64..SHORT).contains(&bytes) { bytes & !63 } else { 0 };
+    let whole = if (64..LONG).contains(&bytes) { bytes & !63 } else { 0 };
     for r in 0..rows as isize {
         // SAFETY: the caller's promise; what is asked for may lie anywhere. Words end inside the row.
         unsafe {

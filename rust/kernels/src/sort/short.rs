@@ -11,15 +11,22 @@ use std::ops::Range;
 
 /// Lines side by side.
 const LANES: usize = 16;
-/// The longest lines that are short.
-const LONGEST: usize = 64;
+/// The longest lines that are short (measured).
+const LONGEST: usize = 32;
+/// … of which only the first few elements of the order are asked for, which takes less than sorting.
+const LONGEST_PART: usize = 16;
 /// Fewer lines leave too many lanes empty.
 const FEWEST: usize = 4;
 
 /// Whether [`lines_of`] takes these lines.
 pub(super) fn suits(task: Task, n: usize, lines: usize) -> bool {
-    let orders = matches!(task, Task::Sort { .. } | Task::Top { .. } | Task::Nth { .. });
-    orders && n <= LONGEST && lines >= FEWEST
+    let longest = match task {
+        Task::Sort { .. } => LONGEST,
+        Task::Top { k, .. } if 2 * k >= n => LONGEST,
+        Task::Top { .. } | Task::Nth { .. } => LONGEST_PART,
+        Task::Median { .. } | Task::Mode => 0,
+    };
+    n <= longest && lines >= FEWEST
 }
 
 /// The entries that the lines have in one place.
