@@ -166,7 +166,9 @@ def kernel_digests():
         )
         yield (
             f"order {rows}x{width}",
-            digest([*fs.sort(x, 1), *fs.sort(x, 0), *fs.sort(x.double(), 0), *fs.topk(x, 3, 1), x.argmax(1), x.median()]),
+            digest(
+                [*fs.sort(x, 1), *fs.sort(x, 0), *fs.sort(x.double(), 0), *fs.topk(x, 3, 1), x.argmax(1), x.median()]
+            ),
         )
         yield (
             f"sums {rows}x{width}",

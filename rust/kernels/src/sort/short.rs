@@ -14,7 +14,7 @@ const LANES: usize = 16;
 /// The longest lines that are short (measured).
 const LONGEST: usize = 32;
 /// … of which only the first few elements of the order are asked for, which takes less than sorting.
-const LONGEST_PART: usize = 16;
+const LONGEST_PART: usize = 8;
 /// Fewer lines leave too many lanes empty.
 const FEWEST: usize = 4;
 
