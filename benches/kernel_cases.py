@@ -182,6 +182,8 @@ def cases():
         add("order", f"topk(10) {size}", f"x = t.randn({n})", "t.topk(x, 10)")
         add("order", f"cumsum {size}", f"x = t.randn({n})", "t.cumsum(x, 0)")
     add("order", "sort(1) 1000x1000", "x = t.randn(1000, 1000)", "t.sort(x, 1)")
+    add("order", "sort(0) 4x4096", "x = t.randn(4, 4096)", "t.sort(x, 0)")
+    add("order", "sort(1) 4096x8", "x = t.randn(4096, 8)", "t.sort(x, 1)")
     add("order", "sort long 1e6", "x = t.randint(0, 10**6, (10**6,))", "t.sort(x)")
     add("order", "argsort(0) 1000x1000", "x = t.randn(1000, 1000)", "t.argsort(x, 0)")
     add("order", "topk(5) 64x50257", "x = t.randn(64, 50257)", "t.topk(x, 5)")
@@ -391,6 +393,11 @@ def cases():
             name = f"{batch}x{heads}x{tokens}x{size}{name}"
             add("attention", name, setup, call)
             add_backward("attention", name, setup + "; x = q", call, "q, k, v")
+    # A language model's next word, and the next few.
+    for queries, heads, keys, size in ((1, 24, 128, 64), (1, 32, 512, 128), (4, 24, 128, 64)):
+        setup = f"q = t.randn(1, {heads}, {queries}, {size}); k, v = (t.randn(1, {heads}, {keys}, {size}) for _ in range(2))"
+        name = f"{queries} of {heads}x{keys}x{size}"
+        add("attention", name, setup, "F.scaled_dot_product_attention(q, k, v)")
     for layer in ("LSTM", "GRU"):
         for steps, batch in ((50, 16), (100, 16), (50, 64)):
             setup = f"m = t.nn.{layer}(128, 128); x = t.randn({steps}, {batch}, 128)"
