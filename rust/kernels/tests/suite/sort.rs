@@ -358,7 +358,5 @@ fn short_lines() {
     check_lines(|i| some(i) as f32);
     check_lines(|i| odd(i) as f32);
     check_lines(|i| (some(i) as i64) << 40 | 3);
-    check_lines(|i| some(i) as i32);
-    check_lines(|i| (some(i) + 9.0) as u8);
     check_lines(|i| Bool((i % 3 == 0) as u8));
 }
