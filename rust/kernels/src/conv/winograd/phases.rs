@@ -29,6 +29,61 @@ pub(crate) fn set_some(bytes: usize) {
 const LEAST_PLANES: usize = 12;
 const LEAST_OF_TWO: usize = 16;
 
+/// Elements of filters that a thread brings into their phases at least.
+const FILTERS: usize = 16_384;
+
+/// Runs something for the sizes of a filter, which are constants for those that are seen most.
+macro_rules! with_sizes {
+    ($sizes:expr, $name:ident => $run:expr) => {{
+        macro_rules! with {
+            ($known:expr) => {{
+                let $name: [usize; 2] = $known;
+                $run
+            }};
+        }
+        match $sizes {
+            [4, 4] => with!([4, 4]),
+            [5, 5] => with!([5, 5]),
+            [7, 7] => with!([7, 7]),
+            other => with!(other),
+        }
+    }};
+}
+
+/// Taps of all phases of a filter.
+#[inline(always)]
+fn of_phases([high, wide]: [usize; 2]) -> usize {
+    4 * high.div_ceil(2) * wide.div_ceil(2)
+}
+
+/// Place of a tap among those of a filter's phases: phase (i, j) has the taps 2 t + i and 2 u + j.
+#[inline(always)]
+fn place(high: usize, [k, l]: [usize; 2]) -> usize {
+    // Both sizes have as many taps a phase.
+    let taps = high.div_ceil(2);
+    ((k % 2 * 2 + l % 2) * taps + k / 2) * taps + l / 2
+}
+
+/// A filter's taps to their phases, the missing ones zero.
+#[inline(always)]
+fn take_apart<T: Copy + Default>([high, wide]: [usize; 2], from: &[T], to: &mut [T]) {
+    if high % 2 + wide % 2 != 0 {
+        to.fill(T::default());
+    }
+    for (k, l) in (0..high).flat_map(|k| (0..wide).map(move |l| (k, l))) {
+        to[place(high, [k, l])] = from[k * wide + l];
+    }
+}
+
+/// Adds the taps of a filter's phases to the filter's.
+#[inline(always)]
+fn add_together<T: Copy + Add<Output = T>>([high, wide]: [usize; 2], from: &[T], to: &mut [T]) {
+    for (k, l) in (0..high).flat_map(|k| (0..wide).map(move |l| (k, l))) {
+        let to = &mut to[k * wide + l];
+        *to = *to + from[place(high, [k, l])];
+    }
+}
+
 /// How a forward pass, or the weights' gradient, falls apart.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Phases {
@@ -107,14 +162,22 @@ impl Phases {
     {
         let (groups, rows) = (s.groups(), s.c_out / s.groups());
         let channels = 4 * s.c_in / groups;
-        let filters = self.filters(s, weights);
+        let size = s.c_out * channels * self.taps * self.taps;
         if self.across(s) {
-            // SAFETY: the caller's promise.
-            return unsafe { self.convolve_across(kernels, s, &filters, images, bias) };
+            let mut filters = vec![T::default(); size];
+            // SAFETY: the caller's promise, and there is room for all.
+            return unsafe {
+                self.filters(s, weights, filters.as_mut_ptr());
+                self.convolve_across(kernels, s, &filters, images, bias)
+            };
         }
         let (image, some) = self.images::<T>(s, some());
-        with_shared(|planes| {
-            let planes = planes.reserve::<T>(some * image);
+        with_shared(|space| {
+            // Planes begin at a line, and have the slack behind them.
+            let filters = space.reserve::<T>(size.next_multiple_of(16) + some * image);
+            let planes = filters.wrapping_add(size.next_multiple_of(16));
+            // SAFETY: the caller's promise, and there is room for all.
+            unsafe { self.filters(s, weights, filters) };
             for first in (0..s.n).step_by(some) {
                 let count = some.min(s.n - first);
                 // SAFETY: the caller's promise; the buffer holds so many images' planes.
@@ -123,7 +186,7 @@ impl Phases {
                     convolve(
                         kernels,
                         self.plan,
-                        Filters::new(&self.plan, filters.as_ptr(), [groups, rows, channels], false),
+                        Filters::new(&self.plan, filters, [groups, rows, channels], false),
                         Images {
                             count,
                             src: planes,
@@ -154,16 +217,17 @@ impl Phases {
     ) where
         T: Copy + Default + HasKernels + Send + Sync + Add<Output = T>,
     {
-        let (filter, size) = (self.taps * self.taps, out.len() / (s.kernel[1] * s.kernel[2]));
-        let mut sum = vec![T::default(); size * 4 * filter];
+        let size = out.len() / (s.kernel[1] * s.kernel[2]) * 4 * self.taps * self.taps;
         // What there is to do for each batch of images is not to be more than for the images.
-        let (image, some) = self.images::<T>(s, some().max(2 * size_of_val(&sum[..])));
+        let (image, some) = self.images::<T>(s, some().max(2 * size * size_of::<T>()));
         out.fill(T::default());
-        with_shared(|planes| {
-            let planes = planes.reserve::<T>(some * image);
+        with_shared(|space| {
+            // Planes begin at a line, and have the slack behind them.
+            let sum = space.reserve::<T>(size.next_multiple_of(16) + some * image);
+            let planes = sum.wrapping_add(size.next_multiple_of(16));
             for first in (0..s.n).step_by(some) {
                 let count = some.min(s.n - first);
-                // SAFETY: the caller's promise; the buffer holds so many images' planes.
+                // SAFETY: the caller's promise; the buffer holds the sums, and behind them so many images' planes.
                 unsafe {
                     self.split(kernels, s, (problem.x, problem.x_strides), first, count, planes);
                     let problem = Problem {
@@ -174,15 +238,9 @@ impl Phases {
                         gy: problem.gy.wrapping_offset(first as isize * problem.gy_strides[0]),
                         ..*problem
                     };
-                    sums(kernels, &self.plan, &problem, 1, &mut sum);
-                }
-                for (all, part) in sum
-                    .chunks_exact(4 * filter)
-                    .zip(out.chunks_exact_mut(s.kernel[1] * s.kernel[2]))
-                {
-                    for (i, to) in part.iter_mut().enumerate() {
-                        *to = *to + all[self.place(i / s.kernel[2], i % s.kernel[2])];
-                    }
+                    let sum = std::slice::from_raw_parts_mut(sum, size);
+                    sums(kernels, &self.plan, &problem, 1, sum);
+                    self.add(s, sum, out);
                 }
             }
         });
@@ -200,24 +258,53 @@ impl Phases {
         [image as isize, self.row as isize, 0, self.line as isize, 1]
     }
 
-    /// Place of a tap among those of a channel's phases: phase (i, j) has the taps 2 t + i and 2 u + j.
-    fn place(self, k: usize, l: usize) -> usize {
-        ((k % 2 * 2 + l % 2) * self.taps + k / 2) * self.taps + l / 2
+    /// Filters of the planes, to `all`.
+    ///
+    /// # Safety
+    /// `weights` has all of the convolution's, `all` room for as many with their phases.
+    unsafe fn filters<T: Copy + Default + Sync>(self, s: &ConvShape, weights: *const T, all: *mut T) {
+        struct Shared<T>(*const T, *mut T);
+        // SAFETY: plain data; tasks write disjoint filters.
+        unsafe impl<T: Sync> Sync for Shared<T> {}
+        let ([_, high, wide], filter) = (s.kernel, 4 * self.taps * self.taps);
+        let shared = Shared(weights, all);
+        parallel::for_range(s.c_out * s.c_in / s.groups(), FILTERS / filter, |tasks| {
+            let shared = &shared;
+            let (from, to) = (tasks.start * high * wide, tasks.start * filter);
+            // SAFETY: the caller's promise; the tasks' filters are next to each other.
+            let (from, to) = unsafe {
+                (
+                    std::slice::from_raw_parts(shared.0.wrapping_add(from), tasks.len() * high * wide),
+                    std::slice::from_raw_parts_mut(shared.1.wrapping_add(to), tasks.len() * filter),
+                )
+            };
+            with_sizes!([high, wide], sizes => for (from, to) in
+                from.chunks_exact(sizes[0] * sizes[1]).zip(to.chunks_exact_mut(of_phases(sizes)))
+            {
+                take_apart(sizes, from, to);
+            });
+        });
     }
 
-    /// Filters of the planes.
-    fn filters<T: Copy + Default>(self, s: &ConvShape, weights: *const T) -> Vec<T> {
-        let ([_, high, wide], taps) = (s.kernel, self.taps);
-        let places: Vec<usize> = (0..high * wide).map(|i| self.place(i / wide, i % wide)).collect();
-        let mut all = vec![T::default(); s.c_out * s.c_in / s.groups() * 4 * taps * taps];
-        for (filter, to) in all.chunks_exact_mut(4 * taps * taps).enumerate() {
-            let from = weights.wrapping_add(filter * high * wide);
-            for (i, &place) in places.iter().enumerate() {
-                // SAFETY: the caller of `convolve` promised so many weights.
-                to[place] = unsafe { *from.wrapping_add(i) };
-            }
-        }
-        all
+    /// Adds sums of the phases' taps to those of the weights' gradient.
+    fn add<T: Copy + Sync + Send + Add<Output = T>>(self, s: &ConvShape, sum: &[T], out: &mut [T]) {
+        struct Shared<T>(*mut T);
+        // SAFETY: plain data; tasks write disjoint filters.
+        unsafe impl<T: Send> Sync for Shared<T> {}
+        let ([_, high, wide], filter) = (s.kernel, 4 * self.taps * self.taps);
+        let (count, shared) = (out.len() / (high * wide), Shared(out.as_mut_ptr()));
+        parallel::for_range(count, FILTERS / filter, |tasks| {
+            let shared = &shared;
+            let from = &sum[tasks.start * filter..tasks.end * filter];
+            let to = shared.0.wrapping_add(tasks.start * high * wide);
+            // SAFETY: `out` has `count` filters; the tasks' are next to each other.
+            let to = unsafe { std::slice::from_raw_parts_mut(to, tasks.len() * high * wide) };
+            with_sizes!([high, wide], sizes => for (from, to) in
+                from.chunks_exact(of_phases(sizes)).zip(to.chunks_exact_mut(sizes[0] * sizes[1]))
+            {
+                add_together(sizes, from, to);
+            });
+        });
     }
 
     /// Planes of some images, as `[image][line][channel][phase][column]`: element (t, u) of phase (i, j) is that in line
