@@ -56,32 +56,43 @@ fn of_phases([high, wide]: [usize; 2]) -> usize {
     4 * high.div_ceil(2) * wide.div_ceil(2)
 }
 
-/// Place of a tap among those of a filter's phases: phase (i, j) has the taps 2 t + i and 2 u + j.
+/// Runs something for each tap of a filter's phases, one after the other, and its place in the filter, `None` where the filter
+/// ends before: phase (i, j) has the taps 2 t + i and 2 u + j.
 #[inline(always)]
-fn place(high: usize, [k, l]: [usize; 2]) -> usize {
+fn each_tap([high, wide]: [usize; 2], mut run: impl FnMut(usize, Option<usize>)) {
     // Both sizes have as many taps a phase.
     let taps = high.div_ceil(2);
-    ((k % 2 * 2 + l % 2) * taps + k / 2) * taps + l / 2
+    for i in 0..2 {
+        for j in 0..2 {
+            for t in 0..taps {
+                for u in 0..taps {
+                    let (k, l) = (2 * t + i, 2 * u + j);
+                    let place = (k < high && l < wide).then_some(k * wide + l);
+                    run(((2 * i + j) * taps + t) * taps + u, place);
+                }
+            }
+        }
+    }
 }
 
 /// A filter's taps to their phases, the missing ones zero.
 #[inline(always)]
-fn take_apart<T: Copy + Default>([high, wide]: [usize; 2], from: &[T], to: &mut [T]) {
-    if high % 2 + wide % 2 != 0 {
-        to.fill(T::default());
-    }
-    for (k, l) in (0..high).flat_map(|k| (0..wide).map(move |l| (k, l))) {
-        to[place(high, [k, l])] = from[k * wide + l];
-    }
+fn take_apart<T: Copy + Default>(sizes: [usize; 2], from: &[T], to: &mut [T]) {
+    let (from, to) = (&from[..sizes[0] * sizes[1]], &mut to[..of_phases(sizes)]);
+    each_tap(sizes, |tap, place| {
+        to[tap] = place.map_or(T::default(), |place| from[place])
+    });
 }
 
 /// Adds the taps of a filter's phases to the filter's.
 #[inline(always)]
-fn add_together<T: Copy + Add<Output = T>>([high, wide]: [usize; 2], from: &[T], to: &mut [T]) {
-    for (k, l) in (0..high).flat_map(|k| (0..wide).map(move |l| (k, l))) {
-        let to = &mut to[k * wide + l];
-        *to = *to + from[place(high, [k, l])];
-    }
+fn add_together<T: Copy + Add<Output = T>>(sizes: [usize; 2], from: &[T], to: &mut [T]) {
+    let (from, to) = (&from[..of_phases(sizes)], &mut to[..sizes[0] * sizes[1]]);
+    each_tap(sizes, |tap, place| {
+        if let Some(place) = place {
+            to[place] = to[place] + from[tap];
+        }
+    });
 }
 
 /// How a forward pass, or the weights' gradient, falls apart.
