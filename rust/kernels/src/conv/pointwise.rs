@@ -7,7 +7,8 @@ use super::geometry::{Address, Gather, Source};
 use super::weight::Problem;
 use super::weights::Weights;
 use crate::gemm::{
-    Gemm, HasKernels, Kernels, Number, Operands, PackArgs, Panels, Products, Runs, panel_width, with_shared,
+    Gemm, HasKernels, Kernels, Number, Operands, PackArgs, Panels, Products, Runs, SPLIT_BLOCK, panel_width,
+    with_shared,
 };
 use crate::parallel;
 use std::ops::Range;
@@ -19,6 +20,10 @@ const LEAST: usize = 16;
 const MANY: usize = 768;
 /// Channels whose products write so much for what they read that they should not wait for blocks to be packed.
 const FEW: usize = 64;
+
+/// Positions of an image whose sums, for at most so many rows or channels, are dot products.
+const LONG: usize = 512;
+const DOTTED: usize = 4;
 
 /// Whether [`products`] is for this: a single image, whose products use each packed weight only once or twice, so that it
 /// should not go to memory and back; images of one position, which are the columns of one product; images of so many
@@ -179,7 +184,12 @@ pub(super) fn takes_gradient<T>(geometry: &Gather, address: &Address, p: &Proble
         && flat
         && address.in_place()
         && address.run() == geometry.positions()
-        && many([p.rows, p.channels], geometry.positions())
+        && (many([p.rows, p.channels], geometry.positions()) || dotted(geometry, p))
+}
+
+/// Whether what [`gradient`] sums are dot products: few rows or channels, and long lines.
+pub(super) fn dotted<T>(geometry: &Gather, p: &Problem<T>) -> bool {
+    geometry.positions() >= LONG && p.rows.min(p.channels) <= DOTTED
 }
 
 /// The sums over positions `ks` of all images, counted one after another, as a matrix [rows, channels] of a group, in `c`.
@@ -218,6 +228,27 @@ pub(super) unsafe fn gradient<T: Copy + HasKernels + Number>(
         c_cs: 1,
         ..Gemm::empty()
     };
+    if dotted(geometry, p) {
+        let mut g = g;
+        for (image, at, count) in stack.images(0..ks.len()) {
+            for from in (0..count).step_by(SPLIT_BLOCK) {
+                let part = Gemm {
+                    k: SPLIT_BLOCK.min(count - from),
+                    a: stack.a.wrapping_offset(image * stack.a_image).wrapping_add(at + from),
+                    a_rs: stack.a_rs,
+                    a_cs: 1,
+                    b: stack.b.wrapping_offset(image * stack.b_image).wrapping_add(at + from),
+                    b_rs: 1,
+                    b_cs: stack.b_cs,
+                    ..g
+                };
+                // SAFETY: the caller's promise.
+                unsafe { part.dots_here(kernels) };
+                g.from_c = true;
+            }
+        }
+        return;
+    }
     // One image, or images of one position: as they lie.
     let (image, at) = ((ks.start / positions) as isize, ks.start % positions);
     let (a_cs, b_rs) = if positions == 1 {

@@ -15,7 +15,8 @@ use super::turned::{Share, Turn};
 use super::window::{ShiftArgs, Stretch};
 use super::winograd;
 use crate::gemm::{
-    Gemm, HasKernels, Kernels, Scratch, even_part, join_rows, longest_k, pack_a, panel_width, with_scratch, with_shared,
+    Gemm, HasKernels, Kernels, SPLIT_BLOCK, Scratch, even_part, join_rows, longest_k, pack_a, panel_width,
+    with_scratch, with_shared,
 };
 use crate::parallel;
 use std::ops::Add;
@@ -92,7 +93,15 @@ unsafe fn gradient_with<T>(
         // SAFETY: the caller's promise.
         return unsafe { depthwise::correlations(kernels, geometry, problem, out) };
     }
-    let unit = even_part(positions, UNIT);
+    let [_, sc, sd, sh, sw] = problem.x_strides;
+    let address = geometry.address([sc, sd, sh, sw]);
+    let [_, gc, gd, gh, gw] = problem.gy_strides;
+    let grid = geometry.grid.map(|n| n as isize);
+    let flat =
+        (grid[2] == 1 || gw == 1) && (grid[1] == 1 || gh == grid[2]) && (grid[0] == 1 || gd == grid[1] * grid[2]);
+    let in_place = pointwise::takes_gradient(geometry, &address, &problem, flat);
+    let dotted = in_place && pointwise::dotted(geometry, &problem);
+    let unit = even_part(positions, if dotted { SPLIT_BLOCK } else { UNIT });
     let per_image = positions.div_ceil(unit);
     let units = problem.count * per_image;
     let parts = units.min(PARTS).min((ELEMENTS / area).max(1));
@@ -117,13 +126,7 @@ unsafe fn gradient_with<T>(
         return unsafe { rectangles.gradient(kernels, geometry, &problem, out) };
     }
 
-    let [_, sc, sd, sh, sw] = problem.x_strides;
-    let address = geometry.address([sc, sd, sh, sw]);
-    let [_, gc, gd, gh, gw] = problem.gy_strides;
-    let grid = geometry.grid.map(|n| n as isize);
-    let flat =
-        (grid[2] == 1 || gw == 1) && (grid[1] == 1 || gh == grid[2]) && (grid[0] == 1 || gd == grid[1] * grid[2]);
-    if pointwise::takes_gradient(geometry, &address, &problem, flat) {
+    if in_place {
         let count = if parts > 1 { parts * area } else { 0 };
         // SAFETY: as many numbers are reserved; what they are does not matter.
         let sums = unsafe { std::slice::from_raw_parts_mut(scratch.reserve::<T>(count), count) };
@@ -140,7 +143,7 @@ unsafe fn gradient_with<T>(
             // SAFETY: the caller's promise; each task has its own sums.
             unsafe { pointwise::gradient(kernels, geometry, problem, group, ks, c, here) };
         };
-        if tasks < 2 * parallel::threads() {
+        if tasks < 2 * parallel::threads() && !dotted {
             (0..tasks).for_each(|task| product(task, false));
         } else {
             parallel::for_range(tasks, 1, |some| some.for_each(|task| product(task, true)));

@@ -99,8 +99,12 @@ const DOT_BLOCK: usize = 16384;
 /// `SPLIT_MOST` of them.
 const SPLIT_AREA: usize = 16384;
 const SPLIT_K: usize = 4096;
-const SPLIT_BLOCK: usize = 2048;
+pub(crate) const SPLIT_BLOCK: usize = 2048;
 const SPLIT_MOST: usize = 64;
+/// With at most so many rows or columns, or elements of C, and k contiguous in both operands, a block is dot products:
+/// nothing is packed.
+const DOTTED: usize = 2;
+const DOTTED_AREA: usize = 128;
 
 /// The order in which the products of one element of C are added.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -108,8 +112,8 @@ enum Order {
     Serial,
     /// 64 virtual lanes; C has one column, or (`true`) one row.
     Lanes(bool),
-    /// Blocks of this many k.
-    Split(usize),
+    /// Blocks of this many k; if `true` each in 64 virtual lanes.
+    Split(usize, bool),
 }
 
 impl Order {
@@ -120,7 +124,9 @@ impl Order {
         } else if g.m == 1 && lanes(g.b_rs, g.b_cs) {
             Order::Lanes(true)
         } else if g.k >= SPLIT_K && g.m * g.n <= SPLIT_AREA {
-            Order::Split(g.k.div_ceil(SPLIT_MOST).next_multiple_of(64).max(SPLIT_BLOCK))
+            let block = g.k.div_ceil(SPLIT_MOST).next_multiple_of(64).max(SPLIT_BLOCK);
+            let few = g.m.min(g.n) <= DOTTED || g.m * g.n <= DOTTED_AREA;
+            Order::Split(block, few && g.a_cs == 1 && g.b_rs == 1)
         } else {
             Order::Serial
         }
@@ -140,7 +146,7 @@ impl<T: Number> Gemm<T> {
                     let turned = if row { self.swapped() } else { self };
                     vector::lanes(kernels, 1, turned, |_| turned)
                 }
-                Order::Split(block) => vector::split(kernels, self, block),
+                Order::Split(block, dotted) => vector::split(kernels, self, block, dotted),
                 Order::Serial => self.run(kernels),
             }
         }
@@ -222,7 +228,7 @@ where
             vector::lanes(kernels, batch, turned(0), turned)
         },
         // SAFETY: as above.
-        Order::Split(block) => (0..batch).for_each(|i| unsafe { vector::split(kernels, at(i), block) }),
+        Order::Split(block, dotted) => (0..batch).for_each(|i| unsafe { vector::split(kernels, at(i), block, dotted) }),
         // SAFETY: as above.
         Order::Serial => unsafe {
             serial(

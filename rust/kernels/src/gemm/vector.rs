@@ -151,11 +151,41 @@ pub(super) unsafe fn lanes<T: Number>(
     }
 }
 
-/// One product with k cut into blocks of `block`.
+/// Rows that are read side by side.
+const BESIDE: usize = 4;
+
+impl<T: Number> Gemm<T> {
+    /// The sums, on this thread, as dot products of 64 virtual lanes, for few rows or columns: some lines with all of those,
+    /// so that both are near.
+    ///
+    /// # Safety
+    /// What the problem describes lies in live memory, k contiguous in both operands; `kernels` fit the CPU.
+    pub(crate) unsafe fn dots_here(self, kernels: &Products<T>) {
+        let g = if self.m < self.n { self.swapped() } else { self };
+        let mut sums = [T::default(); BESIDE];
+        for i in (0..g.m).step_by(BESIDE) {
+            let rows = BESIDE.min(g.m - i);
+            let a = g.a.wrapping_offset(i as isize * g.a_rs);
+            for j in 0..g.n {
+                // SAFETY: the caller's promise.
+                unsafe {
+                    let b = g.b.wrapping_offset(j as isize * g.b_cs);
+                    (kernels.dots)(a, g.a_rs, rows, b, g.k, sums.as_mut_ptr());
+                    for (r, &sum) in sums.iter().enumerate().take(rows) {
+                        let c = g.c.wrapping_offset((i + r) as isize * g.c_rs + j as isize * g.c_cs);
+                        *c = if g.from_c { *c + sum } else { sum };
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// One product with k cut into blocks of `block`, each of them as dot products if `dotted`.
 ///
 /// # Safety
-/// As for `lanes`.
-pub(super) unsafe fn split<T: Number>(kernels: &'static Products<T>, g: Gemm<T>, block: usize) {
+/// As for `lanes`; `dotted` only where k is contiguous in both operands.
+pub(super) unsafe fn split<T: Number>(kernels: &'static Products<T>, g: Gemm<T>, block: usize, dotted: bool) {
     let (blocks, area) = (g.k.div_ceil(block), g.m * g.n);
     let grain = ((1 << 20) / (area * block)).max(1);
     // Blocks that do not come out even are shared by columns.
@@ -184,8 +214,14 @@ pub(super) unsafe fn split<T: Number>(kernels: &'static Products<T>, g: Gemm<T>,
                     from_c: false,
                     ..moved.unfinished()
                 };
+                let part = part.part(0..g.m, cols);
                 // SAFETY: the caller's promise; each part has its own sums.
-                unsafe { part.part(0..g.m, cols).run_here(kernels) };
+                unsafe {
+                    match dotted {
+                        true => part.dots_here(kernels),
+                        false => part.run_here(kernels),
+                    }
+                }
             }
         });
         // SAFETY: the buffer holds them, and they were all written.

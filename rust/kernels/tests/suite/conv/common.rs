@@ -392,6 +392,29 @@ fn images_as_operands_agree() {
     }
 }
 
+/// The gradient of the weights between few channels, of long lines, is dot products: of images around a block of them, in
+/// several parts, of channels next to each other or not.
+#[test]
+fn few_channels_of_many_positions_agree() {
+    let one = PLAIN.kernel([1, 1, 1]).c_in(5).c_out(3);
+    let cases = [
+        one.n(1).input([1, 16, 32]),
+        one.n(3).input([1, 19, 27]),
+        one.n(2).input([3, 13, 15]).c_in(4).c_out(17),
+        one.n(1).input([1, 45, 46]).c_in(35).c_out(2),
+        one.n(5).input([1, 64, 71]).c_in(1).c_out(4),
+        one.n(3).input([1, 23, 29]).grouped(2).c_in(6).c_out(8),
+        one.n(1).input([1, 91, 97]).grouped(2).c_in(6).c_out(34),
+        one.n(2).input([1, 25, 26]).padding([0, 1, 0]),
+    ];
+    for s in &cases {
+        check::<f32>(s, NCHW, true, F32);
+        check::<f64>(s, NCHW, false, F64);
+        check::<f32>(s, CHANNELS_LAST, true, F32);
+        check::<f32>(s, [1, 0, 2, 3, 4], false, F32);
+    }
+}
+
 /// Weights packed from where they lie for the gradient of the input, once for all threads where they are large; each tap's
 /// share as one product, for few positions.
 #[test]

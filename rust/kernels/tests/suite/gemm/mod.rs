@@ -231,6 +231,20 @@ fn large_products_and_long_sums() {
     );
 }
 
+/// Long lines of few rows or columns are dot products of blocks.
+#[test]
+fn long_lines_of_few_rows_or_columns() {
+    use Layout::*;
+    for (m, n) in [(2, 2), (2, 37), (37, 2), (8, 16), (5, 9), (3, 43)] {
+        for k in [4096, 6200] {
+            check::<f32>(m, k, n, [Rows, Columns, Rows], (false, false), F32);
+            check::<f32>(m, k, n, [Down, Thirds, Columns], (true, true), F32);
+            check::<f64>(m, k, n, [Rows, Columns, Strided], (m == 5, true), f64::EPSILON);
+        }
+    }
+    check::<f32>(2, 150_000, 3, [Rows, Columns, Rows], (true, false), F32);
+}
+
 #[test]
 fn columns_packed_as_they_are_needed() {
     use Layout::*;
