@@ -21,9 +21,11 @@ const MANY: usize = 768;
 /// Channels whose products write so much for what they read that they should not wait for blocks to be packed.
 const FEW: usize = 64;
 
-/// Positions of an image whose sums, for at most so many rows or channels, are dot products.
+/// Positions of an image whose sums, for at most so many rows or channels, are dot products; for more of these where lines
+/// that lie a multiple of so many bytes apart fall into one set of the cache.
 const LONG: usize = 512;
 const DOTTED: usize = 4;
+const DOTTED_APART: (usize, usize) = (8, 4096);
 
 /// Whether [`products`] is for this: a single image, whose products use each packed weight only once or twice, so that it
 /// should not go to memory and back; images of one position, which are the columns of one product; images of so many
@@ -189,7 +191,8 @@ pub(super) fn takes_gradient<T>(geometry: &Gather, address: &Address, p: &Proble
 
 /// Whether what [`gradient`] sums are dot products: few rows or channels, and long lines.
 pub(super) fn dotted<T>(geometry: &Gather, p: &Problem<T>) -> bool {
-    geometry.positions() >= LONG && p.rows.min(p.channels) <= DOTTED
+    let (positions, few, (more, apart)) = (geometry.positions(), p.rows.min(p.channels), DOTTED_APART);
+    positions >= LONG && (few <= DOTTED || few <= more && (positions * size_of::<T>()).is_multiple_of(apart))
 }
 
 /// The sums over positions `ks` of all images, counted one after another, as a matrix [rows, channels] of a group, in `c`.

@@ -4,7 +4,8 @@
 //! * usually each element is one chain of fused multiply-adds in the order of k;
 //! * a matrix-vector or dot product whose k is contiguous (or has no contiguous dim at all) uses 64 virtual lanes, in
 //!   blocks of [`DOT_BLOCK`];
-//! * where m·n is small and k is long, k is cut into blocks, whose sums are joined in a fixed tree.
+//! * where m·n is small and k is long, k is cut into blocks, whose sums are joined in a fixed tree; each of them is one chain
+//!   or, for few rows or columns with k contiguous in both operands, uses 64 virtual lanes.
 
 pub(crate) mod ahead;
 mod bytes;

@@ -406,6 +406,8 @@ fn few_channels_of_many_positions_agree() {
         one.n(3).input([1, 23, 29]).grouped(2).c_in(6).c_out(8),
         one.n(1).input([1, 91, 97]).grouped(2).c_in(6).c_out(34),
         one.n(2).input([1, 25, 26]).padding([0, 1, 0]),
+        one.n(3).input([1, 32, 32]).c_in(7).c_out(8),
+        one.n(1).input([1, 32, 64]).c_in(35).c_out(6),
     ];
     for s in &cases {
         check::<f32>(s, NCHW, true, F32);
